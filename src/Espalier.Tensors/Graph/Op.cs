@@ -1,0 +1,100 @@
+namespace Espalier.Tensors;
+
+/// <summary>
+/// One operation on tensors, whole in one file: what it computes, its gradient, what it costs, and how channels flow through
+/// it. An op object is one call: its constructor takes the operands and checks their shapes, <see cref="Run"/> computes.
+/// </summary>
+public abstract class Op
+{
+    private readonly Tensor[] inputs;
+    private Tensor? output;
+
+    /// <param name="inputs">All tensor operands; a null stands for an optional one that was left out.</param>
+    protected Op(params Tensor?[] inputs) => this.inputs = Array.FindAll(inputs, t => t is not null)!;
+
+    public abstract string Name { get; }
+
+    /// <summary>The tensor operands, without the optional ones that were left out.</summary>
+    public IReadOnlyList<Tensor> Inputs => inputs;
+
+    public Tensor Output => output ?? throw new InvalidOperationException($"{Name} has not run yet");
+
+    /// <summary>True while <see cref="Forward"/> should save what <see cref="Backward"/> will need.</summary>
+    public bool Differentiated { get; private set; }
+
+    /// <summary>The cost of the forward pass; known from the shapes.</summary>
+    public abstract Cost Cost { get; }
+
+    /// <summary>Runs the op, and records it where a <see cref="Recording"/> is open on this thread.</summary>
+    public Tensor Run()
+    {
+        Recording? recording = Recording.Current;
+        Differentiated = recording is { Gradients: true } && Array.Exists(inputs, t => t.RequiresGrad);
+        output = Forward();
+        if (Differentiated)
+        {
+            output.RequiresGrad = true;
+            output.Producer = this;
+        }
+        recording?.Add(this);
+        return output;
+    }
+
+    /// <summary>Computes and returns the result.</summary>
+    protected abstract Tensor Forward();
+
+    /// <summary>Adds to the gradients of the inputs, each only where <see cref="Wants"/> says so. dy has the output's shape.</summary>
+    protected internal abstract void Backward(Tensor dy);
+
+    /// <summary>Says which channels of inputs and output belong together.</summary>
+    public abstract void Flow(ChannelFlow flow);
+
+    /// <summary>Whether a gradient is wanted for this operand.</summary>
+    protected static bool Wants(Tensor? input) => input is { RequiresGrad: true };
+
+    /// <summary>
+    /// The tensor to write the gradient of <paramref name="input"/> into. <paramref name="accumulate"/> says whether it already
+    /// holds a gradient to add to; if not, its content is not set and must be overwritten whole.
+    /// </summary>
+    protected static Tensor GradOf(Tensor input, out bool accumulate)
+    {
+        accumulate = input.Grad is not null;
+        return input.Grad ??= input.Producer is null ? Tensor.Unscoped(input.Shape) : new Tensor(input.Shape);
+    }
+
+    /// <summary>
+    /// Lets <paramref name="write"/> fill a tensor of the input's shape with its gradient, and adds it where there is one
+    /// already. For kernels that can only overwrite.
+    /// </summary>
+    protected static void AddGrad(Tensor input, Action<Tensor> write)
+    {
+        Tensor grad = GradOf(input, out bool accumulate);
+        if (!accumulate)
+        {
+            write(grad);
+            return;
+        }
+        var part = new Tensor(input.Shape);
+        write(part);
+        Add(grad, part);
+        part.Dispose();
+    }
+
+    /// <summary>The gradient of <paramref name="input"/> is <paramref name="dy"/> itself, under the input's shape.</summary>
+    protected static void PassGrad(Tensor input, Tensor dy)
+    {
+        Tensor grad = GradOf(input, out bool accumulate);
+        if (accumulate) Add(grad, dy);
+        else grad.CopyFrom(dy);
+    }
+
+    private static unsafe void Add(Tensor to, Tensor from)
+    {
+        for (long i = 0; i < to.Length; i += 1 << 30)
+        {
+            int n = (int)Math.Min(1 << 30, to.Length - i);
+            var sum = new Span<float>(to.Data + i, n);
+            System.Numerics.Tensors.TensorPrimitives.Add(sum, new ReadOnlySpan<float>(from.Data + i, n), sum);
+        }
+    }
+}
