@@ -1,0 +1,59 @@
+namespace Espalier.Tensors.Tests.Ops;
+
+public class PatchesToRowsOpTests
+{
+    // Two images, two channels, 4 x 6, patches of 2; element value = its own index.
+    private static Tensor Image()
+    {
+        var x = new Tensor(new Shape(2, 2, 4, 6));
+        for (int i = 0; i < x.Length; i++) x.Span[i] = i;
+        return x;
+    }
+
+    [Fact]
+    public void RowsAreTheGridInRowMajorOrderImageByImage()
+    {
+        using var scope = new Scope();
+        Tensor rows = F.PatchesToRows(Image(), 2);
+        Assert.Equal(new Shape(12, 8), rows.Shape);
+        // channel 0 of the patch, then channel 1 (24 further on)
+        Assert.Equal([0, 1, 6, 7, 24, 25, 30, 31], rows.Span[..8].ToArray());
+        Assert.Equal([2, 3, 8, 9, 26, 27, 32, 33], rows.Span[8..16].ToArray());
+        Assert.Equal([12, 13, 18, 19, 36, 37, 42, 43], rows.Span[24..32].ToArray());
+        Assert.Equal([48, 49, 54, 55, 72, 73, 78, 79], rows.Span[48..56].ToArray());
+    }
+
+    [Fact]
+    public void BackwardPutsEveryGradientBackAndAdds()
+    {
+        using var scope = new Scope();
+        Tensor x = Image();
+        x.RequiresGrad = true;
+        using var recording = new Recording();
+        Tensor rows = F.PatchesToRows(x, 2);
+        for (int pass = 1; pass <= 2; pass++)
+        {
+            recording.Backward(rows, rows.Clone());
+            for (int i = 0; i < x.Length; i++) Assert.Equal(pass * x.Span[i], x.Grad!.Span[i]);
+        }
+    }
+
+    [Fact]
+    public void ChannelsAreBlocksOfColumns()
+    {
+        using var scope = new Scope();
+        using var recording = new Recording(gradients: false);
+        Tensor x = Image(), rows = F.PatchesToRows(x, 2);
+        Assert.Equal(new Coupling(rows, 1, 0, 4, x, 1, 0, 1, 2), Assert.Single(recording.Flow().Couplings));
+    }
+
+    [Fact]
+    public void WrongShapesNameTheOp()
+    {
+        using var scope = new Scope();
+        var e = Assert.Throws<ArgumentException>(() => F.PatchesToRows(Image(), 4));
+        Assert.Contains("PatchesToRows", e.Message);
+        Assert.Contains("[2,2,4,6]", e.Message);
+        Assert.Throws<ArgumentException>(() => F.PatchesToRows(new Tensor(new Shape(2, 4)), 2));
+    }
+}
