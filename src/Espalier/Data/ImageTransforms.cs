@@ -1,0 +1,112 @@
+using Espalier.Imaging;
+using Espalier.Tensors;
+
+namespace Espalier.Data;
+
+/// <summary>One step between a picture as it is stored and the picture a model sees; 8 bits a sample in and out.</summary>
+public interface IImageTransform
+{
+    /// <summary>Returns a picture of <paramref name="scratch"/>, or <paramref name="image"/> itself; never changes that.</summary>
+    Image Apply(Image image, ref Rng rng, ImageScratch scratch);
+}
+
+/// <summary>Scales to size x size, whatever the shape was.</summary>
+public sealed record Resize(int Size, Interpolation Interpolation = Interpolation.Bilinear) : IImageTransform
+{
+    public Image Apply(Image image, ref Rng rng, ImageScratch scratch)
+    {
+        if (image.Width == Size && image.Height == Size) return image;
+        var target = scratch.Take(Size, Size, image.Channels);
+        Resampler.Resize(image, 0, 0, image.Width, image.Height, target, Interpolation);
+        return target;
+    }
+}
+
+/// <summary>Scales so that the shorter side has <paramref name="Size"/> pixels and the shape stays.</summary>
+public sealed record ResizeShorterSide(int Size, Interpolation Interpolation = Interpolation.Bilinear) : IImageTransform
+{
+    public Image Apply(Image image, ref Rng rng, ImageScratch scratch)
+    {
+        var (width, height) = ImageOps.ShorterSideSize(image.Width, image.Height, Size);
+        if (width == image.Width && height == image.Height) return image;
+        var target = scratch.Take(width, height, image.Channels);
+        Resampler.Resize(image, 0, 0, image.Width, image.Height, target, Interpolation);
+        return target;
+    }
+}
+
+/// <summary>The middle size x size pixels; a smaller picture gets a black border.</summary>
+public sealed record CenterCrop(int Size) : IImageTransform
+{
+    public Image Apply(Image image, ref Rng rng, ImageScratch scratch)
+    {
+        if (image.Width == Size && image.Height == Size) return image;
+        var target = scratch.Take(Size, Size, image.Channels);
+        ImageOps.Crop(image, Offset(image.Width), Offset(image.Height), target);
+        return target;
+    }
+
+    // A picture that has to be padded first gets the smaller half of the border on the left and the top.
+    private int Offset(int length) => length < Size ? -((Size - length) / 2) : ImageOps.CenterOffset(length, Size);
+}
+
+/// <summary>A black border of <paramref name="Padding"/> pixels, then a random window of the original size.</summary>
+public sealed record PadAndCrop(int Padding) : IImageTransform
+{
+    public Image Apply(Image image, ref Rng rng, ImageScratch scratch)
+    {
+        int top = rng.NextInt(2 * Padding + 1) - Padding, left = rng.NextInt(2 * Padding + 1) - Padding;
+        var target = scratch.Take(image.Width, image.Height, image.Channels);
+        ImageOps.Crop(image, left, top, target);
+        return target;
+    }
+}
+
+/// <summary>The mirror image, one time in two.</summary>
+public sealed record RandomFlip(float Probability = 0.5f) : IImageTransform
+{
+    public Image Apply(Image image, ref Rng rng, ImageScratch scratch)
+    {
+        if (rng.NextFloat() >= Probability) return image;
+        var target = scratch.Take(image.Width, image.Height, image.Channels);
+        ImageOps.FlipHorizontal(image, target);
+        return target;
+    }
+}
+
+/// <summary>
+/// A random box (its share of the area uniform, its aspect log-uniform), scaled to size x size: the crop of Inception
+/// (Szegedy et al. 2015). After ten boxes that do not fit, the largest centred one of an allowed aspect.
+/// </summary>
+/// <param name="MinArea">Smallest share of the picture's area.</param>
+public sealed record RandomResizedCrop(int Size, double MinArea = 0.05, double MaxArea = 1.0,
+    Interpolation Interpolation = Interpolation.Bilinear) : IImageTransform
+{
+    private const double MinAspect = 3.0 / 4.0, MaxAspect = 4.0 / 3.0;
+
+    public Image Apply(Image image, ref Rng rng, ImageScratch scratch)
+    {
+        var (left, top, width, height) = Box(image.Width, image.Height, ref rng);
+        var target = scratch.Take(Size, Size, image.Channels);
+        Resampler.Resize(image, left, top, width, height, target, Interpolation);
+        return target;
+    }
+
+    internal (int Left, int Top, int Width, int Height) Box(int width, int height, ref Rng rng)
+    {
+        double area = (double)width * height, low = Math.Log(MinAspect), high = Math.Log(MaxAspect);
+        for (int attempt = 0; attempt < 10; attempt++)
+        {
+            double wanted = area * (MinArea + (MaxArea - MinArea) * rng.NextDouble());
+            double aspect = Math.Exp(low + (high - low) * rng.NextDouble());
+            int w = (int)Math.Round(Math.Sqrt(wanted * aspect)), h = (int)Math.Round(Math.Sqrt(wanted / aspect));
+            if (w < 1 || h < 1 || w > width || h > height) continue;
+            int top = rng.NextInt(height - h + 1), left = rng.NextInt(width - w + 1);
+            return (left, top, w, h);
+        }
+        double ratio = (double)width / height;
+        int boxWidth = ratio > MaxAspect ? Math.Max((int)Math.Round(height * MaxAspect), 1) : width;
+        int boxHeight = ratio < MinAspect ? Math.Max((int)Math.Round(width / MinAspect), 1) : height;
+        return ((width - boxWidth) / 2, (height - boxHeight) / 2, boxWidth, boxHeight);
+    }
+}

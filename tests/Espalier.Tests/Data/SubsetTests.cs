@@ -1,0 +1,42 @@
+using Espalier.Data;
+
+namespace Espalier.Tests.Data;
+
+public class SubsetTests
+{
+    [Fact]
+    public void TailOfEachClassIsHeldOutInOrder()
+    {
+        var dataset = new FakeDataset(31, classes: 3);          // 11, 10, 10 pictures
+        var (kept, heldOut) = Subset.HoldOutTail(dataset, 0.2);
+        Assert.Equal([25, 26, 27, 28, 29, 30], Numbers(dataset, heldOut));
+        Assert.Equal(Enumerable.Range(0, 25), Numbers(dataset, kept));
+        Assert.Equal(3, heldOut.Classes);
+    }
+
+    [Fact]
+    public void EveryClassKeepsOneAndGivesOneWhereItCan()
+    {
+        var (kept, heldOut) = Subset.HoldOutTail(new FakeDataset(5, classes: 3), 0.01);      // 2, 2, 1 pictures
+        Assert.Equal([0, 1, 2], Labels(kept));
+        Assert.Equal([0, 1], Labels(heldOut));
+        Assert.Throws<ArgumentOutOfRangeException>(() => Subset.HoldOutTail(kept, 1));
+    }
+
+    [Fact]
+    public void IndicesOutsideAreRefused() =>
+        Assert.Throws<ArgumentOutOfRangeException>(() => new Subset(new FakeDataset(3), [0, 3]));
+
+    [Fact]
+    public void FirstTakesNoMoreThanThereAre()
+    {
+        Assert.Equal(2, Subset.First(new FakeDataset(5), 2).Count);
+        Assert.Equal(5, Subset.First(new FakeDataset(5), 9).Count);
+    }
+
+    private static int[] Labels(IImageDataset d) => [.. Enumerable.Range(0, d.Count).Select(d.Label)];
+
+    // FakeDataset's first pixel is 31 times the picture's number.
+    private static int[] Numbers(FakeDataset source, IImageDataset d) => [.. Enumerable.Range(0, d.Count).Select(i =>
+        Enumerable.Range(0, source.Count).Single(n => source.ReadImage(n).Pixels.SequenceEqual(d.ReadImage(i).Pixels)))];
+}
