@@ -23,6 +23,19 @@ public sealed class ChannelFlow
     /// <summary>Entry i of one axis is entry i of the other.</summary>
     public void Same(Tensor a, int axisA, Tensor b, int axisB) => Couple(a, axisA, 0, 1, b, axisB, 0, 1, a.Shape[axisA]);
 
+    /// <summary>Two tensors of one shape, entry for entry along every axis.</summary>
+    public void SameShape(Tensor a, Tensor b)
+    {
+        for (int axis = 0; axis < a.Rank; axis++) Same(a, axis, b, axis);
+    }
+
+    /// <summary>An operand that was broadcast to <paramref name="result"/>: the same along the axes that it was not repeated on.</summary>
+    public void Broadcast(Tensor result, Tensor operand)
+    {
+        for (int i = 1; i <= operand.Rank; i++)
+            if (operand.Shape[-i] == result.Shape[-i]) Same(result, -i, operand, -i);
+    }
+
     /// <summary>Block i of one axis is block i of the other; see <see cref="Coupling"/>.</summary>
     public void Couple(Tensor a, int axisA, int startA, int blockA, Tensor b, int axisB, int startB, int blockB, int count)
     {

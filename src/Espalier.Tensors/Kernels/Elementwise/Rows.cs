@@ -1,0 +1,18 @@
+namespace Espalier.Tensors.Kernels;
+
+/// <summary>Work on one row; a struct, so that a call allocates nothing.</summary>
+internal interface IRowJob
+{
+    void Run(long row);
+}
+
+/// <summary>Runs row by row, for ops over the last axis.</summary>
+internal static class Rows
+{
+    /// <summary>Runs <paramref name="job"/> for rows 0 .. <paramref name="rows"/> - 1 of <paramref name="width"/> elements.</summary>
+    public static void For<TJob>(long rows, long width, in TJob job)
+        where TJob : struct, IRowJob
+    {
+        for (long row = 0; row < rows; row++) job.Run(row);
+    }
+}

@@ -1,0 +1,29 @@
+using System.Numerics.Tensors;
+
+namespace Espalier.Tensors;
+
+/// <summary>y = a + b.</summary>
+/// <inheritdoc/>
+public sealed class AddOp(Tensor a, Tensor b) : BinaryOp(a, b)
+{
+    public override string Name => "Add";
+
+    private protected override void Compute(ReadOnlySpan<float> a, ReadOnlySpan<float> b, Span<float> y) =>
+        TensorPrimitives.Add(a, b, y);
+
+    private protected override void Compute(ReadOnlySpan<float> a, float b, Span<float> y) => TensorPrimitives.Add(a, b, y);
+
+    private protected override void Compute(float a, ReadOnlySpan<float> b, Span<float> y) => TensorPrimitives.Add(b, a, y);
+
+    private protected override void GradientA(
+        ReadOnlySpan<float> a, ReadOnlySpan<float> b, ReadOnlySpan<float> dy, Span<float> da) => dy.CopyTo(da);
+
+    private protected override void GradientB(
+        ReadOnlySpan<float> a, ReadOnlySpan<float> b, ReadOnlySpan<float> dy, Span<float> db) => dy.CopyTo(db);
+}
+
+public static partial class F
+{
+    /// <summary>a + b under NumPy's broadcasting rules.</summary>
+    public static Tensor Add(Tensor a, Tensor b) => new AddOp(a, b).Run();
+}
