@@ -8,11 +8,12 @@ public readonly struct Shape : IEquatable<Shape>
     public const int MaxRank = 6;
 
     private readonly Extents extents;
+    private readonly long length;
 
     public Shape(params ReadOnlySpan<int> dims)
     {
         if (dims.Length > MaxRank) throw new ArgumentException($"a shape has at most {MaxRank} dimensions, not {dims.Length}");
-        long length = 1;
+        length = 1;
         for (int i = 0; i < dims.Length; i++)
         {
             if (dims[i] < 0) throw new ArgumentException($"dimension {i} is negative: {dims[i]}");
@@ -20,13 +21,13 @@ public readonly struct Shape : IEquatable<Shape>
             length = checked(length * dims[i]);
         }
         Rank = dims.Length;
-        Length = length;
     }
 
     public int Rank { get; }
 
     /// <summary>The product of all dimensions; 1 for a scalar.</summary>
-    public long Length { get; }
+    // The default value, which no constructor has seen, is the scalar shape too.
+    public long Length => Rank == 0 ? 1 : length;
 
     /// <summary>Dimension <paramref name="axis"/>; a negative axis counts from the end.</summary>
     public int this[int axis] => extents[Axis(axis)];
