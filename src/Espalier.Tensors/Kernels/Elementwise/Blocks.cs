@@ -1,3 +1,5 @@
+using Espalier.Tensors.Threading;
+
 namespace Espalier.Tensors.Kernels;
 
 /// <summary>Work on a stretch of elements; a struct, so that a call allocates nothing.</summary>
@@ -16,10 +18,26 @@ internal static class Blocks
     /// <summary>Elements of a block: three operands of 16 kB fit the first-level cache.</summary>
     public const int Size = 4096;
 
+    /// <summary>Elements worth a thread.</summary>
+    public const int Grain = 16 * Size;
+
     /// <summary>Runs <paramref name="job"/> over all blocks of <paramref name="length"/> elements.</summary>
     public static void For<TJob>(long length, in TJob job)
         where TJob : struct, IBlockJob
     {
-        for (long start = 0; start < length; start += Size) job.Run(start, (int)Math.Min(Size, length - start));
+        if (length <= Grain) Run(0, length, job);
+        else Workers.For(checked((int)((length + Size - 1) / Size)), Grain / Size, new Range<TJob>(length, job));
+    }
+
+    private static void Run<TJob>(long start, long end, in TJob job)
+        where TJob : struct, IBlockJob
+    {
+        for (; start < end; start += Size) job.Run(start, (int)Math.Min(Size, end - start));
+    }
+
+    private readonly struct Range<TJob>(long length, TJob job) : IRangeJob
+        where TJob : struct, IBlockJob
+    {
+        public void Run(int start, int end, int worker) => Blocks.Run((long)start * Size, Math.Min(length, (long)end * Size), job);
     }
 }

@@ -1,3 +1,5 @@
+using Espalier.Tensors.Threading;
+
 namespace Espalier.Tensors.Kernels;
 
 /// <summary>Work on a stretch of one row; a struct, so that a call allocates nothing.</summary>
@@ -64,18 +66,77 @@ internal sealed class RowWalk
         return offset;
     }
 
-    /// <summary>All stretches, in any order and on any thread.</summary>
+    /// <summary>All stretches, on any thread.</summary>
     public void For<TJob>(in TJob job)
         where TJob : struct, IStretchJob
     {
-        for (long row = 0; row < RowCount; row++)
-            for (long start = 0; start < Inner; start += Blocks.Size)
-                job.Run(row, start, (int)Math.Min(Blocks.Size, Inner - start));
+        if (Shape.Length == 0) return;
+        long stretches = (Inner + Blocks.Size - 1) / Blocks.Size;
+        int grain = (int)Math.Max(1, Blocks.Grain / Math.Min(Inner, Blocks.Size));
+        Workers.For(checked((int)(RowCount * stretches)), grain, new AllJob<TJob>(this, job, stretches));
     }
 
-    /// <summary>All stretches, so that no two threads come to the same element of <paramref name="operand"/>.</summary>
+    /// <summary>
+    /// All stretches, for a job that adds to <paramref name="operand"/>: no two threads come to the same element of it, and
+    /// each element gets its summands in the order of the rows.
+    /// </summary>
     public void ForReduced<TJob>(int operand, in TJob job)
-        where TJob : struct, IStretchJob => For(job);
+        where TJob : struct, IStretchJob
+    {
+        if (Shape.Length == 0) return;
+        int outer = (int)extents[Math.Max(0, rank - 1)];
+        if (Advances(operand))
+        {
+            // Columns apart: a thread has a range of columns of every row.
+            int grain = (int)Math.Max(16, Blocks.Grain / RowCount);
+            Workers.For(checked((int)Inner), grain, new ColumnsJob<TJob>(this, job));
+        }
+        else if (rank > 1 && strides[operand][rank - 1] != 0)
+        {
+            long rows = RowCount / outer;
+            int grain = (int)Math.Max(1, Blocks.Grain / (rows * Inner));
+            Workers.For(outer, grain, new RowsJob<TJob>(this, job, rows));
+        }
+        else new RowsJob<TJob>(this, job, RowCount).Run(0, 1, 0);
+    }
+
+    private void Row<TJob>(long row, long start, long end, in TJob job)
+        where TJob : struct, IStretchJob
+    {
+        for (; start < end; start += Blocks.Size) job.Run(row, start, (int)Math.Min(Blocks.Size, end - start));
+    }
+
+    private readonly struct AllJob<TJob>(RowWalk walk, TJob job, long stretches) : IRangeJob
+        where TJob : struct, IStretchJob
+    {
+        public void Run(int start, int end, int worker)
+        {
+            for (int i = start; i < end; i++)
+            {
+                (long row, long stretch) = Math.DivRem(i, stretches);
+                long at = stretch * Blocks.Size;
+                walk.Row(row, at, Math.Min(walk.Inner, at + Blocks.Size), job);
+            }
+        }
+    }
+
+    private readonly struct ColumnsJob<TJob>(RowWalk walk, TJob job) : IRangeJob
+        where TJob : struct, IStretchJob
+    {
+        public void Run(int start, int end, int worker)
+        {
+            for (long row = 0; row < walk.RowCount; row++) walk.Row(row, start, end, job);
+        }
+    }
+
+    private readonly struct RowsJob<TJob>(RowWalk walk, TJob job, long rows) : IRangeJob
+        where TJob : struct, IStretchJob
+    {
+        public void Run(int start, int end, int worker)
+        {
+            for (long row = start * rows; row < end * rows; row++) walk.Row(row, 0, walk.Inner, job);
+        }
+    }
 
     private static long StrideFrom(Shape shape, int fromEnd)
     {

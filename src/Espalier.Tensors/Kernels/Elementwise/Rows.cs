@@ -1,3 +1,5 @@
+using Espalier.Tensors.Threading;
+
 namespace Espalier.Tensors.Kernels;
 
 /// <summary>Work on one row; a struct, so that a call allocates nothing.</summary>
@@ -13,6 +15,15 @@ internal static class Rows
     public static void For<TJob>(long rows, long width, in TJob job)
         where TJob : struct, IRowJob
     {
-        for (long row = 0; row < rows; row++) job.Run(row);
+        Workers.For(checked((int)rows), (int)Math.Max(1, Blocks.Grain / Math.Max(1, width)), new Range<TJob>(job));
+    }
+
+    private readonly struct Range<TJob>(TJob job) : IRangeJob
+        where TJob : struct, IRowJob
+    {
+        public void Run(int start, int end, int worker)
+        {
+            for (int row = start; row < end; row++) job.Run(row);
+        }
     }
 }
