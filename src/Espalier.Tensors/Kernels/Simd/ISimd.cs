@@ -1,0 +1,52 @@
+namespace Espalier.Tensors.Kernels;
+
+/// <summary>
+/// The float instructions a kernel needs, for one vector width. A kernel is written once as a generic method over a
+/// struct that implements this; the JIT specialises it for each width and inlines every call. <see cref="Scalar"/> is
+/// the width of one: it does the tails, with the same roundings as the lanes of a vector, so that a result does not
+/// depend on where in a row its element stands.
+/// </summary>
+/// <typeparam name="V">The vector: 16, 8, 4 or 1 floats.</typeparam>
+internal unsafe interface ISimd<V> where V : struct
+{
+    /// <summary>Floats in a <typeparamref name="V"/>.</summary>
+    static abstract int Width { get; }
+
+    static abstract V Zero { get; }
+
+    static abstract V Set(float x);
+
+    static abstract V Load(float* p);
+
+    static abstract void Store(V x, float* p);
+
+    static abstract V Add(V a, V b);
+
+    static abstract V Sub(V a, V b);
+
+    static abstract V Mul(V a, V b);
+
+    static abstract V Div(V a, V b);
+
+    /// <summary>a * b + c with one rounding where the processor fuses them, with two where it does not.</summary>
+    static abstract V Fma(V a, V b, V c);
+
+    /// <summary>The larger one; <paramref name="b"/> where either is NaN on x86, NaN on Arm.</summary>
+    static abstract V Max(V a, V b);
+
+    /// <summary>Per lane: a &lt; b ? whenLess : otherwise. False for NaN.</summary>
+    static abstract V SelectLess(V a, V b, V whenLess, V otherwise);
+
+    /// <summary>
+    /// x * 2^n, where <paramref name="shifted"/> is n + 1.5 * 2^23, so that n stands in its low bits. The product must
+    /// be a normal number.
+    /// </summary>
+    static abstract V ScaleByPower(V x, V shifted);
+
+    static abstract V Erf(V x);
+
+    static abstract float Sum(V x);
+
+    /// <summary>The largest lane.</summary>
+    static abstract float MaxLane(V x);
+}

@@ -1,0 +1,61 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics.Arm;
+
+namespace Espalier.Tensors.Kernels;
+
+/// <summary>One float: the tails of the vector loops.</summary>
+internal readonly unsafe struct Scalar : ISimd<float>
+{
+    public static int Width => 1;
+
+    public static float Zero => 0f;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float Set(float x) => x;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float Load(float* p) => *p;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Store(float x, float* p) => *p = x;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float Add(float a, float b) => a + b;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float Sub(float a, float b) => a - b;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float Mul(float a, float b) => a * b;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float Div(float a, float b) => a / b;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float Fma(float a, float b, float c)
+    {
+        // Fuses exactly where the vectors do, so that tails round like lanes.
+        if (System.Runtime.Intrinsics.X86.Fma.IsSupported || AdvSimd.IsSupported) return MathF.FusedMultiplyAdd(a, b, c);
+        return a * b + c;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float Max(float a, float b) => a > b ? a : b;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float SelectLess(float a, float b, float whenLess, float otherwise) => a < b ? whenLess : otherwise;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float ScaleByPower(float x, float shifted) =>
+        BitConverter.Int32BitsToSingle(
+            BitConverter.SingleToInt32Bits(x) + (BitConverter.SingleToInt32Bits(shifted) << 23));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float Erf(float x) => Kernels.Erf.Run(x);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float Sum(float x) => x;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float MaxLane(float x) => x;
+}
