@@ -1,0 +1,95 @@
+using System.Runtime.Intrinsics;
+using Espalier.Tensors.Threading;
+
+namespace Espalier.Tensors.Kernels;
+
+/// <summary>
+/// Multi-head attention over ragged rows: out = softmax(q kᵀ * scale) v for each image and head, never across images
+/// (Vaswani et al. 2017, eq. 1). Matrices are [R, D] by rows with their own leading dimensions, so that q, k and v may be
+/// three column blocks of one [R, 3D]; <see cref="AttentionHeads"/> says which rows and columns a head has. An image without
+/// rows is skipped. Nothing is allocated after a thread's first call. Results do not depend on the number of threads.
+/// </summary>
+internal static unsafe class Attention
+{
+    /// <summary>The forward pass.</summary>
+    /// <param name="heads">Images, heads and the scale.</param>
+    /// <param name="q">[R, D], leading dimension <paramref name="ldq"/>; likewise k and v.</param>
+    /// <param name="output">[R, D], written; must not overlap the inputs.</param>
+    /// <param name="logSumExp">[R, heads]: log of the sum of exp(q·k * scale) for each row and head, which
+    /// <see cref="Backward"/> needs; null where it is not wanted.</param>
+    public static void Forward(
+        in AttentionHeads heads, float* q, nint ldq, float* k, nint ldk, float* v, nint ldv,
+        float* output, nint ldo, float* logSumExp = null)
+    {
+        if (Hardware.Has512) Forward<Simd512, Vector512<float>>(heads, q, ldq, k, ldk, v, ldv, output, ldo, logSumExp);
+        else if (Hardware.Has256) Forward<Simd256, Vector256<float>>(heads, q, ldq, k, ldk, v, ldv, output, ldo, logSumExp);
+        else Forward<Simd128, Vector128<float>>(heads, q, ldq, k, ldk, v, ldv, output, ldo, logSumExp);
+    }
+
+    /// <summary>
+    /// The gradients. With p the probabilities, recomputed from <paramref name="logSumExp"/>: dv = pᵀ dOut,
+    /// dp = dOut vᵀ, ds = p * (dp - rowsum(dOut * out)) * scale, dq = ds k, dk = dsᵀ q (Dao et al. 2022, appendix B).
+    /// </summary>
+    /// <param name="output">[R, D]: what <see cref="Forward"/> wrote; likewise <paramref name="logSumExp"/> [R, heads].</param>
+    /// <param name="dOut">[R, D]: gradient of the output.</param>
+    /// <param name="dq">[R, D], written, not added to; likewise dk and dv. They must not overlap the inputs.</param>
+    public static void Backward(
+        in AttentionHeads heads, float* q, nint ldq, float* k, nint ldk, float* v, nint ldv,
+        float* output, nint ldo, float* logSumExp, float* dOut, nint lddo,
+        float* dq, nint lddq, float* dk, nint lddk, float* dv, nint lddv)
+    {
+        var operands = new BackwardOperands
+        {
+            Q = q, K = k, V = v, Out = output, LogSumExp = logSumExp, DOut = dOut, DQ = dq, DK = dk, DV = dv,
+            LdQ = ldq, LdK = ldk, LdV = ldv, LdOut = ldo, LdDOut = lddo, LdDQ = lddq, LdDK = lddk, LdDV = lddv,
+        };
+        if (Hardware.Has512) Backward<Simd512, Vector512<float>>(heads, operands);
+        else if (Hardware.Has256) Backward<Simd256, Vector256<float>>(heads, operands);
+        else Backward<Simd128, Vector128<float>>(heads, operands);
+    }
+
+    /// <summary>Attention of each image's first row (the class token) alone, for a last block of which nothing else is
+    /// used.</summary>
+    /// <param name="q">[R, D] as in <see cref="Forward"/>; only the first row of each image is read.</param>
+    /// <param name="output">[images, D], written.</param>
+    public static void ForwardFirstRow(
+        in AttentionHeads heads, float* q, nint ldq, float* k, nint ldk, float* v, nint ldv, float* output, nint ldo)
+    {
+        // A head is read in place, unpadded: take the widest vectors that fit it.
+        bool by16 = heads.Width % 16 == 0, by8 = heads.Width % 8 == 0;
+        if (Hardware.Has512 && by16) First<Simd512, Vector512<float>>(heads, q, ldq, k, ldk, v, ldv, output, ldo);
+        else if (Hardware.Has256 && by8) First<Simd256, Vector256<float>>(heads, q, ldq, k, ldk, v, ldv, output, ldo);
+        else First<Simd128, Vector128<float>>(heads, q, ldq, k, ldk, v, ldv, output, ldo);
+    }
+
+    private static void Forward<S, V>(
+        in AttentionHeads heads, float* q, nint ldq, float* k, nint ldk, float* v, nint ldv,
+        float* output, nint ldo, float* logSumExp)
+        where S : ISimd<V> where V : struct
+    {
+        int grain = heads.Grain;
+        int cuts = grain > 1 || heads.Pairs == 0 ? 1 : (Workers.Threads + heads.Pairs - 1) / heads.Pairs;
+        var job = new AttentionForward<S, V>
+        {
+            Heads = heads, Q = q, K = k, Values = v, Out = output, LogSumExp = logSumExp,
+            LdQ = ldq, LdK = ldk, LdV = ldv, LdOut = ldo, Cuts = cuts,
+        };
+        Workers.For(heads.Pairs * cuts, grain, job);
+    }
+
+    private static void Backward<S, V>(in AttentionHeads heads, in BackwardOperands operands)
+        where S : ISimd<V> where V : struct =>
+        Workers.For(heads.Pairs, heads.Grain, new AttentionBackward<S, V>(heads, operands));
+
+    private static void First<S, V>(
+        in AttentionHeads heads, float* q, nint ldq, float* k, nint ldk, float* v, nint ldv, float* output, nint ldo)
+        where S : ISimd<V> where V : struct
+    {
+        var job = new AttentionFirstRow<S, V>
+        {
+            Heads = heads, Q = q, K = k, Values = v, Out = output, LdQ = ldq, LdK = ldk, LdV = ldv, LdOut = ldo,
+        };
+        double tokens = (double)heads.Rows / Math.Max(1, heads.Images);
+        Workers.For(heads.Images, (int)Math.Clamp(1e5 / (tokens * heads.Count * heads.Width + 1), 1, 1 << 20), job);
+    }
+}

@@ -1,0 +1,101 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.Arm;
+using System.Runtime.Intrinsics.X86;
+
+namespace Espalier.Tensors.Kernels;
+
+/// <summary>Copies one head's columns into scratch in the order in which the tiles read them, padded with zeros.</summary>
+internal static unsafe class AttentionPack
+{
+    /// <summary>source [rows, d] -> target [paddedRows, stride]: zeros after column d and after the last row.</summary>
+    public static void Rows<S, V>(float* source, nint ld, int rows, int d, float* target, int paddedRows, int stride)
+        where S : ISimd<V> where V : struct
+    {
+        int whole = d - d % S.Width;
+        for (int i = 0; i < rows; i++, source += ld, target += stride)
+        {
+            int c = 0;
+            for (; c < whole; c += S.Width) S.Store(S.Load(source + c), target + c);
+            if (c == stride) continue;
+            for (; c < d; c++) target[c] = source[c];
+            for (; c < stride; c++) target[c] = 0f;
+        }
+
+        for (float* end = target + (nint)(paddedRows - rows) * stride; target < end; target++) *target = 0f;
+    }
+
+    /// <summary>target [rows, d] (leading dimension ld) = source [rows, stride]'s first d columns, row i times factor[i]
+    /// where factors are given.</summary>
+    public static void Unpack<S, V>(float* source, int stride, int rows, int d, float* target, nint ld, float* factor = null)
+        where S : ISimd<V> where V : struct
+    {
+        int whole = d - d % S.Width;
+        for (int i = 0; i < rows; i++, source += stride, target += ld)
+        {
+            float f = factor == null ? 1f : factor[i];
+            V fv = S.Set(f);
+            int c = 0;
+            for (; c < whole; c += S.Width) S.Store(S.Mul(S.Load(source + c), fv), target + c);
+            for (; c < d; c++) target[c] = source[c] * f;
+        }
+    }
+
+    /// <summary>
+    /// Transposes source [rows, d] into panels of <paramref name="width"/> of its rows: target [panels, d, width], times
+    /// <paramref name="factor"/>; the last panel's missing rows are zeros.
+    /// </summary>
+    public static void Transposed(float* source, nint ld, int rows, int d, float* target, int width, float factor)
+    {
+        for (int start = 0; start < rows; start += width, target += (nint)d * width)
+        {
+            int count = Math.Min(width, rows - start);
+            int quads = CanTranspose4 ? count & ~3 : 0;
+            int wholeColumns = d & ~3;
+            for (int j = 0; j < quads; j += 4)
+            {
+                float* row = source + (start + j) * ld;
+                for (int p = 0; p < wholeColumns; p += 4) Transpose4(row + p, ld, target + (nint)p * width + j, width, factor);
+                for (int p = wholeColumns; p < d; p++)
+                {
+                    for (int r = 0; r < 4; r++) target[(nint)p * width + j + r] = row[r * ld + p] * factor;
+                }
+            }
+
+            for (int j = quads; j < count; j++)
+            {
+                float* row = source + (start + j) * ld;
+                for (int p = 0; p < d; p++) target[(nint)p * width + j] = row[p] * factor;
+            }
+
+            for (int j = count; j < width; j++)
+            {
+                for (int p = 0; p < d; p++) target[(nint)p * width + j] = 0f;
+            }
+        }
+    }
+
+    private static bool CanTranspose4 => Sse.IsSupported || AdvSimd.Arm64.IsSupported;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Transpose4(float* source, nint ld, float* target, nint stride, float factor)
+    {
+        Vector128<float> f = Vector128.Create(factor);
+        Vector128<float> r0 = Vector128.Load(source) * f, r1 = Vector128.Load(source + ld) * f;
+        Vector128<float> r2 = Vector128.Load(source + 2 * ld) * f, r3 = Vector128.Load(source + 3 * ld) * f;
+        Vector128<float> low02 = InterleaveLow(r0, r2), high02 = InterleaveHigh(r0, r2);
+        Vector128<float> low13 = InterleaveLow(r1, r3), high13 = InterleaveHigh(r1, r3);
+        InterleaveLow(low02, low13).Store(target);
+        InterleaveHigh(low02, low13).Store(target + stride);
+        InterleaveLow(high02, high13).Store(target + 2 * stride);
+        InterleaveHigh(high02, high13).Store(target + 3 * stride);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector128<float> InterleaveLow(Vector128<float> a, Vector128<float> b) =>
+        Sse.IsSupported ? Sse.UnpackLow(a, b) : AdvSimd.Arm64.ZipLow(a, b);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector128<float> InterleaveHigh(Vector128<float> a, Vector128<float> b) =>
+        Sse.IsSupported ? Sse.UnpackHigh(a, b) : AdvSimd.Arm64.ZipHigh(a, b);
+}
