@@ -1,0 +1,87 @@
+using System.Runtime.Intrinsics;
+using Espalier.Tensors.Threading;
+
+namespace Espalier.Tensors.Kernels;
+
+/// <summary>
+/// Layer normalisation over the last dimension (Ba, Kiros and Hinton 2016): y = (x - mean) / sqrt(variance + eps) * gamma
+/// + beta, with the variance of the population, taken from the deviations in a second pass over the cached row.
+/// </summary>
+internal static unsafe class LayerNorm
+{
+    /// <summary>The forward pass. y may be x.</summary>
+    /// <param name="x">[rows, columns].</param>
+    /// <param name="gamma">[columns]; likewise beta.</param>
+    /// <param name="y">[rows, columns], written.</param>
+    /// <param name="mean">[rows], written: what <see cref="Backward"/> needs; null where it is not wanted.</param>
+    /// <param name="rstd">[rows], written: 1 / sqrt(variance + eps); null where it is not wanted.</param>
+    public static void Forward(
+        float* x, float* gamma, float* beta, float eps, int rows, int columns, float* y,
+        float* mean = null, float* rstd = null)
+    {
+        if (Hardware.Has512) Forward<Simd512, Vector512<float>>(x, gamma, beta, eps, rows, columns, y, mean, rstd);
+        else if (Hardware.Has256) Forward<Simd256, Vector256<float>>(x, gamma, beta, eps, rows, columns, y, mean, rstd);
+        else Forward<Simd128, Vector128<float>>(x, gamma, beta, eps, rows, columns, y, mean, rstd);
+    }
+
+    /// <summary>
+    /// The gradients. With n = (x - mean) rstd and g = dy gamma: dx = rstd (g - mean(g) - n mean(g n)), dgamma += sum over
+    /// rows of dy n, dbeta += sum over rows of dy. Bitwise the same for the same number of threads.
+    /// </summary>
+    /// <param name="x">[rows, columns]; likewise dy.</param>
+    /// <param name="mean">[rows], from <see cref="Forward"/>; likewise rstd.</param>
+    /// <param name="dx">[rows, columns], written, or added to with <paramref name="accumulate"/>; null where it is not
+    /// wanted. May be dy.</param>
+    /// <param name="dgamma">[columns], added to; likewise dbeta; both null where they are not wanted.</param>
+    public static void Backward(
+        float* x, float* gamma, float* mean, float* rstd, float* dy, int rows, int columns,
+        float* dx, bool accumulate, float* dgamma, float* dbeta)
+    {
+        var job = new LayerNormGradients
+        {
+            X = x, Gamma = gamma, Mean = mean, Rstd = rstd, DY = dy, DX = dx, Columns = columns, Accumulate = accumulate,
+        };
+        int grain = Grain(columns), count = Workers.Parts(rows, grain);
+        if (dgamma != null) job.Parts = Scratch.Rent(2 * (nint)count * columns);
+        if (Hardware.Has512) Workers.For(rows, grain, new LayerNormBackward<Simd512, Vector512<float>>(job));
+        else if (Hardware.Has256) Workers.For(rows, grain, new LayerNormBackward<Simd256, Vector256<float>>(job));
+        else Workers.For(rows, grain, new LayerNormBackward<Simd128, Vector128<float>>(job));
+        if (dgamma == null) return;
+        ColumnSums.AddParts(job.Parts, count, 2 * (nint)columns, columns, dgamma, accumulate: true);
+        ColumnSums.AddParts(job.Parts + columns, count, 2 * (nint)columns, columns, dbeta, accumulate: true);
+    }
+
+    private static int Grain(int columns) => 16384 / Math.Max(1, columns) + 1;
+
+    private static void Forward<S, V>(
+        float* x, float* gamma, float* beta, float eps, int rows, int columns, float* y, float* mean, float* rstd)
+        where S : ISimd<V> where V : struct =>
+        Workers.For(rows, Grain(columns), new ForwardJob<S, V>(x, gamma, beta, eps, columns, y, mean, rstd));
+
+    private readonly struct ForwardJob<S, V>(
+        float* x, float* gamma, float* beta, float eps, int columns, float* y, float* mean, float* rstd) : IRangeJob
+        where S : ISimd<V> where V : struct
+    {
+        public void Run(int start, int end, int worker)
+        {
+            for (int r = start; r < end; r++) Row(r, x + (nint)r * columns, y + (nint)r * columns);
+        }
+
+        private void Row(int r, float* source, float* target)
+        {
+            float m = Reduce<S, V>.Sum(source, columns) / columns;
+            float s = 1f / MathF.Sqrt(Reduce<S, V>.SquaredDeviations(source, columns, m) / columns + eps);
+            V mv = S.Set(m), sv = S.Set(s);
+            int i = 0;
+            for (; i <= columns - S.Width; i += S.Width)
+            {
+                V n = S.Mul(S.Sub(S.Load(source + i), mv), sv);
+                S.Store(S.Fma(n, S.Load(gamma + i), S.Load(beta + i)), target + i);
+            }
+
+            for (; i < columns; i++) target[i] = Scalar.Fma((source[i] - m) * s, gamma[i], beta[i]);
+            if (mean != null) mean[r] = m;
+            if (rstd != null) rstd[r] = s;
+        }
+    }
+}

@@ -1,0 +1,56 @@
+using Espalier.Tensors.Kernels;
+
+namespace Espalier.Tensors.Tests.Kernels.Elementwise;
+
+public sealed unsafe class GeluTests
+{
+    // x, x Phi(x), Phi(x) + x phi(x), from the standard normal table to ten digits.
+    public static TheoryData<float, double, double> Known => new()
+    {
+        { 0f, 0.0, 0.5 },
+        { 1f, 0.8413447461, 1.0833154706 },
+        { -1f, -0.1586552539, -0.0833154706 },
+        { 2f, 1.9544997361, 1.0852318292 },
+        { -3f, -0.0040496941, -0.0119456454 },
+        { 9f, 9.0, 1.0 },
+        { -9f, 0.0, 0.0 },
+    };
+
+    [Theory]
+    [MemberData(nameof(Known))]
+    public void AgreesWithTheTable(float x, double y, double derivative)
+    {
+        // Enough copies for whole vectors and a tail.
+        const int Count = 21;
+        using var xs = new GuardedFloats(Count);
+        using var dy = new GuardedFloats(Count);
+        using var output = new GuardedFloats(Count);
+        xs.Span.Fill(x);
+        dy.Span.Fill(2f);
+        Gelu.Forward(xs.Pointer, output.Pointer, Count);
+        Near.Equal([.. Enumerable.Repeat(y, Count)], output.Span, 1.5e-6);
+        Gelu.Backward(xs.Pointer, dy.Pointer, output.Pointer, Count);
+        Near.Equal([.. Enumerable.Repeat(2 * derivative, Count)], output.Span, 1.5e-6);
+    }
+
+    [Fact]
+    public void BackwardIsTheSlopeOfForward()
+    {
+        const int Count = 1003;
+        const float Step = 1f / 64;
+        using var x = new GuardedFloats(Count);
+        using var up = new GuardedFloats(Count);
+        using var down = new GuardedFloats(Count);
+        using var dx = new GuardedFloats(Count);
+        for (int i = 0; i < Count; i++) x[i] = (i - 500) / 100f;
+        using var ones = new GuardedFloats(Count);
+        ones.Span.Fill(1f);
+        Gelu.Backward(x.Pointer, ones.Pointer, dx.Pointer, Count);
+        Map.Unary(new AffineMap(1f, Step), x.Pointer, up.Pointer, Count);
+        Map.Unary(new AffineMap(1f, -Step), x.Pointer, down.Pointer, Count);
+        Gelu.Forward(up.Pointer, up.Pointer, Count);
+        Gelu.Forward(down.Pointer, down.Pointer, Count);
+        // The rounding of the values divided by the step, and the third derivative times its square.
+        for (int i = 0; i < Count; i++) Assert.Equal((up[i] - down[i]) / (2 * Step), dx[i], 1.5e-4f);
+    }
+}
