@@ -1,0 +1,71 @@
+namespace Espalier.Formats;
+
+/// <summary>
+/// Replaces a file so that after a crash, a full disk or an exception there is either the old file or the complete new one:
+/// the content goes to a temporary file in the same folder, is flushed to the disk and then renamed over the old one.
+/// </summary>
+public static class AtomicFile
+{
+    /// <summary>Writes <paramref name="path"/> with what <paramref name="write"/> puts into the stream.</summary>
+    /// <exception cref="EspalierException">
+    /// The file cannot be written; the old one is untouched and no temporary is left. Exceptions of
+    /// <paramref name="write"/> that are not about input or output pass through, with the same guarantee.
+    /// </exception>
+    public static void Write(string path, Action<Stream> write)
+    {
+        string? temporary = null;
+        try
+        {
+            string target = FollowLinks(path);
+            if (Directory.Exists(target)) throw new IOException("it is a folder");
+            if (FileSystem.IsSpecialFile(target)) throw new IOException("it is a device or a pipe, not a regular file");
+            string folder = Path.GetDirectoryName(target)!;
+            string name = Path.Combine(folder, $".{Path.GetFileName(target)}.{Guid.NewGuid():N}.tmp");
+            var options = new FileStreamOptions
+            {
+                Mode = FileMode.CreateNew,
+                Access = FileAccess.ReadWrite,    // writers of archives go back to fill in sizes
+                Share = FileShare.None,
+                BufferSize = 1 << 16,
+            };
+            using (var stream = new FileStream(name, options))
+            {
+                temporary = name;
+                write(stream);
+                stream.Flush(flushToDisk: true);
+            }
+            if (!OperatingSystem.IsWindows() && File.Exists(target)) File.SetUnixFileMode(name, File.GetUnixFileMode(target));
+            File.Move(name, target, overwrite: true);
+            temporary = null;
+            FileSystem.FlushFolder(folder);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or NotSupportedException)
+        {
+            throw new EspalierException(
+                $"{path}: could not be written ({e.Message.ReplaceLineEndings(" ")}); check the free space and the permissions", e);
+        }
+        finally
+        {
+            if (temporary is not null) TryDelete(temporary);
+        }
+    }
+
+    /// <summary>A link stays a link: the file it points to is the one replaced.</summary>
+    private static string FollowLinks(string path)
+    {
+        string full = Path.GetFullPath(path);
+        return File.Exists(full) ? File.ResolveLinkTarget(full, returnFinalTarget: true)?.FullName ?? full : full;
+    }
+
+    private static void TryDelete(string path)
+    {
+        try
+        {
+            File.Delete(path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // The first error is the one to report.
+        }
+    }
+}

@@ -1,0 +1,44 @@
+using System.Buffers.Binary;
+
+namespace Espalier.Formats;
+
+/// <summary>Reads a checkpoint of any supported format; the content decides which, never the file's extension.</summary>
+public static class CheckpointFile
+{
+    // How torch.save began before PyTorch 1.6: protocol 2, then a ten-byte magic number.
+    private static ReadOnlySpan<byte> LegacyTorch => [0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20];
+
+    /// <summary>Reads safetensors, numpy's .npz, or PyTorch's zip format (.pth, .pt, .bin) with all values as floats.</summary>
+    /// <exception cref="EspalierException">The file is missing, of no known format, damaged, or asks to run code.</exception>
+    public static Checkpoint Read(string path) => ReadGuard.Open(path, stream => Sniff(stream, path));
+
+    /// <summary>Reads from a seekable stream; <paramref name="source"/> names it in messages.</summary>
+    /// <inheritdoc cref="Read(string)" path="/exception"/>
+    public static Checkpoint Read(Stream stream, string source) => ReadGuard.Run(source, () => Sniff(stream, source));
+
+    private static Checkpoint Sniff(Stream stream, string source)
+    {
+        Span<byte> start = stackalloc byte[16];
+        stream.Position = 0;
+        start = start[..stream.ReadAtLeast(start, start.Length, throwOnEndOfStream: false)];
+        if (start.StartsWith("PK"u8))
+        {
+            var zip = new ZipFileReader(stream);
+            if (TorchArchive.Matches(zip)) return TorchArchive.Read(zip, source);
+            if (Npz.Matches(zip)) return Npz.Read(zip, source);
+            throw new InvalidDataException("a zip file with neither .npy arrays nor a PyTorch data.pkl; not a checkpoint");
+        }
+        if (start.Length > 8 && start[8] == '{'
+            && BinaryPrimitives.ReadUInt64LittleEndian(start) <= (ulong)stream.Length - 8)
+        {
+            using var reader = new SafetensorsReader(stream, source, leaveOpen: true);
+            return reader.ToCheckpoint();
+        }
+        if (start.StartsWith(LegacyTorch))
+            throw new InvalidDataException(
+                "written by PyTorch before 1.6, which is not read; load it and torch.save it again with a current PyTorch");
+        if (start.StartsWith(Npy.Magic))
+            throw new InvalidDataException("a single .npy array; save the named arrays of a model with numpy.savez");
+        throw new InvalidDataException("not a checkpoint: neither safetensors, .npz nor a PyTorch zip archive, or cut short");
+    }
+}

@@ -1,0 +1,51 @@
+using System.Runtime.InteropServices;
+
+namespace Espalier.Formats;
+
+/// <summary>The two questions to the file system that .NET has no call for. On systems without an answer, nothing happens.</summary>
+internal static unsafe partial class FileSystem
+{
+    private const int AtCurrentFolder = -100;
+    private const uint StatxType = 1;
+    private const int StatxSize = 256, StatxModeOffset = 28;
+    private const int FileTypeMask = 0xF000, RegularFile = 0x8000, Folder = 0x4000;
+
+    /// <summary>Whether the path is a device, pipe or socket: renaming over /dev/null would remove it.</summary>
+    public static bool IsSpecialFile(string path)
+    {
+        if (!OperatingSystem.IsLinux()) return false;
+        byte* stat = stackalloc byte[StatxSize];    // struct statx has this size on every architecture
+        try
+        {
+            if (Statx(AtCurrentFolder, path, 0, StatxType, stat) != 0) return false;
+        }
+        catch (EntryPointNotFoundException)
+        {
+            return false;
+        }
+        int type = *(ushort*)(stat + StatxModeOffset) & FileTypeMask;
+        return type is not (RegularFile or Folder);
+    }
+
+    /// <summary>Makes a rename in the folder survive a power cut.</summary>
+    public static void FlushFolder(string path)
+    {
+        if (OperatingSystem.IsWindows()) return;
+        int handle = Open(path, 0);
+        if (handle < 0) return;
+        _ = Fsync(handle);    // some file systems cannot; the file itself is on the disk already
+        _ = Close(handle);
+    }
+
+    [LibraryImport("libc", EntryPoint = "statx", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Statx(int folder, string path, int flags, uint mask, byte* result);
+
+    [LibraryImport("libc", EntryPoint = "open", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Open(string path, int flags);
+
+    [LibraryImport("libc", EntryPoint = "fsync")]
+    private static partial int Fsync(int handle);
+
+    [LibraryImport("libc", EntryPoint = "close")]
+    private static partial int Close(int handle);
+}

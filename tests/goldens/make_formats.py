@@ -1,0 +1,100 @@
+#!/usr/bin/python3
+"""Writes tests/Espalier.Tests/Goldens/Formats/: small checkpoint files made by PyTorch, numpy and by hand.
+
+Made with PyTorch 1.13 and numpy 1.24. Most arrays are ramps (0, 0.5, 1, ...), so that the tests know every value.
+"""
+import argparse, collections, json, os, pathlib, pickle, struct
+import numpy as np
+import torch
+
+out = pathlib.Path(__file__).parent.parent / "Espalier.Tests" / "Goldens" / "Formats"
+out.mkdir(parents=True, exist_ok=True)
+
+
+def ramp(*shape, dtype=torch.float32):
+    return (torch.arange(int(np.prod(shape)), dtype=torch.float64) / 2).reshape(shape).to(dtype)
+
+
+# PyTorch: an OrderedDict with metadata, views, shared storage, every dtype.
+base = ramp(4, 6)
+dtypes = {f"dtype.{str(d)[6:]}": torch.tensor([0, 1, 2, 100], dtype=d) for d in
+          (torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)}
+torch.save(collections.OrderedDict(
+    whole=base, transposed=base.t(), rows=base[1:3], columns=base[:, 1:4], every_second=base[::2, ::3],
+    one=base[2, 3], expanded=torch.tensor([7.0]).expand(3, 2), empty=torch.zeros(0, 5),
+    channels_last=ramp(2, 3, 2, 2).contiguous(memory_format=torch.channels_last),
+    boolean=torch.tensor([True, False, True]), **dtypes), out / "views.pth")
+
+# What training scripts save: nested, with all kinds of things beside the weights.
+torch.manual_seed(0)
+model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+optimizer = torch.optim.AdamW(model.parameters())
+model(ramp(4, 3)).sum().backward()
+optimizer.step()
+scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2, 4])
+torch.save({"epoch": 3, "best": np.float64(0.5), "args": argparse.Namespace(lr=0.1, name="x"), "none": None,
+            "big": 2 ** 70, "shape": torch.Size([1, 2]), "device": torch.device("cpu"),
+            "optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(),
+            "model": model.state_dict()}, out / "nested.pth")
+json.dump({k: v.double().flatten().tolist() for k, v in model.state_dict().items()}, open(out / "nested.json", "w"))
+
+torch.save({"state_dict": {f"module.{k}": torch.nn.Parameter(v) for k, v in
+                           (("weight", ramp(2, 3)), ("bias", ramp(2)))}}, out / "parallel.pt")
+torch.save({"weight": ramp(2, 3)}, out / "protocol4.pt", pickle_protocol=4)
+torch.save({"weight": ramp(2, 3)}, out / "protocol5.pt", pickle_protocol=5)
+torch.save({"weight": ramp(2, 3)}, out / "legacy.pth", _use_new_zipfile_serialization=False)
+torch.save(model, out / "module.pth")
+torch.save({"epoch": 3}, out / "no_tensors.pth")
+
+
+class Evil:
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+torch.save({"weight": ramp(2), "x": Evil(os.system, "touch pwned")}, out / "evil_system.pth")
+torch.save({"weight": ramp(2), "x": Evil(eval, "1+1")}, out / "evil_eval.pth")
+
+# numpy
+arrays = {"f4": np.arange(6, dtype="<f4").reshape(2, 3) / 2, "f2": np.arange(6, dtype="<f2") / 2,
+          "f8": np.arange(6, dtype="<f8") / 2, "i8": np.arange(6, dtype="<i8"), "b1": np.array([True, False]),
+          "u1": np.arange(250, 256, dtype="u1"), "scalar": np.float32(1.5), "empty": np.zeros((0, 3), "<f4"),
+          "fortran": np.asfortranarray(np.arange(24, dtype="<f4").reshape(2, 3, 4)), "dir/name": np.ones(2, "<f4")}
+np.savez(out / "plain.npz", **arrays)
+np.savez_compressed(out / "packed.npz", **arrays)
+np.savez(out / "objects.npz", o=np.array([{}], dtype=object))
+np.savez(out / "big_endian.npz", o=np.arange(3, dtype=">f4"))
+
+# safetensors, by hand from the format's description
+data = struct.pack("<2f", 1.5, -2) + np.array([0.5, 65504], "<f2").tobytes() + struct.pack("<2H", 0x3F80, 0xC000) \
+    + struct.pack("<2q", 1 << 40, -1) + struct.pack("<2i", 7, -7) + bytes([0, 255]) + bytes([1, 0])
+header, at = {"__metadata__": {"format": "pt", "note": "grün"}}, 0
+for name, dtype, shape, size in (("f32", "F32", [2], 8), ("f16", "F16", [2, 1], 4), ("bf16", "BF16", [1, 2], 4),
+                                 ("i64", "I64", [2], 16), ("i32", "I32", [2], 8), ("u8", "U8", [2], 2), ("bool", "BOOL", [2], 2)):
+    header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + size]}
+    at += size
+text = json.dumps(header, ensure_ascii=False).encode()
+text += b" " * (-len(text) % 8)
+(out / "by_hand.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+# Pickles as the CIFAR archives have them: Python 2's (str and an old numpy) and Python 3's.
+pixels = np.arange(12, dtype=np.uint8).reshape(2, 6)
+batch = {b"data": pixels, b"labels": [3, 9], b"filenames": [b"a.png", b"b.png"], b"batch_label": b"testing batch 1 of 1"}
+for protocol in (2, 4, 5):
+    (out / f"batch{protocol}.pickle").write_bytes(pickle.dumps(batch, protocol))
+
+
+def short(text):
+    return b"U" + bytes([len(text)]) + text
+
+
+# Python 2 wrote every str with the opcodes U and T, and dtypes as ('u1', 0, 1).
+(out / "batch_python2.pickle").write_bytes(
+    b"\x80\x02}q\x01(" + short(b"data") + b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85" + short(b"b")
+    + b"\x87R(K\x01K\x02K\x06\x86cnumpy\ndtype\n" + short(b"u1") + b"K\x00K\x01\x87R(K\x03" + short(b"|")
+    + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T\x0c\x00\x00\x00" + pixels.tobytes() + b"tb"
+    + short(b"labels") + b"]q\x02(K\x03K\x09eu.")
+assert pickle.loads((out / "batch_python2.pickle").read_bytes(), encoding="bytes")[b"data"].tolist() == pixels.tolist()
