@@ -81,7 +81,7 @@ public sealed class DataLoader : IDisposable
     }
 
     /// <summary>The next batch, epoch after epoch without end.</summary>
-    /// <exception cref="EspalierException">A picture cannot be read; the position stays, so that a repeat tries again.</exception>
+    /// <exception cref="EspalierException">A picture cannot be read; the position stays, and a repeat tries again.</exception>
     public Batch Next()
     {
         ObjectDisposedException.ThrowIf(disposed, this);

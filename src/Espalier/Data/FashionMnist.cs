@@ -43,7 +43,7 @@ public static class FashionMnist
     private static MemoryDataset Join(string name, string imageFile, IdxArray images, IdxArray labels)
     {
         if (images.Shape[1] != 28 || images.Shape[2] != 28)
-            throw new EspalierException($"{imageFile}: images of {images.Shape[2]} x {images.Shape[1]}, but Fashion-MNIST's are 28 x 28.");
+            throw new EspalierException($"{imageFile}: images of {images.Shape[2]} x {images.Shape[1]}, not of 28 x 28.");
         if (images.Shape[0] != labels.Shape[0])
             throw new EspalierException(
                 $"{imageFile}: {images.Shape[0]} images but {labels.Shape[0]} labels; the files do not belong together.");

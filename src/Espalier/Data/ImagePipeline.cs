@@ -9,7 +9,7 @@ public enum Augmentation
     /// <summary>Nothing: as for evaluation.</summary>
     None,
 
-    /// <summary>The data set's usual one: pad and crop with flips for Fashion-MNIST, random resized crops for the others.</summary>
+    /// <summary>The data set's usual one: pad, crop and flip for Fashion-MNIST, random resized crops for the others.</summary>
     Default,
 
     /// <summary>A random box of 5 to 100 % of the area, scaled; no flip (as APT's authors fine-tune).</summary>
@@ -41,11 +41,12 @@ public sealed class ImagePipeline
         float[]? std = null)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(imageSize, 1);
-        if (channels is not (1 or 3)) throw new ArgumentException($"a model sees 1 or 3 channels, not {channels}", nameof(channels));
+        if (channels is not (1 or 3))
+            throw new ArgumentException($"a model sees 1 or 3 channels, not {channels}", nameof(channels));
         mean ??= [.. Enumerable.Repeat(0.5f, channels)];
         std ??= [.. Enumerable.Repeat(0.5f, channels)];
         if (mean.Length != channels || std.Length != channels)
-            throw new ArgumentException($"mean and std have {mean.Length} and {std.Length} numbers, not {channels}", nameof(mean));
+            throw new ArgumentException($"mean and std have {mean.Length} and {std.Length} numbers, not {channels}");
         ImageSize = imageSize;
         Channels = channels;
         this.transforms = [.. transforms];
@@ -67,7 +68,7 @@ public sealed class ImagePipeline
     /// <summary>Evaluation as ViT's and APT's authors do it: straight to S x S, mean and std 0.5.</summary>
     public static ImagePipeline Eval(int size, int channels) => new(size, channels, []);
 
-    /// <summary>Evaluation as DeiT's authors do it: shorter side to S / 0.875, bicubic, centre crop, ImageNet's mean and std.</summary>
+    /// <summary>Evaluation as DeiT's authors do it: shorter side to S / 0.875, bicubic, centre crop, ImageNet's mean.</summary>
     public static ImagePipeline EvalImageNet(int size) => new(size, 3,
         [new ResizeShorterSide((int)(size / 0.875), Interpolation.Bicubic), new CenterCrop(size)], ImageNetMean, ImageNetStd);
 

@@ -6,7 +6,7 @@ namespace Espalier.Data;
 /// <summary>One step between a picture as it is stored and the picture a model sees; 8 bits a sample in and out.</summary>
 public interface IImageTransform
 {
-    /// <summary>Returns a picture of <paramref name="scratch"/>, or <paramref name="image"/> itself; never changes that.</summary>
+    /// <summary>A picture of <paramref name="scratch"/>, or <paramref name="image"/> itself, which it never changes.</summary>
     Image Apply(Image image, ref Rng rng, ImageScratch scratch);
 }
 

@@ -18,10 +18,12 @@ public sealed class MemoryDataset : IImageDataset
     {
         int size = Image.Size(width, height, channels);
         if (pixels.Length != (long)size * labels.Length)
-            throw new EspalierException($"{name}: {pixels.Length / size} images but {labels.Length} labels; the files do not belong together.");
+            throw new EspalierException(
+                $"{name}: {pixels.Length / size} images but {labels.Length} labels; the files do not belong together.");
         for (int i = 0; i < labels.Length; i++)
             if (labels[i] >= classNames.Count)
-                throw new EspalierException($"{name}: label {labels[i]} of image {i} is not below {classNames.Count}; the file is damaged.");
+                throw new EspalierException(
+                    $"{name}: label {labels[i]} of image {i} is not below {classNames.Count}; the file is damaged.");
         Name = name;
         ClassNames = classNames;
         this.pixels = pixels;

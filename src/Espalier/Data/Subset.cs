@@ -13,7 +13,8 @@ public sealed class Subset : IImageDataset
     {
         foreach (int index in indices)
             if ((uint)index >= (uint)source.Count)
-                throw new ArgumentOutOfRangeException(nameof(indices), $"{index} is not a picture of {source.Name} ({source.Count})");
+                throw new ArgumentOutOfRangeException(nameof(indices),
+                    $"{index} is not a picture of {source.Name} ({source.Count})");
         this.source = source;
         this.indices = indices.ToArray();
         Name = name ?? source.Name;

@@ -55,6 +55,6 @@ public static class ImageFile
             throw new EspalierException($"{name}: damaged image: its header says {width} x {height} pixels.");
         if (width > Image.MaxPixels || height > Image.MaxPixels || width * height > Image.MaxPixels)
             throw new EspalierException(
-                $"{name}: {width} x {height} pixels is too large (limit {Image.MaxPixels >> 20} megapixels); scale it down first.");
+                $"{name}: {width} x {height} pixels is too large (limit {Image.MaxPixels >> 20} megapixels); scale it down.");
     }
 }

@@ -23,7 +23,8 @@ internal static unsafe class PngReader
     public static Image Decode(byte[] data, string name)
     {
         var begin = (delegate* unmanaged[Cdecl]<PngImage*, byte*, nuint, int>)Function("png_image_begin_read_from_memory", name);
-        var finish = (delegate* unmanaged[Cdecl]<PngImage*, void*, byte*, int, void*, int>)Function("png_image_finish_read", name);
+        var finish = (delegate* unmanaged[Cdecl]<PngImage*, void*, byte*, int, void*, int>)
+            Function("png_image_finish_read", name);
         var free = (delegate* unmanaged[Cdecl]<PngImage*, void>)Function("png_image_free", name);
 
         byte[] essential = EssentialChunks(data, name);

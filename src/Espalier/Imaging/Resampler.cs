@@ -35,7 +35,7 @@ public static class Resampler
             throw new ArgumentException($"the box {boxWidth} x {boxHeight} at ({left}, {top}) is not inside a picture of "
                 + $"{source.Width} x {source.Height}");
         if (source.Channels != target.Channels)
-            throw new ArgumentException($"a picture of {source.Channels} channels cannot be resized into one of {target.Channels}");
+            throw new ArgumentException($"{source.Channels} channels cannot be resized into {target.Channels}");
 
         int channels = source.Channels, stride = source.Width * channels, targetStride = target.Width * channels;
         var box = source.Pixels.AsSpan(top * stride + left * channels);
@@ -100,8 +100,8 @@ public static class Resampler
         }
     }
 
-    private static void Vertical(ReadOnlySpan<byte> source, int stride, int height, Span<byte> target, int newHeight, int rowBytes,
-        Interpolation kind)
+    private static void Vertical(ReadOnlySpan<byte> source, int stride, int height, Span<byte> target, int newHeight,
+        int rowBytes, Interpolation kind)
     {
         if (height == newHeight)
         {
@@ -132,7 +132,7 @@ public static class Resampler
         return weights;
     }
 
-    /// <summary>For each output position along one axis: the first input position and the fixed-point weights from there.</summary>
+    /// <summary>For each output position along one axis: the first input position and the weights from there.</summary>
     private sealed class Weights
     {
         private readonly int[] first, start, values;

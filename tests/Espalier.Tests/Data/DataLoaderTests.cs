@@ -7,8 +7,8 @@ public class DataLoaderTests
     private static readonly DatasetInfo Info = new("cifar10", "", 1, 6, 3);
 
     private static DataLoader Loader(int threads, int prefetch = 2, bool shuffle = true, bool dropLast = true, int count = 50,
-        ulong seed = 7) => new(new FakeDataset(count), ImagePipeline.Train(Info, 8, 1, Augmentation.RandomResizedCrop), 8, shuffle,
-            seed, dropLast, threads, prefetch);
+        ulong seed = 7) => new(new FakeDataset(count), ImagePipeline.Train(Info, 8, 1, Augmentation.RandomResizedCrop), 8,
+            shuffle, seed, dropLast, threads, prefetch);
 
     private static string Print(Batch b)
     {

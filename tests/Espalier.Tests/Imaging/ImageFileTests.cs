@@ -49,7 +49,7 @@ public class ImageFileTests
     [Fact]
     public void NotAnImageIsOneClearError()
     {
-        Assert.Contains("neither", Assert.Throws<EspalierException>(() => ImageFile.Decode("GIF89a"u8.ToArray(), "x.png")).Message);
+        Assert.Contains("neither", Assert.Throws<EspalierException>(() => ImageFile.Decode([.. "GIF89a"u8], "x.png")).Message);
         Assert.Contains("empty", Assert.Throws<EspalierException>(() => ImageFile.Decode([], "x.png")).Message);
         Assert.Contains("no.png", Assert.Throws<EspalierException>(() => ImageFile.Read("/nowhere/no.png")).Message);
     }
