@@ -1,0 +1,44 @@
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
+
+namespace Espalier.Tensors.Kernels;
+
+/// <summary>Which matrix kernels this process uses. Chosen once; the environment variable ESPALIER_KERNEL (avx512, avx2 or
+/// portable) chooses lower ones than the processor allows.</summary>
+public static class KernelInfo
+{
+    private static readonly (TileSet Tiles, string Reason) Chosen = Choose(Environment.GetEnvironmentVariable("ESPALIER_KERNEL"));
+
+    /// <summary>"avx512", "avx2" or "portable".</summary>
+    public static string Name => Tiles.Name;
+
+    /// <summary>Why these were chosen: one line for people.</summary>
+    public static string Reason => Chosen.Reason;
+
+    internal static TileSet Tiles => Chosen.Tiles;
+
+    // AVX-512 only where it is wide in earnest: IsHardwareAccelerated is false on processors that slow down for it.
+    internal static bool HasAvx512 => Vector512.IsHardwareAccelerated && Avx512F.IsSupported;
+
+    internal static bool HasAvx2 => Avx2.IsSupported && Fma.IsSupported;
+
+    /// <summary>The best tiles that the processor has, or lower ones where <paramref name="wanted"/> names them.</summary>
+    internal static (TileSet Tiles, string Reason) Choose(string? wanted)
+    {
+        TileSet best = HasAvx512 ? TileSet.Avx512 : HasAvx2 ? TileSet.Avx2 : TileSet.Portable;
+        string has = best == TileSet.Avx512 ? "the processor has full-width AVX-512"
+            : best == TileSet.Avx2 ? "the processor has AVX2 and FMA but no full-width AVX-512, or it is switched off"
+            : "the processor has no AVX2 with FMA, or it is switched off";
+        TileSet? forced = wanted switch
+        {
+            "avx512" when HasAvx512 => TileSet.Avx512,
+            "avx2" when HasAvx2 => TileSet.Avx2,
+            "portable" => TileSet.Portable,
+            _ => null,
+        };
+        string reason = forced is not null ? $"ESPALIER_KERNEL asks for {wanted}"
+            : string.IsNullOrEmpty(wanted) ? has
+            : $"{has}; ESPALIER_KERNEL={wanted} is not one of its kernels and is ignored";
+        return (forced ?? best, reason);
+    }
+}
