@@ -1,0 +1,65 @@
+namespace Espalier.Tensors.Kernels;
+
+/// <summary>How a kernel slides over a plane, and the size of the plane of results.</summary>
+internal readonly struct Window
+{
+    public Window(int height, int width, int kernelHeight, int kernelWidth, int stride, int dilation, Padding padding)
+    {
+        (Height, Width, KernelHeight, KernelWidth) = (height, width, kernelHeight, kernelWidth);
+        (Stride, Dilation, Padding) = (stride, dilation, padding);
+        OutHeight = Out(height + padding.Top + padding.Bottom, kernelHeight, stride, dilation);
+        OutWidth = Out(width + padding.Left + padding.Right, kernelWidth, stride, dilation);
+    }
+
+    public int Height { get; }
+
+    public int Width { get; }
+
+    public int KernelHeight { get; }
+
+    public int KernelWidth { get; }
+
+    public int Stride { get; }
+
+    public int Dilation { get; }
+
+    public Padding Padding { get; }
+
+    /// <summary>0 where not one position of the kernel fits.</summary>
+    public int OutHeight { get; }
+
+    public int OutWidth { get; }
+
+    public int Area => Height * Width;
+
+    public int OutArea => OutHeight * OutWidth;
+
+    public int Taps => KernelHeight * KernelWidth;
+
+    /// <summary>The input row that kernel row <paramref name="tap"/> of output row <paramref name="y"/> reads; may lie outside.</summary>
+    public int Row(int y, int tap) => y * Stride + tap * Dilation - Padding.Top;
+
+    /// <summary>The input column that kernel column <paramref name="tap"/> of output column <paramref name="x"/> reads.</summary>
+    public int Column(int x, int tap) => x * Stride + tap * Dilation - Padding.Left;
+
+    /// <summary>The output rows whose kernel row <paramref name="tap"/> reads inside the image.</summary>
+    public (int Start, int End) Rows(int tap) => Inside(tap * Dilation - Padding.Top, Height, OutHeight);
+
+    /// <summary>The output columns whose kernel column <paramref name="tap"/> reads inside the image.</summary>
+    public (int Start, int End) Columns(int tap) => Inside(tap * Dilation - Padding.Left, Width, OutWidth);
+
+    // Outputs o with 0 <= o * stride + offset < size.
+    private (int Start, int End) Inside(int offset, int size, int outputs)
+    {
+        int start = offset >= 0 ? 0 : (-offset + Stride - 1) / Stride;
+        int end = size - 1 - offset < 0 ? 0 : (size - 1 - offset) / Stride + 1;
+        start = Math.Min(start, outputs);
+        return (start, Math.Clamp(end, start, outputs));
+    }
+
+    private static int Out(int size, int kernel, int stride, int dilation)
+    {
+        int room = size - dilation * (kernel - 1) - 1;
+        return room < 0 ? 0 : room / stride + 1;
+    }
+}
