@@ -1,0 +1,101 @@
+using Espalier.Tensors.Kernels;
+
+namespace Espalier.Tensors;
+
+/// <summary>
+/// y = (x - mean) / sqrt(variance + eps) · gamma + beta per channel. x [N, C, H, W] (or [N, C]); the others [C].
+/// Training: mean and population variance of the batch, and running = (1 - momentum)·running + momentum·batch, the running
+/// variance taking the unbiased one, as in PyTorch. Otherwise the running statistics (Ioffe and Szegedy, arXiv 1502.03167).
+/// </summary>
+public sealed unsafe class BatchNorm2dOp : Op
+{
+    private readonly Tensor x, gamma, beta, runningMean, runningVariance;
+    private readonly BatchNorm kernel;
+    private readonly int channels;
+    private readonly long count;
+    private readonly float momentum;
+    private Tensor? mean, rstd;
+
+    /// <param name="runningMean">[C], updated in training.</param>
+    /// <param name="runningVariance">[C], updated in training.</param>
+    public BatchNorm2dOp(
+        Tensor x, Tensor gamma, Tensor beta, Tensor runningMean, Tensor runningVariance,
+        bool training, float momentum = 0.1f, float epsilon = 1e-5f)
+        : base(x, gamma, beta, runningMean, runningVariance)
+    {
+        if (x.Rank is not (2 or 4)) throw new ArgumentException($"BatchNorm2d: x {x.Shape} must be [N, C, H, W] or [N, C]");
+        channels = x.Shape[1];
+        foreach (Tensor t in (ReadOnlySpan<Tensor>)[gamma, beta, runningMean, runningVariance])
+            if (t.Shape != new Shape(channels))
+                throw new ArgumentException($"BatchNorm2d: gamma {gamma.Shape}, beta {beta.Shape}, running mean {runningMean.Shape} "
+                    + $"and running variance {runningVariance.Shape} must be [{channels}] for x {x.Shape}");
+        count = channels == 0 ? 0 : x.Length / channels;
+        if (training && count < 2) throw new ArgumentException($"BatchNorm2d: x {x.Shape} has too few values a channel for batch statistics");
+        (this.x, this.gamma, this.beta, this.runningMean, this.runningVariance) = (x, gamma, beta, runningMean, runningVariance);
+        (Training, this.momentum, Epsilon) = (training, momentum, epsilon);
+        kernel = new BatchNorm(x.Shape[0], channels, x.Rank == 4 ? x.Shape[2] * x.Shape[3] : 1);
+    }
+
+    public override string Name => "BatchNorm2d";
+
+    public bool Training { get; }
+
+    public float Epsilon { get; }
+
+    public override Cost Cost => new(0, sizeof(float) * 2 * x.Length);
+
+    protected override Tensor Forward()
+    {
+        var y = new Tensor(x.Shape);
+        mean = new Tensor(new Shape(channels));
+        rstd = new Tensor(new Shape(channels));
+        if (Training)
+        {
+            kernel.Moments(x.Data, mean.Data, rstd.Data);
+            float unbiased = (float)(count / (double)(count - 1));
+            for (int c = 0; c < channels; c++)
+            {
+                runningMean.Data[c] += momentum * (mean.Data[c] - runningMean.Data[c]);
+                runningVariance.Data[c] += momentum * (rstd.Data[c] * unbiased - runningVariance.Data[c]);
+            }
+        }
+        else
+        {
+            mean.CopyFrom(runningMean);
+            rstd.CopyFrom(runningVariance);
+        }
+        for (int c = 0; c < channels; c++) rstd.Data[c] = (float)(1 / Math.Sqrt(rstd.Data[c] + (double)Epsilon));
+        kernel.Forward(x.Data, gamma.Data, beta.Data, mean.Data, rstd.Data, y.Data);
+        if (Differentiated) return y;
+        mean.Dispose();
+        rstd.Dispose();
+        return y;
+    }
+
+    protected internal override void Backward(Tensor dy)
+    {
+        bool addX = false, addGamma = false, addBeta = false;
+        Tensor? dx = Wants(x) ? GradOf(x, out addX) : null;
+        Tensor? dGamma = Wants(gamma) ? GradOf(gamma, out addGamma) : null;
+        Tensor? dBeta = Wants(beta) ? GradOf(beta, out addBeta) : null;
+        if (!addGamma) dGamma?.Fill(0);
+        if (!addBeta) dBeta?.Fill(0);
+        kernel.Backward(x.Data, dy.Data, gamma.Data, mean!.Data, rstd!.Data, Training, dx is null ? null : dx.Data, addX,
+            dGamma is null ? null : dGamma.Data, dBeta is null ? null : dBeta.Data);
+    }
+
+    public override void Flow(ChannelFlow flow)
+    {
+        flow.Same(Output, 1, x, 1);
+        foreach (Tensor t in (ReadOnlySpan<Tensor>)[gamma, beta, runningMean, runningVariance]) flow.Same(Output, 1, t, 0);
+    }
+}
+
+public static partial class F
+{
+    /// <inheritdoc cref="BatchNorm2dOp"/>
+    public static Tensor BatchNorm2d(
+        Tensor x, Tensor gamma, Tensor beta, Tensor runningMean, Tensor runningVariance,
+        bool training, float momentum = 0.1f, float epsilon = 1e-5f) =>
+        new BatchNorm2dOp(x, gamma, beta, runningMean, runningVariance, training, momentum, epsilon).Run();
+}
