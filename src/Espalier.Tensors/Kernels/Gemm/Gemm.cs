@@ -70,7 +70,7 @@ internal static unsafe class Gemm
         var job = new PartsJob { Product = product, Grid = grid };
         if (grid.Steps > 1)
         {
-            job.PartialSums = Scratch.PartialSums.Get((nint)product.M * product.N * grid.Steps);
+            job.PartialSums = GemmScratch.PartialSums.Get((nint)product.M * product.N * grid.Steps);
         }
 
         Workers.For(grid.Parts, 1, job);

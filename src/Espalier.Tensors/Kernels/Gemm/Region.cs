@@ -71,7 +71,7 @@ internal readonly unsafe ref struct Region
 
         int whole = directB ? columns / width * width : 0;
         float* source = product.B + (j * columnB) + (p * stepB);
-        float* panels = Scratch.PanelsB.Get((nint)Blocking.RoundUp(columns - whole, width) * steps);
+        float* panels = GemmScratch.PanelsB.Get((nint)Blocking.RoundUp(columns - whole, width) * steps);
         for (int done = whole; done < columns; done += width)
         {
             int lines = Math.Min(width, columns - done);
@@ -111,7 +111,7 @@ internal readonly unsafe ref struct Region
                 }
                 else
                 {
-                    float* edge = Scratch.EdgeTile.Get((nint)tiles.Rows * width);
+                    float* edge = GemmScratch.EdgeTile.Get((nint)tiles.Rows * width);
                     Copy(d, addend.Row, edge, width, tileRows, tileColumns);
                     tile(steps, tileA, tileRow, tileStep, panel, panelStep, edge, width, edge, width);
                     Copy(edge, width, c, ldc, tileRows, tileColumns);
@@ -130,7 +130,7 @@ internal readonly unsafe ref struct Region
     // Panels of the block's rows, or only the last one, padded, where A is read where it lies and rows are missing.
     private float* PackA(float* a, int rows, int steps)
     {
-        float* packed = Scratch.PanelsA.Get((nint)Blocking.RoundUp(rows, tiles.Rows) * steps);
+        float* packed = GemmScratch.PanelsA.Get((nint)Blocking.RoundUp(rows, tiles.Rows) * steps);
         for (int i = 0; i < rows;)
         {
             tiles.Choose(rows - i, out int height);

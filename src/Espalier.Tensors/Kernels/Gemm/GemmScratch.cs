@@ -4,36 +4,36 @@ namespace Espalier.Tensors.Kernels;
 
 /// <summary>Aligned native memory that grows and is kept: one buffer a use and a thread, freed by the finalizer once its thread
 /// has gone.</summary>
-internal sealed unsafe class Scratch
+internal sealed unsafe class GemmScratch
 {
     [ThreadStatic]
-    private static Scratch? panelsA;
+    private static GemmScratch? panelsA;
 
     [ThreadStatic]
-    private static Scratch? panelsB;
+    private static GemmScratch? panelsB;
 
     [ThreadStatic]
-    private static Scratch? partialSums;
+    private static GemmScratch? partialSums;
 
     [ThreadStatic]
-    private static Scratch? edgeTile;
+    private static GemmScratch? edgeTile;
 
     private float* data;
     private nint length;
 
-    ~Scratch() => NativeMemory.AlignedFree(data);
+    ~GemmScratch() => NativeMemory.AlignedFree(data);
 
     /// <summary>This thread's packed part of A.</summary>
-    public static Scratch PanelsA => panelsA ??= new Scratch();
+    public static GemmScratch PanelsA => panelsA ??= new GemmScratch();
 
     /// <summary>This thread's packed part of B.</summary>
-    public static Scratch PanelsB => panelsB ??= new Scratch();
+    public static GemmScratch PanelsB => panelsB ??= new GemmScratch();
 
     /// <summary>Private sums of all the threads of a product that this thread called and that splits K.</summary>
-    public static Scratch PartialSums => partialSums ??= new Scratch();
+    public static GemmScratch PartialSums => partialSums ??= new GemmScratch();
 
     /// <summary>A tile that stands in for one which hangs over C's edge, and after it a row of zeros.</summary>
-    public static Scratch EdgeTile => edgeTile ??= new Scratch();
+    public static GemmScratch EdgeTile => edgeTile ??= new GemmScratch();
 
     /// <summary>At least <paramref name="count"/> values, aligned to 64 bytes. What they hold is unknown; new ones are zero.
     /// </summary>
