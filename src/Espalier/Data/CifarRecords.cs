@@ -1,3 +1,5 @@
+using Espalier.Formats;
+
 namespace Espalier.Data;
 
 /// <summary>What is in CIFAR's files: labels, and 3072 bytes a picture, the red plane first.</summary>
@@ -14,7 +16,12 @@ internal static class CifarRecords
     public static MemoryDataset Read(DatasetInfo info, string source, string[] names, byte[][] files)
     {
         var parts = new Part[files.Length];
-        for (int i = 0; i < files.Length; i++) parts[i] = ReadBinary(info, $"{source}, {names[i]}", files[i]);
+        for (int i = 0; i < files.Length; i++)
+        {
+            string name = $"{source}, {names[i]}";
+            bool binary = names[i].EndsWith(".bin", StringComparison.Ordinal);
+            parts[i] = binary ? ReadBinary(info, name, files[i]) : ReadPickle(info, name, files[i]);
+        }
         bool single = parts.Length == 1;
         byte[] labels = single ? parts[0].Labels : [.. parts.SelectMany(p => p.Labels)];
         byte[] pixels = single ? parts[0].Pixels : Concatenate(parts);
@@ -37,6 +44,24 @@ internal static class CifarRecords
             file.AsSpan(i * record + labelBytes, PixelBytes).CopyTo(part.Pixels.AsSpan(i * PixelBytes));
         }
         return part;
+    }
+
+    /// <summary>A dictionary with "data", a numpy array [N, 3072] of bytes, and a list of N labels.</summary>
+    private static Part ReadPickle(DatasetInfo info, string name, byte[] file)
+    {
+        string labelKey = info.Classes == 10 ? "labels" : "fine_labels";
+        if (PickleReader.Read(new MemoryStream(file), new PickleGlobals().AddNumpy(), name) is not PickleDictionary batch
+            || batch["data"] is not NumpyArray { Type: ElementType.U8, Shape: [> 0, PixelBytes] } pixels
+            || batch[labelKey] is not List<object?> labels)
+            throw new EspalierException($"{name}: not a batch of {info.Name}: it must be a dictionary with "
+                + $"data [N, {PixelBytes}] and {labelKey}.");
+        byte[] bytes = new byte[labels.Count];
+        for (int i = 0; i < bytes.Length; i++)
+            bytes[i] = labels[i] is long label and >= 0 and <= byte.MaxValue ? (byte)label
+                : throw new EspalierException($"{name}: the label of image {i} is no number from 0 to {info.Classes - 1}.");
+        if (bytes.Length != pixels.Shape[0])
+            throw new EspalierException($"{name}: {pixels.Shape[0]} images but {bytes.Length} labels; the file is damaged.");
+        return new Part(bytes, pixels.Bytes);
     }
 
     private static byte[] Concatenate(Part[] parts)

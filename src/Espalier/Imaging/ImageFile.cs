@@ -1,3 +1,5 @@
+using Espalier.Formats;
+
 namespace Espalier.Imaging;
 
 /// <summary>Reads PNG and JPEG files through the system's libpng and libjpeg-turbo.</summary>
@@ -22,6 +24,8 @@ public static class ImageFile
         byte[] data;
         try
         {
+            // Opening a pipe would wait for a writer that may never come.
+            if (FileSystem.IsSpecialFile(path)) throw new IOException("it is a device or a pipe, not a regular file");
             using var file = File.OpenRead(path);
             if (file.Length > MaxFileBytes)
                 throw new EspalierException($"{path}: an image file of {file.Length} bytes is too large (limit {MaxFileBytes}).");

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.IO.Compression;
+using Espalier.Formats;
 
 namespace Espalier.Imaging;
 
@@ -9,24 +10,9 @@ namespace Espalier.Imaging;
 /// </summary>
 public static class PngWriter
 {
-    private static readonly uint[] CrcTable = MakeCrcTable();
-
-    /// <summary>Writes through a temporary file beside the target, so that no half picture is left behind.</summary>
+    /// <summary>Replaces the file whole or not at all.</summary>
     /// <exception cref="EspalierException">The file cannot be written.</exception>
-    public static void Write(string path, Image image)
-    {
-        string part = path + ".part";
-        try
-        {
-            using (var file = File.Create(part)) Write(file, image);
-            File.Move(part, path, overwrite: true);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            if (File.Exists(part)) File.Delete(part);
-            throw new EspalierException($"{path}: cannot write the image: {e.Message}", e);
-        }
-    }
+    public static void Write(string path, Image image) => AtomicFile.Write(path, stream => Write(stream, image));
 
     public static void Write(Stream stream, Image image)
     {
@@ -67,26 +53,7 @@ public static class PngWriter
         stream.Write(word);
         stream.Write(type);
         stream.Write(data);
-        uint crc = ~Crc(Crc(uint.MaxValue, type), data);
-        BinaryPrimitives.WriteUInt32BigEndian(word, crc);
+        BinaryPrimitives.WriteUInt32BigEndian(word, Crc32.Append(Crc32.Append(0, type), data));
         stream.Write(word);
-    }
-
-    private static uint Crc(uint crc, ReadOnlySpan<byte> data)
-    {
-        foreach (byte b in data) crc = CrcTable[(byte)(crc ^ b)] ^ (crc >> 8);
-        return crc;
-    }
-
-    private static uint[] MakeCrcTable()
-    {
-        var table = new uint[256];
-        for (uint n = 0; n < 256; n++)
-        {
-            uint c = n;
-            for (int bit = 0; bit < 8; bit++) c = (c & 1) != 0 ? 0xEDB88320u ^ (c >> 1) : c >> 1;
-            table[n] = c;
-        }
-        return table;
     }
 }
