@@ -1,0 +1,135 @@
+using Espalier.Tensors.Kernels;
+
+namespace Espalier.Tensors;
+
+/// <summary>
+/// 2-D convolution (cross-correlation, as in PyTorch). x [N, C, H, W], weight [O, C/groups, kh, kw], bias [O] or none
+/// -> y [N, O, OH, OW] with OH = (H + top + bottom - dilation·(kh - 1) - 1) / stride + 1, and OW likewise.
+/// </summary>
+public sealed unsafe class Conv2dOp : Op
+{
+    private readonly Tensor x, weight;
+    private readonly Tensor? bias;
+    private readonly int batch, channels, outputs;
+    private readonly Window window;
+
+    public Conv2dOp(
+        Tensor x, Tensor weight, Tensor? bias = null, int stride = 1, Padding padding = default, int dilation = 1, int groups = 1)
+        : base(x, weight, bias)
+    {
+        if (x.Rank != 4 || weight.Rank != 4 || groups < 1 || x.Shape[1] != weight.Shape[1] * groups || weight.Shape[0] % groups != 0)
+            throw new ArgumentException(
+                $"Conv2d: x {x.Shape} and weight {weight.Shape} in {groups} groups must be [N, C, H, W] and [O, C/groups, kh, kw]");
+        if (bias is not null && bias.Shape != new Shape(weight.Shape[0]))
+            throw new ArgumentException($"Conv2d: bias {bias.Shape} for weight {weight.Shape}");
+        if (stride < 1 || dilation < 1)
+            throw new ArgumentException($"Conv2d: stride {stride} and dilation {dilation} must be at least 1");
+        if (Math.Min(Math.Min(padding.Top, padding.Bottom), Math.Min(padding.Left, padding.Right)) < 0)
+            throw new ArgumentException($"Conv2d: padding {padding} is negative");
+        (this.x, this.weight, this.bias) = (x, weight, bias);
+        (Stride, Padding, Dilation, Groups) = (stride, padding, dilation, groups);
+        (batch, channels, outputs) = (x.Shape[0], x.Shape[1], weight.Shape[0]);
+        window = new Window(x.Shape[2], x.Shape[3], weight.Shape[2], weight.Shape[3], stride, dilation, padding);
+        if (window.OutArea == 0)
+            throw new ArgumentException($"Conv2d: the kernel of weight {weight.Shape} is larger than x {x.Shape} padded by {padding}");
+    }
+
+    public override string Name => "Conv2d";
+
+    public int Stride { get; }
+
+    public Padding Padding { get; }
+
+    public int Dilation { get; }
+
+    public int Groups { get; }
+
+    private Shape OutputShape => new(batch, outputs, window.OutHeight, window.OutWidth);
+
+    public override Cost Cost =>
+        new(OutputShape.Length * weight.Shape[1] * window.Taps, sizeof(float) * (x.Length + weight.Length + OutputShape.Length));
+
+    private bool IsDepthwise => Groups == channels && Groups > 1;
+
+    protected override Tensor Forward()
+    {
+        var y = new Tensor(OutputShape);
+        float* b = bias is null ? null : bias.Data;
+        if (IsDepthwise)
+        {
+            var depthwise = new Depthwise(batch, channels, outputs, window);
+            using Tensor plane = Tensor.Unscoped(Floats(depthwise.ScratchLength));
+            depthwise.Forward(x.Data, weight.Data, b, y.Data, plane.Data);
+            return y;
+        }
+        var convolution = new Convolution(batch, channels, outputs, Groups, window);
+        using Tensor scratch = Tensor.Unscoped(Floats(convolution.ScratchLength));
+        convolution.Forward(x.Data, weight.Data, b, y.Data, scratch.Data);
+        return y;
+    }
+
+    protected internal override void Backward(Tensor dy)
+    {
+        if (Wants(bias)) ChannelSum.Run(dy.Data, batch, outputs, window.OutArea, Cleared(bias!).Data);
+        Tensor? dx = Wants(x) ? Cleared(x) : null, dw = Wants(weight) ? Cleared(weight) : null;
+        if (IsDepthwise)
+        {
+            var depthwise = new Depthwise(batch, channels, outputs, window);
+            if (dx is not null) depthwise.BackwardInput(weight.Data, dy.Data, dx.Data);
+            if (dw is not null) depthwise.BackwardWeight(x.Data, dy.Data, dw.Data);
+            return;
+        }
+        if (dx is null && dw is null) return;
+        var convolution = new Convolution(batch, channels, outputs, Groups, window);
+        using Tensor scratch = Tensor.Unscoped(Floats(convolution.ScratchLength));
+        if (dw is null || convolution.Parts <= 1)
+        {
+            convolution.Backward(x.Data, weight.Data, dy.Data, Pointer(dx), Pointer(dw), scratch.Data);
+            return;
+        }
+        // Each range of images sums into a copy of its own; the copies are added in order, so that runs repeat.
+        using Tensor partial = Tensor.Unscoped(new Shape(convolution.Parts, checked((int)weight.Length)));
+        partial.Fill(0);
+        convolution.Backward(x.Data, weight.Data, dy.Data, Pointer(dx), partial.Data, scratch.Data);
+        for (int part = 0; part < convolution.Parts; part++)
+            System.Numerics.Tensors.TensorPrimitives.Add(dw.Span, partial.Span.Slice(part * (int)weight.Length, (int)weight.Length), dw.Span);
+    }
+
+    /// <summary>
+    /// y's channels are W's rows and b's entries. With one group x's channels are W's columns; with several, whole groups of
+    /// x's channels go with the group's rows of W (depthwise: channel by channel), and W's columns stay.
+    /// </summary>
+    public override void Flow(ChannelFlow flow)
+    {
+        if (bias is not null) flow.Same(Output, 1, bias, 0);
+        if (Groups == 1)
+        {
+            flow.Same(Output, 1, weight, 0);
+            flow.Same(x, 1, weight, 1);
+            return;
+        }
+        int perGroup = outputs / Groups;
+        flow.Couple(Output, 1, 0, perGroup, weight, 0, 0, perGroup, Groups);
+        flow.Couple(x, 1, 0, channels / Groups, weight, 0, 0, perGroup, Groups);
+        flow.Fix(weight, 1);
+    }
+
+    private static Tensor Cleared(Tensor input)
+    {
+        Tensor grad = GradOf(input, out bool accumulate);
+        if (!accumulate) grad.Fill(0);
+        return grad;
+    }
+
+    private static float* Pointer(Tensor? t) => t is null ? null : t.Data;
+
+    private static Shape Floats(long count) => new(checked((int)count));
+}
+
+public static partial class F
+{
+    /// <inheritdoc cref="Conv2dOp"/>
+    public static Tensor Conv2d(
+        Tensor x, Tensor weight, Tensor? bias = null, int stride = 1, Padding padding = default, int dilation = 1, int groups = 1) =>
+        new Conv2dOp(x, weight, bias, stride, padding, dilation, groups).Run();
+}
