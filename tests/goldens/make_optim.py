@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-OUTPUT = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parents[1] / "Espalier.Tests/Goldens/Optim/optim.json"
+DEFAULT = Path(__file__).resolve().parents[1] / "Espalier.Tests/Goldens/Optim/optim.json"
+OUTPUT = Path(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT
 OUTPUT.parent.mkdir(parents=True, exist_ok=True)
 SIZE, STEPS, KEPT = 37, 10, (1, 2, 10)
 torch.manual_seed(1)

@@ -4,7 +4,9 @@ using Espalier.Tensors.Threading;
 
 namespace Espalier.Optim;
 
-/// <summary>What happens to one element: source x, target y, and up to two state values. A struct, so that it is inlined.</summary>
+/// <summary>
+/// What happens to one element: source x, target y, and up to two state values. A struct, so that it is inlined.
+/// </summary>
 internal interface IElementRule
 {
     /// <summary>How many of the two state arrays exist.</summary>
@@ -36,7 +38,8 @@ internal static unsafe class ElementUpdate
     /// <summary>The unit in which arrays are split over threads.</summary>
     public static int Blocks(long length) => checked((int)((length + Block - 1) / Block));
 
-    private static void Range<TRule>(TRule rule, float* x, float* y, float* a, float* b, long n) where TRule : struct, IElementRule
+    private static void Range<TRule>(TRule rule, float* x, float* y, float* a, float* b, long n)
+        where TRule : struct, IElementRule
     {
         int width = Vector<float>.Count;
         long i = 0;

@@ -12,7 +12,9 @@ public sealed class Ema : IDisposable
     private readonly (string Name, Tensor Value, Tensor Shadow)[] entries;
     private bool swapped;
 
-    /// <param name="values">Parameters and buffers, usually <c>model.StateDict()</c>; the averages start at what they hold.</param>
+    /// <param name="values">
+    /// Parameters and buffers, usually <c>model.StateDict()</c>; the averages start at what they hold.
+    /// </param>
     public Ema(IEnumerable<(string Name, Tensor Value)> values, double decay, bool warmup = true)
     {
         if (decay is not (>= 0 and < 1)) throw new ArgumentOutOfRangeException(nameof(decay), decay, "the decay is in [0, 1)");

@@ -3,7 +3,9 @@ using Espalier.Tensors;
 
 namespace Espalier.Optim;
 
-/// <summary>Parameters that an <see cref="Optimizer"/> treats alike. Names must be unique over all groups of an optimiser.</summary>
+/// <summary>
+/// Parameters that an <see cref="Optimizer"/> treats alike. Names must be unique over all groups of an optimiser.
+/// </summary>
 public sealed class ParameterGroup(string name, IReadOnlyList<(string Name, Tensor Value)> parameters)
 {
     public string Name { get; } = name;

@@ -11,10 +11,14 @@ public interface ISchedule
 /// <summary>Where the decay after a warm-up of W steps begins.</summary>
 public enum DecayStart
 {
-    /// <summary>Step k is at k - W of T - W: step W has the full rate, and the last step has what the decay ends with (0).</summary>
+    /// <summary>
+    /// Step k is at k - W of T - W: step W has the full rate, and the last step has what the decay ends with (0).
+    /// </summary>
     AtWarmupEnd,
 
-    /// <summary>One step later, at k - 1 - W: the decay's first step still has the full rate and the last is above its end.</summary>
+    /// <summary>
+    /// One step later, at k - 1 - W: the decay's first step still has the full rate and the last is above its end.
+    /// </summary>
     AfterWarmup,
 }
 
@@ -64,8 +68,11 @@ public sealed class CosineSchedule(long warmup, DecayStart start = DecayStart.At
 }
 
 /// <summary>Warm-up, then a tenth at each milestone.</summary>
-/// <param name="milestones">Steps from which on the rate is a tenth of what it was; none for half and three quarters of the run.</param>
-public sealed class MultiStepSchedule(long warmup, IReadOnlyList<long>? milestones = null, DecayStart start = DecayStart.AtWarmupEnd)
+/// <param name="milestones">
+/// Steps from which on the rate is a tenth of what it was; none for half and three quarters of the run.
+/// </param>
+public sealed class MultiStepSchedule(long warmup, IReadOnlyList<long>? milestones = null,
+    DecayStart start = DecayStart.AtWarmupEnd)
     : WarmupSchedule(warmup, start)
 {
     private protected override double Decay(long position, double progress, long total)

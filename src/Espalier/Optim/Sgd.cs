@@ -36,7 +36,8 @@ public sealed class Sgd : Optimizer
     {
         public static int States => 0;
 
-        public void Apply(Vector<float> x, ref Vector<float> y, ref Vector<float> a, ref Vector<float> b) => y -= lr * (x + decay * y);
+        public void Apply(Vector<float> x, ref Vector<float> y, ref Vector<float> a, ref Vector<float> b) =>
+            y -= lr * (x + decay * y);
     }
 
     private readonly struct Momentum(Vector<float> lr, Vector<float> decay, Vector<float> momentum, bool nesterov) : IElementRule

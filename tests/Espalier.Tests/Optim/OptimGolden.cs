@@ -25,7 +25,8 @@ internal static class OptimGolden
         values.CopyTo(parameter.Grad.Span);
     }
 
-    public static ParameterGroup[] Group(params Tensor[] parameters) => [new("all", [.. parameters.Select((p, i) => ($"p{i}", p))])];
+    public static ParameterGroup[] Group(params Tensor[] parameters) =>
+        [new("all", [.. parameters.Select((p, i) => ($"p{i}", p))])];
 
     public static void AssertClose(float[] expected, ReadOnlySpan<float> actual, float tolerance = 2e-6f)
     {

@@ -76,7 +76,8 @@ public sealed class OptimizerTests
         float[] start = Floats(Root.GetProperty("start"));
         float[][] gradients = [.. Root.GetProperty("gradients").EnumerateArray().Select(Floats)];
         using Tensor whole = Parameter(start), resumed = Parameter(start);
-        using Optimizer one = Make(variant, Group(whole)), first = Make(variant, Group(resumed)), second = Make(variant, Group(resumed));
+        using Optimizer one = Make(variant, Group(whole)), first = Make(variant, Group(resumed)),
+            second = Make(variant, Group(resumed));
         for (int i = 0; i < gradients.Length; i++)
         {
             SetGrad(whole, gradients[i]);

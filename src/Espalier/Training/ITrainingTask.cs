@@ -1,0 +1,72 @@
+using Espalier.Data;
+using Espalier.Nn;
+using Espalier.Optim;
+using Espalier.Tensors;
+
+namespace Espalier.Training;
+
+/// <summary>
+/// What is trained, and how one batch becomes gradients: plain classification, token pruning, distillation. The
+/// <see cref="Trainer"/> does the rest. Everything a task keeps from step to step, beyond the model's parameters and buffers,
+/// goes through <see cref="SaveState"/> and <see cref="LoadState"/>, so that a resumed run ends like an uninterrupted one.
+/// </summary>
+public interface ITrainingTask
+{
+    /// <summary>Its parameters are trained; its parameters and buffers are kept in the training state.</summary>
+    Module Model { get; }
+
+    /// <summary>Called once, at the beginning of a run.</summary>
+    IReadOnlyList<ParameterGroup> ParameterGroups => ParameterGroup.Of(Model);
+
+    /// <summary>
+    /// Forward and backward of one micro-batch, with the model in training mode. Adds to the gradients, with each loss times
+    /// <see cref="StepContext.GradientScale"/>. Tensors made here are freed when it returns.
+    /// </summary>
+    /// <returns>
+    /// Scalars to log, not scaled. Those whose name contains "loss" must be finite: the run stops where one is not.
+    /// </returns>
+    IReadOnlyDictionary<string, double> Step(Batch batch, in StepContext context);
+
+    /// <summary>After the optimiser's step, for controllers.</summary>
+    /// <param name="step">The step that was done, from 1.</param>
+    void AfterStep(long step) { }
+
+    /// <summary>Goes through the evaluation set with the model in evaluation mode.</summary>
+    /// <param name="batches">
+    /// One pass. Tensors made while looking at a batch are freed when the next one is asked for, and so is the batch.
+    /// </param>
+    EvaluationResult Evaluate(IEnumerable<Batch> batches);
+
+    /// <summary>Adds the task's own state to a checkpoint.</summary>
+    void SaveState(StateWriter state) { }
+
+    /// <summary>Takes back what <see cref="SaveState"/> added.</summary>
+    void LoadState(StateReader state) { }
+
+    /// <summary>Writes the model as a file that loading needs nothing else for, replacing the file atomically.</summary>
+    void SaveModel(string path);
+}
+
+/// <summary>Where in a run a micro-batch stands.</summary>
+/// <param name="Step">The optimiser step that it belongs to, from 1.</param>
+/// <param name="TotalSteps">Of the whole run.</param>
+/// <param name="Epoch">The epoch that it is from, from 0.</param>
+/// <param name="MicroBatch">Its number within the step, from 0.</param>
+/// <param name="MicroBatches">Micro-batches a step.</param>
+/// <param name="Rng">Random numbers for this micro-batch; depends on the run's seed and the place only.</param>
+public readonly record struct StepContext(long Step, long TotalSteps, long Epoch, int MicroBatch, int MicroBatches, Rng Rng)
+{
+    /// <summary>
+    /// What losses (means over their micro-batch) are multiplied with, so that the step sees the mean over the batch.
+    /// </summary>
+    public float GradientScale => 1f / MicroBatches;
+}
+
+/// <summary>What an evaluation found.</summary>
+/// <param name="Scalars">Everything to log.</param>
+/// <param name="Selections">
+/// By what the best checkpoints are chosen, higher is better: each name keeps a best checkpoint of its own. Names are made of
+/// lower-case letters, digits and hyphens, and the same in every evaluation of a run.
+/// </param>
+public sealed record EvaluationResult(IReadOnlyDictionary<string, double> Scalars,
+    IReadOnlyDictionary<string, double> Selections);

@@ -1,0 +1,127 @@
+using System.Globalization;
+using Espalier.Optim;
+
+namespace Espalier.Training;
+
+/// <summary>
+/// How a run goes. The defaults are those of APT's authors (SGD, momentum 0.9, rate 0.03, batch 72, clipping at 1).
+/// </summary>
+public sealed record TrainOptions
+{
+    /// <summary>Optimiser steps.</summary>
+    public long Steps { get; init; } = 10_000;
+
+    /// <summary>Pictures an optimiser step.</summary>
+    public int BatchSize { get; init; } = 72;
+
+    /// <summary>
+    /// Micro-batches a step, each of BatchSize / GradientAccumulationSteps pictures. A step's micro-batches are all of one
+    /// epoch: those left over at its end are not used.
+    /// </summary>
+    public int GradientAccumulationSteps { get; init; } = 1;
+
+    public int EvalBatchSize { get; init; } = 32;
+
+    /// <summary>Steps between evaluations; 0 for one at the end only. There is always one at the end.</summary>
+    public long EvalEvery { get; init; } = 500;
+
+    /// <summary>Steps between log points; each is the mean over the steps since the one before.</summary>
+    public long LogEvery { get; init; } = 10;
+
+    /// <summary>Steps between saves of the training state and model; 0 for the end only. A cancelled run saves as well.</summary>
+    public long CheckpointEvery { get; init; } = 500;
+
+    /// <summary>See <see cref="Optimizers.Names"/>.</summary>
+    public string Optimizer { get; init; } = "sgd";
+
+    /// <summary>The rate that the schedule is multiplied with.</summary>
+    public float LearningRate { get; init; } = 0.03f;
+
+    /// <summary>Of the SGD optimisers.</summary>
+    public float Momentum { get; init; } = 0.9f;
+
+    public float WeightDecay { get; init; }
+
+    /// <summary>See <see cref="Schedules.Names"/>.</summary>
+    public string Schedule { get; init; } = "cosine";
+
+    /// <summary>Steps in which the rate rises to its full value; null for a twentieth of the run and at most 500.</summary>
+    public long? WarmupSteps { get; init; }
+
+    /// <summary>Steps at which the "multistep" schedule falls; none for half and three quarters of the run.</summary>
+    public IReadOnlyList<long> Milestones { get; init; } = [];
+
+    /// <summary>Limit of the gradients' joint norm; 0 for none.</summary>
+    public float MaxGradNorm { get; init; } = 1;
+
+    /// <summary>Decay of the weights' averages, which are then what is evaluated and saved as model; null for none.</summary>
+    public double? EmaDecay { get; init; }
+
+    /// <summary>Of everything random.</summary>
+    public ulong Seed { get; init; } = 42;
+
+    /// <summary>Threads that decode pictures; 0 to do it between the steps.</summary>
+    public int DataThreads { get; init; } = 2;
+
+    /// <summary>Where the run's files go, see <see cref="RunFolder"/>; null to write none.</summary>
+    public string? OutputDir { get; init; }
+
+    /// <summary>What the run's files are called.</summary>
+    public string Name { get; init; } = "model";
+
+    /// <summary>Go on where an earlier run of this name stopped; without one, the run starts at the beginning.</summary>
+    public bool Resume { get; init; }
+
+    internal int MicroBatchSize => BatchSize / GradientAccumulationSteps;
+
+    internal long Warmup => WarmupSteps ?? Math.Min(500, Steps / 20);
+
+    /// <summary>Whether something happens at this step every so many steps; the last step counts always.</summary>
+    internal bool IsDue(long step, long every) => step == Steps || (every > 0 && step % every == 0);
+
+    /// <exception cref="EspalierException">An option is out of its range; the message names it.</exception>
+    public void Validate()
+    {
+        Require(Steps >= 1, $"Steps is {Steps}; a run has at least 1");
+        Require(BatchSize >= 1, $"BatchSize is {BatchSize}; a batch has at least 1 picture");
+        Require(GradientAccumulationSteps >= 1, $"GradientAccumulationSteps is {GradientAccumulationSteps}; it is at least 1");
+        Require(BatchSize % GradientAccumulationSteps == 0,
+            $"BatchSize {BatchSize} does not divide into {GradientAccumulationSteps} micro-batches; choose a multiple");
+        Require(EvalBatchSize >= 1, $"EvalBatchSize is {EvalBatchSize}; a batch has at least 1 picture");
+        Require(EvalEvery >= 0 && CheckpointEvery >= 0,
+            "EvalEvery and CheckpointEvery are numbers of steps, or 0 for the end only");
+        Require(LogEvery >= 1, $"LogEvery is {LogEvery}; it is at least 1");
+        Require(float.IsFinite(LearningRate) && LearningRate >= 0, $"LearningRate is {LearningRate}; it is 0 or more");
+        Require(Momentum is >= 0 and < 1, $"Momentum is {Momentum}; it is in [0, 1)");
+        Require(float.IsFinite(WeightDecay) && WeightDecay >= 0, $"WeightDecay is {WeightDecay}; it is 0 or more");
+        Require(WarmupSteps is null or >= 0, $"WarmupSteps is {WarmupSteps}; it is 0 or more");
+        Require(MaxGradNorm >= 0, $"MaxGradNorm is {MaxGradNorm}; it is above 0, or 0 for no limit");
+        Require(EmaDecay is null or (>= 0 and < 1), $"EmaDecay is {EmaDecay}; it is in [0, 1)");
+        Require(DataThreads >= 0, $"DataThreads is {DataThreads}; it is 0 or more");
+    }
+
+    /// <summary>The options that decide which weights come out; a run goes on only with the same.</summary>
+    internal IEnumerable<(string Name, string Value)> Identity() =>
+    [
+        ("Steps", Text(Steps)),
+        ("BatchSize", Text(BatchSize)),
+        ("GradientAccumulationSteps", Text(GradientAccumulationSteps)),
+        ("Optimizer", Optimizer),
+        ("LearningRate", Text(LearningRate)),
+        ("Momentum", Text(Momentum)),
+        ("WeightDecay", Text(WeightDecay)),
+        ("Schedule", Schedule),
+        ("WarmupSteps", Text(Warmup)),
+        ("Milestones", string.Join(",", Milestones)),
+        ("MaxGradNorm", Text(MaxGradNorm)),
+        ("EmaDecay", EmaDecay is { } decay ? Text(decay) : "none"),
+        ("Seed", Text(Seed)),
+    ];
+
+    private static string Text(IFormattable value) => value.ToString(null, CultureInfo.InvariantCulture);
+
+    private static void Require(bool condition, string message)
+    {
+        if (!condition) throw new EspalierException($"{message}.");
+    }
+}

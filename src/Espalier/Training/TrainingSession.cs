@@ -1,0 +1,216 @@
+using System.Diagnostics;
+using System.Globalization;
+using Espalier.Data;
+using Espalier.Optim;
+using Espalier.Tensors;
+
+namespace Espalier.Training;
+
+/// <summary>One call of <see cref="Trainer.Run"/>: everything that lives as long as it does, and the loop.</summary>
+internal sealed partial class TrainingSession : IDisposable
+{
+    // Keeps the steps' random numbers apart from the loader's, which has the same seed and similar keys.
+    private const ulong StepStream = 0x73_74_65_70_73;
+
+    private readonly ITrainingTask task;
+    private readonly TrainOptions options;
+    private readonly ITrainingProgress progress;
+    private readonly CancellationToken cancel;
+    private readonly string dataset, groups;
+    private readonly ISchedule schedule;
+    private readonly Optimizer optimizer;
+    private readonly Tensor[] trained, all;
+    private readonly Ema? ema;
+    private readonly DataLoader loader, evaluation;
+    private readonly RunFolder? folder;
+    private readonly bool modeBefore;
+    private readonly ScalarMeans window = new();
+    private readonly OrderedDictionary<string, double> best = [];
+    private IDisposable? runLock;
+    private TrainingHistory? history;
+    private EvaluationResult? lastEvaluation;
+    private long step, evaluated, saved = -1;
+
+    public TrainingSession(ITrainingTask task, TrainingData data, TrainOptions options, ITrainingProgress progress,
+        CancellationToken cancel)
+    {
+        (this.task, this.options, this.progress, this.cancel) = (task, options, progress, cancel);
+        dataset = $"{data.Train.Name} ({data.Train.Count} images)";
+        schedule = Schedules.Parse(options.Schedule, options.Warmup, options.Milestones);
+        optimizer = Optimizers.Create(options.Optimizer, task.ParameterGroups, options.Momentum, options.WeightDecay);
+        // As they are at the beginning: a task may change them while it trains.
+        groups = string.Join("; ", optimizer.Groups.Select(g => string.Create(CultureInfo.InvariantCulture,
+            $"{g.Name} {g.Parameters.Count} x{g.LearningRateScale} decay {g.WeightDecay ?? options.WeightDecay}")));
+        trained = [.. optimizer.Parameters.Select(p => p.Value)];
+        all = [.. task.Model.Parameters()];
+        folder = options.OutputDir is { } directory ? new RunFolder(directory, options.Name) : null;
+        ema = options.EmaDecay is { } decay ? new Ema(task.Model.StateDict(), decay) : null;
+        loader = new DataLoader(data.Train, data.TrainPipeline, options.MicroBatchSize, shuffle: true, options.Seed,
+            dropLast: true, options.DataThreads, prefetch: Math.Max(2, options.DataThreads));
+        evaluation = new DataLoader(data.Evaluation, data.EvaluationPipeline, options.EvalBatchSize,
+            threads: options.DataThreads);
+        modeBefore = task.Model.Training;
+        task.Model.Training = true;
+    }
+
+    public TrainResult Run()
+    {
+        Begin();
+        bool completed = true;
+        try
+        {
+            while (true)
+            {
+                if (evaluated < step && options.IsDue(step, options.EvalEvery)) Evaluate();
+                if (saved < step && options.IsDue(step, options.CheckpointEvery)) Save();
+                if (step >= options.Steps) break;
+                cancel.ThrowIfCancellationRequested();
+                TrainStep();
+            }
+            // Left in the model: what was evaluated and saved.
+            ema?.Swap();
+        }
+        catch (OperationCanceledException) when (cancel.IsCancellationRequested)
+        {
+            completed = false;
+            if (saved < step) Save();
+            string rest = folder is null || step == 0 ? "." : $"; {folder.State} can be resumed.";
+            progress.Message($"Stopped after step {step}{rest}");
+        }
+        return new TrainResult(step, completed, best, lastEvaluation);
+    }
+
+    public void Dispose()
+    {
+        task.Model.Training = modeBefore;
+        history?.Dispose();
+        loader.Dispose();
+        evaluation.Dispose();
+        ema?.Dispose();
+        optimizer.Dispose();
+        runLock?.Dispose();
+    }
+
+    private void Begin()
+    {
+        runLock = folder?.Open();
+        folder?.DeleteStaleTemporaries();
+        foreach (Tensor p in all) p.ClearGrad();
+        if (folder is not null && options.Resume && File.Exists(folder.State))
+        {
+            Load(folder.State);
+            progress.Message(step >= options.Steps
+                ? $"{options.Name} has done its {step} steps already."
+                : $"Resuming {options.Name} after step {step}.");
+        }
+        else if (folder is not null)
+        {
+            if (options.Resume) progress.Message($"There is no {folder.State} to resume; starting at the beginning.");
+            else if (File.Exists(folder.State))
+                progress.Message($"Starting again; the state and history of the earlier {options.Name} are replaced.");
+            folder.DeleteState();
+        }
+        history = folder is null ? null : new TrainingHistory(folder, step);
+    }
+
+    private void TrainStep()
+    {
+        long started = Stopwatch.GetTimestamp(), number = step + 1;
+        double rate = options.LearningRate * schedule.Multiplier(number, options.Steps);
+        int parts = options.GradientAccumulationSteps;
+        LoaderPosition position = loader.Position;
+        if (loader.BatchesPerEpoch - position.BatchInEpoch < parts)
+            loader.Position = position = new LoaderPosition(position.Epoch + 1, 0);
+        var means = new ScalarMeans();
+        for (int part = 0; part < parts; part++)
+        {
+            Batch batch = loader.Next();
+            var rng = new Rng(options.Seed ^ StepStream, (ulong)number, (ulong)part);
+            var context = new StepContext(number, options.Steps, position.Epoch, part, parts, rng);
+            using (new Scope()) means.Add(Finite(task.Step(batch, context), number));
+            batch.Recycle();
+        }
+        double? norm = Clip(number);
+        optimizer.Step((float)rate);
+        foreach (Tensor p in all) p.ClearGrad();
+        step = number;
+        task.AfterStep(step);
+        ema?.Update();
+
+        Dictionary<string, double> scalars = means.Means();
+        window.Add("lr", rate);
+        if (norm is { } known) window.Add("grad-norm", known);
+        window.Add(scalars);
+        if (options.IsDue(step, options.LogEvery))
+        {
+            history?.Write(step, window.Means());
+            window.Clear();
+        }
+        progress.Step(new StepInfo(step, options.Steps, position.Epoch, rate, norm, scalars, options.BatchSize,
+            Stopwatch.GetElapsedTime(started)));
+    }
+
+    private double? Clip(long number)
+    {
+        if (options.MaxGradNorm <= 0) return null;
+        double norm = GradientClip.ByGlobalNorm(trained, options.MaxGradNorm);
+        return double.IsFinite(norm) ? norm : throw Diverged(number, "the gradient's norm", norm);
+    }
+
+    private IReadOnlyDictionary<string, double> Finite(IReadOnlyDictionary<string, double> scalars, long number)
+    {
+        foreach (var (name, value) in scalars)
+        {
+            bool isLoss = name.Contains("loss", StringComparison.OrdinalIgnoreCase);
+            if (isLoss && !double.IsFinite(value)) throw Diverged(number, name, value);
+        }
+        return scalars;
+    }
+
+    private EspalierException Diverged(long number, string what, double value) =>
+        new($"step {number}: {what} is {value}; lower the learning rate ({options.LearningRate}), "
+            + (options.MaxGradNorm > 0
+                ? "or warm up for longer."
+                : "warm up for longer, or limit the gradients' norm (MaxGradNorm)."));
+
+    private void Evaluate()
+    {
+        var newBest = new List<string>();
+        EvaluationResult result;
+        using (ema?.Swap())
+        {
+            task.Model.Training = false;
+            try
+            {
+                using var scope = new Scope();
+                result = task.Evaluate(EvaluationBatches());
+            }
+            finally
+            {
+                task.Model.Training = true;
+            }
+            foreach (var (name, value) in result.Selections)
+            {
+                if (double.IsNaN(value) || (best.TryGetValue(name, out double before) && value <= before)) continue;
+                best[name] = value;
+                newBest.Add(name);
+                if (folder is not null) task.SaveModel(folder.Best(result.Selections.Count == 1 ? null : name));
+            }
+        }
+        history?.Write(step, result.Scalars.Select(s => KeyValuePair.Create($"eval/{s.Key}", s.Value)));
+        (lastEvaluation, evaluated, saved) = (result, step, -1);
+        progress.Evaluated(step, result, newBest);
+    }
+
+    private IEnumerable<Batch> EvaluationBatches()
+    {
+        int done = 0;
+        foreach (Batch batch in evaluation.Once())
+        {
+            cancel.ThrowIfCancellationRequested();
+            using (new Scope()) yield return batch;
+            batch.Recycle();
+            progress.Evaluating(step, ++done, evaluation.BatchesPerEpoch);
+        }
+    }
+}
