@@ -32,7 +32,7 @@ public sealed class ChannelFlow
     /// <summary>An operand that was broadcast to <paramref name="result"/>: the same along the axes that it was not repeated on.</summary>
     public void Broadcast(Tensor result, Tensor operand)
     {
-        for (int i = 1; i <= operand.Rank; i++)
+        for (int i = operand.Rank; i >= 1; i--)
             if (operand.Shape[-i] == result.Shape[-i]) Same(result, -i, operand, -i);
     }
 

@@ -16,10 +16,12 @@ public sealed class AddOp(Tensor a, Tensor b) : BinaryOp(a, b)
     private protected override void Compute(float a, ReadOnlySpan<float> b, Span<float> y) => TensorPrimitives.Add(b, a, y);
 
     private protected override void GradientA(
-        ReadOnlySpan<float> a, ReadOnlySpan<float> b, ReadOnlySpan<float> dy, Span<float> da) => dy.CopyTo(da);
+        ReadOnlySpan<float> a, ReadOnlySpan<float> b, ReadOnlySpan<float> dy, Span<float> da) =>
+        dy.CopyTo(da);
 
     private protected override void GradientB(
-        ReadOnlySpan<float> a, ReadOnlySpan<float> b, ReadOnlySpan<float> dy, Span<float> db) => dy.CopyTo(db);
+        ReadOnlySpan<float> a, ReadOnlySpan<float> b, ReadOnlySpan<float> dy, Span<float> db) =>
+        dy.CopyTo(db);
 }
 
 public static partial class F

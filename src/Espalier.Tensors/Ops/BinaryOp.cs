@@ -28,10 +28,12 @@ public abstract unsafe class BinaryOp : Op
     private protected abstract void Compute(float a, ReadOnlySpan<float> b, Span<float> y);
 
     /// <summary>da = dy ∂y/∂a.</summary>
-    private protected abstract void GradientA(ReadOnlySpan<float> a, ReadOnlySpan<float> b, ReadOnlySpan<float> dy, Span<float> da);
+    private protected abstract void GradientA(
+        ReadOnlySpan<float> a, ReadOnlySpan<float> b, ReadOnlySpan<float> dy, Span<float> da);
 
     /// <summary>db = dy ∂y/∂b.</summary>
-    private protected abstract void GradientB(ReadOnlySpan<float> a, ReadOnlySpan<float> b, ReadOnlySpan<float> dy, Span<float> db);
+    private protected abstract void GradientB(
+        ReadOnlySpan<float> a, ReadOnlySpan<float> b, ReadOnlySpan<float> dy, Span<float> db);
 
     protected override Tensor Forward()
     {

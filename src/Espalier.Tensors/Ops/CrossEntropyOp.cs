@@ -16,7 +16,7 @@ public sealed unsafe class CrossEntropyOp : Op
     private readonly float smoothing;
     private readonly float[]? weights;
     private readonly int rows, classes;
-    private Tensor? probabilities;
+    private Tensor? saved; // log softmax(z)
 
     /// <param name="logits">[N, K].</param>
     /// <param name="labels">[N] classes 0 .. K-1.</param>
@@ -25,9 +25,13 @@ public sealed unsafe class CrossEntropyOp : Op
     public CrossEntropyOp(Tensor logits, int[] labels, float smoothing = 0, float[]? weights = null) : this(logits, weights, null)
     {
         if (labels.Length != rows) throw new ArgumentException($"CrossEntropy: {labels.Length} labels for logits {logits.Shape}");
-        if (smoothing is not (>= 0 and <= 1)) throw new ArgumentException($"CrossEntropy: smoothing {smoothing} is not in [0, 1]");
+        if (smoothing is not (>= 0 and <= 1))
+            throw new ArgumentException($"CrossEntropy: smoothing {smoothing} is not in [0, 1]");
         foreach (int label in labels)
-            if ((uint)label >= (uint)classes) throw new ArgumentException($"CrossEntropy: label {label} for logits {logits.Shape}");
+        {
+            if ((uint)label >= (uint)classes)
+                throw new ArgumentException($"CrossEntropy: label {label} for logits {logits.Shape}");
+        }
         (this.labels, this.smoothing) = (labels, smoothing);
     }
 
@@ -38,12 +42,14 @@ public sealed unsafe class CrossEntropyOp : Op
     {
         if (targets.Shape != logits.Shape)
             throw new ArgumentException($"CrossEntropy: targets {targets.Shape} for logits {logits.Shape}");
-        if (targets.RequiresGrad) throw new ArgumentException("CrossEntropy: the targets are constants; make them outside the recording");
+        if (targets.RequiresGrad)
+            throw new ArgumentException("CrossEntropy: the targets are constants; make them outside the recording");
     }
 
     private CrossEntropyOp(Tensor logits, float[]? weights, Tensor? targets) : base(logits, targets)
     {
-        if (logits.Rank != 2 || logits.Length == 0) throw new ArgumentException($"CrossEntropy: logits {logits.Shape} must be [N, K]");
+        if (logits.Rank != 2 || logits.Length == 0)
+            throw new ArgumentException($"CrossEntropy: logits {logits.Shape} must be [N, K]");
         (this.logits, this.targets, this.weights) = (logits, targets, weights);
         (rows, classes) = (logits.Shape[0], logits.Shape[1]);
         if (weights is not null && weights.Length != rows)
@@ -56,21 +62,12 @@ public sealed unsafe class CrossEntropyOp : Op
 
     protected override Tensor Forward()
     {
-        probabilities = new Tensor(logits.Shape);
+        var logProbabilities = new Tensor(logits.Shape);
+        Softmax.LogForward(logits.Data, logProbabilities.Data, rows, classes);
         double loss = 0;
-        for (int n = 0; n < rows; n++)
-        {
-            ReadOnlySpan<float> z = Row(logits, n);
-            Span<float> p = Row(probabilities, n);
-            float sum = Exponentials.Run(z, p, out float max);
-            TensorPrimitives.Multiply(p, 1 / sum, p);
-            loss += (double)Weight(n) * RowLoss(n, z, max + Math.Log(sum));
-        }
-        if (!Differentiated)
-        {
-            probabilities.Dispose();
-            probabilities = null;
-        }
+        for (int n = 0; n < rows; n++) loss += Weight(n) * RowLoss(n, Row(logProbabilities, n));
+        if (Differentiated) saved = logProbabilities;
+        else logProbabilities.Dispose();
         return Tensor.Scalar((float)(loss / rows));
     }
 
@@ -86,12 +83,11 @@ public sealed unsafe class CrossEntropyOp : Op
         if (targets is not null) flow.Same(logits, 1, targets, 1);
     }
 
-    private double RowLoss(int n, ReadOnlySpan<float> z, double logSumExp)
+    private double RowLoss(int n, ReadOnlySpan<float> logP)
     {
-        if (targets is not null)
-            return TensorPrimitives.Sum<float>(Row(targets, n)) * logSumExp - TensorPrimitives.Dot<float>(Row(targets, n), z);
-        double loss = logSumExp - (1 - smoothing) * z[labels![n]];
-        return smoothing == 0 ? loss : loss - smoothing * TensorPrimitives.Sum(z) / classes;
+        if (targets is not null) return -TensorPrimitives.Dot<float>(Row(targets, n), logP);
+        double loss = -(1 - smoothing) * logP[labels![n]];
+        return smoothing == 0 ? loss : loss - smoothing * TensorPrimitives.Sum(logP) / classes;
     }
 
     /// <summary>dz = scale · w (softmax(z) Σq - q).</summary>
@@ -100,20 +96,19 @@ public sealed unsafe class CrossEntropyOp : Op
         for (int n = 0; n < rows; n++)
         {
             Span<float> d = Row(dz, n);
-            float rowScale = scale * Weight(n);
+            TensorPrimitives.Exp(Row(saved!, n), d);
             if (targets is null)
             {
-                TensorPrimitives.Add(Row(probabilities!, n), -smoothing / classes, d);
+                if (smoothing != 0) TensorPrimitives.Subtract(d, smoothing / classes, d);
                 d[labels![n]] -= 1 - smoothing;
-                TensorPrimitives.Multiply(d, rowScale, d);
             }
             else
             {
                 Span<float> q = Row(targets, n);
-                TensorPrimitives.Multiply(Row(probabilities!, n), TensorPrimitives.Sum<float>(q), d);
+                TensorPrimitives.Multiply(d, TensorPrimitives.Sum<float>(q), d);
                 TensorPrimitives.Subtract(d, q, d);
-                TensorPrimitives.Multiply(d, rowScale, d);
             }
+            TensorPrimitives.Multiply(d, scale * Weight(n), d);
         }
     }
 

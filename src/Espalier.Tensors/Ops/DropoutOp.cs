@@ -16,7 +16,8 @@ public sealed unsafe class DropoutOp : Op
 
     public DropoutOp(Tensor x, float probability, RandomStream stream) : base(x)
     {
-        if (probability is not (>= 0 and < 1)) throw new ArgumentException($"Dropout: probability {probability} is not in [0, 1)");
+        if (probability is not (>= 0 and < 1))
+            throw new ArgumentException($"Dropout: probability {probability} is not in [0, 1)");
         (this.x, this.probability, seed, call) = (x, probability, stream.Seed, stream.Next());
     }
 

@@ -1,3 +1,5 @@
+using Espalier.Tensors.Kernels;
+
 namespace Espalier.Tensors;
 
 /// <summary>y[i] = x[index[i]]: picks rows, in any order, repeats allowed. x [rows, D] -> y [index.Length, D].</summary>
@@ -23,24 +25,17 @@ public sealed unsafe class GatherRowsOp : Op
     protected override Tensor Forward()
     {
         var y = new Tensor(new Shape(index.Length, width));
-        for (int i = 0; i < index.Length; i++) Row(x, index[i]).CopyTo(Row(y, i));
+        IndexedRows.Gather(x.Data, index, y.Data, width, false);
         return y;
     }
 
     protected internal override void Backward(Tensor dy)
     {
         Tensor dx = GradOf(x, out bool accumulate);
-        if (!accumulate) dx.Fill(0);
-        for (int i = 0; i < index.Length; i++)
-        {
-            Span<float> sum = Row(dx, index[i]);
-            System.Numerics.Tensors.TensorPrimitives.Add(sum, Row(dy, i), sum);
-        }
+        IndexedRows.Scatter(dy.Data, index, dx.Data, x.Shape[0], width, accumulate);
     }
 
     public override void Flow(ChannelFlow flow) => flow.Same(Output, 1, x, 1);
-
-    private Span<float> Row(Tensor t, int row) => new(t.Data + (long)row * width, width);
 }
 
 public static partial class F

@@ -1,4 +1,3 @@
-using System.Numerics.Tensors;
 using Espalier.Tensors.Kernels;
 
 namespace Espalier.Tensors;
@@ -7,12 +6,13 @@ namespace Espalier.Tensors;
 public sealed unsafe class SoftmaxOp : Op
 {
     private readonly Tensor x;
-    private readonly int width;
+    private readonly int rows, width;
 
     public SoftmaxOp(Tensor x) : base(x)
     {
         if (x.Rank == 0 || x.Shape[-1] == 0) throw new ArgumentException($"Softmax: x {x.Shape} has no last axis to go over");
         (this.x, width) = (x, x.Shape[-1]);
+        rows = checked((int)(x.Length / width));
     }
 
     public override string Name => "Softmax";
@@ -22,42 +22,18 @@ public sealed unsafe class SoftmaxOp : Op
     protected override Tensor Forward()
     {
         var y = new Tensor(x.Shape);
-        Rows.For(x.Length / width, width, new ForwardJob(x.Data, y.Data, width));
+        Softmax.Forward(x.Data, y.Data, rows, width);
         return y;
     }
 
-    protected internal override void Backward(Tensor dy)
-    {
-        AddGrad(x, dx => Rows.For(x.Length / width, width, new BackwardJob(Output.Data, dy.Data, dx.Data, width)));
-    }
+    protected internal override void Backward(Tensor dy) =>
+        AddGrad(x, dx => Softmax.Backward(Output.Data, dy.Data, dx.Data, rows, width));
 
     /// <summary>Leaving out an entry of the last axis changes all others: they must all stay.</summary>
     public override void Flow(ChannelFlow flow)
     {
         flow.SameShape(Output, x);
         flow.Fix(x, -1);
-    }
-
-    private readonly struct ForwardJob(float* x, float* y, int width) : IRowJob
-    {
-        public void Run(long row)
-        {
-            Span<float> p = new(y + row * width, width);
-            float sum = Exponentials.Run(new ReadOnlySpan<float>(x + row * width, width), p, out _);
-            TensorPrimitives.Multiply(p, 1 / sum, p);
-        }
-    }
-
-    /// <summary>dx = y (dy - Σ y dy).</summary>
-    private readonly struct BackwardJob(float* y, float* dy, float* dx, int width) : IRowJob
-    {
-        public void Run(long row)
-        {
-            ReadOnlySpan<float> p = new(y + row * width, width), dp = new(dy + row * width, width);
-            Span<float> d = new(dx + row * width, width);
-            TensorPrimitives.Subtract(dp, TensorPrimitives.Dot(p, dp), d);
-            TensorPrimitives.Multiply(d, p, d);
-        }
     }
 }
 

@@ -38,6 +38,7 @@ internal static class Blocks
     private readonly struct Range<TJob>(long length, TJob job) : IRangeJob
         where TJob : struct, IBlockJob
     {
-        public void Run(int start, int end, int worker) => Blocks.Run((long)start * Size, Math.Min(length, (long)end * Size), job);
+        public void Run(int start, int end, int worker) =>
+            Blocks.Run((long)start * Size, Math.Min(length, (long)end * Size), job);
     }
 }

@@ -11,7 +11,7 @@ internal interface IRowJob
 /// <summary>Runs row by row, for ops over the last axis.</summary>
 internal static class Rows
 {
-    /// <summary>Runs <paramref name="job"/> for rows 0 .. <paramref name="rows"/> - 1 of <paramref name="width"/> elements.</summary>
+    /// <summary>Runs <paramref name="job"/> for each of the rows, of <paramref name="width"/> elements each.</summary>
     public static void For<TJob>(long rows, long width, in TJob job)
         where TJob : struct, IRowJob
     {

@@ -1,0 +1,44 @@
+using Espalier.Tensors.Kernels;
+
+namespace Espalier.Tensors;
+
+/// <summary>log softmax(x) over the last axis. x [.., K] -> y [.., K].</summary>
+public sealed unsafe class LogSoftmaxOp : Op
+{
+    private readonly Tensor x;
+    private readonly int rows, width;
+
+    public LogSoftmaxOp(Tensor x) : base(x)
+    {
+        if (x.Rank == 0 || x.Shape[-1] == 0) throw new ArgumentException($"LogSoftmax: x {x.Shape} has no last axis to go over");
+        (this.x, width) = (x, x.Shape[-1]);
+        rows = checked((int)(x.Length / width));
+    }
+
+    public override string Name => "LogSoftmax";
+
+    public override Cost Cost => new(0, sizeof(float) * 2 * x.Length);
+
+    protected override Tensor Forward()
+    {
+        var y = new Tensor(x.Shape);
+        Softmax.LogForward(x.Data, y.Data, rows, width);
+        return y;
+    }
+
+    protected internal override void Backward(Tensor dy) =>
+        AddGrad(x, dx => Softmax.LogBackward(Output.Data, dy.Data, dx.Data, rows, width));
+
+    /// <summary>Leaving out an entry of the last axis changes all others: they must all stay.</summary>
+    public override void Flow(ChannelFlow flow)
+    {
+        flow.SameShape(Output, x);
+        flow.Fix(x, -1);
+    }
+}
+
+public static partial class F
+{
+    /// <inheritdoc cref="LogSoftmaxOp"/>
+    public static Tensor LogSoftmax(Tensor x) => new LogSoftmaxOp(x).Run();
+}

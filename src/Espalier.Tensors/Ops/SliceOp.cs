@@ -1,0 +1,82 @@
+using System.Numerics.Tensors;
+using Espalier.Tensors.Kernels;
+
+namespace Espalier.Tensors;
+
+/// <summary>A stretch of one axis. x [.., d, ..] -> y [.., length, ..], from entry <c>start</c> on.</summary>
+public sealed unsafe class SliceOp : Op
+{
+    private readonly Tensor x;
+    private readonly int axis, start, length;
+    private readonly long outer, below;
+
+    /// <param name="axis">A negative axis counts from the end.</param>
+    public SliceOp(Tensor x, int axis, int start, int length) : base(x)
+    {
+        this.x = x;
+        this.axis = x.Shape.Axis(axis);
+        if (start < 0 || length < 0 || start + (long)length > x.Shape[axis])
+            throw new ArgumentException($"Slice: {length} entries from {start} of axis {this.axis} of x {x.Shape}");
+        (this.start, this.length) = (start, length);
+        outer = below = 1;
+        for (int i = 0; i < this.axis; i++) outer *= x.Shape[i];
+        for (int i = this.axis + 1; i < x.Rank; i++) below *= x.Shape[i];
+    }
+
+    public override string Name => "Slice";
+
+    public int Axis => axis;
+
+    public int Start => start;
+
+    public override Cost Cost => new(0, sizeof(float) * 2 * outer * length * below);
+
+    protected override Tensor Forward()
+    {
+        var y = new Tensor(x.Shape.With(axis, length));
+        Rows.For(outer, length * below, new CopyJob(x.Data + start * below, x.Shape[axis] * below, y.Data, length * below));
+        return y;
+    }
+
+    protected internal override void Backward(Tensor dy)
+    {
+        Tensor dx = GradOf(x, out bool accumulate);
+        if (!accumulate) dx.Fill(0);
+        Rows.For(outer, length * below, new AddJob(dy.Data, dx.Data + start * below, x.Shape[axis] * below, length * below));
+    }
+
+    /// <summary>y's entries are those of x from the start on; every other axis is the same.</summary>
+    public override void Flow(ChannelFlow flow)
+    {
+        for (int i = 0; i < x.Rank; i++)
+        {
+            if (i == axis) flow.Couple(Output, i, 0, 1, x, i, start, 1, length);
+            else flow.Same(Output, i, x, i);
+        }
+    }
+
+    private readonly struct CopyJob(float* from, long stride, float* to, long width) : IRowJob
+    {
+        public void Run(long row) =>
+            Buffer.MemoryCopy(from + row * stride, to + row * width, width * sizeof(float), width * sizeof(float));
+    }
+
+    private readonly struct AddJob(float* from, float* to, long stride, long width) : IRowJob
+    {
+        public void Run(long row)
+        {
+            for (long i = 0; i < width; i += Blocks.Size)
+            {
+                int count = (int)Math.Min(Blocks.Size, width - i);
+                Span<float> sum = new(to + row * stride + i, count);
+                TensorPrimitives.Add(sum, new ReadOnlySpan<float>(from + row * width + i, count), sum);
+            }
+        }
+    }
+}
+
+public static partial class F
+{
+    /// <inheritdoc cref="SliceOp"/>
+    public static Tensor Slice(Tensor x, int axis, int start, int length) => new SliceOp(x, axis, start, length).Run();
+}
