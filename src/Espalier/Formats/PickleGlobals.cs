@@ -91,6 +91,11 @@ public sealed class PickleDictionary
 
         bool IEqualityComparer<object>.Equals(object? x, object? y) => object.Equals(x, y);
 
-        public int GetHashCode(object key) => HashCode.Combine(key);
+        public int GetHashCode(object key) => key switch
+        {
+            long number => HashCode.Combine((int)number, (int)(number >> 32)),
+            double number => GetHashCode(BitConverter.DoubleToInt64Bits(number)),
+            _ => key.GetHashCode(),    // strings and large integers have a seed already
+        };
     }
 }

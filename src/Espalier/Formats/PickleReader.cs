@@ -197,17 +197,21 @@ public sealed class PickleReader
 
     private void PushGlobal(string module, string name)
     {
-        // Python 2's name of the module; the same four functions are used from it.
+        // Python 2's name of the module; the refusal should name it as it is known today.
         if (module == "__builtin__") module = "builtins";
         if (!globals.TryGet($"{module}.{name}", out object? value))
-            throw new InvalidDataException($"refusing the pickle, nothing in it was executed: it names {ReadGuard.Quote($"{module}.{name}")}"
-                + ", which is no plain tensor or container; for PyTorch, save model.state_dict() alone");
+        {
+            throw new InvalidDataException("refusing the pickle, nothing in it was executed: it names "
+                + $"{ReadGuard.Quote($"{module}.{name}")}, which is no plain tensor or container; "
+                + "for PyTorch, save model.state_dict() alone");
+        }
         Push(value);
     }
 
     private void Call(object?[] call)
     {
-        if (call is not [PickleGlobal function, object?[] arguments]) throw Bad("calls something that is not a function with a tuple");
+        if (call is not [PickleGlobal function, object?[] arguments])
+            throw Bad("calls something that is not a function with a tuple");
         Charge(arguments, 0);
         Push(function.Rebuild(arguments));
     }
@@ -244,7 +248,7 @@ public sealed class PickleReader
     {
         if (length > MaxIntegerBytes) throw Bad($"has an integer of {length} bytes");
         var value = new BigInteger(input.ReadBytes(length));
-        return value >= long.MinValue && value <= long.MaxValue ? (long)value : value;
+        return value >= long.MinValue && value <= long.MaxValue ? (object)(long)value : value;
     }
 
     private static InvalidDataException Bad(string what) => new($"the pickle {what}");
