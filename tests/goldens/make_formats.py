@@ -3,7 +3,7 @@
 
 Made with PyTorch 1.13 and numpy 1.24. Most arrays are ramps (0, 0.5, 1, ...), so that the tests know every value.
 """
-import argparse, collections, json, os, pathlib, pickle, struct
+import argparse, collections, json, os, pathlib, pickle, struct, zipfile
 import numpy as np
 import torch
 
@@ -67,6 +67,10 @@ np.savez(out / "plain.npz", **arrays)
 np.savez_compressed(out / "packed.npz", **arrays)
 np.savez(out / "objects.npz", o=np.array([{}], dtype=object))
 np.savez(out / "big_endian.npz", o=np.arange(3, dtype=">f4"))
+
+# zip64 records, which Python writes from 2 GiB on, at a limit that a small file passes
+zipfile.ZIP64_LIMIT = 10
+np.savez(out / "zip64.npz", a=np.arange(6, dtype="<f4") / 2, b=np.arange(3, dtype="<f4") / 2)
 
 # safetensors, by hand from the format's description
 data = struct.pack("<2f", 1.5, -2) + np.array([0.5, 65504], "<f2").tobytes() + struct.pack("<2H", 0x3F80, 0xC000) \

@@ -42,7 +42,7 @@ public static class AtomicFile
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or NotSupportedException)
         {
             throw new EspalierException(
-                $"{path}: could not be written ({e.Message.ReplaceLineEndings(" ")}); check the free space and the permissions", e);
+                $"{path}: could not be written ({e.Message.ReplaceLineEndings(" ")}); check free space and permissions", e);
         }
         finally
         {

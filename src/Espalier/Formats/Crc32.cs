@@ -10,7 +10,9 @@ internal static class Crc32
 {
     private static readonly uint[] Tables = MakeTables();
 
-    /// <summary>The checksum of what went into <paramref name="crc"/> followed by <paramref name="bytes"/>; starts at 0.</summary>
+    /// <summary>
+    /// The checksum of what went into <paramref name="crc"/> followed by <paramref name="bytes"/>; starts at 0.
+    /// </summary>
     public static uint Append(uint crc, ReadOnlySpan<byte> bytes)
     {
         uint[] t = Tables;

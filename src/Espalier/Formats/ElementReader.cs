@@ -67,7 +67,8 @@ internal static class ElementReader
                 break;
             case ElementType.BF16:
                 ReadOnlySpan<ushort> high = As<ushort>(bytes);
-                for (int i = 0; i < destination.Length; i++) destination[i] = BitConverter.UInt32BitsToSingle((uint)high[i] << 16);
+                for (int i = 0; i < destination.Length; i++)
+                    destination[i] = BitConverter.UInt32BitsToSingle((uint)high[i] << 16);
                 break;
             default: throw new ArgumentOutOfRangeException(nameof(type), type, "no such element type");
         }

@@ -2,7 +2,9 @@ using System.Runtime.InteropServices;
 
 namespace Espalier.Formats;
 
-/// <summary>The two questions to the file system that .NET has no call for. On systems without an answer, nothing happens.</summary>
+/// <summary>
+/// The two questions to the file system that .NET has no call for. On systems without an answer, nothing happens.
+/// </summary>
 internal static unsafe partial class FileSystem
 {
     private const int AtCurrentFolder = -100;

@@ -44,7 +44,8 @@ internal ref struct NpyHeaderParser(string text, string name)
         if (descr is "|V2" or "<V2") return ElementType.BF16;
         if (descr.Length > 1 && descr[0] == '>')
             throw Npy.Bad(name, "is big-endian; convert it with numpy's astype('<f4')");
-        if (descr.Length > 1 && (descr[0] is '<' or '|') && ElementTypes.TryParseNumpy(descr[1..], out ElementType type)) return type;
+        if (descr.Length > 1 && (descr[0] is '<' or '|') && ElementTypes.TryParseNumpy(descr[1..], out ElementType type))
+            return type;
         throw Npy.Bad(name, $"has elements of type {ReadGuard.Quote(descr)}; only plain numbers are read");
     }
 
@@ -75,7 +76,8 @@ internal ref struct NpyHeaderParser(string text, string name)
             int start = at;
             if (at < text.Length && text[at] == '-') at++;
             while (at < text.Length && char.IsAsciiDigit(text[at])) at++;
-            if (!long.TryParse(text[start..at], NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long dim)) throw Bad();
+            if (!long.TryParse(text[start..at], NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long dim))
+                throw Bad();
             dims.Add(dim);
             Accept('L');    // Python 2 wrote its long integers so
             if (Accept(',')) continue;

@@ -7,8 +7,12 @@ public static class Npz
 {
     private const string Suffix = ".npy";
 
-    /// <summary>Reads every array as floats; scalars have an empty shape. Files in the archive that are no arrays are skipped.</summary>
-    /// <exception cref="EspalierException">The file is missing or damaged, or an array holds something else than numbers.</exception>
+    /// <summary>
+    /// Reads every array as floats; scalars have an empty shape. Files in the archive that are no arrays are skipped.
+    /// </summary>
+    /// <exception cref="EspalierException">
+    /// The file is missing or damaged, or an array holds something else than numbers.
+    /// </exception>
     public static Checkpoint Read(string path) =>
         ReadGuard.Open(path, stream => Read(new ZipFileReader(stream), path));
 

@@ -68,13 +68,15 @@ public static class NumpyPickle
     }
 
     /// <summary>Text that may have been a Python 2 str.</summary>
-    internal static string? Text(object? value) => value as string ?? (value is byte[] bytes ? Encoding.Latin1.GetString(bytes) : null);
+    internal static string? Text(object? value) =>
+        value as string ?? (value is byte[] bytes ? Encoding.Latin1.GetString(bytes) : null);
 
     private static NumpyType MakeType(object?[] arguments)
     {
         string code = arguments.Length > 0 && Text(arguments[0]) is { } text ? text : "";
         if (!ElementTypes.TryParseNumpy(code, out ElementType type))
-            throw new InvalidDataException($"the pickle has numpy elements of type {ReadGuard.Quote(code)}; only plain numbers are read");
+            throw new InvalidDataException(
+                $"the pickle has numpy elements of type {ReadGuard.Quote(code)}; only plain numbers are read");
         return new NumpyType(type);
     }
 

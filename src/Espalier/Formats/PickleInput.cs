@@ -57,7 +57,8 @@ internal sealed class PickleInput(Stream stream, long length)
 
     public byte[] ReadBytes(ulong count)
     {
-        if (count > (ulong)left) throw new InvalidDataException($"the pickle claims {count} bytes where it has fewer; it is truncated");
+        if (count > (ulong)left)
+            throw new InvalidDataException($"the pickle claims {count} bytes where it has fewer; it is truncated");
         if (count > (ulong)Array.MaxLength) throw new InvalidDataException("the pickle holds more than 2 GiB in one piece");
         bool known = left != long.MaxValue && stream.CanSeek;
         if (known || count <= TrustedBytes)

@@ -31,7 +31,8 @@ public sealed class SafetensorsEntry
     public SafetensorsEntry(string name, ElementType type, int[] shape, ReadOnlyMemory<byte> bytes)
         : this(name, type, shape, stream => stream.Write(bytes.Span))
     {
-        if (bytes.Length != Length) throw new ArgumentException($"'{name}' needs {Length} bytes, not {bytes.Length}", nameof(bytes));
+        if (bytes.Length != Length)
+            throw new ArgumentException($"'{name}' needs {Length} bytes, not {bytes.Length}", nameof(bytes));
     }
 
     /// <summary>F32 values, [shape] row-major.</summary>

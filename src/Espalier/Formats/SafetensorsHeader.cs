@@ -55,7 +55,7 @@ internal static class SafetensorsHeader
 
     private static SafetensorsInfo ReadInfo(ref Utf8JsonReader reader, string name, long dataLength)
     {
-        Require(reader.Read() && reader.TokenType == JsonTokenType.StartObject, $"entry {ReadGuard.Quote(name)} is not an object");
+        if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject) throw Bad(name, "is not an object");
         ElementType? type = null;
         List<long>? dims = null, offsets = null;
         while (NextKey(ref reader, out string key))
@@ -93,7 +93,8 @@ internal static class SafetensorsHeader
     private static List<long> ReadNumbers(ref Utf8JsonReader reader, string name, int limit)
     {
         List<long> numbers = [];
-        if (!reader.Read() || reader.TokenType != JsonTokenType.StartArray) throw Bad(name, "has no list of numbers where one belongs");
+        if (!reader.Read() || reader.TokenType != JsonTokenType.StartArray)
+            throw Bad(name, "has no list of numbers where one belongs");
         while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
         {
             if (numbers.Count == limit) throw Bad(name, $"has a list of more than {limit} numbers");
@@ -114,7 +115,8 @@ internal static class SafetensorsHeader
 
     private static string ReadString(ref Utf8JsonReader reader, string name)
     {
-        if (!reader.Read() || reader.TokenType != JsonTokenType.String) throw Bad(name, "has something else where a text belongs");
+        if (!reader.Read() || reader.TokenType != JsonTokenType.String)
+            throw Bad(name, "has something else where a text belongs");
         return Text(ref reader);
     }
 

@@ -25,7 +25,8 @@ public sealed class SafetensorsReader : IDisposable
         stream.ReadExactly(prefix);
         ulong length = BinaryPrimitives.ReadUInt64LittleEndian(prefix);
         if (length > MaxHeaderBytes) throw new InvalidDataException($"claims a header of {length} bytes; not a safetensors file");
-        if (length > (ulong)stream.Length - 8) throw new InvalidDataException("the file is truncated inside its header; fetch it again");
+        if (length > (ulong)stream.Length - 8)
+            throw new InvalidDataException("the file is truncated inside its header; fetch it again");
         byte[] json = new byte[length];
         stream.ReadExactly(json);
         if (json.Length == 0 || json[0] != '{') throw new InvalidDataException("the header is not a JSON object");
@@ -68,7 +69,8 @@ public sealed class SafetensorsReader : IDisposable
     {
         SafetensorsInfo info = Find(name, null);
         if (destination.Length != info.Count)
-            throw new EspalierException($"{Source}: entry '{name}' has {info.Count} elements where {destination.Length} are wanted");
+            throw new EspalierException(
+                $"{Source}: entry '{name}' has {info.Count} elements where {destination.Length} are wanted");
         try
         {
             stream.Position = dataStart + info.Offset;
@@ -128,7 +130,8 @@ public sealed class SafetensorsReader : IDisposable
         if (!entries.TryGetValue(name, out SafetensorsInfo? info))
             throw new EspalierException($"{Source}: has no entry '{name}'; is it a file of another kind?");
         if (types is not null && !types.Contains(info.Type))
-            throw new EspalierException($"{Source}: entry '{name}' is {info.Type.SafetensorsName()} where whole numbers are wanted");
+            throw new EspalierException(
+                $"{Source}: entry '{name}' is {info.Type.SafetensorsName()} where whole numbers are wanted");
         return info;
     }
 }

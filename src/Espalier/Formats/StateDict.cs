@@ -17,7 +17,8 @@ internal static class StateDict
         if (found is null)
         {
             string keys = string.Join(", ", dictionary.Items.Take(8).Select(item => ReadGuard.Quote($"{item.Key}")));
-            throw new InvalidDataException($"holds no state dict; the keys at its top level are {(keys.Length == 0 ? "none" : keys)}");
+            throw new InvalidDataException(
+                $"holds no state dict; the keys at its top level are {(keys.Length == 0 ? "none" : keys)}");
         }
         List<(string Name, TorchTensor Tensor)> tensors = [];
         foreach ((object key, object? value) in found.Items)
@@ -26,7 +27,9 @@ internal static class StateDict
         return parallel ? [.. tensors.Select(t => (t.Name[ParallelPrefix.Length..], t.Tensor))] : tensors;
     }
 
-    /// <summary>A wrapper's known key wins over tensors beside it; failing those, the only dictionary of tensors is meant.</summary>
+    /// <summary>
+    /// A wrapper's known key wins over tensors beside it; failing those, the only dictionary of tensors is meant.
+    /// </summary>
     private static PickleDictionary? Unwrap(PickleDictionary dictionary, int depth)
     {
         if (depth == MaxDepth) return null;    // also ends a dictionary that contains itself

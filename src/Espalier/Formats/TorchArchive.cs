@@ -42,7 +42,8 @@ public static class TorchArchive
     }
 
     private static ZipEntry? FindPickle(ZipFileReader zip) => zip.Entries.Values.FirstOrDefault(entry =>
-        entry.Name.EndsWith(PickleName, StringComparison.Ordinal) && entry.Name.IndexOf('/') == entry.Name.Length - PickleName.Length);
+        entry.Name.EndsWith(PickleName, StringComparison.Ordinal)
+        && entry.Name.IndexOf('/') == entry.Name.Length - PickleName.Length);
 
     private static void CheckByteOrder(ZipFileReader zip, string root)
     {
@@ -88,7 +89,8 @@ public static class TorchArchive
         ZipEntry entry = Entry(zip, root, tensor.Storage);
         BigInteger extent = ArrayShape.Extent(tensor.Shape, tensor.Strides);
         if ((tensor.Offset + extent) * tensor.Type.Size() > entry.Length)
-            throw new InvalidDataException($"tensor {ReadGuard.Quote(name)} reaches beyond the {entry.Length} bytes of its storage");
+            throw new InvalidDataException(
+                $"tensor {ReadGuard.Quote(name)} reaches beyond the {entry.Length} bytes of its storage");
         if (extent > Array.MaxLength) throw new InvalidDataException($"tensor {ReadGuard.Quote(name)} spans too many elements");
         return (int)extent;
     }
@@ -98,7 +100,8 @@ public static class TorchArchive
         if (!zip.Entries.TryGetValue($"{root}/data/{storage.Key}", out ZipEntry? entry))
             throw new InvalidDataException($"has no storage {ReadGuard.Quote(storage.Key)}; the archive is incomplete");
         if (entry.Length / (storage.Type?.Size() ?? 1) < storage.Count)
-            throw new InvalidDataException($"storage {ReadGuard.Quote(storage.Key)} has {entry.Length} bytes for {storage.Count} elements");
+            throw new InvalidDataException(
+                $"storage {ReadGuard.Quote(storage.Key)} has {entry.Length} bytes for {storage.Count} elements");
         return entry;
     }
 }

@@ -10,7 +10,8 @@ internal sealed record TorchTensor(TorchStorage Storage, ElementType Type, long 
     /// <param name="type">Given for untyped storages only.</param>
     public static TorchTensor Make(object? storage, object? offset, object? size, object? stride, ElementType? type = null)
     {
-        if (storage is not TorchStorage s || offset is not long first || size is not object?[] dims || stride is not object?[] steps
+        if (storage is not TorchStorage s || offset is not long first
+            || size is not object?[] dims || stride is not object?[] steps
             || (type ?? s.Type) is not { } elements || dims.Length != steps.Length || dims.Length > ArrayShape.MaxRank
             || !dims.All(d => d is long) || !steps.All(d => d is long and >= 0) || first < 0)
             throw new InvalidDataException("a tensor in it has a storage, size or stride of a form that is not read");

@@ -32,8 +32,10 @@ internal sealed class ZipFileReader
     {
         this.stream = stream;
         (long offset, long length, long count) = FindDirectory();
-        if (count > MaxEntries) throw new InvalidDataException($"the zip directory claims {count} entries; at most {MaxEntries} are read");
-        if (length > MaxDirectoryBytes) throw new InvalidDataException($"the zip directory claims {length} bytes, which is too much");
+        if (count > MaxEntries)
+            throw new InvalidDataException($"the zip directory claims {count} entries; at most {MaxEntries} are read");
+        if (length > MaxDirectoryBytes)
+            throw new InvalidDataException($"the zip directory claims {length} bytes, which is too much");
         byte[] directory = ReadAt(offset, (int)length);
         int position = 0;
         for (long i = 0; i < count; i++) position += ReadEntry(directory.AsSpan(position), offset);
@@ -89,7 +91,8 @@ internal sealed class ZipFileReader
             length = (long)Math.Min(U64(end64, 40), long.MaxValue);
             offset = (long)Math.Min(U64(end64, 48), long.MaxValue);
         }
-        if (offset > before || length > before - offset) throw new InvalidDataException("the zip directory lies outside the file");
+        if (offset > before || length > before - offset)
+            throw new InvalidDataException("the zip directory lies outside the file");
         return (offset, length, count);
 
         // A comment may contain the signature; the true record's comment ends where the file does.
@@ -109,12 +112,14 @@ internal sealed class ZipFileReader
 
         string quoted = ReadGuard.Quote(name);
         if ((flags & 1) != 0) throw new InvalidDataException($"zip entry {quoted} is encrypted, which is not read");
-        if (method is not (0 or 8)) throw new InvalidDataException($"zip entry {quoted} is packed by method {method}; only deflate is read");
+        if (method is not (0 or 8))
+            throw new InvalidDataException($"zip entry {quoted} is packed by method {method}; only deflate is read");
         if (offset > (ulong)directoryOffset || compressed > (ulong)directoryOffset - offset)
             throw new InvalidDataException($"zip entry {quoted} lies outside the file");
         bool believable = method == 0 ? length == compressed : length <= compressed * MaxDeflateRatio;
         if (!believable)
-            throw new InvalidDataException($"zip entry {quoted} claims {length} bytes but holds {compressed}; it is damaged or hostile");
+            throw new InvalidDataException(
+                $"zip entry {quoted} claims {length} bytes but holds {compressed}; it is damaged or hostile");
         var entry = new ZipEntry(name, (long)offset, (long)compressed, (long)length, U32(from, 16), method == 8);
         if (!entries.TryAdd(name, entry)) throw new InvalidDataException($"zip entry {quoted} is there twice");
         return total;
@@ -156,7 +161,8 @@ internal sealed class ZipFileReader
             total += sorted[i].Length;    // each is at most 1032 times the file, and their number is bounded
         }
         if (total > FreeBytes + MaxArchiveRatio * stream.Length)
-            throw new InvalidDataException($"unpacks to {total} bytes, far more than a checkpoint of its size; refused as a zip bomb");
+            throw new InvalidDataException(
+                $"unpacks to {total} bytes, far more than a checkpoint of its size; refused as a zip bomb");
     }
 
     private long DataOffset(ZipEntry entry)
@@ -172,7 +178,8 @@ internal sealed class ZipFileReader
 
     private byte[] ReadAt(long offset, int length)
     {
-        if (offset < 0 || length > stream.Length - offset) throw new InvalidDataException("the zip directory lies outside the file");
+        if (offset < 0 || length > stream.Length - offset)
+            throw new InvalidDataException("the zip directory lies outside the file");
         byte[] bytes = new byte[length];
         stream.Position = offset;
         stream.ReadExactly(bytes);

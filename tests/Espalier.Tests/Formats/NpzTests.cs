@@ -26,6 +26,14 @@ public sealed class NpzTests
         Assert.Equal(Enumerable.Range(0, 24).Select(i => (float)i), read["fortran"].Data);
     }
 
+    [Fact]
+    public void ReadsZip64()
+    {
+        Checkpoint read = CheckpointFile.Read(Golden("zip64.npz"));
+        Assert.Equal(Ramp(6), read["a"].Data);
+        Assert.Equal(Ramp(3), read["b"].Data);
+    }
+
     [Theory]
     [InlineData("objects.npz", "'|O'")]
     [InlineData("big_endian.npz", "big-endian")]

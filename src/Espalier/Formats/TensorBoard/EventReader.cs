@@ -20,7 +20,9 @@ public static class EventReader
 {
     private const int MaxRecordBytes = 64 << 20;
 
-    /// <exception cref="EspalierException">The file is missing, is no event file, or is damaged before its last record.</exception>
+    /// <exception cref="EspalierException">
+    /// The file is missing, is no event file, or is damaged before its last record.
+    /// </exception>
     public static EventFile Read(string path) => ReadGuard.Open(path, ReadRecords);
 
     /// <summary>Reads from a seekable stream; <paramref name="source"/> names it in messages.</summary>
@@ -39,8 +41,10 @@ public static class EventReader
             stream.ReadExactly(header);
             ulong length = BinaryPrimitives.ReadUInt64LittleEndian(header);
             if (BinaryPrimitives.ReadUInt32LittleEndian(header[8..]) != RecordFraming.MaskedCrc(header[..8]))
-                throw new InvalidDataException($"no event record at byte {at} (its checksum is wrong); damaged, or not an event file");
-            if (length > MaxRecordBytes) throw new InvalidDataException($"the record at byte {at} claims {length} bytes, which is too much");
+                throw new InvalidDataException(
+                    $"no event record at byte {at} (its checksum is wrong); damaged, or not an event file");
+            if (length > MaxRecordBytes)
+                throw new InvalidDataException($"the record at byte {at} claims {length} bytes, which is too much");
             if ((long)length + footer.Length > stream.Length - stream.Position) return new EventFile(scalars, true);
             byte[] record = new byte[length];
             stream.ReadExactly(record);

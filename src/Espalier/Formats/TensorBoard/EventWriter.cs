@@ -13,7 +13,9 @@ public sealed class EventWriter : IDisposable
     private readonly FileStream stream;
     private readonly Lock gate = new();
 
-    /// <summary>Creates <c>events.out.tfevents.SECONDS.HOST</c> in <paramref name="folder"/>, and the folder if it is missing.</summary>
+    /// <summary>
+    /// Creates <c>events.out.tfevents.SECONDS.HOST</c> in <paramref name="folder"/>, and the folder if it is missing.
+    /// </summary>
     /// <exception cref="EspalierException">The file cannot be made.</exception>
     public EventWriter(string folder)
     {

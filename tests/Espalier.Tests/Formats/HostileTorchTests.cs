@@ -1,0 +1,122 @@
+using System.IO.Compression;
+using System.Text;
+using Espalier.Formats;
+
+namespace Espalier.Tests.Formats;
+
+/// <summary>Archives around a storage "0" of eight float32 values 0 to 7, with tensors that claim all kinds of things.</summary>
+public sealed class HostileTorchTests
+{
+    [Fact]
+    public void TheGoodFormIsRead()
+    {
+        Checkpoint read = Read(Dictionary(Tensor("w", 1, [2, 3], [3, 1])));
+        Assert.Equal([2, 3], read["w"].Shape);
+        Assert.Equal([1f, 2f, 3f, 4f, 5f, 6f], read["w"].Data);
+    }
+
+    [Theory]
+    [InlineData(0, new[] { 9 }, new[] { 1 }, "beyond the 32 bytes")]
+    [InlineData(1, new[] { 8 }, new[] { 1 }, "beyond the 32 bytes")]
+    [InlineData(0, new[] { 2, 2 }, new[] { 7, 1 }, "beyond the 32 bytes")]
+    [InlineData(int.MaxValue, new[] { 1 }, new[] { 1 }, "beyond the 32 bytes")]
+    [InlineData(0, new[] { 2 }, new[] { int.MaxValue }, "beyond the 32 bytes")]
+    [InlineData(-1, new[] { 2 }, new[] { 1 }, "form")]
+    [InlineData(0, new[] { 2 }, new[] { -1 }, "form")]
+    [InlineData(0, new[] { -2 }, new[] { 1 }, "dimension -2")]
+    [InlineData(0, new[] { 2, 2 }, new[] { 1 }, "form")]
+    [InlineData(0, new[] { int.MaxValue, int.MaxValue }, new[] { 0, 0 }, "more elements")]
+    [InlineData(0, new[] { int.MaxValue / 2 }, new[] { 0 }, "far more elements")]
+    public void RefusesViewsThatAreNotThere(int offset, int[] shape, int[] strides, string reason) =>
+        Assert.Contains(reason, Refusal(Dictionary(Tensor("w", offset, shape, strides))));
+
+    /// <summary>Eight values, seen seventy thousand times over by different names.</summary>
+    [Fact]
+    public void RefusesSharingOutOfAllProportion()
+    {
+        byte[][] tensors = [.. Enumerable.Range(0, 70_000).Select(i => Tensor($"w{i}", 0, [8], [1]))];
+        Assert.Contains("far more elements", Refusal(Dictionary(tensors)));
+    }
+
+    [Theory]
+    [InlineData("1", 8, "no storage '1'")]
+    [InlineData("../version", 8, "no storage '../version'")]
+    [InlineData("0", 9, "32 bytes for 9 elements")]
+    [InlineData("0", -1, "form")]
+    public void RefusesStoragesThatAreNotThere(string key, int count, string reason) =>
+        Assert.Contains(reason, Refusal(Dictionary(Tensor("w", 0, [8], [1], key, count))));
+
+    [Fact]
+    public void RefusesBigEndianMachines() =>
+        Assert.Contains("big-endian", Refusal(Dictionary(Tensor("w", 0, [8], [1])), ("x/byteorder", "big"u8.ToArray())));
+
+    [Fact]
+    public void ReadsTheByteOrderOfThisOne() =>
+        Assert.Equal(8, Read(Dictionary(Tensor("w", 0, [8], [1])), ("x/byteorder", "little"u8.ToArray()))["w"].Data.Length);
+
+    [Fact]
+    public void RefusesTorchScript() =>
+        Assert.Contains("TorchScript", Refusal(Dictionary(Tensor("w", 0, [8], [1])), ("x/code/m.py", "x = 1"u8.ToArray())));
+
+    [Fact]
+    public void RefusesAListAtTheTop() => Assert.Contains("no dictionary", Refusal([.. "]."u8]));
+
+    [Fact]
+    public void ADictionaryThatHoldsItselfEnds() =>
+        Assert.Contains("no state dict", Refusal([.. "}q\0("u8, .. Text("model"), .. "h\0"u8, .. Text("net"), .. "h\0u."u8]));
+
+    [Fact]
+    public void WeightsInTheOnlyDictionaryOfTensorsAreFound()
+    {
+        byte[] inner = Dictionary(Tensor("w", 0, [8], [1]))[..^1];
+        Checkpoint read = Read([.. "}("u8, .. Text("epoch"), .. "K\u0003"u8, .. Text("weights"), .. inner, .. "u."u8]);
+        Assert.Equal(["w"], read.Arrays.Keys);
+    }
+
+    [Fact]
+    public void TwoOfThemAreNotGuessedBetween()
+    {
+        byte[] inner = Dictionary(Tensor("w", 0, [8], [1]))[..^1];
+        string message = Refusal([.. "}("u8, .. Text("teacher"), .. inner, .. Text("student"), .. inner, .. "u."u8]);
+        Assert.Contains("'teacher', 'student'", message);
+    }
+
+    private static byte[] Dictionary(params byte[][] tensors) => [.. "}("u8, .. tensors.SelectMany(t => t), .. "u."u8];
+
+    /// <summary>'name': _rebuild_tensor_v2(storage, offset, shape, strides, False, {}).</summary>
+    private static byte[] Tensor(string name, int offset, int[] shape, int[] strides, string key = "0", int count = 8) =>
+    [
+        .. Text(name), .. "ctorch._utils\n_rebuild_tensor_v2\n(("u8, .. Text("storage"), .. "ctorch\nFloatStorage\n"u8,
+        .. Text(key), .. Text("cpu"), .. Int(count), .. "tQ"u8, .. Int(offset), (byte)'(', .. shape.SelectMany(Int), .. "t("u8,
+        .. strides.SelectMany(Int), (byte)'t', 0x89, .. "}tR"u8,
+    ];
+
+    private static byte[] Int(int value) => [(byte)'J', .. BitConverter.GetBytes(value)];
+
+    private static byte[] Text(string text) =>
+        [(byte)'X', .. BitConverter.GetBytes(text.Length), .. Encoding.ASCII.GetBytes(text)];
+
+    private static string Refusal(byte[] pickle, params (string Name, byte[] Content)[] others)
+    {
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        string message = Assert.Throws<EspalierException>(() => Read(pickle, others)).Message;
+        Assert.True(GC.GetAllocatedBytesForCurrentThread() - before < (50 << 20) + 50L * pickle.Length);
+        return message;
+    }
+
+    private static Checkpoint Read(byte[] pickle, params (string Name, byte[] Content)[] others)
+    {
+        using var file = new MemoryStream();
+        using (var zip = new ZipArchive(file, ZipArchiveMode.Create, leaveOpen: true))
+        {
+            byte[] values = [.. Enumerable.Range(0, 8).SelectMany(i => BitConverter.GetBytes((float)i))];
+            foreach ((string name, byte[] bytes) in others.Prepend(("x/data/0", values)).Prepend(("x/data.pkl", pickle)))
+            {
+                using Stream content = zip.CreateEntry(name, CompressionLevel.NoCompression).Open();
+                content.Write(bytes);
+            }
+        }
+        file.Position = 0;
+        return CheckpointFile.Read(file, "file");
+    }
+}
