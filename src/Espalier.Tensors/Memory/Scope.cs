@@ -11,6 +11,7 @@ public sealed class Scope : IDisposable
 
     private readonly Scope? outer;
     private readonly List<Tensor> tensors = [];
+    private bool open = true;
 
     public Scope()
     {
@@ -26,7 +27,9 @@ public sealed class Scope : IDisposable
 
     public void Dispose()
     {
+        if (!open) return;
         if (current != this) throw new InvalidOperationException("scopes end in the order opposite to their beginning");
+        open = false;
         current = outer;
         foreach (Tensor tensor in tensors) if (tensor.Owner == this) tensor.Dispose();
         tensors.Clear();

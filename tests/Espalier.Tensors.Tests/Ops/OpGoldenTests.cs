@@ -90,4 +90,8 @@ public class OpGoldenTests
         if (!Runs.TryGetValue(name, out var run)) run = Runs[name.Split('.')[0]];
         Golden.Run(name, run);
     }
+
+    [Fact]
+    public void EveryEntryHasACase() =>
+        Assert.All(Runs.Keys, key => Assert.Contains(Golden.Cases, name => name == key || name.Split('.')[0] == key));
 }
