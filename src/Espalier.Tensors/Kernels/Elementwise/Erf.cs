@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace Espalier.Tensors.Kernels;
@@ -13,6 +14,7 @@ internal static class Erf
     private const float Q0 = 0.7f, Q1 = 0.35856143f, Q2 = 0.08309622f, Q3 = 1.11117745e-2f;
     private const float Q4 = 8.786239e-4f, Q5 = 2.5375522e-5f;
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Run(float x)
     {
         x = Math.Clamp(x, -Limit, Limit);
@@ -30,6 +32,7 @@ internal static class Erf
         return Math.Clamp(x * p / q, -1f, 1f);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> Run(Vector128<float> x)
     {
         x = Vector128.Min(Vector128.Max(x, Vector128.Create(-Limit)), Vector128.Create(Limit));
@@ -47,6 +50,7 @@ internal static class Erf
         return Vector128.Min(Vector128.Max(x * p / q, Vector128.Create(-1f)), Vector128.Create(1f));
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> Run(Vector256<float> x)
     {
         x = Vector256.Min(Vector256.Max(x, Vector256.Create(-Limit)), Vector256.Create(Limit));
@@ -64,6 +68,7 @@ internal static class Erf
         return Vector256.Min(Vector256.Max(x * p / q, Vector256.Create(-1f)), Vector256.Create(1f));
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Run(Vector512<float> x)
     {
         x = Vector512.Min(Vector512.Max(x, Vector512.Create(-Limit)), Vector512.Create(Limit));

@@ -8,7 +8,8 @@ internal readonly unsafe struct Addend
 {
     private static readonly float* Zeros = (float*)NativeMemory.AllocZeroed(64, sizeof(float));
 
-    /// <summary>D's first value, the distance between its rows and that between its columns: 1, or 0 where all are zero.</summary>
+    /// <summary>D's first value, the distance between its rows and that between its columns: 1, or 0 where all are zero.
+    /// </summary>
     public readonly float* D;
     public readonly nint Row;
     public readonly nint Column;

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace Espalier.Tensors.Kernels;
@@ -52,6 +53,7 @@ internal unsafe struct Epilogue
     public readonly bool IsEmpty => Bias == null && !Gelu && Residual == null;
 
     /// <summary>c += x over <paramref name="count"/> values.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Add(float* x, float* c, nint count)
     {
         nint j = 0;
@@ -77,6 +79,7 @@ internal unsafe struct Epilogue
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void GeluRow(float* c, float* preActivation, int count)
     {
         if (preActivation != null)

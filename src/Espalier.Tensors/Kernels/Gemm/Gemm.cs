@@ -11,7 +11,8 @@ internal static unsafe class Gemm
     /// <param name="transA">Whether A is stored as its transpose, [k, m].</param>
     /// <param name="transB">Whether B is stored as its transpose, [n, k].</param>
     public static void Run(
-        bool transA, bool transB, int m, int n, int k, float* a, int lda, float* b, int ldb, float* c, int ldc, in Epilogue epilogue) =>
+        bool transA, bool transB, int m, int n, int k, float* a, int lda, float* b, int ldb, float* c, int ldc,
+        in Epilogue epilogue) =>
         Run(new Product
         {
             Tiles = KernelInfo.Tiles,

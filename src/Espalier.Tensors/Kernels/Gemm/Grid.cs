@@ -7,7 +7,7 @@ internal readonly unsafe record struct Grid(int Rows, int Columns, int Steps)
     // Cycles: of packing one value, of adding one value of a partial sum, and of work that makes a thread worth waking.
     private const double PackCost = 0.4;
     private const double SumCost = 0.5;
-    private const double ThreadCost = 4000;
+    private const double ThreadCost = 20_000;
 
     // Partial sums above this many values would not stay in the cache.
     private const long MaxPartialValues = 256 * 1024;
@@ -20,13 +20,13 @@ internal readonly unsafe record struct Grid(int Rows, int Columns, int Steps)
         var best = new Grid(1, 1, 1);
         double lowest = best.Cost(p);
         int most = (int)Math.Min(threads, lowest / ThreadCost);
-        for (int rows = 1; rows <= most; rows++)
+        int mostPanels = Ceiling(p.N, p.Tiles.Columns);
+        for (int rows = 1; rows <= Math.Min(most, Ceiling(p.M, p.Tiles.Rows)); rows++)
         {
-            for (int columns = 1; columns * rows <= most; columns++)
-            {
-                lowest = best.Improve(p, new Grid(rows, columns, 1), lowest, out best);
-                lowest = best.Improve(p, new Grid(rows, columns, most / (rows * columns)), lowest, out best);
-            }
+            int columns = Math.Min(most / rows, mostPanels);
+            lowest = best.Improve(p, new Grid(rows, columns, 1), lowest, out best);
+            lowest = best.Improve(p, new Grid(rows, columns, most / (rows * columns)), lowest, out best);
+            lowest = best.Improve(p, new Grid(rows, 1, most / rows), lowest, out best);
         }
 
         return best;
@@ -64,7 +64,7 @@ internal readonly unsafe record struct Grid(int Rows, int Columns, int Steps)
         double steps = (double)p.K / Steps;
         double packing = rows + (p.Panels == null ? panels * p.Tiles.Columns : 0);
         double sums = Steps == 1 ? 0 : (double)p.M * p.N * (Steps + 1) / Parts;
-        return (steps * ((rows * panels) + (PackCost * packing))) + (SumCost * sums) + (Parts == 1 ? 0 : ThreadCost / 2);
+        return (steps * ((rows * panels) + (PackCost * packing))) + (SumCost * sums) + (Parts == 1 ? 0 : ThreadCost / 4);
     }
 
     private static int Ceiling(int value, int divisor) => (value + divisor - 1) / divisor;

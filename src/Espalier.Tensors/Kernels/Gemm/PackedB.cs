@@ -24,8 +24,8 @@ internal sealed unsafe class PackedB : IDisposable
         for (nint panel = 0; panel < panels; panel++)
         {
             nint j = panel * width;
-            Packing.Panel(
-                b + (transB ? j * ldb : j), transB ? ldb : 1, transB ? 1 : ldb, (int)Math.Min(width, n - j), width, k, Data + (j * k));
+            int lines = (int)Math.Min(width, n - j);
+            Packing.Panel(b + (transB ? j * ldb : j), transB ? ldb : 1, transB ? 1 : ldb, lines, width, k, data + (j * k));
         }
     }
 

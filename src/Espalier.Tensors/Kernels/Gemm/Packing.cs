@@ -6,7 +6,8 @@ using System.Runtime.Intrinsics.X86;
 namespace Espalier.Tensors.Kernels;
 
 /// <summary>Copies strips of a matrix into panels: for each step of K the values of all the strip's lines (rows of A, columns of
-/// B) side by side, so that a tile reads straight ahead. Missing lines are zero.</summary>
+/// B) side by side, so that a tile reads straight ahead. Missing lines are zero. The
+/// loops skip tiering, as the tiles do: a process that runs one picture would otherwise run them unoptimised.</summary>
 internal static unsafe class Packing
 {
     /// <summary>Packs one panel.</summary>
@@ -38,6 +39,7 @@ internal static unsafe class Packing
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Copy32(float* source, nint stepStride, nint steps, float* panel)
     {
         for (; steps > 0; steps--)
@@ -51,6 +53,7 @@ internal static unsafe class Packing
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Copy(float* source, nint stepStride, int lines, int width, nint steps, float* panel)
     {
         for (; steps > 0; steps--)
@@ -71,6 +74,7 @@ internal static unsafe class Packing
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Transpose(float* source, nint lineStride, int lines, int width, nint steps, float* panel)
     {
         int i = 0;

@@ -4,11 +4,13 @@ namespace Espalier.Tensors.Kernels;
 /// </summary>
 internal static unsafe class Reference
 {
-    /// <summary>Same arguments and result as <see cref="Gemm.Run(bool, bool, int, int, int, float*, int, float*, int, float*, int,
-    /// in Epilogue)"/>.</summary>
+    /// <summary>Same arguments and result as <see cref="Gemm"/>'s.</summary>
     public static void Run(
-        bool transA, bool transB, int m, int n, int k, float* a, int lda, float* b, int ldb, float* c, int ldc, in Epilogue epilogue)
+        bool transA, bool transB, int m, int n, int k, float* a, int lda, float* b, int ldb, float* c, int ldc,
+        in Epilogue epilogue)
     {
+        (nint rowA, nint stepA) = transA ? ((nint)1, (nint)lda) : (lda, 1);
+        (nint columnB, nint stepB) = transB ? ((nint)ldb, (nint)1) : (1, ldb);
         for (int i = 0; i < m; i++)
         {
             for (int j = 0; j < n; j++)
@@ -16,9 +18,7 @@ internal static unsafe class Reference
                 double sum = epilogue.Accumulate ? c[((nint)i * ldc) + j] : 0;
                 for (int p = 0; p < k; p++)
                 {
-                    double x = transA ? a[((nint)p * lda) + i] : a[((nint)i * lda) + p];
-                    double y = transB ? b[((nint)j * ldb) + p] : b[((nint)p * ldb) + j];
-                    sum += x * y;
+                    sum += (double)a[(i * rowA) + (p * stepA)] * b[(j * columnB) + (p * stepB)];
                 }
 
                 if (epilogue.Bias != null)

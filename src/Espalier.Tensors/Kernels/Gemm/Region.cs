@@ -35,9 +35,10 @@ internal readonly unsafe ref struct Region
         (int p0, int k) = steps.GetOffsetAndLength(product.K);
         var region = new Region(product, m, n);
         int blockSteps = Blocking.Steps(k);
-        for (int j = 0; j < n; j += Blocking.MaxColumns)
+        int maxColumns = product.Panels != null ? n : Blocking.MaxColumns;
+        for (int j = 0; j < n; j += maxColumns)
         {
-            int blockColumns = Math.Min(Blocking.MaxColumns, n - j);
+            int blockColumns = Math.Min(maxColumns, n - j);
             int blockRows = Blocking.Rows(region.tiles.Rows, blockColumns, blockSteps);
 
             // At least once: without any steps C is still to be written.
@@ -75,7 +76,8 @@ internal readonly unsafe ref struct Region
         for (int done = whole; done < columns; done += width)
         {
             int lines = Math.Min(width, columns - done);
-            Packing.Panel(source + (done * columnB), columnB, stepB, lines, width, steps, panels + ((nint)(done - whole) * steps));
+            float* panel = panels + ((nint)(done - whole) * steps);
+            Packing.Panel(source + (done * columnB), columnB, stepB, lines, width, steps, panel);
         }
 
         return directB
