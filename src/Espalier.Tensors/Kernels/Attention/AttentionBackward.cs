@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Espalier.Tensors.Threading;
 
 namespace Espalier.Tensors.Kernels;
@@ -28,6 +29,7 @@ internal readonly unsafe struct AttentionBackward<S, V> : IRangeJob where S : IS
         x = operands;
     }
 
+    [MethodImpl(MethodImplOptions.NoInlining)]
     public void Run(int start, int end, int worker)
     {
         for (int pair = start; pair < end; pair++)
@@ -37,6 +39,7 @@ internal readonly unsafe struct AttentionBackward<S, V> : IRangeJob where S : IS
         }
     }
 
+    [MethodImpl(MethodImplOptions.NoInlining)]
     private void Head(nint row0, int head, int tokens)
     {
         int d = heads.Width, width = S.Width, pad = AttentionProduct<S, V>.RowPad;

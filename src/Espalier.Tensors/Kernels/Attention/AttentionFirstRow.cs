@@ -10,6 +10,7 @@ internal unsafe struct AttentionFirstRow<S, V> : IRangeJob where S : ISimd<V> wh
     public float* Q, K, Values, Out;
     public nint LdQ, LdK, LdV, LdOut;
 
+    [MethodImpl(MethodImplOptions.NoInlining)]
     public readonly void Run(int start, int end, int worker)
     {
         for (int image = start; image < end; image++)

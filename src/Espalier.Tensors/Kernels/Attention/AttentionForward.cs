@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Espalier.Tensors.Threading;
 
 namespace Espalier.Tensors.Kernels;
@@ -16,6 +17,7 @@ internal unsafe struct AttentionForward<S, V> : IRangeJob where S : ISimd<V> whe
     /// <summary>Into how many runs of query rows a pair is cut, so that few images keep many threads busy.</summary>
     public int Cuts;
 
+    [MethodImpl(MethodImplOptions.NoInlining)]
     public readonly void Run(int start, int end, int worker)
     {
         for (int item = start; item < end; item++)
@@ -29,18 +31,19 @@ internal unsafe struct AttentionForward<S, V> : IRangeJob where S : ISimd<V> whe
         }
     }
 
+    [MethodImpl(MethodImplOptions.NoInlining)]
     private readonly void Head(int image, int head, int tokens, int from, int to)
     {
         int d = Heads.Width, width = S.Width, pad = AttentionProduct<S, V>.RowPad;
         int dPad = (d + width - 1) / width * width, tPad = (tokens + width - 1) / width * width;
         int block = Math.Max(pad, Math.Min(BlockFloats / tPad, to - from + pad - 1) / pad * pad);
-        float* keys = Scratch.Rent((nint)tPad * d + (nint)tokens * dPad + (nint)block * (d + tPad + dPad + 2) + 32);
+        float* keys = Scratch.Rent((nint)tPad * d + (nint)tokens * dPad + (nint)block * (tPad + dPad + d + 2));
         float* values = keys + (nint)tPad * d;
         float* scores = values + (nint)tokens * dPad;
-        float* sums = scores + (nint)block * tPad;
-        float* maxima = sums + block;
-        float* output = maxima + block;
+        float* output = scores + (nint)block * tPad;
         float* queries = output + (nint)block * dPad;
+        float* sums = queries + (nint)block * d;
+        float* maxima = sums + block;
 
         nint row0 = Heads.Offsets[image], column = (nint)head * d;
         // Scores in units of log 2: exp becomes a power of two.

@@ -9,6 +9,7 @@ namespace Espalier.Tensors.Kernels;
 internal static unsafe class AttentionPack
 {
     /// <summary>source [rows, d] -> target [paddedRows, stride]: zeros after column d and after the last row.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
     public static void Rows<S, V>(float* source, nint ld, int rows, int d, float* target, int paddedRows, int stride)
         where S : ISimd<V> where V : struct
     {
@@ -27,6 +28,7 @@ internal static unsafe class AttentionPack
 
     /// <summary>target [rows, d] (leading dimension ld) = source [rows, stride]'s first d columns, row i times factor[i]
     /// where factors are given.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
     public static void Unpack<S, V>(float* source, int stride, int rows, int d, float* target, nint ld, float* factor = null)
         where S : ISimd<V> where V : struct
     {
@@ -45,6 +47,7 @@ internal static unsafe class AttentionPack
     /// Transposes source [rows, d] into panels of <paramref name="width"/> of its rows: target [panels, d, width], times
     /// <paramref name="factor"/>; the last panel's missing rows are zeros.
     /// </summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
     public static void Transposed(float* source, nint ld, int rows, int d, float* target, int width, float factor)
     {
         for (int start = 0; start < rows; start += width, target += (nint)d * width)

@@ -9,7 +9,7 @@ internal static unsafe class AttentionScores<S, V> where S : ISimd<V> where V : 
     /// scores [rows, count] become 2^(score - row maximum), not yet divided by their sums; the columns up to the stride
     /// become a number too small to count.
     /// </summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
     public static void Softmax(float* scores, int stride, int rows, int count, float* sums, float* maxima)
     {
         float* mask = stackalloc float[16];
@@ -47,7 +47,7 @@ internal static unsafe class AttentionScores<S, V> where S : ISimd<V> where V : 
     /// From scores and the gradient of the probabilities, both [rows, stride]: scores become the probabilities
     /// 2^(score - logSum), and dP the gradient of q·k: p * (dP - dot) * scale, where dot is the row's sum of p * dP.
     /// </summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
     public static void Backward(float* scores, float* dP, int stride, int rows, float* logSum, float* dot, float scale)
     {
         V factor = S.Set(scale);

@@ -9,7 +9,11 @@ namespace Espalier.Tensors.Kernels;
 /// </summary>
 internal static unsafe class AttentionTile
 {
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    // Compiled at full optimisation from the first call on, and never into a caller, where the many small calls in here would
+    // exceed the budget that the JIT has for inlining: left as calls, they make a tile some five times slower.
+    private const MethodImplOptions Leaf = MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining;
+
+    [MethodImpl(Leaf)]
     public static void Rows8<T>(
         float* a, nint aStride, float* b, nint bStep, nint bVector, nint k, float* c, nint cStride, bool accumulate)
         where T : struct, IStrip<T>
@@ -46,7 +50,7 @@ internal static unsafe class AttentionTile
         Put(c7, c + 7 * cStride, accumulate);
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(Leaf)]
     public static void Columns8<T>(
         float* a, nint aStride, float* b, nint bStep, nint bVector, nint k, float* c, nint cStride, bool accumulate)
         where T : struct, IStrip<T>
@@ -77,7 +81,7 @@ internal static unsafe class AttentionTile
         Put(c7, c + 7 * cStride, accumulate);
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(Leaf)]
     public static void Rows4<T>(
         float* a, nint aStride, float* b, nint bStep, nint bVector, nint k, float* c, nint cStride, bool accumulate)
         where T : struct, IStrip<T>
@@ -102,7 +106,7 @@ internal static unsafe class AttentionTile
         Put(c3, c + 3 * cStride, accumulate);
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(Leaf)]
     public static void Columns4<T>(
         float* a, nint aStride, float* b, nint bStep, nint bVector, nint k, float* c, nint cStride, bool accumulate)
         where T : struct, IStrip<T>

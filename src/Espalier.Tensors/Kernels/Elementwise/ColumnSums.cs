@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using Espalier.Tensors.Threading;
 
@@ -38,6 +39,7 @@ internal static unsafe class ColumnSums
     private readonly struct Job<S, V>(float* x, nint ldx, int columns, float* parts) : IRangeJob
         where S : ISimd<V> where V : struct
     {
+        [MethodImpl(MethodImplOptions.NoInlining)]
         public void Run(int start, int end, int worker)
         {
             float* sum = parts + (nint)worker * columns;

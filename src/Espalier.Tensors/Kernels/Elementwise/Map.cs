@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using Espalier.Tensors.Threading;
 
@@ -68,6 +69,7 @@ internal static unsafe class Map
     private readonly struct UnaryJob<S, V, TMap>(TMap op, float* x, float* y, nint count) : IRangeJob
         where S : ISimd<V> where V : struct where TMap : struct, IUnaryMap
     {
+        [MethodImpl(MethodImplOptions.NoInlining)]
         public void Run(int start, int end, int worker)
         {
             TMap f = op;
@@ -81,6 +83,7 @@ internal static unsafe class Map
     private readonly struct BinaryJob<S, V, TMap>(TMap op, float* x, float* y, float* z, nint count) : IRangeJob
         where S : ISimd<V> where V : struct where TMap : struct, IBinaryMap
     {
+        [MethodImpl(MethodImplOptions.NoInlining)]
         public void Run(int start, int end, int worker)
         {
             nint first = (nint)start * Block;
@@ -92,6 +95,7 @@ internal static unsafe class Map
     private readonly struct BroadcastJob<S, V, TMap>(TMap op, float* x, float* row, float* z, int columns) : IRangeJob
         where S : ISimd<V> where V : struct where TMap : struct, IBinaryMap
     {
+        [MethodImpl(MethodImplOptions.NoInlining)]
         public void Run(int start, int end, int worker)
         {
             for (nint r = start; r < end; r++) BinaryRow<S, V, TMap>(op, x + r * columns, row, z + r * columns, columns);

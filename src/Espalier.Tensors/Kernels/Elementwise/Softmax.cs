@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using Espalier.Tensors.Threading;
 
@@ -40,6 +41,7 @@ internal static unsafe class Softmax
     private readonly struct Job<S, V>(Kind kind, float* a, float* b, float* target, int columns) : IRangeJob
         where S : ISimd<V> where V : struct
     {
+        [MethodImpl(MethodImplOptions.NoInlining)]
         public void Run(int start, int end, int worker)
         {
             for (nint r = start; r < end; r++)

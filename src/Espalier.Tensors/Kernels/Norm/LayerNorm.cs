@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using Espalier.Tensors.Threading;
 
@@ -62,6 +63,7 @@ internal static unsafe class LayerNorm
         float* x, float* gamma, float* beta, float eps, int columns, float* y, float* mean, float* rstd) : IRangeJob
         where S : ISimd<V> where V : struct
     {
+        [MethodImpl(MethodImplOptions.NoInlining)]
         public void Run(int start, int end, int worker)
         {
             for (int r = start; r < end; r++) Row(r, x + (nint)r * columns, y + (nint)r * columns);

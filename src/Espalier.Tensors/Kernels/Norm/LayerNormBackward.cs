@@ -19,6 +19,7 @@ internal unsafe struct LayerNormGradients
 internal readonly unsafe struct LayerNormBackward<S, V>(LayerNormGradients o) : IRangeJob
     where S : ISimd<V> where V : struct
 {
+    [MethodImpl(MethodImplOptions.NoInlining)]
     public void Run(int start, int end, int worker)
     {
         float* part = null;
