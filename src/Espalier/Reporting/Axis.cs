@@ -42,6 +42,7 @@ internal sealed class Axis
         double size = format == ValueFormat.Percent ? step * 100 : step;
         if (format == ValueFormat.Percent) return Figures.Percent(tick, Digits(size));
         if (tick == 0) return "0";
+        if (step < 1e-5) return Figures.Significant(tick);
         return step >= 1000 ? Figures.Fixed(tick / 1000, Digits(step / 1000)) + "k" : Figures.Fixed(tick, Digits(size));
     }
 

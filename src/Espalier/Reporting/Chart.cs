@@ -7,11 +7,12 @@ namespace Espalier.Reporting;
 /// <summary>What the charts share: grid lines and tick labels, the classes that colour a series, data for the script.</summary>
 internal static class Chart
 {
-    /// <summary>Series colours in the style sheet; a seventh series starts again.</summary>
+    /// <summary>Series colours in the style sheet; a seventh series starts again, dashed.</summary>
     private const int SeriesColors = 6;
 
-    /// <summary>The class that carries the colour of series i.</summary>
-    public static string Series(int i) => "s" + (i % SeriesColors).ToString(CultureInfo.InvariantCulture);
+    /// <summary>The classes that colour series i.</summary>
+    public static string Series(int i) =>
+        "s" + (i % SeriesColors).ToString(CultureInfo.InvariantCulture) + (i < SeriesColors ? "" : " dashed");
 
     /// <summary>Grid lines, tick labels and the title of the horizontal axis.</summary>
     public static void Frame(Markup page, Axis x, Axis y, string xTitle)

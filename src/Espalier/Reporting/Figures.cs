@@ -20,7 +20,11 @@ internal static class Figures
     }
 
     /// <summary>"1.72×", "12.3×".</summary>
-    public static string Ratio(double ratio) => double.IsFinite(ratio) ? Significant(ratio) + "×" : Unknown;
+    public static string Ratio(double ratio) =>
+        double.IsFinite(ratio) ? (ratio < 9.995 ? Fixed(ratio, 2) : Significant(ratio)) + "×" : Unknown;
+
+    /// <summary>A threshold as people type it: "0.5", "0.45".</summary>
+    public static string Threshold(double threshold) => threshold.ToString("0.####", CultureInfo.InvariantCulture);
 
     /// <summary>Three digits and a prefix: 17.563e9 -> "17.6 G".</summary>
     public static string Si(double value)

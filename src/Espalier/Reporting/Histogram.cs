@@ -3,7 +3,7 @@ namespace Espalier.Reporting;
 /// <summary>How many images keep how many tokens after one layer. All layers share the horizontal axis.</summary>
 internal static class Histogram
 {
-    private const double Width = 300, Height = 176, Left = 8, Right = 292, Top = 8, Bottom = 140;
+    private const double Width = 260, Height = 168, Left = 2, Right = 256, Top = 8, Bottom = 132;
     private const int MostBins = 50;
 
     /// <summary>Draws one figure a layer; a layer without images is left out.</summary>
@@ -46,7 +46,7 @@ internal static class Histogram
         page.Add($"<path class=\"axis\" d=\"M{Left} {Bottom}H{Right}\"/>");
         double middle = x[mean + 0.5 * (bin == 1 ? 1 : 0)];
         page.Add($"<path class=\"mean\" d=\"M{middle} {Top}V{Bottom}\"/>");
-        page.Add($"<text class=\"title\" x=\"{Right}\" y=\"{Bottom + 32}\" text-anchor=\"end\">tokens kept, by number of images</text>");
+        page.Add($"<text class=\"title\" x=\"{Right}\" y=\"{Bottom + 32}\" text-anchor=\"end\">tokens kept; height: images</text>");
         page.Add($"</svg></figure>");
     }
 

@@ -48,14 +48,14 @@ public static class HtmlReport
                 + "the threshold that it is worthless. Up and to the left is better.",
                 content => TradeOffChart.Draw(content, data.TradeOff, data.Rows.FirstOrDefault()));
         if (data.Curves.Count > 0)
-            Section(page, "Training", "Values over the optimiser's steps. The number beside a name is its last value.", content =>
+            Section(page, "Training", "Values over the optimiser's steps. The number beside a name is its last value. A steep start may leave the chart.", content =>
             {
                 content.Add($"<div class=\"charts\">");
                 foreach (var panel in data.Curves.GroupBy(c => c.Panel)) LineChart.Draw(content, panel.Key, [.. panel]);
                 content.Add($"</div>");
             });
         if (data.Tokens.Any(t => t.Kept.Length > 0))
-            Section(page, "Tokens kept", "How the images differ: easy ones lose most of their tokens, hard ones keep them.",
+            Section(page, "Tokens kept", "Every image keeps its own number of tokens. The dashed line is the mean.",
                 content => Histogram.Draw(content, data.Tokens));
         if (data.Gallery.Count > 0)
             Section(page, "What was pruned", "Veiled patches are gone: later layers do not compute them at all. "

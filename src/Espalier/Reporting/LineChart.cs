@@ -3,7 +3,7 @@ namespace Espalier.Reporting;
 /// <summary>Curves over steps: axes, a legend with the last values, and the value under the pointer.</summary>
 internal static class LineChart
 {
-    private const double Width = 440, Height = 244, Left = 50, Right = 424, Top = 12, Bottom = 206, Margin = 6;
+    private const double Width = 440, Height = 244, Left = 50, Right = 424, Top = 12, Bottom = 206, Margin = 2;
 
     /// <summary>Draws nothing where no value is finite.</summary>
     public static void Draw(Markup page, string title, IReadOnlyList<Curve> curves)
@@ -11,11 +11,14 @@ internal static class LineChart
         curves = [.. curves.Where(c => c.Points.Any(IsFinite))];
         var points = curves.SelectMany(c => c.Points).Where(IsFinite).ToList();
         if (points.Count == 0) return;
-        var x = new Axis(points.Min(p => p.Step), points.Max(p => p.Step), Left, Right, 5, tight: true);
+        double first = points.Min(p => p.Step), last = points.Max(p => p.Step);
+        var x = new Axis(first > 0 && first < last / 5 ? 0 : first, last, Left, Right, 5, tight: true);
         var (low, high) = Range(points);
         var y = new Axis(low, high, Bottom, Top, 5, format: curves[0].Format);
 
-        page.Add($"<figure class=\"chart\"><figcaption>{title}</figcaption>");
+        page.Add($"<figure class=\"chart\"><figcaption>{title}");
+        if (curves.Any(Smoothing.IsLong)) page.Add($" <span class=\"note\">moving mean; faint: every value</span>");
+        page.Add($"</figcaption>");
         Legend(page, curves);
         page.Add($"<svg class=\"plot\" viewBox=\"0 0 {Width} {Height}\" role=\"img\" aria-label=\"{title}\" ")
             .Add($"data-hover=\"{Chart.HoverData(curves, x, y)}\" data-top=\"{Top}\" data-bottom=\"{Bottom}\">");
@@ -27,15 +30,16 @@ internal static class LineChart
         for (int i = 0; i < curves.Count; i++)
             if (Smoothing.IsLong(curves[i])) DrawPath(page, "line faint " + Chart.Series(i), Smoothing.Thin(curves[i].Points, x), x, y);
         for (int i = 0; i < curves.Count; i++)
-        {
-            var shown = Smoothing.Shown(curves[i]);
-            DrawPath(page, "line " + Chart.Series(i), shown, x, y);
-            var last = shown.Last(IsFinite);
-            page.Add($"<circle class=\"dot {Chart.Series(i)}\" cx=\"{x[last.Step]}\" cy=\"{y[last.Value]}\" r=\"3.5\"/>");
-        }
-        page.Add($"</svg></svg>");
-        if (curves.Any(Smoothing.IsLong)) page.Add($"<p class=\"note\">Faint: every recorded value. Bold: moving mean.</p>");
-        page.Add($"</figure>");
+            DrawPath(page, "line " + Chart.Series(i), Smoothing.Shown(curves[i]), x, y);
+        page.Add($"</svg>");
+        for (int i = 0; i < curves.Count; i++) EndDot(page, Smoothing.Shown(curves[i]).Last(IsFinite), Chart.Series(i), x, y);
+        page.Add($"</svg></figure>");
+    }
+
+    private static void EndDot(Markup page, CurvePoint last, string series, Axis x, Axis y)
+    {
+        if (last.Value >= y.Min && last.Value <= y.Max)
+            page.Add($"<circle class=\"dot {series}\" cx=\"{x[last.Step]}\" cy=\"{y[last.Value]}\" r=\"3.5\"/>");
     }
 
     private static bool IsFinite(CurvePoint p) => double.IsFinite(p.Step) && double.IsFinite(p.Value);
@@ -55,12 +59,18 @@ internal static class LineChart
         page.Add($"</ul>");
     }
 
-    /// <summary>What the axis spans. A few values far above the rest, such as a first loss, must not flatten the rest.</summary>
+    /// <summary>
+    /// What the axis spans: everything, unless the first fifth of the steps would press the rest into less than a third of
+    /// the height. Then those values leave the chart, and so do the rarest of many.
+    /// </summary>
     private static (double Low, double High) Range(List<CurvePoint> points)
     {
-        var values = points.Select(p => p.Value).Order().ToList();
-        double low = values[0], high = values[^1], usual = values[(int)(0.98 * (values.Count - 1))];
-        bool spike = values.Count > 50 && usual > low && high - low > 4 * (usual - low);
-        return (low, spike ? usual + 0.5 * (usual - low) : high);
+        double low = points.Min(p => p.Value), high = points.Max(p => p.Value);
+        double first = points.Min(p => p.Step), last = points.Max(p => p.Step);
+        var settled = points.Where(p => p.Step >= first + 0.2 * (last - first)).Select(p => p.Value).Order().ToList();
+        int rare = settled.Count / 200;
+        double usualLow = settled[rare], usualHigh = settled[^(rare + 1)], room = 0.15 * (usualHigh - usualLow);
+        bool pressed = settled.Count >= 8 && usualHigh > usualLow && 3 * (usualHigh - usualLow) < high - low;
+        return pressed ? (Math.Max(low, usualLow - room), Math.Min(high, usualHigh + room)) : (low, high);
     }
 }

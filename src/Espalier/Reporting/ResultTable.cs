@@ -24,7 +24,7 @@ internal static class ResultTable
             Compute(page, row, first);
             if (speed) Cell(page, "Images / s", row.ImagesPerSecond > 0 ? Figures.Significant(row.ImagesPerSecond) : "–",
                 reference || row.ImagesPerSecond <= 0 ? null : Figures.Ratio(row.ImagesPerSecond / first.ImagesPerSecond));
-            if (tokens) Cell(page, "Tokens", Tokens(row.TokensPerLayer), null);
+            if (tokens) page.Add($"<td data-column=\"Tokens\" class=\"tokens\"><span>{Tokens(row.TokensPerLayer)}</span></td>");
             page.Add($"</tr>");
         }
         page.Add($"</tbody></table>");
@@ -46,17 +46,17 @@ internal static class ResultTable
     {
         double share = first.MultiplyAdds > 0 ? row.MultiplyAdds / first.MultiplyAdds : double.NaN;
         page.Add($"<td data-column=\"Multiply-adds\"><span>{Figures.Si(row.MultiplyAdds)}");
-        if (!ReferenceEquals(row, first)) page.Add($" <i>{Figures.Percent(share, 0)}</i>");
         if (double.IsFinite(share))
-            page.Add($"<svg class=\"share\" viewBox=\"0 0 100 3\" preserveAspectRatio=\"none\" aria-hidden=\"true\">")
-                .Add($"<rect class=\"all\" width=\"100\" height=\"3\"/><rect class=\"part\" width=\"{Math.Clamp(share, 0, 1) * 100}\" height=\"3\"/></svg>");
+            page.Add($" <i class=\"relation\"><svg class=\"share\" viewBox=\"0 0 100 4\" preserveAspectRatio=\"none\" aria-hidden=\"true\">")
+                .Add($"<rect class=\"all\" width=\"100\" height=\"4\"/>")
+                .Add($"<rect class=\"part\" width=\"{Math.Clamp(share, 0, 1) * 100}\" height=\"4\"/></svg> {Figures.Percent(share, 0)}</i>");
         page.Add($"</span></td>");
     }
 
     private static string Tokens(double[]? tokens) => tokens switch
     {
         null or [] => "–",
-        { Length: <= 5 } => string.Join(" → ", tokens.Select(Figures.Tokens)),
+        { Length: <= 5 } => string.Join(" →\u00A0", tokens.Select(Figures.Tokens)),
         _ => Figures.Tokens(tokens[0]) + " … " + Figures.Tokens(tokens[^1]),
     };
 }

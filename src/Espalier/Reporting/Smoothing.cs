@@ -10,7 +10,7 @@ internal static class Smoothing
 
     public static bool IsLong(Curve curve) => curve.Points.Count >= From;
 
-    /// <summary>The curve itself, or where it is long its centred moving mean at about 200 steps.</summary>
+    /// <summary>The curve itself, or where it is long its moving mean at about 200 steps.</summary>
     public static IReadOnlyList<CurvePoint> Shown(Curve curve)
     {
         if (!IsLong(curve)) return curve.Points;
@@ -20,7 +20,7 @@ internal static class Smoothing
         for (int k = 0; k < shown; k++)
         {
             int i = (int)((long)k * last / (shown - 1));
-            means[k] = new CurvePoint(points[i].Step, Mean(points, i, Math.Min(radius, Math.Min(i, last - i))));
+            means[k] = new CurvePoint(points[i].Step, Mean(points, i - Math.Min(radius, i), Math.Min(i + Math.Min(radius, i), last)));
         }
         return means;
     }
@@ -38,11 +38,12 @@ internal static class Smoothing
         return kept;
     }
 
-    private static double Mean(IReadOnlyList<CurvePoint> points, int at, int radius)
+    /// <summary>Over a window that narrows towards the start, where curves are steep, but not towards the end.</summary>
+    private static double Mean(IReadOnlyList<CurvePoint> points, int first, int last)
     {
         double sum = 0;
         int count = 0;
-        for (int i = at - radius; i <= at + radius; i++)
+        for (int i = first; i <= last; i++)
             if (double.IsFinite(points[i].Value)) (sum, count) = (sum + points[i].Value, count + 1);
         return count == 0 ? double.NaN : sum / count;
     }

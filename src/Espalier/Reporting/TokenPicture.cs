@@ -12,8 +12,8 @@ public static class TokenPicture
     public const int PanelPixels = 168;
 
     private const int Gap = 8;
-    private const double Fade = 0.84;
-    private static readonly byte[] Neutral = [158, 166, 174], Line = [126, 134, 142], Paper = [255, 255, 255];
+    private const double Fade = 0.86;
+    private static readonly byte[] Neutral = [166, 184, 204], Line = [131, 152, 176], Paper = [255, 255, 255];
 
     /// <summary>All panels side by side.</summary>
     /// <param name="grid">Patches a side.</param>

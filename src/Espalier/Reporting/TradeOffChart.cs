@@ -18,7 +18,7 @@ internal static class TradeOffChart
 
         page.Add($"<div class=\"pair\"><figure class=\"chart\">");
         page.Add($"<svg class=\"plot\" viewBox=\"0 0 {Width} {Height}\" role=\"img\" aria-label=\"Accuracy over compute\">");
-        Chart.Frame(page, x, y, "multiply-adds, share of the unpruned model");
+        Chart.Frame(page, x, y, "multiply-adds, share of the unpruned model; the labels are thresholds");
         if (unpruned is { } full)
         {
             page.Add($"<path class=\"reference\" d=\"M{Left} {y[full]}H{Right}\"/>");
@@ -28,7 +28,7 @@ internal static class TradeOffChart
         page.Add($"<path class=\"line s0\" d=\"{Chart.Path(points.Select(p => (x[p.ComputeShare], y[p.Accuracy])))}\"/>");
         foreach (var p in points)
         {
-            string tip = $"threshold {Figures.Significant(p.Threshold)}\naccuracy {Figures.Percent(p.Accuracy, 2)}\n"
+            string tip = $"threshold {Figures.Threshold(p.Threshold)}\naccuracy {Figures.Percent(p.Accuracy, 2)}\n"
                 + $"multiply-adds {Figures.Percent(p.ComputeShare)}";
             page.Add($"<circle class=\"dot s0\" cx=\"{x[p.ComputeShare]}\" cy=\"{y[p.Accuracy]}\" r=\"5\" data-tip=\"{tip}\">")
                 .Add($"<title>{tip}</title></circle>");
@@ -39,16 +39,21 @@ internal static class TradeOffChart
         page.Add($"</div>");
     }
 
-    /// <summary>Threshold labels below their points, left out where they would touch the one before.</summary>
+    /// <summary>
+    /// Threshold labels, left out where they would touch the one before. They stand above to the left, where a curve that
+    /// rises and then flattens leaves room; the first, at the axis, to the right.
+    /// </summary>
     private static void Labels(Markup page, IReadOnlyList<TradeOffPoint> points, Axis x, Axis y)
     {
-        const double room = 36;
+        const double room = 34;
         double last = double.NegativeInfinity;
         foreach (var p in points)
         {
-            double at = x[p.ComputeShare];
+            double at = x[p.ComputeShare], height = y[p.Accuracy];
             if (at - last < room) continue;
-            page.Add($"<text class=\"label\" x=\"{at + 8}\" y=\"{y[p.Accuracy] + 16}\">{Figures.Significant(p.Threshold)}</text>");
+            bool beside = at - Left < room;
+            page.Add($"<text class=\"label\" x=\"{(beside ? at + 10 : at - 5)}\" y=\"{(beside ? height + 4 : height - 9)}\" ")
+                .Add($"text-anchor=\"{(beside ? "start" : "end")}\">{Figures.Threshold(p.Threshold)}</text>");
             last = at;
         }
     }
@@ -59,7 +64,7 @@ internal static class TradeOffChart
             .Add($"<th scope=\"col\">Accuracy</th></tr></thead><tbody>");
         foreach (var p in points.OrderByDescending(p => p.ComputeShare))
         {
-            page.Add($"<tr><td>{Figures.Significant(p.Threshold)}</td><td>{Figures.Percent(p.ComputeShare)}</td>");
+            page.Add($"<tr><td>{Figures.Threshold(p.Threshold)}</td><td>{Figures.Percent(p.ComputeShare)}</td>");
             page.Add($"<td>{Figures.Percent(p.Accuracy, 2)}");
             if (unpruned is { } u) page.Add($" <i>{Figures.Points(p.Accuracy - u, 2)}</i>");
             page.Add($"</td></tr>");

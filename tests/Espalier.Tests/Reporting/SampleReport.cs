@@ -72,6 +72,6 @@ internal static class SampleReport
         TokenStage Stage(string name, int kept) => new(name, [0, .. brightest.Take(kept).Order()]);
         string label = data.ClassNames[data.Label(index)];
         return new GalleryItem(image, Grid, [Stage("after layer 2", 34 - index), Stage("after layer 5", 26 - index),
-            Stage("after layer 8", 18 - index)], label, index == 4 ? "Shirt" : label);
+            Stage("after layer 8", 18 - index)], label, index == 6 ? "Pullover" : label);
     }
 }
