@@ -75,7 +75,7 @@ public sealed class HtmlReportTests
     {
         var page = Parse(Page);
         var subject = page.Descendants("tr").Single(r => r.Attribute("class")?.Value == "subject");
-        Assert.Equal(["+0.24", "63\u202F%", "1.54×"], subject.Descendants("i").Select(i => i.Value));
+        Assert.Equal(["+0.24", "63\u202F%", "1.54×"], subject.Descendants("i").Select(i => i.Value.Trim()));
         Assert.Equal(["91.2\u202F%", "63\u202F%", "1.54×", "36\u202F%"],
             page.Descendants("dd").Where(d => d.Attribute("class")!.Value == "value").Select(d => d.Value));
     }
