@@ -1,0 +1,42 @@
+using Espalier.Tensors;
+
+namespace Espalier.Nn;
+
+/// <summary>
+/// Batch normalisation per channel. x [N, C, H, W] or [N, C] -> the same shape. Parameters <c>weight</c> and <c>bias</c>,
+/// buffers <c>running_mean</c>, <c>running_var</c> [C] and <c>num_batches_tracked</c>, as in PyTorch.
+/// </summary>
+public sealed class BatchNorm2d : Module
+{
+    private readonly float momentum, epsilon;
+
+    public BatchNorm2d(int channels, float epsilon = 1e-5f, float momentum = 0.1f)
+    {
+        (this.epsilon, this.momentum) = (epsilon, momentum);
+        Weight = Parameter("weight", new Shape(channels));
+        Bias = Parameter("bias", new Shape(channels));
+        RunningMean = Buffer("running_mean", new Shape(channels));
+        RunningVariance = Buffer("running_var", new Shape(channels), 1);
+        BatchesTracked = Buffer("num_batches_tracked", new Shape());
+        Weight.Fill(1);
+    }
+
+    public Tensor Weight { get; }
+
+    public Tensor Bias { get; }
+
+    public Tensor RunningMean { get; }
+
+    public Tensor RunningVariance { get; }
+
+    /// <summary>A single value: how many batches have updated the running statistics.</summary>
+    public Tensor BatchesTracked { get; }
+
+    public float Epsilon => epsilon;
+
+    public Tensor Forward(Tensor x)
+    {
+        if (Training) BatchesTracked.Span[0]++;
+        return F.BatchNorm2d(x, Weight, Bias, RunningMean, RunningVariance, Training, momentum, epsilon);
+    }
+}
