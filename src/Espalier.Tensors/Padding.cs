@@ -1,6 +1,6 @@
 namespace Espalier.Tensors;
 
-/// <summary>Rows and columns that a convolution or pooling sees around an image, side by side because "SAME" is lopsided.</summary>
+/// <summary>Rows and columns that a convolution or pooling sees around an image; per side, because "SAME" is lopsided.</summary>
 public readonly record struct Padding(int Top, int Bottom, int Left, int Right)
 {
     /// <summary>The same on all four sides.</summary>

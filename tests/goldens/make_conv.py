@@ -1,4 +1,7 @@
-"""Golden values of convolution, pooling, channel norms and resizing. Run in this folder with PyTorch 1.13; writes conv.safetensors."""
+"""Golden values of convolution, pooling, channel norms and resizing.
+
+Run in this folder with PyTorch 1.13; writes conv.safetensors.
+"""
 import torch
 import torch.nn.functional as fn
 
@@ -50,7 +53,8 @@ def channels(name, f, shape, **more):
 
 statistics = dict(mean=r("bn.mean", 3), var=r("bn.var", 3, low=0.5))
 channels("BatchNorm2d.train", lambda x, gamma, beta: fn.batch_norm(x, None, None, gamma, beta, True), (4, 3, 3, 5))
-channels("BatchNorm2d.eval", lambda x, gamma, beta, mean, var: fn.batch_norm(x, mean, var, gamma, beta, False), (2, 3, 3, 5), **statistics)
+channels("BatchNorm2d.eval", lambda x, gamma, beta, mean, var: fn.batch_norm(x, mean, var, gamma, beta, False),
+         (2, 3, 3, 5), **statistics)
 channels("BatchNorm2d.rows", lambda x, gamma, beta: fn.batch_norm(x, None, None, gamma, beta, True), (9, 4))
 channels("GroupNorm.groups", lambda x, gamma, beta: fn.group_norm(x, 3, gamma, beta, 1e-6), (2, 6, 3, 5))
 channels("GroupNorm.channels", lambda x, gamma, beta: fn.group_norm(x, 4, gamma, beta), (2, 4, 3, 7))
@@ -82,6 +86,7 @@ for kind in ["Google", "Jeonsworld", "Timm"]:
 for mode, options in [("Nearest", dict(mode="nearest")), ("Bilinear", dict(mode="bilinear")),
                       ("BilinearAlignCorners", dict(mode="bilinear", align_corners=True)), ("Bicubic", dict(mode="bicubic"))]:
     for h, w in [(7, 9), (3, 2), (5, 1)]:
-        g.case(f"Interpolate.{mode}.{h}x{w}", lambda x, h=h, w=w, o=options: fn.interpolate(x, (h, w), **o), x=r("resize", 2, 2, 4, 5))
+        g.case(f"Interpolate.{mode}.{h}x{w}", lambda x, h=h, w=w, o=options: fn.interpolate(x, (h, w), **o),
+               x=r("resize", 2, 2, 4, 5))
 
 g.save("conv.safetensors")

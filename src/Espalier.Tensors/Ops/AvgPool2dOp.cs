@@ -53,6 +53,7 @@ public sealed unsafe class AvgPool2dOp : Op
 public static partial class F
 {
     /// <inheritdoc cref="AvgPool2dOp"/>
-    public static Tensor AvgPool2d(Tensor x, int kernel, int stride = 0, Padding padding = default, bool countIncludePad = true) =>
+    public static Tensor AvgPool2d(
+        Tensor x, int kernel, int stride = 0, Padding padding = default, bool countIncludePad = true) =>
         new AvgPool2dOp(x, kernel, stride, padding, countIncludePad).Run();
 }

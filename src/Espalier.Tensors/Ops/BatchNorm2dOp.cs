@@ -27,10 +27,12 @@ public sealed unsafe class BatchNorm2dOp : Op
         channels = x.Shape[1];
         foreach (Tensor t in (ReadOnlySpan<Tensor>)[gamma, beta, runningMean, runningVariance])
             if (t.Shape != new Shape(channels))
-                throw new ArgumentException($"BatchNorm2d: gamma {gamma.Shape}, beta {beta.Shape}, running mean {runningMean.Shape} "
-                    + $"and running variance {runningVariance.Shape} must be [{channels}] for x {x.Shape}");
+                throw new ArgumentException(
+                    $"BatchNorm2d: gamma {gamma.Shape}, beta {beta.Shape}, running mean {runningMean.Shape} and "
+                    + $"running variance {runningVariance.Shape} must be [{channels}] for x {x.Shape}");
         count = channels == 0 ? 0 : x.Length / channels;
-        if (training && count < 2) throw new ArgumentException($"BatchNorm2d: x {x.Shape} has too few values a channel for batch statistics");
+        if (training && count < 2)
+            throw new ArgumentException($"BatchNorm2d: x {x.Shape} has too few values a channel for batch statistics");
         (this.x, this.gamma, this.beta, this.runningMean, this.runningVariance) = (x, gamma, beta, runningMean, runningVariance);
         (Training, this.momentum, Epsilon) = (training, momentum, epsilon);
         kernel = new BatchNorm(x.Shape[0], channels, x.Rank == 4 ? x.Shape[2] * x.Shape[3] : 1);

@@ -1,3 +1,4 @@
+using System.Numerics.Tensors;
 using Espalier.Tensors.Kernels;
 
 namespace Espalier.Tensors;
@@ -17,9 +18,12 @@ public sealed unsafe class Conv2dOp : Op
         Tensor x, Tensor weight, Tensor? bias = null, int stride = 1, Padding padding = default, int dilation = 1, int groups = 1)
         : base(x, weight, bias)
     {
-        if (x.Rank != 4 || weight.Rank != 4 || groups < 1 || x.Shape[1] != weight.Shape[1] * groups || weight.Shape[0] % groups != 0)
-            throw new ArgumentException(
-                $"Conv2d: x {x.Shape} and weight {weight.Shape} in {groups} groups must be [N, C, H, W] and [O, C/groups, kh, kw]");
+        if (x.Rank != 4 || weight.Rank != 4 || groups < 1
+            || x.Shape[1] != (long)weight.Shape[1] * groups || weight.Shape[0] % groups != 0)
+        {
+            throw new ArgumentException($"Conv2d: x {x.Shape} and weight {weight.Shape} in {groups} groups must be "
+                + "[N, C, H, W] and [O, C/groups, kh, kw]");
+        }
         if (bias is not null && bias.Shape != new Shape(weight.Shape[0]))
             throw new ArgumentException($"Conv2d: bias {bias.Shape} for weight {weight.Shape}");
         if (stride < 1 || dilation < 1)
@@ -31,7 +35,7 @@ public sealed unsafe class Conv2dOp : Op
         (batch, channels, outputs) = (x.Shape[0], x.Shape[1], weight.Shape[0]);
         window = new Window(x.Shape[2], x.Shape[3], weight.Shape[2], weight.Shape[3], stride, dilation, padding);
         if (window.OutArea == 0)
-            throw new ArgumentException($"Conv2d: the kernel of weight {weight.Shape} is larger than x {x.Shape} padded by {padding}");
+            throw new ArgumentException($"Conv2d: weight {weight.Shape} is larger than x {x.Shape} padded by {padding}");
     }
 
     public override string Name => "Conv2d";
@@ -91,8 +95,9 @@ public sealed unsafe class Conv2dOp : Op
         using Tensor partial = Tensor.Unscoped(new Shape(convolution.Parts, checked((int)weight.Length)));
         partial.Fill(0);
         convolution.Backward(x.Data, weight.Data, dy.Data, Pointer(dx), partial.Data, scratch.Data);
+        int size = (int)weight.Length;
         for (int part = 0; part < convolution.Parts; part++)
-            System.Numerics.Tensors.TensorPrimitives.Add(dw.Span, partial.Span.Slice(part * (int)weight.Length, (int)weight.Length), dw.Span);
+            TensorPrimitives.Add(dw.Span, new ReadOnlySpan<float>(partial.Data + (long)part * size, size), dw.Span);
     }
 
     /// <summary>
@@ -130,6 +135,7 @@ public static partial class F
 {
     /// <inheritdoc cref="Conv2dOp"/>
     public static Tensor Conv2d(
-        Tensor x, Tensor weight, Tensor? bias = null, int stride = 1, Padding padding = default, int dilation = 1, int groups = 1) =>
+        Tensor x, Tensor weight, Tensor? bias = null,
+        int stride = 1, Padding padding = default, int dilation = 1, int groups = 1) =>
         new Conv2dOp(x, weight, bias, stride, padding, dilation, groups).Run();
 }

@@ -23,7 +23,8 @@ public sealed unsafe class GlobalAvgPool2dOp : Op
     protected override Tensor Forward()
     {
         var y = new Tensor(new Shape(x.Shape[0], x.Shape[1]));
-        for (long i = 0; i < y.Length; i++) y.Data[i] = TensorPrimitives.Sum(new ReadOnlySpan<float>(x.Data + i * area, area)) / area;
+        for (long i = 0; i < y.Length; i++)
+            y.Data[i] = TensorPrimitives.Sum(new ReadOnlySpan<float>(x.Data + i * area, area)) / area;
         return y;
     }
 

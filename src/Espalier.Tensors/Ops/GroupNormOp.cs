@@ -16,7 +16,8 @@ public sealed unsafe class GroupNormOp : Op
     public GroupNormOp(Tensor x, Tensor gamma, Tensor beta, int groups, float epsilon = 1e-5f) : base(x, gamma, beta)
     {
         if (x.Rank != 4 || gamma.Shape != new Shape(x.Shape[1]) || beta.Shape != gamma.Shape)
-            throw new ArgumentException($"GroupNorm: x {x.Shape}, gamma {gamma.Shape}, beta {beta.Shape} must be [N, C, H, W], [C], [C]");
+            throw new ArgumentException(
+                $"GroupNorm: x {x.Shape}, gamma {gamma.Shape}, beta {beta.Shape} must be [N, C, H, W], [C], [C]");
         if (groups < 1 || x.Shape[1] % groups != 0)
             throw new ArgumentException($"GroupNorm: the channels of x {x.Shape} do not divide into {groups} groups");
         (this.x, this.gamma, this.beta, Groups, Epsilon, channels) = (x, gamma, beta, groups, epsilon, x.Shape[1]);

@@ -53,5 +53,6 @@ public sealed unsafe class InterpolateOp : Op
 public static partial class F
 {
     /// <inheritdoc cref="InterpolateOp"/>
-    public static Tensor Interpolate(Tensor x, int height, int width, ResizeMode mode) => new InterpolateOp(x, height, width, mode).Run();
+    public static Tensor Interpolate(Tensor x, int height, int width, ResizeMode mode) =>
+        new InterpolateOp(x, height, width, mode).Run();
 }

@@ -10,7 +10,8 @@ internal static class Pooling
         if (x.Rank != 4) throw new ArgumentException($"{op}: x {x.Shape} must be [N, C, H, W]");
         if (kernel < 1 || stride < 0) throw new ArgumentException($"{op}: kernel {kernel} and stride {stride} must be positive");
         foreach (int side in (ReadOnlySpan<int>)[padding.Top, padding.Bottom, padding.Left, padding.Right])
-            if (side < 0 || side >= kernel) throw new ArgumentException($"{op}: padding {padding} must be less than the kernel, {kernel}");
+            if (side < 0 || side >= kernel)
+                throw new ArgumentException($"{op}: padding {padding} must be less than the kernel, {kernel}");
         var window = new Window(x.Shape[2], x.Shape[3], kernel, kernel, stride == 0 ? kernel : stride, 1, padding);
         return window.OutArea > 0 ? window
             : throw new ArgumentException($"{op}: a kernel of {kernel} is larger than x {x.Shape} padded by {padding}");

@@ -28,7 +28,8 @@ public sealed unsafe class WeightStandardiseOp : Op
 
     public WeightStandardiseOp(Tensor w, WeightStandardisation variant) : base(w)
     {
-        if (w.Rank < 2 || w.Length == 0) throw new ArgumentException($"WeightStandardise: w {w.Shape} must be [O, ...] and not empty");
+        if (w.Rank < 2 || w.Length == 0)
+            throw new ArgumentException($"WeightStandardise: w {w.Shape} must be [O, ...] and not empty");
         (this.w, rows, width) = (w, w.Shape[0], checked((int)(w.Length / w.Shape[0])));
         epsilonOnStd = variant == WeightStandardisation.Google;
         epsilon = variant == WeightStandardisation.Timm ? 1e-8f : 1e-5f;

@@ -1,3 +1,4 @@
+using System.Numerics.Tensors;
 using Espalier.Tensors;
 using Espalier.Tensors.Kernels;
 
@@ -38,8 +39,10 @@ public static class PositionResize
         ArgumentOutOfRangeException.ThrowIfLessThan(newGrid, 1);
         int tokens = position.Length / width, grid = (int)Math.Round(Math.Sqrt(Math.Max(0, tokens - prefix)));
         if (position.Length % width != 0 || grid < 1 || grid * grid != tokens - prefix)
-            throw new EspalierException($"a position embedding of {position.Length} values, {width} wide, with {prefix} rows for extra tokens "
-                + "is no square grid: check the number of extra tokens and the width");
+        {
+            throw new EspalierException($"a position embedding of {position.Length} values, {width} wide, with {prefix} rows for "
+                + "extra tokens is no square grid: check the number of extra tokens and the width");
+        }
         if (grid == newGrid) return position.ToArray();
 
         ResizeTable table = kind switch
@@ -59,9 +62,9 @@ public static class PositionResize
     // One axis after the other: [g, g, D] -> [g, G, D] -> [G, G, D].
     private static void Grid(ReadOnlySpan<float> from, ResizeTable table, int width, Span<float> to)
     {
-        int row = table.Outputs * width;
+        int before = table.Inputs * width, row = table.Outputs * width;
         var wide = new float[table.Inputs * row];
-        for (int y = 0; y < table.Inputs; y++) Axis(from.Slice(y * table.Inputs * width, table.Inputs * width), table, width, wide.AsSpan(y * row, row));
+        for (int y = 0; y < table.Inputs; y++) Axis(from.Slice(y * before, before), table, width, wide.AsSpan(y * row, row));
         Axis(wide, table, row, to);
     }
 
@@ -72,7 +75,7 @@ public static class PositionResize
         {
             Span<float> sum = to.Slice(i * size, size);
             for (int t = i * table.Taps; t < (i + 1) * table.Taps; t++)
-                System.Numerics.Tensors.TensorPrimitives.MultiplyAdd(from.Slice(table.Index[t] * size, size), table.Weight[t], sum, sum);
+                TensorPrimitives.MultiplyAdd(from.Slice(table.Index[t] * size, size), table.Weight[t], sum, sum);
         }
     }
 }

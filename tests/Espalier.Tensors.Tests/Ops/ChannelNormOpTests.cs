@@ -39,7 +39,8 @@ public class ChannelNormOpTests
     {
         using var scope = new Scope();
         Tensor y = F.WeightStandardise(Tensor.From(new Shape(1, 4), [1, 2, 3, 4]), variant);
-        foreach (var (expected, actual) in new[] { -outer, -inner, inner, outer }.Zip(y.ToArray())) Assert.Equal(expected, actual, 2e-7f);
+        foreach (var (expected, actual) in new[] { -outer, -inner, inner, outer }.Zip(y.ToArray()))
+            Assert.Equal(expected, actual, 2e-7f);
     }
 
     [Theory]
@@ -69,7 +70,8 @@ public class ChannelNormOpTests
     public void ALargeMeanCostsNoDigits()
     {
         using var scope = new Scope();
-        Tensor x = GradientCheck.Random(1, 4, 1, 8, 8), shifted = x.Clone(), one = Tensor.Full(new Shape(1), 1), zero = Tensor.Zeros(new Shape(1));
+        Tensor x = GradientCheck.Random(1, 4, 1, 8, 8), shifted = x.Clone();
+        Tensor one = Tensor.Full(new Shape(1), 1), zero = Tensor.Zeros(new Shape(1));
         foreach (ref float value in shifted.Span) value += 1024;
         Tensor expected = F.BatchNorm2d(x, one, zero, zero.Clone(), one.Clone(), training: true);
         Tensor actual = F.BatchNorm2d(shifted, one, zero, zero.Clone(), one.Clone(), training: true);
@@ -93,10 +95,15 @@ public class ChannelNormOpTests
     {
         using var scope = new Scope();
         using var recording = new Recording(gradients: false);
-        Tensor x = new(new Shape(1, 6, 2, 2)), gamma = new(new Shape(6)), beta = new(new Shape(6)), y = F.GroupNorm(x, gamma, beta, 2);
-        Assert.Equal(
-            [new Coupling(y, 1, 0, 3, x, 1, 0, 3, 2), new Coupling(y, 1, 0, 3, gamma, 0, 0, 3, 2), new Coupling(y, 1, 0, 3, beta, 0, 0, 3, 2)],
-            recording.Flow().Couplings);
+        Tensor x = new(new Shape(1, 6, 2, 2)), gamma = new(new Shape(6)), beta = new(new Shape(6));
+        Tensor y = F.GroupNorm(x, gamma, beta, 2);
+        Coupling[] expected =
+        [
+            new(y, 1, 0, 3, x, 1, 0, 3, 2),
+            new(y, 1, 0, 3, gamma, 0, 0, 3, 2),
+            new(y, 1, 0, 3, beta, 0, 0, 3, 2),
+        ];
+        Assert.Equal(expected, recording.Flow().Couplings);
     }
 
     [Fact]
@@ -104,10 +111,13 @@ public class ChannelNormOpTests
     {
         using var scope = new Scope();
         Tensor x = new(new Shape(1, 6, 1, 1)), six = new(new Shape(6)), five = new(new Shape(5));
-        Assert.Contains("BatchNorm2d", Assert.Throws<ArgumentException>(() => F.BatchNorm2d(x, six, five, six, six, false)).Message);
-        Assert.Contains("too few", Assert.Throws<ArgumentException>(() => F.BatchNorm2d(x, six, six, six, six, true)).Message);
-        Assert.Contains("GroupNorm", Assert.Throws<ArgumentException>(() => F.GroupNorm(x, six, six, 4)).Message);
-        Assert.Contains("GroupNorm", Assert.Throws<ArgumentException>(() => F.GroupNorm(x, five, five, 2)).Message);
-        Assert.Contains("WeightStandardise", Assert.Throws<ArgumentException>(() => F.WeightStandardise(six, default)).Message);
+        Refused("BatchNorm2d: gamma [6], beta [5]", () => F.BatchNorm2d(x, six, five, six, six, false));
+        Refused("too few values", () => F.BatchNorm2d(x, six, six, six, six, true));
+        Refused("GroupNorm: the channels of x [1,6,1,1]", () => F.GroupNorm(x, six, six, 4));
+        Refused("GroupNorm: x [1,6,1,1], gamma [5]", () => F.GroupNorm(x, five, five, 2));
+        Refused("WeightStandardise: w [6]", () => F.WeightStandardise(six, default));
+
+        static void Refused(string message, Func<Tensor> call) =>
+            Assert.Contains(message, Assert.Throws<ArgumentException>(call).Message);
     }
 }

@@ -23,7 +23,8 @@ public class Conv2dOpTests
     public void GradientOfGroupsIsTheNumericOne(int groups, int perGroup, int stride) =>
         GradientCheck.Check(
             t => F.Conv2d(t[0], t[1], t[2], stride, new Padding(0, 1, 1, 0), groups: groups),
-            GradientCheck.Random(1, 2, groups * perGroup, 5, 4), GradientCheck.Random(2, 4, perGroup, 3, 3), GradientCheck.Random(3, 4));
+            GradientCheck.Random(1, 2, groups * perGroup, 5, 4), GradientCheck.Random(2, 4, perGroup, 3, 3),
+            GradientCheck.Random(3, 4));
 
     // Wide enough for several strips of output rows, and for images both shared out and done one by one.
     [Theory]
@@ -83,9 +84,13 @@ public class Conv2dOpTests
         using var scope = new Scope();
         using var recording = new Recording(gradients: false);
         Tensor x = new(new Shape(1, 3, 4, 4)), w = new(new Shape(5, 3, 1, 1)), b = new(new Shape(5)), y = F.Conv2d(x, w, b);
-        Assert.Equal(
-            [new Coupling(y, 1, 0, 1, b, 0, 0, 1, 5), new Coupling(y, 1, 0, 1, w, 0, 0, 1, 5), new Coupling(x, 1, 0, 1, w, 1, 0, 1, 3)],
-            recording.Flow().Couplings);
+        Coupling[] expected =
+        [
+            new(y, 1, 0, 1, b, 0, 0, 1, 5),
+            new(y, 1, 0, 1, w, 0, 0, 1, 5),
+            new(x, 1, 0, 1, w, 1, 0, 1, 3),
+        ];
+        Assert.Equal(expected, recording.Flow().Couplings);
     }
 
     [Theory]
@@ -96,7 +101,8 @@ public class Conv2dOpTests
     {
         using var scope = new Scope();
         using var recording = new Recording(gradients: false);
-        Tensor x = new(new Shape(1, channels, 4, 4)), w = new(new Shape(outputs, channels / groups, 3, 3)), y = F.Conv2d(x, w, groups: groups);
+        Tensor x = new(new Shape(1, channels, 4, 4)), w = new(new Shape(outputs, channels / groups, 3, 3));
+        Tensor y = F.Conv2d(x, w, groups: groups);
         int rows = outputs / groups;
         ChannelFlow flow = recording.Flow();
         Assert.Equal(
@@ -125,7 +131,8 @@ public class Conv2dOpTests
         Tensor y = new(new Shape(x.Shape[0], outputs, height, width));
         for (int i = 0; i < y.Length; i++)
         {
-            int column = i % width, row = i / width % height, o = i / (width * height) % outputs, b = i / (width * height * outputs);
+            int column = i % width, row = i / width % height, plane = i / (width * height);
+            int o = plane % outputs, b = plane / outputs;
             double sum = 0;
             for (int k = 0; k < depth * 9; k++)
             {

@@ -1,6 +1,6 @@
 namespace Espalier.Tensors.Tests.Ops;
 
-/// <summary>Convolution, pooling, channel norms and resizing against PyTorch; the cases are made by tests/goldens/make_conv.py.</summary>
+/// <summary>Convolution, pooling, channel norms and resizing against PyTorch (tests/goldens/make_conv.py).</summary>
 public class ConvGoldenTests
 {
     private static readonly Golden Golden = Golden.Open("conv.safetensors");
@@ -60,7 +60,8 @@ public class ConvGoldenTests
     private static IReadOnlyDictionary<string, Tensor> Running(IReadOnlyDictionary<string, Tensor> t)
     {
         var channels = new Shape(t["x"].Shape[1]);
-        F.BatchNorm2d(t["x"], Tensor.Full(channels, 1), Tensor.Zeros(channels), t["mean"], t["var"], training: true, momentum: 0.3f);
+        Tensor gamma = Tensor.Full(channels, 1), beta = Tensor.Zeros(channels);
+        F.BatchNorm2d(t["x"], gamma, beta, t["mean"], t["var"], training: true, momentum: 0.3f);
         return t;
     }
 

@@ -29,7 +29,10 @@ public class InterpolateOpTests
     public void WrongShapesNameTheOp()
     {
         using var scope = new Scope();
-        Assert.Contains("Interpolate", Assert.Throws<ArgumentException>(() => F.Interpolate(new Tensor(new Shape(2, 2)), 3, 3, default)).Message);
-        Assert.Contains("0 x 3", Assert.Throws<ArgumentException>(() => F.Interpolate(new Tensor(new Shape(1, 1, 2, 2)), 0, 3, default)).Message);
+        Tensor matrix = new(new Shape(2, 2)), image = new(new Shape(1, 1, 2, 2));
+        var e = Assert.Throws<ArgumentException>(() => F.Interpolate(matrix, 3, 3, ResizeMode.Nearest));
+        Assert.Contains("Interpolate: x [2,2]", e.Message);
+        e = Assert.Throws<ArgumentException>(() => F.Interpolate(image, 0, 3, ResizeMode.Nearest));
+        Assert.Contains("0 x 3", e.Message);
     }
 }

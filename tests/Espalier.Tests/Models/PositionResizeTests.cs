@@ -36,11 +36,16 @@ public class PositionResizeTests
         float[] resized = PositionResize.Run(position, 2, 2, 3);
         Equal([-7, -65, -8, -75], resized[..4]);
         Assert.Equal((2 + 9) * 2, resized.Length);
-        for (int i = 0; i < 9; i++) Equal([i % 3 * 0.5f + i / 3, 10 * (i % 3 * 0.5f + i / 3) + 5], resized[(4 + 2 * i)..(6 + 2 * i)]);
+        for (int i = 0; i < 9; i++)
+        {
+            float value = i % 3 * 0.5f + i / 3;
+            Equal([value, 10 * value + 5], resized[(4 + 2 * i)..(6 + 2 * i)]);
+        }
     }
 
     [Fact]
-    public void TheSameGridIsLeftAlone() => Assert.Equal(TwoByTwo, PositionResize.Run(TwoByTwo, 1, 0, 2, PositionResizeKind.BicubicAntialias));
+    public void TheSameGridIsLeftAlone() =>
+        Assert.Equal(TwoByTwo, PositionResize.Run(TwoByTwo, 1, 0, 2, PositionResizeKind.BicubicAntialias));
 
     [Theory]
     [InlineData(2, 0)]
@@ -56,6 +61,7 @@ public class PositionResizeTests
     private static void Equal(float[] expected, float[] actual)
     {
         Assert.Equal(expected.Length, actual.Length);
-        for (int i = 0; i < expected.Length; i++) Assert.Equal(expected[i], actual[i], 2e-6f * Math.Max(1, MathF.Abs(expected[i])));
+        for (int i = 0; i < expected.Length; i++)
+            Assert.Equal(expected[i], actual[i], 2e-6f * Math.Max(1, MathF.Abs(expected[i])));
     }
 }

@@ -27,7 +27,8 @@ internal static unsafe class AveragePooling
 
         private void Visit(float* plane, int outRow, int outColumn, float* mean)
         {
-            int top = Math.Max(0, window.Row(outRow, 0)), bottom = Math.Min(window.Height, window.Row(outRow, window.KernelHeight));
+            int top = Math.Max(0, window.Row(outRow, 0));
+            int bottom = Math.Min(window.Height, window.Row(outRow, window.KernelHeight));
             int left = Math.Max(0, window.Column(outColumn, 0));
             int right = Math.Min(window.Width, window.Column(outColumn, window.KernelWidth));
             int count = countPadding ? window.Taps : (bottom - top) * (right - left);

@@ -17,7 +17,8 @@ internal static unsafe class ChannelSum
             for (int c = start; c < end; c++)
             {
                 double total = 0;
-                for (int b = 0; b < batch; b++) total += TensorPrimitives.Sum(new ReadOnlySpan<float>(x + ((long)b * channels + c) * area, area));
+                for (int b = 0; b < batch; b++)
+                    total += TensorPrimitives.Sum(new ReadOnlySpan<float>(x + ((long)b * channels + c) * area, area));
                 sum[c] += (float)total;
             }
         }

@@ -104,7 +104,8 @@ internal readonly unsafe struct Convolution
                     long weightStart = (long)g * c.GroupOutputs * c.Depth;
                     float* dw = partialDw == null ? null : partialDw + (long)worker * c.outputs * c.Depth + weightStart;
                     float* gradient = dy + ((long)b * c.outputs + g * c.GroupOutputs) * c.window.OutArea;
-                    Group(c.GroupInput(x, b, g), weight + weightStart, gradient, dx == null ? null : c.GroupInput(dx, b, g), dw, columns);
+                    float* dImage = dx == null ? null : c.GroupInput(dx, b, g);
+                    Group(c.GroupInput(x, b, g), weight + weightStart, gradient, dImage, dw, columns);
                 }
             }
         }

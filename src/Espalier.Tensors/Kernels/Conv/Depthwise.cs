@@ -33,7 +33,8 @@ internal readonly unsafe struct Depthwise
         Workers.For(batch * channels, PlanesPerThread, new InputJob(this, weight, dy, dx));
 
     /// <summary>Adds to dw; one thread owns an output plane over the whole batch, so the order of sums is fixed.</summary>
-    public void BackwardWeight(float* x, float* dy, float* dw) => Workers.For(outputs, Grain.For((long)batch * window.OutArea * window.Taps), new WeightJob(this, x, dy, dw));
+    public void BackwardWeight(float* x, float* dy, float* dw) =>
+        Workers.For(outputs, Grain.For((long)batch * window.OutArea * window.Taps), new WeightJob(this, x, dy, dw));
 
     private readonly struct ForwardJob(Depthwise d, float* x, float* weight, float* bias, float* y, float* scratch) : IRangeJob
     {
@@ -62,9 +63,8 @@ internal readonly unsafe struct Depthwise
             int stride = d.window.Stride, width = d.window.OutWidth;
             for (int row = 0; row < d.window.OutHeight; row++, padded += stride * d.PaddedWidth, to += width)
             {
-                int column = 0;
-                if (stride == 1)
-                    for (; column <= width - Vector<float>.Count; column += Vector<float>.Count) Wide(padded + column, w, start).Store(to + column);
+                int column = 0, lanes = stride == 1 ? Vector<float>.Count : width + 1;
+                for (; column <= width - lanes; column += lanes) Wide(padded + column, w, start).Store(to + column);
                 for (; column < width; column++) to[column] = One(padded + column * stride, w, start);
             }
         }
@@ -135,14 +135,15 @@ internal readonly unsafe struct Depthwise
         {
             for (int o = start; o < end; o++)
             {
+                int c = o / (d.outputs / d.channels);
                 for (int tap = 0; tap < d.window.Taps; tap++)
                 {
                     double sum = 0;
                     for (int b = 0; b < d.batch; b++)
                     {
-                        int c = o / (d.outputs / d.channels);
-                        sum += Tap(x + ((long)b * d.channels + c) * d.window.Area,
-                            dy + ((long)b * d.outputs + o) * d.window.OutArea, tap / d.window.KernelWidth, tap % d.window.KernelWidth);
+                        float* plane = x + ((long)b * d.channels + c) * d.window.Area;
+                        float* gradient = dy + ((long)b * d.outputs + o) * d.window.OutArea;
+                        sum += Tap(plane, gradient, tap / d.window.KernelWidth, tap % d.window.KernelWidth);
                     }
                     dw[(long)o * d.window.Taps + tap] += (float)sum;
                 }
@@ -153,15 +154,16 @@ internal readonly unsafe struct Depthwise
         {
             var (top, bottom) = d.window.Rows(ky);
             var (left, right) = d.window.Columns(kx);
+            int n = right - left;
             double sum = 0;
             for (int row = top; row < bottom; row++)
             {
                 float* dyRow = gradient + row * d.window.OutWidth + left;
                 float* xRow = plane + d.window.Row(row, ky) * d.window.Width + d.window.Column(left, kx);
                 if (d.window.Stride == 1)
-                    sum += TensorPrimitives.Dot(new ReadOnlySpan<float>(dyRow, right - left), new ReadOnlySpan<float>(xRow, right - left));
+                    sum += TensorPrimitives.Dot(new ReadOnlySpan<float>(dyRow, n), new ReadOnlySpan<float>(xRow, n));
                 else
-                    for (int i = 0; i < right - left; i++) sum += dyRow[i] * xRow[i * d.window.Stride];
+                    for (int i = 0; i < n; i++) sum += dyRow[i] * xRow[i * d.window.Stride];
             }
             return sum;
         }

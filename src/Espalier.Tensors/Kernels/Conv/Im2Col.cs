@@ -9,11 +9,11 @@ namespace Espalier.Tensors.Kernels;
 /// </summary>
 internal static unsafe class Im2Col
 {
-    /// <summary>Fills columns for output rows <paramref name="first"/> to <paramref name="end"/> - 1, zeros for the padding.</summary>
+    /// <summary>Fills columns for output rows first to end - 1, zeros for the padding.</summary>
     public static void Gather(float* image, int channels, in Window window, int first, int end, float* columns) =>
         Workers.For(channels, PerThread(window, first, end), new GatherJob(image, window, first, end, columns));
 
-    /// <summary>Adds the columns of output rows <paramref name="first"/> to <paramref name="end"/> - 1 to the image.</summary>
+    /// <summary>Adds the columns of output rows first to end - 1 to the image.</summary>
     public static void ScatterAdd(float* columns, int channels, in Window window, int first, int end, float* image) =>
         Workers.For(channels, PerThread(window, first, end), new ScatterJob(columns, window, first, end, image));
 
@@ -46,8 +46,9 @@ internal static unsafe class Im2Col
                     continue;
                 }
                 float* from = plane + (long)row * window.Width + window.Column(left, kx);
+                int n = right - left;
                 for (int x = 0; x < left; x++) to[x] = 0;
-                if (window.Stride == 1) new ReadOnlySpan<float>(from, right - left).CopyTo(new Span<float>(to + left, right - left));
+                if (window.Stride == 1) new ReadOnlySpan<float>(from, n).CopyTo(new Span<float>(to + left, n));
                 else for (int x = left; x < right; x++, from += window.Stride) to[x] = *from;
                 for (int x = right; x < width; x++) to[x] = 0;
             }

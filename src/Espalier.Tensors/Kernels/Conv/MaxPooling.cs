@@ -5,7 +5,9 @@ namespace Espalier.Tensors.Kernels;
 /// <summary>Maximum over a window of each plane. Padding never wins: it counts as minus infinity.</summary>
 internal static unsafe class MaxPooling
 {
-    /// <summary>x [planes, H, W] -> y [planes, OH, OW]; argmax, if not null, receives where in its plane each maximum came from.</summary>
+    /// <summary>
+    /// x [planes, H, W] -> y [planes, OH, OW]; argmax, if not null, receives where in its plane each maximum came from.
+    /// </summary>
     public static void Forward(float* x, int planes, in Window window, float* y, int* argmax) =>
         Workers.For(planes, Grain.For((long)window.OutArea * window.Taps), new ForwardJob(x, window, y, argmax));
 
@@ -23,7 +25,8 @@ internal static unsafe class MaxPooling
                 long to = (long)p * window.OutArea;
                 for (int row = 0; row < window.OutHeight; row++)
                 {
-                    int top = Math.Max(0, window.Row(row, 0)), bottom = Math.Min(window.Height, window.Row(row, window.KernelHeight));
+                    int top = Math.Max(0, window.Row(row, 0));
+                    int bottom = Math.Min(window.Height, window.Row(row, window.KernelHeight));
                     for (int column = 0; column < window.OutWidth; column++, to++)
                     {
                         int place = Largest(plane, top, bottom, column);
@@ -37,7 +40,8 @@ internal static unsafe class MaxPooling
         // The first of equal ones, and a NaN before anything, as in PyTorch.
         private int Largest(float* plane, int top, int bottom, int column)
         {
-            int left = Math.Max(0, window.Column(column, 0)), right = Math.Min(window.Width, window.Column(column, window.KernelWidth));
+            int left = Math.Max(0, window.Column(column, 0));
+            int right = Math.Min(window.Width, window.Column(column, window.KernelWidth));
             int place = top * window.Width + left;
             float largest = float.NegativeInfinity;
             for (int row = top; row < bottom; row++)

@@ -36,10 +36,10 @@ internal readonly struct Window
 
     public int Taps => KernelHeight * KernelWidth;
 
-    /// <summary>The input row that kernel row <paramref name="tap"/> of output row <paramref name="y"/> reads; may lie outside.</summary>
+    /// <summary>The input row, perhaps outside, that kernel row tap of output row y reads.</summary>
     public int Row(int y, int tap) => y * Stride + tap * Dilation - Padding.Top;
 
-    /// <summary>The input column that kernel column <paramref name="tap"/> of output column <paramref name="x"/> reads.</summary>
+    /// <summary>The input column, perhaps outside, that kernel column tap of output column x reads.</summary>
     public int Column(int x, int tap) => x * Stride + tap * Dilation - Padding.Left;
 
     /// <summary>The output rows whose kernel row <paramref name="tap"/> reads inside the image.</summary>

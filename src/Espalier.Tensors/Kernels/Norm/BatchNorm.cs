@@ -10,7 +10,8 @@ internal readonly unsafe struct BatchNorm(int batch, int channels, int area)
     private int PerThread => Grain.For((long)batch * area);
 
     /// <summary>mean and variance (population) [C] of x.</summary>
-    public void Moments(float* x, float* mean, float* variance) => Workers.For(channels, PerThread, new MomentsJob(this, x, mean, variance));
+    public void Moments(float* x, float* mean, float* variance) =>
+        Workers.For(channels, PerThread, new MomentsJob(this, x, mean, variance));
 
     public void Forward(float* x, float* gamma, float* beta, float* mean, float* rstd, float* y) =>
         Workers.For(channels, PerThread, new ForwardJob(this, x, gamma, beta, mean, rstd, y));
@@ -43,7 +44,8 @@ internal readonly unsafe struct BatchNorm(int batch, int channels, int area)
         }
     }
 
-    private readonly struct ForwardJob(BatchNorm n, float* x, float* gamma, float* beta, float* mean, float* rstd, float* y) : IRangeJob
+    private readonly struct ForwardJob(
+        BatchNorm n, float* x, float* gamma, float* beta, float* mean, float* rstd, float* y) : IRangeJob
     {
         public void Run(int start, int end, int worker)
         {
@@ -74,7 +76,10 @@ internal readonly unsafe struct BatchNorm(int batch, int channels, int area)
                 float slope = batchStatistics ? (float)(-scale * rstd[c] * rstd[c] * dot / count) : 0;
                 float shift = batchStatistics ? (float)(-scale * sum / count) : 0;
                 for (int b = 0; b < n.batch; b++)
-                    Plane.Gradient(n.Of(dy, b, c), scale, n.Of(x, b, c), mean[c], slope, shift, n.Of(dx, b, c), accumulate, n.area);
+                {
+                    float* to = n.Of(dx, b, c);
+                    Plane.Gradient(n.Of(dy, b, c), scale, n.Of(x, b, c), mean[c], slope, shift, to, accumulate, n.area);
+                }
             }
         }
     }

@@ -61,7 +61,10 @@ internal readonly unsafe struct GroupNorm(int batch, int channels, int groups, i
                 }
                 float slope = (float)(-dot / count * rstd[i] * rstd[i] * rstd[i]), shift = (float)(-sum / count * rstd[i]);
                 for (int c = 0; c < n.Size; c++, first += n.area)
-                    Plane.Gradient(dy + first, rstd[i] * gamma[channel + c], x + first, mean[i], slope, shift, dx + first, accumulate, n.area);
+                {
+                    float scale = rstd[i] * gamma[channel + c];
+                    Plane.Gradient(dy + first, scale, x + first, mean[i], slope, shift, dx + first, accumulate, n.area);
+                }
             }
         }
     }

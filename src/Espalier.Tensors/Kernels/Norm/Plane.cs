@@ -57,7 +57,8 @@ internal static unsafe class Plane
         for (; i <= n - wide; i += wide)
         {
             Vector<float> start = accumulate ? Vector.Load(dx + i) + vc : vc;
-            Vector.FusedMultiplyAdd(Vector.Load(dy + i), va, Vector.FusedMultiplyAdd(Vector.Load(x + i) - m, vb, start)).Store(dx + i);
+            Vector<float> centred = Vector.FusedMultiplyAdd(Vector.Load(x + i) - m, vb, start);
+            Vector.FusedMultiplyAdd(Vector.Load(dy + i), va, centred).Store(dx + i);
         }
         for (; i < n; i++) dx[i] = a * dy[i] + b * (x[i] - mean) + (accumulate ? dx[i] + c : c);
     }

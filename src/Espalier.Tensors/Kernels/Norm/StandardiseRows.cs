@@ -10,7 +10,8 @@ internal static unsafe class StandardiseRows
         Workers.For(rows, Grain.For(width), new ForwardJob(w, width, epsilonOnStd, epsilon, y));
 
     /// <summary>dw is written, or added to with <paramref name="accumulate"/>.</summary>
-    public static void Backward(float* w, float* dy, int rows, int width, bool epsilonOnStd, float epsilon, float* dw, bool accumulate) =>
+    public static void Backward(
+        float* w, float* dy, int rows, int width, bool epsilonOnStd, float epsilon, float* dw, bool accumulate) =>
         Workers.For(rows, Grain.For(width), new BackwardJob(w, dy, width, epsilonOnStd, epsilon, dw, accumulate));
 
     private static (float Mean, double Std) Moments(float* w, int width)
