@@ -35,6 +35,16 @@ internal static class ArrayShape
         return shape;
     }
 
+    /// <summary>Elements of a shape that a caller made; the other dimensions of an empty one may be of any size.</summary>
+    public static long Count(ReadOnlySpan<int> shape)
+    {
+        foreach (int dim in shape) ArgumentOutOfRangeException.ThrowIfNegative(dim, nameof(shape));
+        if (shape.Contains(0)) return 0;
+        long count = 1;
+        foreach (int dim in shape) count = checked(count * dim);
+        return count;
+    }
+
     public static long[] RowMajorStrides(ReadOnlySpan<int> shape)
     {
         long[] strides = new long[shape.Length];

@@ -8,12 +8,7 @@ public sealed class NamedArray
     /// <param name="data">Row-major elements, as many as the shape has.</param>
     public NamedArray(string name, int[] shape, float[] data)
     {
-        long count = 1;
-        foreach (int dim in shape)
-        {
-            ArgumentOutOfRangeException.ThrowIfNegative(dim, nameof(shape));
-            count = checked(count * dim);
-        }
+        long count = ArrayShape.Count(shape);
         if (count != data.Length)
             throw new ArgumentException($"'{name}' [{string.Join(", ", shape)}] has {count} elements, not {data.Length}");
         (Name, Shape, Data) = (name, shape, data);

@@ -18,12 +18,7 @@ public sealed class SafetensorsEntry
         ArgumentException.ThrowIfNullOrEmpty(name);
         if (name == SafetensorsHeader.MetadataKey) throw new ArgumentException("the name is taken by the format", nameof(name));
         if (name.Length > SafetensorsHeader.MaxNameLength) throw new ArgumentException("the name is too long", nameof(name));
-        long length = type.Size();
-        foreach (int dim in shape)
-        {
-            ArgumentOutOfRangeException.ThrowIfNegative(dim, nameof(shape));
-            length = checked(length * dim);
-        }
+        long length = checked(ArrayShape.Count(shape) * type.Size());
         (Name, Type, Shape, Length, this.write) = (name, type, shape, length, write);
     }
 

@@ -50,6 +50,13 @@ public sealed class HostileSafetensorsTests
     public void TheGoodFormOfThoseIsRead() => Assert.Equal([0f, 0f], Read(Encoding.UTF8.GetBytes("{" + A + "}"), 8)["a"].Data);
 
     [Fact]
+    public void AnEmptyArrayMayHaveAnyOtherDimensions()
+    {
+        string json = """{"a":{"dtype":"F32","shape":[2147483647,2147483647,2147483647,0],"data_offsets":[0,0]}}""";
+        Assert.Empty(Read(Encoding.UTF8.GetBytes(json), 0)["a"].Data);
+    }
+
+    [Fact]
     public void RefusesDeepJson() => Assert.Throws<EspalierException>(() =>
         Read(Encoding.UTF8.GetBytes("""{"a":""" + new string('[', 1_000_000)), 0));
 
