@@ -53,7 +53,7 @@ internal sealed class TinyTask(int classes = 3, bool oneSelection = false) : ITr
         Rng rng = context.Rng;
         double loss = 0;
         Tensor dw = GradOf(Net.Weight), db = GradOf(Net.Bias);
-        using var work = new Tensor(new Shape(batch.Count, TinyModel.Inputs));    // as a real task would make
+        var work = new Tensor(new Shape(batch.Count, TinyModel.Inputs));    // left to the scope
         for (int n = 0; n < batch.Count; n++)
         {
             Span<float> x = work.Span.Slice(n * TinyModel.Inputs, TinyModel.Inputs);
