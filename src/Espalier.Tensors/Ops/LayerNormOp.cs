@@ -1,0 +1,63 @@
+using Espalier.Tensors.Kernels;
+
+namespace Espalier.Tensors;
+
+/// <summary>y = (x - mean) / sqrt(variance + eps) · gamma + beta over the last axis. x [rows, D], gamma and beta [D].</summary>
+public sealed unsafe class LayerNormOp : Op
+{
+    private readonly Tensor x, gamma, beta;
+    private readonly float epsilon;
+    private readonly int rows, width;
+    private Tensor? mean, rstd;
+
+    public LayerNormOp(Tensor x, Tensor gamma, Tensor beta, float epsilon) : base(x, gamma, beta)
+    {
+        if (x.Rank != 2 || gamma.Shape != new Shape(x.Shape[1]) || beta.Shape != gamma.Shape)
+            throw new ArgumentException($"LayerNorm: x {x.Shape}, gamma {gamma.Shape}, beta {beta.Shape} must be [rows, D], [D], [D]");
+        (this.x, this.gamma, this.beta, this.epsilon) = (x, gamma, beta, epsilon);
+        (rows, width) = (x.Shape[0], x.Shape[1]);
+    }
+
+    public override string Name => "LayerNorm";
+
+    public override Cost Cost => new(0, sizeof(float) * 2L * rows * width);
+
+    protected override Tensor Forward()
+    {
+        var y = new Tensor(x.Shape);
+        if (Differentiated)
+        {
+            mean = new Tensor(new Shape(rows));
+            rstd = new Tensor(new Shape(rows));
+        }
+        LayerNorm.Forward(x.Data, gamma.Data, beta.Data, epsilon, rows, width, y.Data,
+            mean is null ? null : mean.Data, rstd is null ? null : rstd.Data);
+        return y;
+    }
+
+    protected internal override void Backward(Tensor dy)
+    {
+        bool addX = false, addGamma = false, addBeta = false;
+        Tensor? dx = Wants(x) ? GradOf(x, out addX) : null;
+        Tensor? dGamma = Wants(gamma) ? GradOf(gamma, out addGamma) : null;
+        Tensor? dBeta = Wants(beta) ? GradOf(beta, out addBeta) : null;
+        if (dGamma is not null && !addGamma) dGamma.Fill(0);
+        if (dBeta is not null && !addBeta) dBeta.Fill(0);
+        LayerNorm.Backward(x.Data, gamma.Data, mean!.Data, rstd!.Data, dy.Data, rows, width,
+            dx is null ? null : dx.Data, addX, dGamma is null ? null : dGamma.Data, dBeta is null ? null : dBeta.Data);
+    }
+
+    public override void Flow(ChannelFlow flow)
+    {
+        flow.Same(Output, 1, x, 1);
+        flow.Same(Output, 1, gamma, 0);
+        flow.Same(Output, 1, beta, 0);
+    }
+}
+
+public static partial class F
+{
+    /// <inheritdoc cref="LayerNormOp"/>
+    public static Tensor LayerNorm(Tensor x, Tensor gamma, Tensor beta, float epsilon) =>
+        new LayerNormOp(x, gamma, beta, epsilon).Run();
+}

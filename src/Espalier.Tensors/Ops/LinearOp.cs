@@ -1,0 +1,95 @@
+using Espalier.Tensors.Kernels;
+
+namespace Espalier.Tensors;
+
+/// <summary>
+/// y = x Wᵀ + b, then optionally GELU, then optionally + residual, fused into the matrix product's store.
+/// x [rows, in], W [out, in], b [out], residual [rows, out] -> y [rows, out].
+/// </summary>
+public sealed unsafe class LinearOp : Op
+{
+    private readonly Tensor x, weight;
+    private readonly Tensor? bias, residual;
+    private readonly bool gelu;
+    private readonly int rows, inputs, outputs;
+    private Tensor? preActivation;
+
+    public LinearOp(Tensor x, Tensor weight, Tensor? bias, Tensor? residual = null, bool gelu = false)
+        : base(x, weight, bias, residual)
+    {
+        if (x.Rank != 2 || weight.Rank != 2 || x.Shape[1] != weight.Shape[1])
+            throw new ArgumentException($"Linear: x {x.Shape} and weight {weight.Shape} must be [rows, in] and [out, in]");
+        if (bias is not null && (bias.Rank != 1 || bias.Shape[0] != weight.Shape[0]))
+            throw new ArgumentException($"Linear: bias {bias.Shape} for weight {weight.Shape}");
+        (this.x, this.weight, this.bias, this.residual, this.gelu) = (x, weight, bias, residual, gelu);
+        (rows, inputs, outputs) = (x.Shape[0], x.Shape[1], weight.Shape[0]);
+        if (residual is not null && residual.Shape != new Shape(rows, outputs))
+            throw new ArgumentException($"Linear: residual {residual.Shape} for an output [{rows},{outputs}]");
+    }
+
+    public override string Name => "Linear";
+
+    public override Cost Cost =>
+        new((long)rows * inputs * outputs, sizeof(float) * ((long)rows * (inputs + outputs) + (long)inputs * outputs));
+
+    protected override Tensor Forward()
+    {
+        var y = new Tensor(new Shape(rows, outputs));
+        if (gelu && Differentiated) preActivation = new Tensor(y.Shape);
+        var epilogue = new Epilogue
+        {
+            Bias = bias is null ? null : bias.Data,
+            Gelu = gelu,
+            PreActivation = preActivation is null ? null : preActivation.Data,
+            Residual = residual is null ? null : residual.Data,
+            LdResidual = outputs,
+        };
+        Gemm.Run(false, true, rows, outputs, inputs, x.Data, inputs, weight.Data, inputs, y.Data, outputs, epilogue);
+        return y;
+    }
+
+    protected internal override void Backward(Tensor dy)
+    {
+        if (Wants(residual)) PassGrad(residual!, dy);
+        Tensor dz = dy;
+        if (preActivation is not null)
+        {
+            dz = new Tensor(dy.Shape);
+            Gelu.Backward(preActivation.Data, dy.Data, dz.Data, (nint)dy.Length);
+        }
+        if (Wants(x))
+        {
+            Tensor dx = GradOf(x, out bool accumulate);
+            Gemm.Run(false, false, rows, inputs, outputs, dz.Data, outputs, weight.Data, inputs, dx.Data, inputs,
+                new Epilogue { Accumulate = accumulate });
+        }
+        if (Wants(weight))
+        {
+            Tensor dw = GradOf(weight, out bool accumulate);
+            Gemm.Run(true, false, outputs, inputs, rows, dz.Data, outputs, x.Data, inputs, dw.Data, inputs,
+                new Epilogue { Accumulate = accumulate });
+        }
+        if (Wants(bias))
+        {
+            Tensor db = GradOf(bias!, out bool accumulate);
+            ColumnSums.Run(dz.Data, outputs, rows, outputs, db.Data, accumulate);
+        }
+        if (dz != dy) dz.Dispose();
+    }
+
+    /// <summary>y's channels are W's rows, b's entries and the residual's channels; x's channels are W's columns.</summary>
+    public override void Flow(ChannelFlow flow)
+    {
+        flow.Same(Output, 1, weight, 0);
+        flow.Same(x, 1, weight, 1);
+        if (bias is not null) flow.Same(Output, 1, bias, 0);
+        if (residual is not null) flow.Same(Output, 1, residual, 1);
+    }
+}
+
+public static partial class F
+{
+    /// <inheritdoc cref="LinearOp"/>
+    public static Tensor Linear(Tensor x, Tensor weight, Tensor? bias = null, Tensor? residual = null, bool gelu = false) =>
+        new LinearOp(x, weight, bias, residual, gelu).Run();
+}
