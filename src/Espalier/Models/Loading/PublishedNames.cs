@@ -1,0 +1,17 @@
+using Espalier.Formats;
+
+namespace Espalier.Models;
+
+/// <summary>
+/// Brings a vision transformer checkpoint to the names used here, those of the PyTorch port that APT was built on. Knows that
+/// port's and APT's own files (nothing to do), Google's .npz layout and the DeiT / timm state dict.
+/// </summary>
+internal static class PublishedNames
+{
+    public static IReadOnlyDictionary<string, NamedArray> ToModelNames(Checkpoint file)
+    {
+        if (file.Arrays.Keys.Any(k => k.EndsWith("embedding/kernel", StringComparison.Ordinal))) return GoogleNames.Convert(file);
+        if (file.Arrays.ContainsKey("patch_embed.proj.weight")) return TimmNames.Convert(file);
+        return file.Arrays;
+    }
+}

@@ -1,0 +1,20 @@
+using Espalier.Tensors;
+
+namespace Espalier.Models;
+
+/// <summary>A packed batch of tokens: <paramref name="Rows"/> [rows of all images, D], image b owning those of <paramref name="Offsets"/>.</summary>
+public readonly record struct TokenRows(Tensor Rows, RowOffsets Offsets)
+{
+    public int Images => Offsets.Images;
+
+    /// <summary>Rows of the class tokens: the first of each image.</summary>
+    public int[] ClassRows() => Offsets.Starts[..^1].ToArray();
+
+    /// <summary>The rows of <paramref name="index"/>, which must be sorted and leave image b <paramref name="lengths"/>[b] of them.</summary>
+    public TokenRows Keep(int[] index, int[] lengths) =>
+        new(F.GatherRows(Rows, index), RowOffsets.FromLengths(lengths));
+
+    /// <summary>The images of both batches in one.</summary>
+    public static TokenRows Concat(TokenRows first, TokenRows second) =>
+        new(F.Concat(0, first.Rows, second.Rows), RowOffsets.Concat(first.Offsets, second.Offsets));
+}

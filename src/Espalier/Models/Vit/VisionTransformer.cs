@@ -1,0 +1,84 @@
+using Espalier.Nn;
+using Espalier.Tensors;
+
+namespace Espalier.Models;
+
+/// <summary>
+/// The vision transformer (Dosovitskiy et al., arXiv 2010.11929) on packed rows, so that images of one batch may have
+/// different numbers of tokens. Parameter names are those of the PyTorch port that APT was built on.
+/// </summary>
+public sealed class VisionTransformer : Module
+{
+    internal const float NormEpsilon = 1e-6f;
+
+    private readonly VitEmbeddings embeddings;
+    private readonly VitBlock[] blocks;
+    private readonly LayerNorm norm;
+    private readonly Linear head;
+    private readonly Linear? distillationHead;
+
+    /// <summary>A model with Google's initialisation (arXiv 2010.11929): Xavier weights, zero classifier.</summary>
+    public VisionTransformer(VitConfig config, ulong seed = 42)
+    {
+        Config = config.Checked("model");
+        var rng = new Rng(seed, key0: 1);
+        embeddings = Child("transformer.embeddings", new VitEmbeddings(config, ref rng));
+        blocks = new VitBlock[config.NumLayers];
+        for (int i = 0; i < blocks.Length; i++) blocks[i] = Child($"transformer.encoder.layer.{i}", new VitBlock(config, ref rng));
+        norm = Child("transformer.encoder.encoder_norm", new LayerNorm(config.HiddenSize, NormEpsilon));
+        head = Child("head", NewLinear(config.HiddenSize, config.NumClasses, ref rng));
+        distillationHead = config.Distilled ? Child("head_dist", NewLinear(config.HiddenSize, config.NumClasses, ref rng)) : null;
+        ClearHead();
+    }
+
+    public VitConfig Config { get; }
+
+    /// <summary>Dropout rate after the position embeddings and in the MLPs while training.</summary>
+    public float DropoutRate
+    {
+        set => Dropout.SetRate(this, value);
+    }
+
+    /// <summary>Zero classifier weights: every class equally likely, as fine-tuning starts.</summary>
+    public void ClearHead()
+    {
+        foreach (Linear layer in new[] { head, distillationHead }.OfType<Linear>())
+        {
+            layer.Weight.Fill(0);
+            layer.Bias!.Fill(0);
+        }
+    }
+
+    /// <summary>[B, C, S, S] -> logits [B, classes], every token kept.</summary>
+    public Tensor Forward(Tensor images)
+    {
+        TokenRows x = Embed(images);
+        for (int i = 0; i < blocks.Length; i++) x = Block(i, x);
+        return Classify(x);
+    }
+
+    /// <summary>[B, C, S, S] -> the rows that enter block 0.</summary>
+    public TokenRows Embed(Tensor images) => embeddings.Forward(images);
+
+    /// <summary>Block <paramref name="index"/> (0-based).</summary>
+    public TokenRows Block(int index, TokenRows x) => blocks[index].Forward(x);
+
+    /// <summary>Output of the last block -> logits [images, classes], from the class token (and DeiT's distillation token).</summary>
+    public Tensor Classify(TokenRows x)
+    {
+        int[] rows = x.ClassRows();
+        Tensor logits = head.Forward(norm.Forward(F.GatherRows(x.Rows, rows)));
+        if (distillationHead is null) return logits;
+        int[] second = Array.ConvertAll(rows, r => r + 1);
+        Tensor other = distillationHead.Forward(norm.Forward(F.GatherRows(x.Rows, second)));
+        return F.Mul(F.Add(logits, other), 0.5f);
+    }
+
+    internal static Linear NewLinear(int inputs, int outputs, ref Rng rng)
+    {
+        var linear = new Linear(inputs, outputs, ref rng);
+        Init.XavierUniform(linear.Weight, ref rng);
+        linear.Bias!.Fill(0);
+        return linear;
+    }
+}

@@ -1,0 +1,53 @@
+using Espalier.Nn;
+using Espalier.Tensors;
+
+namespace Espalier.Models;
+
+/// <summary>
+/// Image to tokens: patches through one linear map (a convolution whose stride is its kernel), the class token in front,
+/// position embeddings added. [B, C, S, S] -> B images of T rows of D.
+/// </summary>
+public sealed class VitEmbeddings : Module
+{
+    private readonly VitConfig config;
+    private readonly HybridStem? stem;
+    private readonly Tensor patchWeight, patchBias, positions, classToken;
+    private readonly Tensor? distillationToken;
+    private readonly Dropout dropout;
+
+    public VitEmbeddings(VitConfig config, ref Rng rng)
+    {
+        this.config = config;
+        int d = config.HiddenSize, p = config.PatchSize;
+        if (config.Stem != VitStem.Patches)
+        {
+            var variant = config.Stem == VitStem.ResNet50 ? HybridStemVariant.Google : HybridStemVariant.Torch;
+            stem = Child("hybrid_model", new HybridStem(variant, config.Channels, ref rng));
+        }
+        patchWeight = Parameter("patch_embeddings.weight", new Shape(d, config.PatchChannels, p, p));
+        patchBias = Parameter("patch_embeddings.bias", new Shape(d));
+        positions = Parameter("position_embeddings", new Shape(1, config.Tokens, d));
+        classToken = Parameter("cls_token", new Shape(1, 1, d));
+        distillationToken = config.Distilled ? Parameter("dist_token", new Shape(1, 1, d)) : null;
+        dropout = Child("dropout", new Dropout());
+        Init.XavierUniform(patchWeight, ref rng);
+        Init.Normal(positions, 0.02f, ref rng);
+    }
+
+    public TokenRows Forward(Tensor images)
+    {
+        if (images.Rank != 4 || images.Shape[1] != config.Channels || images.Shape[2] != config.ImageSize
+            || images.Shape[3] != config.ImageSize)
+        {
+            throw new ArgumentException(
+                $"images {images.Shape} for a model of [batch,{config.Channels},{config.ImageSize},{config.ImageSize}]");
+        }
+        int batch = images.Shape[0], d = config.HiddenSize;
+        Tensor map = stem?.Forward(images) ?? images;
+        Tensor patches = F.PatchesToRows(map, config.PatchSize);                         // [B N, C p p]
+        Tensor weight = F.Reshape(patchWeight, new Shape(d, patches.Shape[1]));
+        Tensor projected = F.Linear(patches, weight, patchBias);                         // [B N, D]
+        Tensor rows = F.AssembleTokens(projected, positions, classToken, distillationToken);
+        return new TokenRows(dropout.Forward(rows), RowOffsets.Uniform(batch, config.Tokens));
+    }
+}

@@ -1,0 +1,117 @@
+using Espalier.Models;
+using Espalier.Nn;
+using Espalier.Tensors;
+
+namespace Espalier.Tests.Models;
+
+public sealed class VisionTransformerTests
+{
+    [Theory]
+    [InlineData("ViT-Ti_16", 5_717_416, 1.2537)]
+    [InlineData("ViT-S_16", 22_050_664, 4.5989)]
+    [InlineData("ViT-B_16", 86_567_656, 17.5638)]
+    [InlineData("ViT-B_32", 88_224_232, 4.4092)]
+    [InlineData("ViT-L_16", 304_326_632, 61.5547)]
+    [InlineData("ViT-L_32", 306_535_400, 15.3775)]
+    [InlineData("ViT-H_14", 632_045_800, 167.2951)]
+    [InlineData("R50-ViT-B_16", 98_659_112, 21.5354)]
+    public void Published_sizes(string name, long parameters, double gigaMacs)
+    {
+        VitConfig config = VitPresets.Get(name);
+        Assert.Equal(parameters, VitCost.Parameters(config));
+        Assert.Equal(gigaMacs, VitCost.Dense(config) / 1e9, 4);
+    }
+
+    [Theory]
+    [InlineData("DeiT-Ti_16-distilled", 5_910_800)]
+    [InlineData("DeiT-S_16-distilled", 22_436_432)]
+    [InlineData("DeiT-B_16-distilled", 87_338_192)]
+    public void Published_sizes_of_distilled_models(string name, long parameters) =>
+        Assert.Equal(parameters, VitCost.Parameters(VitPresets.Get(name)));
+
+    [Theory]
+    [InlineData("vit-small-28")]
+    [InlineData("ViT-Ti_16")]
+    [InlineData("DeiT-Ti_16-distilled")]
+    public void The_counted_parameters_and_costs_are_those_of_the_model(string name)
+    {
+        VitConfig config = VitPresets.Get(name);
+        using var vit = new VisionTransformer(config);
+        Assert.Equal(VitCost.Parameters(config), vit.ParameterCount);
+
+        using var scope = new Scope();
+        using var recording = new Recording(gradients: false);
+        Tensor logits = vit.Forward(Images(config, 2));
+        Assert.Equal(new Shape(2, config.NumClasses), logits.Shape);
+        Assert.Equal(2 * VitCost.Dense(config), recording.Cost.MultiplyAdds);
+    }
+
+    [Fact]
+    public void A_fresh_classifier_gives_every_class_the_same_chance()
+    {
+        VitConfig config = VitPresets.Get("vit-tiny-28");
+        using var vit = new VisionTransformer(config);
+        using var scope = new Scope();
+        Assert.All(vit.Forward(Images(config, 3)).ToArray(), x => Assert.Equal(0, x));
+    }
+
+    [Fact]
+    public void Patches_may_be_permuted_together_with_their_positions()
+    {
+        VitConfig config = VitPresets.Get("vit-tiny-28");
+        using var vit = new VisionTransformer(config) { Training = false };
+        var rng = new Rng(1);
+        Init.Normal(vit.NamedParameters().Single(p => p.Name == "head.weight").Value, 1, ref rng);
+        using var scope = new Scope();
+        TokenRows x = vit.Embed(Images(config, 1));
+        var order = new int[config.Tokens];
+        for (int i = 0; i < order.Length; i++) order[i] = i;
+        rng.Shuffle(order.AsSpan(1));
+        float[] straight = Logits(x), permuted = Logits(x with { Rows = F.GatherRows(x.Rows, order) });
+        for (int c = 0; c < straight.Length; c++) Assert.Equal(straight[c], permuted[c], 1e-4f);
+
+        float[] Logits(TokenRows rows)
+        {
+            for (int i = 0; i < config.NumLayers; i++) rows = vit.Block(i, rows);
+            return vit.Classify(rows).ToArray();
+        }
+    }
+
+    [Fact]
+    public void Dropout_acts_in_training_only_and_repeats_with_its_seed()
+    {
+        VitConfig config = VitPresets.Get("vit-tiny-28");
+        using var vit = new VisionTransformer(config) { DropoutRate = 0.5f };
+        using var scope = new Scope();
+        Tensor images = Images(config, 1);
+        Assert.Equal(Rows(1), Rows(1));
+        Assert.NotEqual(Rows(1), Rows(2));
+        vit.Training = false;
+        Assert.Equal(Rows(1), Rows(2));
+
+        float[] Rows(ulong seed)
+        {
+            var rng = new Rng(seed);
+            Dropout.Seed(vit, ref rng);
+            return vit.Block(0, vit.Embed(images)).Rows.ToArray();
+        }
+    }
+
+    [Fact]
+    public void Images_of_another_size_are_refused_with_both_shapes()
+    {
+        using var vit = new VisionTransformer(VitPresets.Get("vit-tiny-28"));
+        using var scope = new Scope();
+        var e = Assert.Throws<ArgumentException>(() => vit.Forward(Tensor.Zeros(new Shape(1, 3, 28, 28))));
+        Assert.Contains("[1,3,28,28]", e.Message, StringComparison.Ordinal);
+        Assert.Contains("1,28,28", e.Message, StringComparison.Ordinal);
+    }
+
+    private static Tensor Images(VitConfig config, int count)
+    {
+        var rng = new Rng(2);
+        var x = new Tensor(new Shape(count, config.Channels, config.ImageSize, config.ImageSize));
+        Init.Normal(x, 1, ref rng);
+        return x;
+    }
+}
