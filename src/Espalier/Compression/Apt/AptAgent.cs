@@ -1,0 +1,83 @@
+using Espalier.Models;
+using Espalier.Nn;
+using Espalier.Tensors;
+using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
+
+namespace Espalier.Compression.Apt;
+
+/// <summary>
+/// A pruning agent: from the class token and one other token it says how probable it is that the token is worthless.
+/// q = Wq·class + bq, k = Wk·token + bk, v = Wv·token + bv, logits = Wo·[v, q∘k] + bo; class 0 keeps, class 1 prunes.
+/// </summary>
+public sealed class AptAgent : Module
+{
+    private readonly Linear query, key, value, output;
+    private readonly int width;
+
+    /// <param name="keepBias">Added to the initial "keep" logit, so that an untrained agent drops nothing.</param>
+    public AptAgent(int width, ref Rng rng, float keepBias = 0)
+    {
+        this.width = width;
+        query = Child("query", new Linear(width, width, ref rng));
+        key = Child("key", new Linear(width, width, ref rng));
+        value = Child("value", new Linear(width, width, ref rng));
+        output = Child("fc", new Linear(2 * width, 2, ref rng));
+        output.Bias!.Span[0] += keepBias;
+    }
+
+    /// <summary>Multiply-adds for an image with <paramref name="tokens"/> tokens, as <see cref="PruneProbabilities"/> computes.</summary>
+    public static long MultiplyAdds(int width, int tokens) => 2L * width * width + (long)tokens * width;
+
+    /// <summary>The logits [n, 2] of n tokens, each with the class token of its image: [n, D] both.</summary>
+    public Tensor Logits(Tensor classTokens, Tensor tokens)
+    {
+        Tensor match = F.Mul(query.Forward(classTokens), key.Forward(tokens));
+        return output.Forward(F.Concat(1, value.Forward(tokens), match));
+    }
+
+    /// <summary>
+    /// p(prune) of every row of a packed batch. Only the difference of the two logits matters, and it is linear in the token:
+    /// with u = Wo[1] - Wo[0] = [uv, uk] it is (Wvᵀuv + Wkᵀ(uk∘q))·token + const, so that a token costs D multiply-adds and an
+    /// image 2 D² for its q and Wkᵀ(uk∘q), instead of the 2 D² a token of the plain form.
+    /// </summary>
+    public float[] PruneProbabilities(TokenRows x)
+    {
+        using PauseScope _ = new();
+        ReadOnlySpan<float> keep = output.Weight.Span[..(2 * width)], prune = output.Weight.Span[(2 * width)..];
+        var u = new float[2 * width];
+        TensorPrimitives.Subtract(prune, keep, u);
+        ReadOnlySpan<float> uv = u.AsSpan(0, width), uk = u.AsSpan(width);
+        Tensor uValue = Tensor.From(new Shape(1, width), uv), uKey = Tensor.From(new Shape(1, width), uk);
+
+        Tensor q = query.Forward(F.GatherRows(x.Rows, x.ClassRows()));                   // [B, D]
+        Tensor scaled = F.Mul(q, uKey);                                                  // [B, D]
+        Tensor direction = F.Add(F.MatMul(scaled, key.Weight), F.MatMul(uValue, value.Weight));   // [B, D]
+        float shared = TensorPrimitives.Dot(uv, value.Bias!.Span) + output.Bias!.Span[1] - output.Bias.Span[0];
+
+        var p = new float[x.Offsets.Rows];
+        for (int b = 0; b < x.Images; b++)
+        {
+            ReadOnlySpan<float> weights = direction.Span.Slice(b * width, width);
+            float constant = shared + TensorPrimitives.Dot<float>(scaled.Span.Slice(b * width, width), key.Bias!.Span);
+            for (int row = x.Offsets[b]; row < x.Offsets[b + 1]; row++)
+            {
+                float score = TensorPrimitives.Dot<float>(weights, x.Rows.Span.Slice(row * width, width)) + constant;
+                p[row] = 1 / (1 + MathF.Exp(-score));
+            }
+        }
+        return p;
+    }
+
+    /// <summary>A scope in which nothing is recorded: agents decide, they are not trained here.</summary>
+    private sealed class PauseScope : IDisposable
+    {
+        private readonly Recording.PauseBlock pause = Recording.Pause();
+        private readonly Scope scope = new();
+
+        public void Dispose()
+        {
+            scope.Dispose();
+            pause.Dispose();
+        }
+    }
+}

@@ -1,0 +1,50 @@
+namespace Espalier.Compression.Apt;
+
+/// <summary>In which company of tokens the agents are trained.</summary>
+public enum AgentContext
+{
+    /// <summary>On the unpruned features, only the agent in question acting: the published procedure.</summary>
+    Plain,
+
+    /// <summary>On the features that the earlier agents leave, as at inference.</summary>
+    Pruned,
+}
+
+/// <summary>
+/// How APT is trained. The defaults are the published procedure with its defects corrected; <see cref="Faithful"/> brings the
+/// defects back, for comparisons.
+/// </summary>
+public sealed record AptOptions
+{
+    /// <summary>Probability that a probe drops a random token and not the one its agent likes least.</summary>
+    public float Exploration { get; init; } = 0.5f;
+
+    /// <summary>A token may be pruned where dropping it lowers the true class's probability by less than this.</summary>
+    public float RewardMargin { get; init; }
+
+    /// <summary>
+    /// The share of the dense model's multiply-adds that a pruned pass may spend, agents included. The reward margin is then
+    /// steered there during training. Null: no budget, the margin stays as given.
+    /// </summary>
+    public float? TargetFlops { get; init; }
+
+    /// <summary>Weight of the unpruned pass's own classification loss; the published procedure has none (0).</summary>
+    public float PlainLoss { get; init; }
+
+    public AgentContext Context { get; init; } = AgentContext.Plain;
+
+    /// <summary>Probes an image and agent in each step; the published procedure has one.</summary>
+    public int Probes { get; init; } = 1;
+
+    /// <summary>
+    /// Dropout active in the passes that rewards are computed from. It mixes noise into the sign of the reward; the published
+    /// code has it on.
+    /// </summary>
+    public bool RewardDropout { get; init; }
+
+    /// <summary>Random probes pick among the first (batch size - 1) patches only, as the published code does by mistake.</summary>
+    public bool ExploreBatchRange { get; init; }
+
+    /// <summary>The published code as it is, defects included.</summary>
+    public static AptOptions Faithful => new() { RewardDropout = true, ExploreBatchRange = true };
+}

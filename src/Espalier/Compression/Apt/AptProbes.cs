@@ -1,0 +1,100 @@
+using Espalier.Models;
+using Espalier.Tensors;
+
+namespace Espalier.Compression.Apt;
+
+/// <summary>
+/// The probes of one agent on one batch: for each image one token is dropped for real, to see what its loss does to the
+/// probability of the true class.
+/// </summary>
+internal sealed class AptProbes
+{
+    private readonly TokenRows context;
+    private readonly int[] dropped;
+
+    private AptProbes(TokenRows context, int[] dropped)
+    {
+        this.context = context;
+        this.dropped = dropped;
+    }
+
+    /// <summary>
+    /// Picks the tokens: the one with the greatest p(prune), or with probability <see cref="AptOptions.Exploration"/> any. Ties go
+    /// to the first. Images with nothing left to drop probe their last prefix token, and are ignored by <see cref="Usable"/>.
+    /// </summary>
+    public static AptProbes Pick(AptAgent agent, TokenRows context, int prefix, AptOptions options, ref Rng rng)
+    {
+        float[] p = options.Exploration < 1 ? agent.PruneProbabilities(context) : [];
+        var dropped = new int[context.Images];
+        for (int b = 0; b < dropped.Length; b++)
+        {
+            int tokens = context.Offsets.Length(b), first = context.Offsets[b];
+            if (tokens <= prefix)
+            {
+                dropped[b] = -1;
+                continue;
+            }
+            if (options.Exploration > 0 && rng.NextFloat() < options.Exploration)
+            {
+                int bound = options.ExploreBatchRange ? Math.Min(tokens, Math.Max(dropped.Length, prefix + 1)) : tokens;
+                dropped[b] = prefix + rng.NextInt(bound - prefix);
+                continue;
+            }
+            int best = prefix;
+            for (int t = prefix + 1; t < tokens; t++) if (p[first + t] > p[first + best]) best = t;
+            dropped[b] = best;
+        }
+        return new AptProbes(context, dropped);
+    }
+
+    /// <summary>[images] the dropped token of each, counted from the image's first row; -1 where there was none to drop.</summary>
+    public IReadOnlyList<int> Dropped => dropped;
+
+    /// <summary>Whether image b had a token to drop.</summary>
+    public bool Usable(int image) => dropped[image] >= 0;
+
+    /// <summary>The batch without the dropped tokens.</summary>
+    public TokenRows Rows()
+    {
+        var rows = new List<int>(context.Offsets.Rows);
+        var lengths = new int[context.Images];
+        for (int b = 0; b < lengths.Length; b++)
+        {
+            int start = context.Offsets[b], skip = Usable(b) ? start + dropped[b] : -1;
+            int before = rows.Count;
+            for (int row = start; row < context.Offsets[b + 1]; row++) if (row != skip) rows.Add(row);
+            lengths[b] = rows.Count - before;
+        }
+        return context.Keep([.. rows], lengths);
+    }
+
+    /// <summary>
+    /// The agent's loss: cross-entropy of its decision on each dropped token against what the reward says, 1 (prune) where
+    /// p_new(y) - p_old(y) > -margin, else 0; mean over the images. Recorded, so that only the agent learns from it.
+    /// </summary>
+    /// <param name="before">p(true class) of each image with the token.</param>
+    /// <param name="after">p(true class) without it.</param>
+    public Tensor? Loss(AptAgent agent, ReadOnlySpan<float> before, ReadOnlySpan<float> after, float margin, out int prune, out int count)
+    {
+        var classRows = new List<int>();
+        var tokenRows = new List<int>();
+        var labels = new List<int>();
+        for (int b = 0; b < dropped.Length; b++)
+        {
+            if (!Usable(b)) continue;
+            classRows.Add(context.Offsets[b]);
+            tokenRows.Add(context.Offsets[b] + dropped[b]);
+            labels.Add(after[b] - before[b] > -margin ? 1 : 0);
+        }
+        prune = labels.Sum();
+        count = labels.Count;
+        if (labels.Count == 0) return null;
+        Tensor classTokens, tokens;
+        using (Recording.Pause())
+        {
+            classTokens = F.GatherRows(context.Rows, [.. classRows]);
+            tokens = F.GatherRows(context.Rows, [.. tokenRows]);
+        }
+        return F.CrossEntropy(agent.Logits(classTokens, tokens), [.. labels]);
+    }
+}

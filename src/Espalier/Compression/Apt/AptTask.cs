@@ -1,0 +1,225 @@
+using Espalier.Data;
+using Espalier.Models;
+using Espalier.Nn;
+using Espalier.Tensors;
+using Espalier.Training;
+
+namespace Espalier.Compression.Apt;
+
+/// <summary>
+/// APT's training step, three streams on one batch:
+/// <list type="number">
+/// <item>observe: an unpruned pass gives p_old, the probability of the true class with every token;</item>
+/// <item>self-pruned: every agent acts, tokens really go, and the classification loss trains backbone and head;</item>
+/// <item>probe: for each agent one token an image is dropped; the sign of p_new - p_old is the target of that agent.</item>
+/// </list>
+/// The probes start from the features of the observing pass just where their token goes, and the suffixes of all agents'
+/// probes run as one batch. Neither keeps a graph. Cost where nothing is pruned yet, in forward passes: 1 + 3 + the suffixes
+/// (1.5 for agents after blocks 2, 5 and 8 of 12), and falling with pruning.
+/// </summary>
+public sealed class AptTask : ITrainingTask
+{
+    private readonly AptModel model;
+    private readonly AptOptions options;
+    private readonly AptBudget budget;
+    private readonly ModelStructure structure;
+    private readonly float dropout, labelSmoothing;
+
+    /// <param name="structure">Written into the checkpoints.</param>
+    public AptTask(AptModel model, ModelStructure structure, AptOptions options, float dropout = 0, float labelSmoothing = 0)
+    {
+        (this.model, this.structure, this.options) = (model, structure, options);
+        (this.dropout, this.labelSmoothing) = (dropout, labelSmoothing);
+        model.Vit.DropoutRate = dropout;
+        budget = new AptBudget(options.RewardMargin, options.TargetFlops);
+    }
+
+    public Module Model => model;
+
+    /// <summary>The reward margin as it stands; a budget moves it.</summary>
+    public float RewardMargin => budget.Margin;
+
+    public IReadOnlyDictionary<string, double> Step(Batch batch, in StepContext context) =>
+        Step(batch.ToTensor(model.Vit.Config), batch.Labels, context.GradientScale, context.Rng);
+
+    /// <param name="images">[B, C, S, S].</param>
+    /// <param name="labels">[B].</param>
+    internal IReadOnlyDictionary<string, double> Step(Tensor images, int[] labels, float gradientScale, Rng rng)
+    {
+        Dropout.Seed(model, ref rng);
+        var log = new Dictionary<string, double>();
+        AptOutput pruned = SelfPruned(images, labels, gradientScale, log);
+        Observed observed = Observe(images, labels, gradientScale, log);
+        TrainAgents(images, labels, observed, pruned, gradientScale, ref rng, log);
+
+        double share = ComputeShare(pruned);
+        budget.Observe(share);
+        log["compute"] = share;
+        log["margin"] = budget.Margin;
+        return log;
+    }
+
+    public EvaluationResult Evaluate(IEnumerable<Batch> batches)
+    {
+        var prunedRun = new Evaluator(model.Vit, model);
+        var plainRun = new Evaluator(model.Vit, null);
+        foreach (Batch batch in batches)
+        {
+            prunedRun.Run(batch);
+            plainRun.Run(batch);
+        }
+        Evaluation pruned = prunedRun.Mean, plain = plainRun.Mean;
+        var scalars = new Dictionary<string, double>
+        {
+            ["accuracy"] = pruned.Accuracy,
+            ["accuracy_unpruned"] = plain.Accuracy,
+            ["loss"] = pruned.Loss,
+            ["loss_unpruned"] = plain.Loss,
+            ["compute"] = pruned.MultiplyAdds / VitCost.Dense(model.Vit.Config),
+        };
+        for (int i = 0; i < pruned.Tokens.Length; i++) scalars[$"tokens/{i}"] = pruned.Tokens[i];
+        return new EvaluationResult(scalars, new Dictionary<string, double> { ["pruned"] = pruned.Accuracy, ["unpruned"] = plain.Accuracy });
+    }
+
+    public void SaveState(StateWriter state) => budget.Save(state);
+
+    public void LoadState(StateReader state) => budget.Load(state);
+
+    public void SaveModel(string path) => ModelFile.Save(path, model, structure with { Threshold = model.Threshold });
+
+    /// <summary>Stream 1: the loss of the pruned model trains everything but the agents.</summary>
+    private AptOutput SelfPruned(Tensor images, int[] labels, float scale, Dictionary<string, double> log)
+    {
+        model.Training = true;
+        using var recording = new Recording();
+        AptOutput output = model.Forward(images);
+        Tensor loss = F.CrossEntropy(output.Logits, labels, labelSmoothing);
+        recording.Backward(loss, scale);
+        log["loss"] = loss.Item();
+        for (int i = 0; i < output.Steps.Count; i++) log[$"tokens/{i}"] = (double)output.Steps[i].Offsets.Rows / images.Shape[0];
+        return output;
+    }
+
+    /// <summary>
+    /// Stream 0: the unpruned pass. With a plain loss it is trained, too; where dropout would then disturb the rewards, they are
+    /// observed in a pass of their own.
+    /// </summary>
+    private Observed Observe(Tensor images, int[] labels, float scale, Dictionary<string, double> log)
+    {
+        Observed? trained = null;
+        if (options.PlainLoss > 0)
+        {
+            model.Training = true;
+            using var recording = new Recording();
+            trained = Plain(images);
+            Tensor loss = F.CrossEntropy(trained.Logits, labels, labelSmoothing);
+            recording.Backward(loss, scale * options.PlainLoss);
+            log["plain_loss"] = loss.Item();
+        }
+        bool usable = trained is not null && (dropout == 0 || options.RewardDropout);
+        if (usable) return trained!;
+        model.Training = options.RewardDropout;
+        return Plain(images);
+    }
+
+    private Observed Plain(Tensor images)
+    {
+        var inputs = new TokenRows[model.Layers.Count];
+        TokenRows x = model.Vit.Embed(images);
+        for (int i = 0; i < model.Vit.Config.NumLayers; i++)
+        {
+            x = model.Vit.Block(i, x);
+            int agent = model.AgentAfter(i);
+            if (agent >= 0) inputs[agent] = x;
+        }
+        return new Observed(model.Vit.Classify(x), inputs);
+    }
+
+    /// <summary>Stream 2, for all agents at once.</summary>
+    private void TrainAgents(Tensor images, int[] labels, Observed observed, AptOutput pruned, float scale, ref Rng rng,
+        Dictionary<string, double> log)
+    {
+        model.Training = options.RewardDropout;
+        int prefix = model.Vit.Config.PrefixTokens;
+        var probes = new List<(int Agent, AptProbes Probe, int Reference)>();
+        var references = new List<float[]> { TrueClassProbability(observed.Logits, labels, 0) };
+        TokenRows? packed = null;
+        var slots = new List<int>();        // which probe or reference each stretch of images in the packed batch is
+        for (int i = 0; i < model.Vit.Config.NumLayers; i++)
+        {
+            if (packed is { } running) packed = model.Vit.Block(i, running);
+            int agent = model.AgentAfter(i);
+            if (agent < 0) continue;
+            int reference = 0;
+            TokenRows context = observed.AgentInputs[agent];
+            if (options.Context == AgentContext.Pruned && agent > 0)
+            {
+                context = pruned.AgentInputs[agent];
+                reference = references.Count;
+                references.Add([]);
+                Join(context, -reference);
+            }
+            else if (RewardDropoutNeedsOwnPrefix)
+            {
+                context = Plain(images).AgentInputs[agent];
+            }
+            for (int k = 0; k < options.Probes; k++)
+            {
+                AptProbes probe = AptProbes.Pick(model.Agents[agent], context, prefix, options, ref rng);
+                probes.Add((agent, probe, reference));
+                Join(probe.Rows(), probes.Count - 1);
+            }
+        }
+
+        Tensor logits = model.Vit.Classify(packed!.Value);
+        var after = new float[probes.Count][];
+        for (int s = 0; s < slots.Count; s++)
+        {
+            float[] p = TrueClassProbability(logits, labels, s * labels.Length);
+            if (slots[s] < 0) references[-slots[s]] = p;
+            else after[slots[s]] = p;
+        }
+        for (int i = 0; i < probes.Count; i++)
+        {
+            var (agent, probe, reference) = probes[i];
+            using var recording = new Recording();
+            Tensor? loss = probe.Loss(model.Agents[agent], references[reference], after[i], budget.Margin, out int prune, out int count);
+            if (loss is null) continue;
+            recording.Backward(loss, scale / options.Probes);
+            log[$"agent_loss/{agent}"] = loss.Item();
+            log[$"agent_prune_label/{agent}"] = (double)prune / count;
+        }
+
+        void Join(TokenRows rows, int slot)
+        {
+            using (Recording.Pause()) packed = packed is { } p ? TokenRows.Concat(p, rows) : rows;
+            slots.Add(slot);
+        }
+    }
+
+    /// <summary>With dropout in the rewards each probe pass of the published code draws its own masks from the first block on.</summary>
+    private bool RewardDropoutNeedsOwnPrefix => options.RewardDropout && dropout > 0;
+
+    /// <summary>p(true class) of the images whose logits start at row <paramref name="first"/>.</summary>
+    private static float[] TrueClassProbability(Tensor logits, int[] labels, int first)
+    {
+        using (Recording.Pause())
+        {
+            Tensor p = F.Softmax(logits);
+            var result = new float[labels.Length];
+            for (int b = 0; b < labels.Length; b++) result[b] = p.Span[(first + b) * p.Shape[1] + labels[b]];
+            return result;
+        }
+    }
+
+    /// <summary>Multiply-adds of the self-pruned pass over those of the dense model.</summary>
+    private double ComputeShare(AptOutput output)
+    {
+        int images = output.Steps[0].Offsets.Images;
+        double sum = 0;
+        for (int b = 0; b < images; b++) sum += model.MultiplyAdds(output.TokensOf(b));
+        return sum / images / VitCost.Dense(model.Vit.Config);
+    }
+
+    private sealed record Observed(Tensor Logits, TokenRows[] AgentInputs);
+}

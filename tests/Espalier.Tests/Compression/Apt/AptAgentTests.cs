@@ -1,0 +1,108 @@
+using Espalier.Compression.Apt;
+using Espalier.Models;
+using Espalier.Nn;
+using Espalier.Tensors;
+
+namespace Espalier.Tests.Compression.Apt;
+
+public sealed class AptAgentTests
+{
+    [Fact]
+    public void The_worked_example_of_two_dimensions()
+    {
+        using AptAgent agent = Example(biasPrune: 0.05f);
+        using var scope = new Scope();
+        Tensor classToken = Tensor.From(new Shape(1, 2), [1, 2]), token = Tensor.From(new Shape(1, 2), [3, -1]);
+
+        Tensor logits = agent.Logits(classToken, token);
+        Assert.Equal(0, logits.Span[0], 1e-6f);
+        Assert.Equal(0.25f, logits.Span[1], 1e-6f);
+        Assert.Equal(0.5759394f, F.CrossEntropy(logits, [1]).Item(), 1e-6f);
+        Assert.Equal(0.8259394f, F.CrossEntropy(logits, [0]).Item(), 1e-6f);
+
+        float[] p = agent.PruneProbabilities(Rows([1, 2, 3, -1], 2));
+        Assert.Equal(0.5621765f, p[1], 1e-6f);
+    }
+
+    [Fact]
+    public void A_token_with_equal_logits_is_kept()
+    {
+        using AptAgent agent = Example(biasPrune: 0);
+        foreach (var (name, tensor) in agent.NamedParameters()) if (name.StartsWith("fc", StringComparison.Ordinal)) tensor.Fill(0);
+        using var scope = new Scope();
+        TokenRows x = Rows([1, 2, 3, -1, 5, 6], 2);
+        float[] p = agent.PruneProbabilities(x);
+        Assert.All(p, value => Assert.Equal(0.5f, value));
+        Assert.Equal(3, PruneStep.All(x.Offsets).Prune(p, 0.5f, prefix: 1).Offsets.Rows);
+        Assert.Equal(1, PruneStep.All(x.Offsets).Prune(p, 0.49f, prefix: 1).Offsets.Rows);
+    }
+
+    [Theory]
+    [InlineData(192, 111_938)]
+    [InlineData(384, 445_058)]
+    [InlineData(768, 1_774_850)]
+    [InlineData(1024, 3_152_898)]
+    [InlineData(1280, 4_924_162)]
+    public void Parameter_counts(int width, long expected)
+    {
+        var rng = new Rng(1);
+        using var agent = new AptAgent(width, ref rng);
+        Assert.Equal(expected, agent.ParameterCount);
+    }
+
+    [Theory]
+    [InlineData(7)]
+    [InlineData(64)]
+    [InlineData(129)]
+    public void The_folded_scores_are_those_of_the_plain_form(int width)
+    {
+        var rng = new Rng(3);
+        using var agent = new AptAgent(width, ref rng);
+        using var scope = new Scope();
+        int[] lengths = [5, 1, 17];
+        Tensor rows = new(new Shape(23, width));
+        Init.Normal(rows, 1, ref rng);
+        var x = new TokenRows(rows, RowOffsets.FromLengths(lengths));
+
+        float[] folded = agent.PruneProbabilities(x);
+        int[] classRow = [.. lengths.SelectMany((n, b) => Enumerable.Repeat(x.Offsets[b], n))];
+        Tensor plain = F.Softmax(agent.Logits(F.GatherRows(rows, classRow), rows));
+        for (int row = 0; row < 23; row++) Assert.Equal(plain.Span[2 * row + 1], folded[row], 1e-5f);
+    }
+
+    [Fact]
+    public void A_keep_bias_moves_the_keep_logit_only()
+    {
+        Rng one = new(1), two = new(1);
+        using var plain = new AptAgent(4, ref one);
+        using var biased = new AptAgent(4, ref two, keepBias: 2);
+        float[] a = plain.NamedParameters().Single(p => p.Name == "fc.bias").Value.ToArray();
+        float[] b = biased.NamedParameters().Single(p => p.Name == "fc.bias").Value.ToArray();
+        Assert.Equal(a[0] + 2, b[0]);
+        Assert.Equal(a[1], b[1]);
+    }
+
+    private static AptAgent Example(float biasPrune)
+    {
+        var rng = new Rng(1);
+        var agent = new AptAgent(2, ref rng);
+        foreach (var (name, t) in agent.NamedParameters())
+        {
+            float[] value = name switch
+            {
+                "fc.weight" => [0, 0, 0, 0, 0.1f, 0.2f, 0.3f, 0.4f],
+                "fc.bias" => [0, biasPrune],
+                _ when name.EndsWith("weight", StringComparison.Ordinal) => [1, 0, 0, 1],
+                _ => [0, 0],
+            };
+            value.CopyTo(t.Span);
+        }
+        return agent;
+    }
+
+    private static TokenRows Rows(float[] values, int width)
+    {
+        int rows = values.Length / width;
+        return new TokenRows(Tensor.From(new Shape(rows, width), values), RowOffsets.Uniform(1, rows));
+    }
+}

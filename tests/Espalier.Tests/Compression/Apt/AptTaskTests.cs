@@ -1,0 +1,133 @@
+using Espalier.Compression.Apt;
+using Espalier.Models;
+using Espalier.Nn;
+using Espalier.Tensors;
+
+namespace Espalier.Tests.Compression.Apt;
+
+public sealed class AptTaskTests
+{
+    private static readonly VitConfig Config = new()
+    {
+        ImageSize = 28, PatchSize = 7, Channels = 1, HiddenSize = 16, MlpDim = 32, NumHeads = 2, NumLayers = 4, NumClasses = 10,
+        PruneLayers = [0, 2],
+    };
+
+    [Fact]
+    public void With_a_zero_head_every_reward_is_zero_and_every_label_keep()
+    {
+        using AptModel model = NewModel(randomHead: false);
+        var log = Step(model, new AptOptions());
+        Assert.Equal(0, log["agent_prune_label/0"]);
+        Assert.Equal(0, log["agent_prune_label/1"]);
+    }
+
+    [Fact]
+    public void The_classification_loss_trains_no_agent_and_the_agents_loss_no_backbone()
+    {
+        using AptModel model = NewModel(randomHead: true);
+        Step(model, new AptOptions());
+        var both = Gradients(model);
+        model.ClearGrads();
+
+        // The same loss without any agent's training: a pruned pass alone.
+        using (var scope = new Scope())
+        using (var recording = new Recording())
+        {
+            model.Training = true;
+            recording.Backward(F.CrossEntropy(model.Forward(Images()).Logits, Labels));
+        }
+        var classification = Gradients(model);
+        foreach (var (name, gradient) in both)
+        {
+            if (name.Contains("clip_layer", StringComparison.Ordinal))
+            {
+                Assert.DoesNotContain(name, classification.Keys);
+                Assert.Contains(gradient, g => g != 0);
+            }
+            else
+            {
+                Assert.Equal(classification[name], gradient);
+            }
+        }
+    }
+
+    [Fact]
+    public void A_plain_loss_adds_its_gradient()
+    {
+        using AptModel model = NewModel(randomHead: true);
+        model.Threshold = 1;        // nothing is pruned: both losses are the same
+        var log = Step(model, new AptOptions { PlainLoss = 1 });
+        var twice = Gradients(model);
+        model.ClearGrads();
+        Step(model, new AptOptions());
+        var once = Gradients(model);
+        Assert.Equal(log["loss"], log["plain_loss"], 1e-6);
+        for (int i = 0; i < once["head.weight"].Length; i++)
+            Assert.Equal(2 * once["head.weight"][i], twice["head.weight"][i], 1e-5f);
+    }
+
+    [Theory]
+    [InlineData(AgentContext.Plain)]
+    [InlineData(AgentContext.Pruned)]
+    public void Every_context_trains_both_agents(AgentContext context)
+    {
+        using AptModel model = NewModel(randomHead: true);
+        var log = Step(model, new AptOptions { Context = context, Probes = 3 });
+        Assert.True(log["agent_loss/0"] > 0 && log["agent_loss/1"] > 0);
+    }
+
+    [Fact]
+    public void An_agent_with_nothing_left_to_prune_is_not_trained()
+    {
+        using AptModel model = NewModel(randomHead: true);
+        model.Threshold = -1;       // the first agent drops everything but the class token
+        var log = Step(model, new AptOptions { Context = AgentContext.Pruned });
+        Assert.Contains("agent_loss/0", log.Keys);
+        Assert.DoesNotContain("agent_loss/1", log.Keys);
+        Assert.Equal(1, log["tokens/1"]);
+    }
+
+    [Fact]
+    public void A_large_margin_labels_every_token_worthless()
+    {
+        using AptModel model = NewModel(randomHead: true);
+        Assert.Equal(1, Step(model, new AptOptions { RewardMargin = 1 })["agent_prune_label/0"]);
+        Assert.Equal(0, Step(model, new AptOptions { RewardMargin = -1 })["agent_prune_label/0"]);
+    }
+
+    [Fact]
+    public void The_published_form_with_dropout_runs()
+    {
+        using AptModel model = NewModel(randomHead: true);
+        Assert.True(Step(model, AptOptions.Faithful, dropout: 0.1f)["agent_loss/1"] > 0);
+    }
+
+    private static int[] Labels => [0, 1, 2, 3, 4, 5];
+
+    private static Tensor Images()
+    {
+        var rng = new Rng(9);
+        var x = new Tensor(new Shape(6, 1, 28, 28));
+        Init.Normal(x, 1, ref rng);
+        return x;
+    }
+
+    private static AptModel NewModel(bool randomHead)
+    {
+        var vit = new VisionTransformer(Config, seed: 4);
+        var rng = new Rng(11);
+        if (randomHead) Init.Normal(vit.NamedParameters().Single(p => p.Name == "head.weight").Value, 0.3f, ref rng);
+        return new AptModel(vit, seed: 5);
+    }
+
+    private static IReadOnlyDictionary<string, double> Step(AptModel model, AptOptions options, float dropout = 0)
+    {
+        using var scope = new Scope();
+        var task = new AptTask(model, new ModelStructure { Config = Config }, options, dropout);
+        return task.Step(Images(), Labels, 1, new Rng(7));
+    }
+
+    private static Dictionary<string, float[]> Gradients(AptModel model) =>
+        model.NamedParameters().Where(p => p.Value.Grad is not null).ToDictionary(p => p.Name, p => p.Value.Grad!.ToArray());
+}
