@@ -25,24 +25,21 @@ public sealed unsafe class PatchesToRowsOp : Op
 
     public override Cost Cost => new(0, sizeof(float) * 2 * x.Length);
 
-    private long ImageSize => (long)channels * height * width;
-
     protected override Tensor Forward()
     {
         int perImage = height / patch * (width / patch);
         var rows = new Tensor(new Shape(checked(batch * perImage), channels * patch * patch));
-        for (int b = 0; b < batch; b++)
-            Patches.ToRows(x.Data + b * ImageSize, channels, height, width, patch, rows.Data + b * ImageSize);
+        Kernel.ToRows(x.Data, rows.Data);
         return rows;
     }
 
     protected internal override void Backward(Tensor dy)
     {
-        if (!Wants(x)) return;
         Tensor dx = GradOf(x, out bool accumulate);
-        for (int b = 0; b < batch; b++)
-            Patches.ToImage(dy.Data + b * ImageSize, channels, height, width, patch, dx.Data + b * ImageSize, accumulate);
+        Kernel.ToImages(dy.Data, dx.Data, accumulate);
     }
+
+    private Patches Kernel => new(batch, channels, height, width, patch);
 
     /// <summary>A channel of the image is p·p neighbouring columns.</summary>
     public override void Flow(ChannelFlow flow) => flow.Couple(Output, 1, 0, patch * patch, x, 1, 0, 1, channels);

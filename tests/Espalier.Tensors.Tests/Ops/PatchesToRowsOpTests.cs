@@ -38,6 +38,30 @@ public class PatchesToRowsOpTests
         }
     }
 
+    // Large enough that planes are shared out over threads.
+    [Theory]
+    [InlineData(1, 3, 224, 16)]
+    [InlineData(3, 4, 96, 8)]
+    [InlineData(2, 1, 210, 14)]
+    public void EveryPixelLandsWhereAConvolutionWouldReadIt(int batch, int channels, int size, int patch)
+    {
+        using var scope = new Scope();
+        Tensor x = GradientCheck.Random(1, batch, channels, size, size + patch);
+        Span<float> rows = F.PatchesToRows(x, patch).Span, pixels = x.Span;
+        int width = size + patch, down = size / patch, across = width / patch, columns = channels * patch * patch;
+        for (int i = 0; i < pixels.Length; i++)
+        {
+            int column = i % width, line = i / width % size, plane = i / (width * size);
+            int row = (plane / channels * down + line / patch) * across + column / patch;
+            int at = (plane % channels * patch + line % patch) * patch + column % patch;
+            if (pixels[i] != rows[row * columns + at]) Assert.Fail($"pixel {i} is not at row {row}, column {at}");
+        }
+    }
+
+    [Fact]
+    public void GradientIsTheNumericOne() =>
+        GradientCheck.Check(t => F.PatchesToRows(t[0], 2), GradientCheck.Random(1, 2, 2, 4, 6));
+
     [Fact]
     public void ChannelsAreBlocksOfColumns()
     {

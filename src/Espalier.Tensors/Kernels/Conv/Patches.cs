@@ -1,41 +1,66 @@
+using Espalier.Tensors.Threading;
+
 namespace Espalier.Tensors.Kernels;
 
 /// <summary>
-/// Moves non-overlapping p x p patches between an image [C, H, W] and rows [(H/p)(W/p), C·p·p]: row-major over the grid, columns
-/// in the order of a flattened convolution weight [C, p, p].
+/// Moves non-overlapping p x p patches between images [B, C, H, W] and rows [B·(H/p)·(W/p), C·p·p]: row-major over the grid,
+/// columns in the order of a flattened convolution weight [C, p, p].
 /// </summary>
-internal static unsafe class Patches
+internal readonly unsafe struct Patches(int batch, int channels, int height, int width, int patch)
 {
-    /// <summary>image [C, H, W] -> rows; every element of rows is written.</summary>
-    public static void ToRows(float* image, int channels, int height, int width, int patch, float* rows)
+    private readonly int planes = batch * channels, channels = channels, height = height, width = width, patch = patch;
+
+    private int PerThread => Grain.For((long)height * width);
+
+    /// <summary>Images -> rows; every element of rows is written.</summary>
+    public void ToRows(float* images, float* rows) => Workers.For(planes, PerThread, new RowsJob(this, images, rows));
+
+    /// <summary>The way back: rows -> images, written or, with <paramref name="accumulate"/>, added.</summary>
+    public void ToImages(float* rows, float* images, bool accumulate) =>
+        Workers.For(planes, PerThread, new ImagesJob(this, rows, images, accumulate));
+
+    /// <summary>Where the pixels of line y of a plane begin that belong to the first patch of their grid row.</summary>
+    private float* FirstPatch(float* rows, int plane, int y)
     {
         int across = width / patch, row = channels * patch * patch;
-        for (int c = 0; c < channels; c++)
+        long gridRow = (long)(plane / channels) * (height / patch) + y / patch;
+        return rows + gridRow * across * row + (plane % channels * patch + y % patch) * patch;
+    }
+
+    private readonly struct RowsJob(Patches p, float* images, float* rows) : IRangeJob
+    {
+        public void Run(int start, int end, int worker)
         {
-            for (int y = 0; y < height; y++)
+            int patch = p.patch, row = p.channels * patch * patch;
+            for (int plane = start; plane < end; plane++)
             {
-                float* from = image + ((long)c * height + y) * width;
-                float* to = rows + (long)(y / patch) * across * row + (c * patch + y % patch) * patch;
-                for (int i = 0; i < across; i++, from += patch, to += row)
-                    new ReadOnlySpan<float>(from, patch).CopyTo(new Span<float>(to, patch));
+                float* from = images + (long)plane * p.height * p.width;
+                for (int y = 0; y < p.height; y++)
+                {
+                    float* to = p.FirstPatch(rows, plane, y);
+                    for (int x = 0; x < p.width; x += patch, from += patch, to += row)
+                        new ReadOnlySpan<float>(from, patch).CopyTo(new Span<float>(to, patch));
+                }
             }
         }
     }
 
-    /// <summary>The way back: rows -> image, written or, with <paramref name="accumulate"/>, added.</summary>
-    public static void ToImage(float* rows, int channels, int height, int width, int patch, float* image, bool accumulate)
+    private readonly struct ImagesJob(Patches p, float* rows, float* images, bool accumulate) : IRangeJob
     {
-        int across = width / patch, row = channels * patch * patch;
-        for (int c = 0; c < channels; c++)
+        public void Run(int start, int end, int worker)
         {
-            for (int y = 0; y < height; y++)
+            int patch = p.patch, row = p.channels * patch * patch;
+            for (int plane = start; plane < end; plane++)
             {
-                float* to = image + ((long)c * height + y) * width;
-                float* from = rows + (long)(y / patch) * across * row + (c * patch + y % patch) * patch;
-                for (int i = 0; i < across; i++, from += row, to += patch)
+                float* to = images + (long)plane * p.height * p.width;
+                for (int y = 0; y < p.height; y++)
                 {
-                    if (accumulate) for (int j = 0; j < patch; j++) to[j] += from[j];
-                    else new ReadOnlySpan<float>(from, patch).CopyTo(new Span<float>(to, patch));
+                    float* from = p.FirstPatch(rows, plane, y);
+                    for (int x = 0; x < p.width; x += patch, from += row, to += patch)
+                    {
+                        if (accumulate) for (int i = 0; i < patch; i++) to[i] += from[i];
+                        else new ReadOnlySpan<float>(from, patch).CopyTo(new Span<float>(to, patch));
+                    }
                 }
             }
         }
