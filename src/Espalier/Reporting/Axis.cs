@@ -11,7 +11,8 @@ internal sealed class Axis
     /// <param name="from">Pixel of the axis' start; may be above <paramref name="to"/>, as on a vertical axis.</param>
     /// <param name="to">Pixel of the axis' end.</param>
     /// <param name="tight">End at the values themselves instead of at the next tick.</param>
-    public Axis(double min, double max, double from, double to, int ticks, bool tight = false, ValueFormat format = ValueFormat.Number)
+    public Axis(double min, double max, double from, double to, int ticks, bool tight = false,
+        ValueFormat format = ValueFormat.Number)
     {
         if (!(max > min))
         {

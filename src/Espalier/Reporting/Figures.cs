@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace Espalier.Reporting;
 
-/// <summary>Numbers as text, the same way everywhere: a thin space before a unit, a true minus, "–" for what is not known.</summary>
+/// <summary>Numbers as text, the same way everywhere: a thin space before a unit, a true minus, "–" for the unknown.</summary>
 internal static class Figures
 {
     private const string Thin = "\u202F", Unknown = "–", Minus = "\u2212";
@@ -53,9 +53,11 @@ internal static class Figures
         : Unknown;
 
     /// <summary>Tokens on average: whole numbers as such, others with one digit.</summary>
-    public static string Tokens(double mean) => Math.Abs(mean - Math.Round(mean)) < 0.05 ? Count(Math.Round(mean)) : Fixed(mean, 1);
+    public static string Tokens(double mean) =>
+        Math.Abs(mean - Math.Round(mean)) < 0.05 ? Count(Math.Round(mean)) : Fixed(mean, 1);
 
-    public static string Value(double value, ValueFormat format) => format == ValueFormat.Percent ? Percent(value, 2) : Significant(value);
+    public static string Value(double value, ValueFormat format) =>
+        format == ValueFormat.Percent ? Percent(value, 2) : Significant(value);
 
     public static string Fixed(double value, int digits) =>
         value.ToString("F" + digits, CultureInfo.InvariantCulture).Replace("-", Minus, StringComparison.Ordinal);

@@ -23,7 +23,8 @@ internal static class Gallery
         var image = Fit(item.Image);
         int entered = item.PrefixTokens + item.Grid * item.Grid;
         string verdict = item.Correct ? "right" : "wrong", mark = item.Correct ? "✓" : "✕";
-        page.Add($"<figure class=\"item\"><figcaption><span class=\"{verdict}\">{mark}</span> <b class=\"name\">{item.Prediction}</b>");
+        page.Add($"<figure class=\"item\"><figcaption><span class=\"{verdict}\">{mark}</span> ")
+            .Add($"<b class=\"name\">{item.Prediction}</b>");
         if (!item.Correct) page.Add($" <span class=\"truth\">in truth <span class=\"name\">{item.Label}</span></span>");
         page.Add($"</figcaption><div class=\"panels\">");
 

@@ -42,11 +42,13 @@ internal static class Histogram
         }
         foreach (double tick in x.Ticks)
             page.Add($"<path class=\"tick\" d=\"M{x[tick]} {Bottom}v4\"/>")
-                .Add($"<text x=\"{x[tick]}\" y=\"{Bottom + 17}\" text-anchor=\"{(tick == 0 ? "start" : "middle")}\">{x.Label(tick)}</text>");
+                .Add($"<text x=\"{x[tick]}\" y=\"{Bottom + 17}\" text-anchor=\"{(tick == 0 ? "start" : "middle")}\">")
+                .Add($"{x.Label(tick)}</text>");
         page.Add($"<path class=\"axis\" d=\"M{Left} {Bottom}H{Right}\"/>");
         double middle = x[mean + 0.5 * (bin == 1 ? 1 : 0)];
         page.Add($"<path class=\"mean\" d=\"M{middle} {Top}V{Bottom}\"/>");
-        page.Add($"<text class=\"title\" x=\"{Right}\" y=\"{Bottom + 32}\" text-anchor=\"end\">tokens kept; height: images</text>");
+        page.Add($"<text class=\"title\" x=\"{Right}\" y=\"{Bottom + 32}\" text-anchor=\"end\">")
+            .Add($"tokens kept; height: images</text>");
         page.Add($"</svg></figure>");
     }
 

@@ -47,8 +47,9 @@ public static class HtmlReport
             Section(page, "Trade-off", "One trained model at several thresholds: a token is dropped when its agent is surer than "
                 + "the threshold that it is worthless. Up and to the left is better.",
                 content => TradeOffChart.Draw(content, data.TradeOff, data.Rows.FirstOrDefault()));
-        if (data.Curves.Count > 0)
-            Section(page, "Training", "Values over the optimiser's steps. The number beside a name is its last value. A steep start may leave the chart.", content =>
+        if (data.Curves.Any(c => c.Points.Any(p => double.IsFinite(p.Value))))
+            Section(page, "Training", "Values over the optimiser's steps. The number beside a name is its last value. "
+                + "A steep start may leave the chart.", content =>
             {
                 content.Add($"<div class=\"charts\">");
                 foreach (var panel in data.Curves.GroupBy(c => c.Panel)) LineChart.Draw(content, panel.Key, [.. panel]);

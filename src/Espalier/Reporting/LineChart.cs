@@ -28,7 +28,8 @@ internal static class LineChart
         page.Add($"<svg x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{height}\" ")
             .Add($"viewBox=\"{left} {top} {width} {height}\">");
         for (int i = 0; i < curves.Count; i++)
-            if (Smoothing.IsLong(curves[i])) DrawPath(page, "line faint " + Chart.Series(i), Smoothing.Thin(curves[i].Points, x), x, y);
+            if (Smoothing.IsLong(curves[i]))
+                DrawPath(page, "line faint " + Chart.Series(i), Smoothing.Thin(curves[i].Points, x), x, y);
         for (int i = 0; i < curves.Count; i++)
             DrawPath(page, "line " + Chart.Series(i), Smoothing.Shown(curves[i]), x, y);
         page.Add($"</svg>");

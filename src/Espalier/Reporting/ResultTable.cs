@@ -47,9 +47,10 @@ internal static class ResultTable
         double share = first.MultiplyAdds > 0 ? row.MultiplyAdds / first.MultiplyAdds : double.NaN;
         page.Add($"<td data-column=\"Multiply-adds\"><span>{Figures.Si(row.MultiplyAdds)}");
         if (double.IsFinite(share))
-            page.Add($" <i class=\"relation\"><svg class=\"share\" viewBox=\"0 0 100 4\" preserveAspectRatio=\"none\" aria-hidden=\"true\">")
-                .Add($"<rect class=\"all\" width=\"100\" height=\"4\"/>")
-                .Add($"<rect class=\"part\" width=\"{Math.Clamp(share, 0, 1) * 100}\" height=\"4\"/></svg> {Figures.Percent(share, 0)}</i>");
+            page.Add($" <i class=\"relation\"><svg class=\"share\" viewBox=\"0 0 100 4\" preserveAspectRatio=\"none\" ")
+                .Add($"aria-hidden=\"true\"><rect class=\"all\" width=\"100\" height=\"4\"/>")
+                .Add($"<rect class=\"part\" width=\"{Math.Clamp(share, 0, 1) * 100}\" height=\"4\"/></svg> ")
+                .Add($"{Figures.Percent(share, 0)}</i>");
         page.Add($"</span></td>");
     }
 

@@ -20,7 +20,8 @@ internal static class Smoothing
         for (int k = 0; k < shown; k++)
         {
             int i = (int)((long)k * last / (shown - 1));
-            means[k] = new CurvePoint(points[i].Step, Mean(points, i - Math.Min(radius, i), Math.Min(i + Math.Min(radius, i), last)));
+            int reach = Math.Min(radius, i);
+            means[k] = new CurvePoint(points[i].Step, Mean(points, i - reach, Math.Min(i + reach, last)));
         }
         return means;
     }

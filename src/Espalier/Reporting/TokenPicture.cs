@@ -20,7 +20,7 @@ public static class TokenPicture
     /// <param name="stages">For each pruning layer the tokens left: prefix tokens, then patches row by row.</param>
     /// <param name="prefixTokens">Tokens in front of the patches: 1 for a class token, 2 with a distillation token.</param>
     /// <returns>[H, (stages + 1) panels and their gaps, 3].</returns>
-    /// <exception cref="ArgumentException">A token number that is not in the grid, or a strip too large for a picture.</exception>
+    /// <exception cref="ArgumentException">A token number that is not in the grid, or a strip that is too large.</exception>
     public static Image Strip(Image image, int grid, IReadOnlyList<IReadOnlyList<int>> stages, int prefixTokens = 1)
     {
         var panels = new List<Image>(stages.Count + 1) { Enlarge(image) };

@@ -7,7 +7,8 @@ internal static class TradeOffChart
 
     public static void Draw(Markup page, IReadOnlyList<TradeOffPoint> points, ReportRow? reference)
     {
-        points = [.. points.Where(p => double.IsFinite(p.Accuracy) && double.IsFinite(p.ComputeShare)).OrderBy(p => p.ComputeShare)];
+        points = [.. points.Where(p => double.IsFinite(p.Accuracy) && double.IsFinite(p.ComputeShare))
+            .OrderBy(p => p.ComputeShare)];
         if (points.Count == 0) return;
         double? unpruned = reference is { } r && double.IsFinite(r.Accuracy) ? r.Accuracy : null;
         double low = points.Min(p => p.Accuracy), high = points.Max(p => p.Accuracy);
@@ -23,7 +24,8 @@ internal static class TradeOffChart
         {
             page.Add($"<path class=\"reference\" d=\"M{Left} {y[full]}H{Right}\"/>");
             string tip = reference!.Name + "\nunpruned: " + Figures.Percent(full, 2);
-            page.Add($"<circle class=\"dot hollow\" cx=\"{x[1]}\" cy=\"{y[full]}\" r=\"5\" data-tip=\"{tip}\"><title>{tip}</title></circle>");
+            page.Add($"<circle class=\"dot hollow\" cx=\"{x[1]}\" cy=\"{y[full]}\" r=\"5\" data-tip=\"{tip}\">")
+                .Add($"<title>{tip}</title></circle>");
         }
         page.Add($"<path class=\"line s0\" d=\"{Chart.Path(points.Select(p => (x[p.ComputeShare], y[p.Accuracy])))}\"/>");
         foreach (var p in points)

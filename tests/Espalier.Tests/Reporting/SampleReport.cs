@@ -14,8 +14,8 @@ internal static class SampleReport
         return new ReportData
         {
             Title = "Pruned APT against the plain vision transformer",
-            Subtitle = "fashion-mnist, 10,000 test images · ViT with 12 layers of width 64, 4 x 4 patches · AMD EPYC 9B14, 2 cores",
-            CommandLine = "espalier train --data fashion-mnist --method apt --steps 2000 --batch-size 72 --seed 1 --report report.html",
+            Subtitle = "fashion-mnist, 10,000 test images · ViT with 12 layers of width 64, 4 x 4 patches · 2 cores",
+            CommandLine = "espalier train --data fashion-mnist --method apt --steps 2000 --batch-size 72 --report report.html",
             Version = "espalier 0.1.0",
             Rows =
             [
@@ -37,31 +37,35 @@ internal static class SampleReport
                 Evaluated("APT, pruned", 0.41, 0.9117, random),
                 Left("after layer 2", 36.4), Left("after layer 5", 25.1), Left("after layer 8", 17.8),
                 new("APT", "Share of the multiply-adds",
-                    [.. Range(20).Select(i => new CurvePoint(i * 100, 1 - 0.37 * (1 - Math.Exp(-i / 5.0))))], ValueFormat.Percent),
+                    [.. Range(20).Select(i => new CurvePoint(i * 100, 1 - 0.37 * (1 - Math.Exp(-i / 5.0))))],
+                    ValueFormat.Percent),
             ],
-            Tokens = [Layer("after layer 2", 36.4, random), Layer("after layer 5", 25.1, random), Layer("after layer 8", 17.8, random)],
+            Tokens =
+            [
+                Layer("after layer 2", 36.4, random), Layer("after layer 5", 25.1, random), Layer("after layer 8", 17.8, random),
+            ],
             Gallery = [.. Range(8).Select(Pruned)],
         };
     }
 
     private static IEnumerable<int> Range(int count) => Enumerable.Range(0, count);
 
-    private static Curve Noisy(string name, string panel, double start, double end, double noise, Random random) => new(name, panel,
-        [.. Range(Steps).Select(i => new CurvePoint(i + 1, end + (start - end) * Math.Exp(-i / 180.0)
+    private static Curve Noisy(string name, string panel, double start, double end, double noise, Random random) =>
+        new(name, panel, [.. Range(Steps).Select(i => new CurvePoint(i + 1, end + (start - end) * Math.Exp(-i / 180.0)
             + noise * (random.NextDouble() - 0.4) * (1 + Math.Exp(-i / 300.0))))]);
 
     private static Curve Evaluated(string name, double start, double end, Random random) => new(name, "Accuracy",
-        [.. Range(20).Select(i => new CurvePoint((i + 1) * 100, end - (end - start) * Math.Exp(-i / 2.5) - 0.004 * random.NextDouble()))],
-        ValueFormat.Percent);
+        [.. Range(20).Select(i => new CurvePoint((i + 1) * 100,
+            end - (end - start) * Math.Exp(-i / 2.5) - 0.004 * random.NextDouble()))], ValueFormat.Percent);
 
     private static Curve Left(string name, double end) => new(name, "Tokens left",
         [.. Range(20).Select(i => new CurvePoint((i + 1) * 100, end + (Tokens - end) * Math.Exp(-i / 4.0)))]);
 
     private static TokenHistogram Layer(string name, double mean, Random random) => new(name, [.. Range(1000).Select(_ =>
-        Math.Clamp((int)Math.Round(mean + 14 * (random.NextDouble() + random.NextDouble() + random.NextDouble() - 1.5)), 1, Tokens))],
-        Tokens);
+        Math.Clamp((int)Math.Round(mean + 14 * (random.NextDouble() + random.NextDouble() + random.NextDouble() - 1.5)),
+            1, Tokens))], Tokens);
 
-    /// <summary>An image of the embedded sample; the darkest patches go first, as an agent that has learned something would.</summary>
+    /// <summary>An image of the embedded sample; the darkest patches go first.</summary>
     private static GalleryItem Pruned(int index)
     {
         var data = FashionMnist.OpenSample().Test;

@@ -37,7 +37,8 @@ public sealed class TokenPictureTests
         Assert.Equal((3 * 168 + 2 * 8, 168), (strip.Width, strip.Height));
         var last = TokenPicture.Panel(image, 7, stages[1]);
         for (int y = 0; y < 168; y++)
-            Assert.True(strip.Pixels.AsSpan((y * strip.Width + 2 * 176) * 3, 168 * 3).SequenceEqual(last.Pixels.AsSpan(y * 168 * 3, 168 * 3)));
+            Assert.True(strip.Pixels.AsSpan((y * strip.Width + 2 * 176) * 3, 168 * 3)
+                .SequenceEqual(last.Pixels.AsSpan(y * 168 * 3, 168 * 3)));
     }
 
     [Fact]
