@@ -33,7 +33,7 @@ internal static unsafe class LayerNorm
     /// <param name="mean">[rows], from <see cref="Forward"/>; likewise rstd.</param>
     /// <param name="dx">[rows, columns], written, or added to with <paramref name="accumulate"/>; null where it is not
     /// wanted. May be dy.</param>
-    /// <param name="dgamma">[columns], added to; likewise dbeta; both null where they are not wanted.</param>
+    /// <param name="dgamma">[columns], added to; likewise dbeta; each null where it is not wanted.</param>
     public static void Backward(
         float* x, float* gamma, float* mean, float* rstd, float* dy, int rows, int columns,
         float* dx, bool accumulate, float* dgamma, float* dbeta)
@@ -43,13 +43,13 @@ internal static unsafe class LayerNorm
             X = x, Gamma = gamma, Mean = mean, Rstd = rstd, DY = dy, DX = dx, Columns = columns, Accumulate = accumulate,
         };
         int grain = Grain(columns), count = Workers.Parts(rows, grain);
-        if (dgamma != null) job.Parts = Scratch.Rent(2 * (nint)count * columns);
+        if (dgamma != null || dbeta != null) job.Parts = Scratch.Rent(2 * (nint)count * columns);
         if (Hardware.Has512) Workers.For(rows, grain, new LayerNormBackward<Simd512, Vector512<float>>(job));
         else if (Hardware.Has256) Workers.For(rows, grain, new LayerNormBackward<Simd256, Vector256<float>>(job));
         else Workers.For(rows, grain, new LayerNormBackward<Simd128, Vector128<float>>(job));
-        if (dgamma == null) return;
-        ColumnSums.AddParts(job.Parts, count, 2 * (nint)columns, columns, dgamma, accumulate: true);
-        ColumnSums.AddParts(job.Parts + columns, count, 2 * (nint)columns, columns, dbeta, accumulate: true);
+        nint stride = 2 * (nint)columns;
+        if (dgamma != null) ColumnSums.AddParts(job.Parts, count, stride, columns, dgamma, accumulate: true);
+        if (dbeta != null) ColumnSums.AddParts(job.Parts + columns, count, stride, columns, dbeta, accumulate: true);
     }
 
     private static int Grain(int columns) => 16384 / Math.Max(1, columns) + 1;
