@@ -1,3 +1,5 @@
+using Espalier.Tensors.Kernels;
+
 namespace Espalier.Tensors;
 
 /// <summary>
@@ -37,7 +39,7 @@ public sealed unsafe class ConcatOp : Op
         foreach (Tensor part in Inputs)
         {
             long width = Width(part.Shape);
-            for (long row = 0; row < Rows; row++) Copy(part.Data + row * width, y.Data + row * Width(shape) + start, width);
+            StridedRows.Move(part.Data, width, y.Data + start, Width(shape), Outer, width, false);
             start += width;
         }
         return y;
@@ -48,13 +50,11 @@ public sealed unsafe class ConcatOp : Op
         long start = 0;
         foreach (Tensor part in Inputs)
         {
-            long width = Width(part.Shape), from = start;
+            long width = Width(part.Shape);
             if (Wants(part))
             {
-                AddGrad(part, d =>
-                {
-                    for (long row = 0; row < Rows; row++) Copy(dy.Data + row * Width(shape) + from, d.Data + row * width, width);
-                });
+                Tensor d = GradOf(part, out bool accumulate);
+                StridedRows.Move(dy.Data + start, Width(shape), d.Data, width, Outer, width, accumulate);
             }
             start += width;
         }
@@ -75,7 +75,7 @@ public sealed unsafe class ConcatOp : Op
         }
     }
 
-    private long Rows
+    private long Outer
     {
         get
         {
@@ -92,9 +92,6 @@ public sealed unsafe class ConcatOp : Op
         for (int i = axis; i < s.Rank; i++) width *= s[i];
         return width;
     }
-
-    private static void Copy(float* from, float* to, long count) =>
-        Buffer.MemoryCopy(from, to, count * sizeof(float), count * sizeof(float));
 }
 
 public static partial class F

@@ -1,4 +1,3 @@
-using System.Numerics.Tensors;
 using Espalier.Tensors.Kernels;
 
 namespace Espalier.Tensors;
@@ -34,7 +33,7 @@ public sealed unsafe class SliceOp : Op
     protected override Tensor Forward()
     {
         var y = new Tensor(x.Shape.With(axis, length));
-        Rows.For(outer, length * below, new CopyJob(x.Data + start * below, x.Shape[axis] * below, y.Data, length * below));
+        StridedRows.Move(x.Data + start * below, x.Shape[axis] * below, y.Data, length * below, outer, length * below, false);
         return y;
     }
 
@@ -42,7 +41,7 @@ public sealed unsafe class SliceOp : Op
     {
         Tensor dx = GradOf(x, out bool accumulate);
         if (!accumulate) dx.Fill(0);
-        Rows.For(outer, length * below, new AddJob(dy.Data, dx.Data + start * below, x.Shape[axis] * below, length * below));
+        StridedRows.Move(dy.Data, length * below, dx.Data + start * below, x.Shape[axis] * below, outer, length * below, true);
     }
 
     /// <summary>y's entries are those of x from the start on; every other axis is the same.</summary>
@@ -52,25 +51,6 @@ public sealed unsafe class SliceOp : Op
         {
             if (i == axis) flow.Couple(Output, i, 0, 1, x, i, start, 1, length);
             else flow.Same(Output, i, x, i);
-        }
-    }
-
-    private readonly struct CopyJob(float* from, long stride, float* to, long width) : IRowJob
-    {
-        public void Run(long row) =>
-            Buffer.MemoryCopy(from + row * stride, to + row * width, width * sizeof(float), width * sizeof(float));
-    }
-
-    private readonly struct AddJob(float* from, float* to, long stride, long width) : IRowJob
-    {
-        public void Run(long row)
-        {
-            for (long i = 0; i < width; i += Blocks.Size)
-            {
-                int count = (int)Math.Min(Blocks.Size, width - i);
-                Span<float> sum = new(to + row * stride + i, count);
-                TensorPrimitives.Add(sum, new ReadOnlySpan<float>(from + row * width + i, count), sum);
-            }
         }
     }
 }

@@ -14,6 +14,19 @@ public class ConcatOpTests
         GradientCheck.Check(t => F.Concat(axis, t[0], t[1], t[0]), a, b);
     }
 
+    [Theory]
+    [InlineData(0, 3, 100_000)]
+    [InlineData(1, 3, 100_000)]
+    [InlineData(1, 5000, 33)]
+    public void SlicesOfALargeConcatAreItsParts(int axis, int rows, int columns)
+    {
+        using var scope = new Scope();
+        Tensor a = GradientCheck.Random(1, rows, columns), b = GradientCheck.Random(2, a.Shape.With(axis, 7).ToArray());
+        Tensor y = F.Concat(axis, a, b);
+        Assert.True(a.Span.SequenceEqual(F.Slice(y, axis, 0, a.Shape[axis]).Span));
+        Assert.True(b.Span.SequenceEqual(F.Slice(y, axis, a.Shape[axis], 7).Span));
+    }
+
     [Fact]
     public void ChannelsOfEachPartAreAStretchOfTheResult()
     {
