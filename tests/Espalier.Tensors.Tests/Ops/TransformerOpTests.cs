@@ -1,0 +1,69 @@
+namespace Espalier.Tensors.Tests.Ops;
+
+/// <summary>Gradients, channel flow and messages of Linear, LayerNorm and Attention.</summary>
+public class TransformerOpTests
+{
+    [Fact]
+    public void LinearGradientsMatchDifferences()
+    {
+        using var scope = new Scope();
+        Tensor x = GradientCheck.Random(1, 3, 4), w = GradientCheck.Random(2, 5, 4);
+        Tensor b = GradientCheck.Random(3, 5), residual = GradientCheck.Random(4, 3, 5);
+        GradientCheck.Check(t => F.Linear(t[0], t[1]), x, w);
+        GradientCheck.Check(t => F.Linear(t[0], t[1], t[2], gelu: true), x, w, b);
+        GradientCheck.Check(t => F.Linear(t[0], t[1], t[2], t[3], gelu: true), x, w, b, residual);
+    }
+
+    [Fact]
+    public void LayerNormGradientsMatchDifferences()
+    {
+        using var scope = new Scope();
+        GradientCheck.Check(t => F.LayerNorm(t[0], t[1], t[2], 1e-5f),
+            GradientCheck.Random(1, 3, 6), GradientCheck.Random(2, 6), GradientCheck.Random(3, 6));
+    }
+
+    [Fact]
+    public void AttentionGradientsMatchDifferences()
+    {
+        using var scope = new Scope();
+        RowOffsets offsets = RowOffsets.FromLengths([3, 1, 4]);
+        // q, k and v want gradients together, so they are cut from one tensor.
+        GradientCheck.Check(
+            t => F.Attention(F.Slice(t[0], 1, 0, 4), F.Slice(t[0], 1, 4, 4), F.Slice(t[0], 1, 8, 4), offsets, 2, 0.7f),
+            GradientCheck.Random(1, 8, 12));
+    }
+
+    [Fact]
+    public void ImagesDoNotSeeOneAnother()
+    {
+        using var scope = new Scope();
+        Tensor q = GradientCheck.Random(1, 9, 8), k = GradientCheck.Random(2, 9, 8), v = GradientCheck.Random(3, 9, 8);
+        RowOffsets offsets = RowOffsets.FromLengths([4, 5]);
+        float[] before = F.Attention(q, k, v, offsets, 2, 0.5f).ToArray();
+        foreach (Tensor t in (Tensor[])[q, k, v]) t.Span[(4 * 8)..].Fill(100);
+        float[] after = F.Attention(q, k, v, offsets, 2, 0.5f).ToArray();
+        Assert.Equal(before[..32], after[..32]);
+        Assert.NotEqual(before[32..], after[32..]);
+    }
+
+    [Fact]
+    public void ChannelsFollowWeightsAndHeads()
+    {
+        Assert.Equal(["y1=z0", "x1=z1"], FlowCheck.Of(t => F.Linear(t[0], t[1]), [3, 4], [5, 4]));
+        Assert.Equal(["y1=x1", "y1=z0", "y1=w0"], FlowCheck.Of(t => F.LayerNorm(t[0], t[1], t[2], 1e-5f), [3, 4], [4], [4]));
+        Assert.Equal(["y1+0*4=x1+0*4:2", "y1+0*4=z1+0*4:2", "y1+0*4=w1+0*4:2"],
+            FlowCheck.Of(t => F.Attention(t[0], t[1], t[2], RowOffsets.Uniform(1, 3), 2, 1), [3, 8], [3, 8], [3, 8]));
+    }
+
+    [Fact]
+    public void WrongShapesAreNamed()
+    {
+        using var scope = new Scope();
+        Tensor x = GradientCheck.Random(1, 2, 3);
+        Assert.Contains("Linear: x [2,3] and weight [2,2]",
+            Assert.Throws<ArgumentException>(() => F.Linear(x, GradientCheck.Random(1, 2, 2))).Message);
+        Assert.Contains("LayerNorm: x [2,3]", Assert.Throws<ArgumentException>(() => F.LayerNorm(x, x, x, 1e-5f)).Message);
+        Assert.Contains("Attention: q [2,3]",
+            Assert.Throws<ArgumentException>(() => F.Attention(x, x, x, RowOffsets.Uniform(1, 2), 2, 1)).Message);
+    }
+}
