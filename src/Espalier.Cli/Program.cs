@@ -1,1 +1,10 @@
-Console.WriteLine("espalier");
+namespace Espalier.Cli;
+
+internal static class Program
+{
+    private static int Main(string[] args)
+    {
+        using var interrupt = new Interrupt();
+        return CommandLine.Run(args, new Session(Terminal.OfProcess(), interrupt.Token, interrupt));
+    }
+}

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace Espalier.Tensors;
 
 /// <summary>
@@ -30,13 +32,14 @@ public abstract class Op
     {
         Recording? recording = Recording.Current;
         Differentiated = recording is { Gradients: true } && Array.Exists(inputs, t => t.RequiresGrad);
+        long started = recording is { Timed: true } ? Stopwatch.GetTimestamp() : 0;
         output = Forward();
         if (Differentiated)
         {
             output.RequiresGrad = true;
             output.Producer = this;
         }
-        recording?.Add(this);
+        recording?.Add(this, started);
         return output;
     }
 

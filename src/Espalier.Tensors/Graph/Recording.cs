@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace Espalier.Tensors;
 
 /// <summary>
@@ -11,12 +13,15 @@ public sealed class Recording : IDisposable
 
     private readonly Recording? outer;
     private readonly List<Op> ops = [];
+    private readonly List<TimeSpan>? times;
     private bool open = true;
 
     /// <param name="gradients">False to record structure and cost only, without keeping what a backward pass needs.</param>
-    public Recording(bool gradients = true)
+    /// <param name="timed">Whether to measure the forward pass of every op.</param>
+    public Recording(bool gradients = true, bool timed = false)
     {
         Gradients = gradients;
+        times = timed ? [] : null;
         outer = current;
         current = this;
     }
@@ -33,7 +38,17 @@ public sealed class Recording : IDisposable
     /// <summary>The cost of everything recorded.</summary>
     public Cost Cost => ops.Aggregate(default(Cost), (sum, op) => sum + op.Cost);
 
-    internal void Add(Op op) => ops.Add(op);
+    /// <summary>How long each op's forward pass took; empty where the recording is not timed.</summary>
+    public IReadOnlyList<TimeSpan> Times => times ?? [];
+
+    internal bool Timed => times is not null;
+
+    /// <param name="started">Stopwatch's time before the op's forward pass, where the recording is timed.</param>
+    internal void Add(Op op, long started)
+    {
+        times?.Add(Stopwatch.GetElapsedTime(started));
+        ops.Add(op);
+    }
 
     /// <summary>Ops inside the returned block are not recorded: <c>using (Recording.Pause()) ...</c></summary>
     public static PauseBlock Pause() => new(current);
@@ -84,6 +99,7 @@ public sealed class Recording : IDisposable
         if (current != this) throw new InvalidOperationException("recordings end in the order opposite to their beginning");
         current = outer;
         ops.Clear();
+        times?.Clear();
     }
 
     /// <summary>Resumes the recording when disposed.</summary>

@@ -57,6 +57,9 @@ public sealed record TrainOptions
     /// <summary>Decay of the weights' averages, which are then what is evaluated and saved as model; null for none.</summary>
     public double? EmaDecay { get; init; }
 
+    /// <summary>A new order of the training pictures in each epoch; else the data set's order.</summary>
+    public bool Shuffle { get; init; } = true;
+
     /// <summary>Of everything random.</summary>
     public ulong Seed { get; init; } = 42;
 
@@ -116,6 +119,7 @@ public sealed record TrainOptions
         ("MaxGradNorm", Text(MaxGradNorm)),
         ("EmaDecay", EmaDecay is { } decay ? Text(decay) : "none"),
         ("Seed", Text(Seed)),
+        ("Shuffle", Shuffle ? "yes" : "no"),
     ];
 
     private static string Text(IFormattable value) => value.ToString(null, CultureInfo.InvariantCulture);

@@ -45,7 +45,7 @@ internal sealed partial class TrainingSession : IDisposable
         all = [.. task.Model.Parameters()];
         folder = options.OutputDir is { } directory ? new RunFolder(directory, options.Name) : null;
         ema = options.EmaDecay is { } decay ? new Ema(task.Model.StateDict(), decay) : null;
-        loader = new DataLoader(data.Train, data.TrainPipeline, options.MicroBatchSize, shuffle: true, options.Seed,
+        loader = new DataLoader(data.Train, data.TrainPipeline, options.MicroBatchSize, options.Shuffle, options.Seed,
             dropLast: true, options.DataThreads, prefetch: Math.Max(2, options.DataThreads));
         evaluation = new DataLoader(data.Evaluation, data.EvaluationPipeline, options.EvalBatchSize,
             threads: options.DataThreads);

@@ -77,6 +77,26 @@ public static class ModelFile
     /// <summary>The structure block of a file, or null where it has none.</summary>
     public static ModelStructure? ReadStructure(string path) => Structure(CheckpointFile.Read(path));
 
+    /// <summary>
+    /// A named shape with the classes, channels and image size that the tensors of a checkpoint have, where they are there to
+    /// be seen.
+    /// </summary>
+    public static VitConfig FitTo(string path, VitConfig shape)
+    {
+        var arrays = PublishedNames.ToModelNames(CheckpointFile.Read(path));
+        if (arrays.TryGetValue("head.weight", out NamedArray? head) && head.Shape.Length == 2)
+            shape = shape with { NumClasses = head.Shape[0] };
+        if (shape.Stem != VitStem.Patches) return shape.Checked(path);
+        if (arrays.TryGetValue("transformer.embeddings.patch_embeddings.weight", out NamedArray? patches) && patches.Shape.Length == 4)
+            shape = shape with { Channels = patches.Shape[1] };
+        if (arrays.TryGetValue("transformer.embeddings.position_embeddings", out NamedArray? positions) && positions.Shape.Length == 3)
+        {
+            int grid = (int)Math.Sqrt(Math.Max(positions.Shape[1] - shape.PrefixTokens, 0));
+            if (grid * grid == positions.Shape[1] - shape.PrefixTokens) shape = shape with { ImageSize = grid * shape.PatchSize };
+        }
+        return shape.Checked(path);
+    }
+
     /// <summary>Writes a model with its structure block; the file appears whole or not at all.</summary>
     public static void Save(string path, Module model, ModelStructure structure)
     {

@@ -1,0 +1,42 @@
+using System.CommandLine;
+using Espalier.Data;
+using Espalier.Models;
+using Espalier.Tensors.Threading;
+
+namespace Espalier.Cli.Options;
+
+/// <summary>Options that several verbs have, defined once.</summary>
+internal static class Shared
+{
+    public static Option<int?> Threads { get; } = Recursive(Opt.Number("--threads",
+        "Threads that compute; by default the number of processors, or ESPALIER_THREADS", 1, Workers.MaxThreads));
+
+    public static Option<bool> Verbose { get; } = Recursive(Opt.Flag("--verbose", "Show where in the program an error came from"));
+
+    public static Option<string?> Data { get; } = Opt.Text("--data",
+        $"Data set: {string.Join(", ", Datasets.All.Select(d => d.Name))}", "NAME", "--dataset");
+
+    public static Option<string?> DataDir { get; } = Opt.Text("--data-dir",
+        "Folder with the data set's files; by default where 'data fetch' or the system puts them", "DIR");
+
+    public static Option<string?> Model { get; } = Opt.Text("--model",
+        "Checkpoint: safetensors, PyTorch (.pth, .bin) or Google's .npz", "FILE");
+
+    public static Option<string?> Config { get; } = Opt.Text("--config", "Model's shape as JSON", "FILE.json");
+
+    public static Option<string?> ModelType { get; } = Opt.Text("--model-type",
+        $"Model's shape by name: {string.Join(", ", VitPresets.Names)}", "NAME");
+
+    public static Option<int?> ImageSize { get; } = Opt.Number("--img-size", "Side of the model's input in pixels", 1, 16384, "PIXELS");
+
+    public static Option<float?> Threshold { get; } = Opt.Number("--threshold",
+        "Drop a token where its agent's p(prune) is greater; by default what the checkpoint says, or 0.5", 0f, 1f, "P");
+
+    public static Option<string?> OutputDir { get; } = Opt.Text("--output-dir", "Folder for what is written", "DIR");
+
+    private static Option<T> Recursive<T>(Option<T> option)
+    {
+        option.Recursive = true;
+        return option;
+    }
+}

@@ -1,0 +1,46 @@
+using System.CommandLine;
+using Espalier.Cli.Options;
+using Espalier.Models;
+
+namespace Espalier.Cli.Running;
+
+/// <summary>Finds and reads the checkpoint that a verb works on.</summary>
+internal static class Checkpoints
+{
+    private const string Shipped = "models/apt-fashion-mnist.safetensors";
+
+    public static string Required(ParseResult parse) => parse.GetValue(Shared.Model)
+        ?? throw new EspalierException("say which checkpoint with --model FILE");
+
+    /// <summary>The model that comes with the repository: beside the program, or in a folder above it or the current one.</summary>
+    public static string OrShipped(ParseResult parse)
+    {
+        if (parse.GetValue(Shared.Model) is { } given) return given;
+        foreach (string start in new[] { Directory.GetCurrentDirectory(), AppContext.BaseDirectory })
+            for (DirectoryInfo? folder = new(start); folder is not null; folder = folder.Parent)
+                if (Path.Combine(folder.FullName, Shipped) is var path && File.Exists(path)) return path;
+        throw new EspalierException($"there is no {Shipped} here or above the program; say which checkpoint with --model FILE");
+    }
+
+    /// <summary>Reads it whole, with the shape and threshold that the options give.</summary>
+    public static LoadedModel Load(ParseResult parse, string path)
+    {
+        VitConfig? shape = ModelChoice.OfFinished(path, parse.GetValue(Shared.Config), parse.GetValue(Shared.ModelType));
+        LoadedModel model = ModelFile.Load(path, shape);
+        if (model.Vit.Config.Channels is not (1 or 3))
+        {
+            model.Dispose();
+            throw new EspalierException($"{path}: is for images of {model.Vit.Config.Channels} channels; images have 1 (grey) or 3 (RGB)");
+        }
+        if (parse.GetValue(Shared.Threshold) is { } threshold)
+        {
+            if (model.Apt is null)
+            {
+                model.Dispose();
+                throw new EspalierException($"{path}: has no agents, so --threshold has no meaning; leave it out");
+            }
+            model.Apt.Threshold = threshold;
+        }
+        return model;
+    }
+}

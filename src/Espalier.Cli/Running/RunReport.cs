@@ -1,0 +1,60 @@
+using System.Runtime.InteropServices;
+using Espalier.Cli.Display;
+using Espalier.Models;
+using Espalier.Reporting;
+using Espalier.Training;
+using Workers = Espalier.Tensors.Threading.Workers;
+
+namespace Espalier.Cli.Running;
+
+/// <summary>Evaluates one model, pruned and not, and makes a report of it.</summary>
+internal static class RunReport
+{
+    /// <param name="rows">Models to compare with, already evaluated; this model's rows are added.</param>
+    /// <param name="history">Of the run that made the model; may be empty.</param>
+    public static ReportData Build(EvaluationRun run, List<ModelRow> rows, ModelStructure structure, IReadOnlyList<HistoryPoint> history, string name)
+    {
+        IReadOnlyList<int> layers = run.Apt?.Layers ?? [];
+        double dense = VitCost.Dense(run.Vit.Config);
+        var gallery = new List<ImageResult>();
+        var counts = new TokenCounts(1 + layers.Count);
+        ReportData data = new()
+        {
+            Title = run.Apt is null ? $"{name}: vision transformer" : $"{name}: automatic pruning transformer",
+            Subtitle = Subtitle(run, structure),
+            Version = VersionAction.Text,
+            Curves = [.. ReportBuilder.Curves(name, history, layers)],
+        };
+        Evaluation unpruned = run.Run("unpruned", prune: false);
+        if (run.Apt is null)
+        {
+            rows.Add(new ModelRow(name, unpruned));
+            return data with { Rows = Rows(rows) };
+        }
+        Action<ImageResult> pick = ReportBuilder.FirstOfEachClass(gallery);
+        Evaluation pruned = run.Run("pruned", prune: true, image =>
+        {
+            counts.Add(image);
+            pick(image);
+        });
+        rows.Add(new ModelRow("APT, pruned", pruned));
+        rows.Add(new ModelRow("APT, unpruned", unpruned));
+        return data with
+        {
+            Rows = Rows(rows),
+            TradeOff = [.. ReportBuilder.TradeOff(run.Curve(), dense)],
+            Tokens = [.. ReportBuilder.Histograms(counts, layers)],
+            Gallery = [.. ReportBuilder.Gallery(gallery, run.Data, run.Vit.Config, layers)],
+        };
+    }
+
+    private static ReportRow[] Rows(List<ModelRow> rows) =>
+        [.. rows.Select(r => ReportBuilder.Row(r.Name, r.Evaluation, r.Name == "APT, pruned"))];
+
+    private static string Subtitle(EvaluationRun run, ModelStructure structure)
+    {
+        VitConfig c = run.Vit.Config;
+        return $"{structure.Dataset ?? run.Data.Name}, {run.Data.Count} test images · ViT with {c.NumLayers} blocks of width {c.HiddenSize}, "
+            + $"{c.PatchSize} x {c.PatchSize} patches · {RuntimeInformation.ProcessArchitecture}, {Workers.Threads} threads";
+    }
+}

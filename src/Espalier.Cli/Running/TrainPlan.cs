@@ -1,0 +1,47 @@
+using Espalier.Compression.Apt;
+using Espalier.Data;
+using Espalier.Training;
+
+namespace Espalier.Cli.Running;
+
+/// <summary>What `train` was asked to do.</summary>
+internal sealed record TrainPlan
+{
+    /// <summary>Null to train the model without agents.</summary>
+    public AptOptions? Apt { get; init; }
+
+    public float KeepBias { get; init; }
+
+    public required string Data { get; init; }
+
+    public string? DataDir { get; init; }
+
+    /// <summary>File with the model's shape.</summary>
+    public string? Config { get; init; }
+
+    /// <summary>Or the shape's name.</summary>
+    public string? ModelType { get; init; }
+
+    public int? ImageSize { get; init; }
+
+    /// <summary>Checkpoint to start from, head and agents included.</summary>
+    public string? Init { get; init; }
+
+    /// <summary>Checkpoint to start from with a new head.</summary>
+    public string? Pretrained { get; init; }
+
+    /// <summary>Null for the model's usual rate.</summary>
+    public float? Dropout { get; init; }
+
+    public float LabelSmoothing { get; init; }
+
+    public Augmentation Augmentation { get; init; } = Augmentation.Default;
+
+    /// <summary>Share of the training images to choose the best checkpoint by; null for the usual one.</summary>
+    public double? HoldOut { get; init; }
+
+    /// <summary>Evaluate on the first so many images only.</summary>
+    public int? EvalLimit { get; init; }
+
+    public required TrainOptions Options { get; init; }
+}

@@ -1,0 +1,97 @@
+using System.CommandLine;
+using System.Diagnostics;
+using Espalier.Cli.Display;
+using Espalier.Cli.Options;
+using Espalier.Cli.Running;
+using Espalier.Compression.Apt;
+using Espalier.Data;
+using Espalier.Reporting;
+using Espalier.Training;
+
+namespace Espalier.Cli.Verbs;
+
+/// <summary>`espalier demo`: a small APT against a plain transformer, on the embedded images, with nothing to prepare.</summary>
+internal static class DemoVerb
+{
+    private const long UsualSteps = 400;
+
+    /// <summary>Training that would take longer than this on a slow or busy machine is shortened.</summary>
+    private static readonly TimeSpan MostTime = TimeSpan.FromSeconds(110);
+
+    private static readonly Option<long?> Steps = Opt.Number("--steps", $"Training steps of each model [{UsualSteps}, fewer on a slow machine]", 1, 1_000_000L);
+    private static readonly Option<ulong?> Seed = Opt.Number("--seed", "Of everything random [42]", 0UL, ulong.MaxValue);
+
+    public static Command Create(Session session)
+    {
+        var verb = new Verb("demo", "Trains a small APT and a plain transformer on embedded images, compares them, writes a report.",
+            "espalier demo", "espalier demo --steps 1000 --output-dir my-demo")
+        {
+            Steps, Seed, Shared.OutputDir,
+        };
+        verb.SetAction(parse => Run(parse, session));
+        return verb;
+    }
+
+    private static int Run(ParseResult parse, Session session)
+    {
+        Terminal terminal = session.Terminal;
+        string folder = parse.GetValue(Shared.OutputDir) ?? "espalier-demo";
+        DatasetPair data = Datasets.OpenSample();
+        TrainPlan plan = Plan(parse.GetValue(Seed) ?? 42, folder, parse.GetValue(Steps) ?? UsualSteps);
+        if (parse.GetValue(Steps) is null) plan = Shortened(plan, data, session);
+        terminal.Line($"{data.Train.Count} training and {data.Test.Count} test images of Fashion-MNIST, {plan.Options.Steps} steps of "
+            + $"{plan.Options.BatchSize} images for each model");
+
+        using var plain = new TrainRun(plan with { Apt = null, Options = plan.Options with { Name = "vit" } }, data, session);
+        if (!plain.Run().Completed) return session.ExitCode;
+        using var apt = new TrainRun(plan, data, session);
+        if (!apt.Run().Completed) return session.ExitCode;
+
+        var rows = new List<ModelRow> { new("plain ViT", plain.OnTest().Run("plain ViT", prune: false)) };
+        IReadOnlyList<HistoryPoint> history = TrainingHistory.Read(new RunFolder(folder, "apt").History);
+        ReportData report = RunReport.Build(apt.OnTest(), rows, apt.Structure, history, "apt");
+        report = report with
+        {
+            Title = "APT against the plain vision transformer",
+            CommandLine = "espalier " + string.Join(' ', session.Arguments),
+            Curves = [.. ReportBuilder.Curves("vit", TrainingHistory.Read(new RunFolder(folder, "vit").History), []), .. report.Curves],
+        };
+        string page = Path.Combine(folder, "report.html");
+        HtmlReport.Write(page, report);
+        Tables.Compare(terminal, rows);
+        terminal.Line($"report      {Path.GetFullPath(page)}");
+        return ExitCodes.Done;
+    }
+
+    private static TrainPlan Plan(ulong seed, string folder, long steps) => new()
+    {
+        Apt = new AptOptions { PlainLoss = 1, TargetFlops = 0.5f },
+        Data = FashionMnist.OpenSample().Info.Name,
+        ModelType = "vit-tiny-28",
+        HoldOut = 0,
+        Options = new TrainOptions
+        {
+            Name = "apt", OutputDir = folder, Steps = steps, BatchSize = 32, EvalBatchSize = 100, EvalEvery = Math.Max(1, steps / 5),
+            CheckpointEvery = 0, Optimizer = "adamw", LearningRate = 2e-3f, Seed = seed,
+        },
+    };
+
+    /// <summary>Times a few steps and takes fewer where all of them would not be done in time.</summary>
+    private static TrainPlan Shortened(TrainPlan plan, DatasetPair data, Session session)
+    {
+        const int trial = 12;
+        var quiet = new Session(session.Terminal with { Out = TextWriter.Null, Interactive = false }, session.Cancel, session.Interrupt);
+        TrainPlan few = plan with { EvalLimit = 1, Options = plan.Options with { Steps = trial, OutputDir = null, EvalEvery = 0 } };
+        var watch = new Stopwatch();
+        foreach (AptOptions? method in new[] { null, plan.Apt })
+        {
+            using var run = new TrainRun(few with { Apt = method }, data, quiet);
+            watch.Start();
+            run.Run();
+            watch.Stop();
+        }
+        double affordable = MostTime / watch.Elapsed * trial;
+        return affordable >= plan.Options.Steps ? plan
+            : plan with { Options = plan.Options with { Steps = Math.Max(trial, (long)affordable), EvalEvery = Math.Max(1, (long)affordable / 5) } };
+    }
+}

@@ -1,0 +1,94 @@
+using System.CommandLine;
+using Espalier.Cli.Display;
+using Espalier.Cli.Options;
+using Espalier.Cli.Running;
+using Espalier.Data;
+using Espalier.Formats;
+using Espalier.Models;
+
+namespace Espalier.Cli.Verbs;
+
+/// <summary>`espalier infer`: a data set through a checkpoint.</summary>
+internal static class InferVerb
+{
+    private static readonly Option<string?> Split = Opt.Choice("--split", "Which images [test]", "test", "train");
+    private static readonly Option<int?> Limit = Opt.Number("--limit", "The first N images only", 1, int.MaxValue);
+    private static readonly Option<bool> NoPrune = Opt.Flag("--no-prune", "Keep every token");
+    private static readonly Option<int?> BatchSize = Opt.Number("--batch-size", "Images a batch [32]", 1, 1 << 20);
+    private static readonly Option<string?> Output = Opt.Text("--output", "Write one JSON line an image", "FILE.jsonl");
+    private static readonly Option<bool> Curve = Opt.Flag("--curve", "Accuracy and compute at thresholds from 0.1 to 0.9");
+
+    public static Command Create(Session session)
+    {
+        var verb = new Verb("infer", "Runs a data set through a checkpoint, pruned or not: tokens left, accuracy, speed.",
+            "espalier infer --model output/apt-best-pruned.safetensors --data fashion-mnist --output predictions.jsonl",
+            "espalier infer --model apt.pth --config shape.json --data cifar100 --data-dir data/cifar100 --no-prune")
+        {
+            Shared.Model, Shared.Data, Shared.DataDir, Split, Limit, NoPrune, Shared.Threshold, BatchSize, Output, Curve,
+            Shared.Config, Shared.ModelType,
+        };
+        verb.SetAction(parse => Run(parse, session));
+        return verb;
+    }
+
+    private static int Run(ParseResult parse, Session session)
+    {
+        string path = Checkpoints.Required(parse);
+        using LoadedModel model = Checkpoints.Load(parse, path);
+        DatasetPair pair = DataChoice.Open(parse.GetValue(Shared.Data), parse.GetValue(Shared.DataDir), model.Structure, path);
+        IImageDataset data = DataChoice.Limit(DataChoice.Of(pair, parse.GetValue(Split)), parse.GetValue(Limit));
+        ModelChoice.RequireClasses(model.Vit.Config, path, data);
+        bool prune = !parse.GetValue(NoPrune);
+        if (parse.GetValue(Curve) && (model.Apt is null || !prune))
+            throw new EspalierException($"{path}: --curve moves the agents' threshold, so it needs a checkpoint with agents, and no --no-prune");
+
+        var run = new EvaluationRun(session, model.Vit, model.Apt, data, parse.GetValue(BatchSize) ?? 32);
+        var counts = new TokenCounts(1 + (model.Apt?.Layers.Count ?? 0));
+        Evaluation result = Evaluate(run, path, prune, counts, parse.GetValue(Output));
+        Print(session.Terminal, model, result, counts, data, prune);
+        if (parse.GetValue(Output) is { } output) session.Terminal.Line($"wrote {result.Images} lines to {output}");
+        if (parse.GetValue(Curve)) Tables.Curve(session.Terminal, run.Curve(), run.Run("unpruned", prune: false));
+        return ExitCodes.Done;
+    }
+
+    private static Evaluation Evaluate(EvaluationRun run, string path, bool prune, TokenCounts counts, string? output)
+    {
+        Evaluation? result = null;
+        if (output is null)
+            result = run.Run("infer", prune, image => counts.Add(Checked(image)));
+        else
+            AtomicFile.Write(output, stream =>
+            {
+                using var lines = new JsonLines(stream);
+                result = run.Run("infer", prune, image =>
+                {
+                    counts.Add(Checked(image));
+                    lines.Write(Spread(image));
+                });
+            });
+        return result!;
+
+        // What an unpruned pass of a model with agents keeps: everything, after each of them.
+        ImageResult Spread(ImageResult image) => image.Tokens.Length == counts.Stages ? image
+            : image with { Tokens = [.. Enumerable.Repeat(image.Tokens[0], counts.Stages)] };
+
+        ImageResult Checked(ImageResult image)
+        {
+            if (!image.Logits.All(float.IsFinite))
+                throw new EspalierException($"{path}: the logits of image {image.Index} are not numbers; the checkpoint is damaged");
+            return Spread(image);
+        }
+    }
+
+    private static void Print(Terminal terminal, LoadedModel model, Evaluation result, TokenCounts counts, IImageDataset data, bool prune)
+    {
+        string how = model.Apt is null ? "no agents" : prune ? $"pruned, threshold {Format.Number(model.Apt.Threshold, "0.###")}" : "unpruned";
+        terminal.Line($"{data.Name}, {result.Images} images, {how}");
+        Tables.Tokens(terminal, counts, model.Apt?.Layers ?? []);
+        double dense = VitCost.Dense(model.Vit.Config);
+        terminal.Line($"accuracy    {Format.Percent(result.Accuracy)}");
+        terminal.Line($"loss        {Format.Number(result.Loss, "0.0000")}");
+        terminal.Line($"MACs/image  {Format.Large(result.MultiplyAdds)} ({Format.Share(result.MultiplyAdds / dense)} of the dense model)");
+        terminal.Line($"images/s    {Format.Rate(result.ImagesPerSecond)}");
+    }
+}

@@ -1,0 +1,90 @@
+using System.CommandLine;
+using System.Globalization;
+using Espalier.Cli.Display;
+using Espalier.Cli.Options;
+using Espalier.Cli.Running;
+using Espalier.Imaging;
+using Espalier.Models;
+using Espalier.Reporting;
+
+namespace Espalier.Cli.Verbs;
+
+/// <summary>`espalier predict`: classifies image files and draws what was pruned.</summary>
+internal static class PredictVerb
+{
+    private static readonly Argument<string[]> Images = new("IMAGE")
+    {
+        Description = "PNG or JPEG files",
+        Arity = ArgumentArity.OneOrMore,
+    };
+
+    private static readonly Option<int?> Top = Opt.Number("--top", "Classes to show [5]", 1, 1000);
+    private static readonly Option<bool> NoPicture = Opt.Flag("--no-picture", "Draw nothing, neither here nor as NAME.tokens.png");
+
+    public static Command Create(Session session)
+    {
+        var verb = new Verb("predict", "Classifies image files and draws the tokens that were dropped, layer by layer.",
+            "espalier predict boot.png", "espalier predict photos/*.jpg --model apt.safetensors --top 3 --output-dir drawn")
+        {
+            Images, Shared.Model, Shared.OutputDir, Top, NoPicture, Shared.Threshold, Shared.Config, Shared.ModelType,
+        };
+        verb.SetAction(parse => Run(parse, session));
+        return verb;
+    }
+
+    private static int Run(ParseResult parse, Session session)
+    {
+        string path = Checkpoints.OrShipped(parse);
+        using LoadedModel model = Checkpoints.Load(parse, path);
+        var predictor = new Predictor(model);
+        string folder = parse.GetValue(Shared.OutputDir) ?? ".";
+        var written = new HashSet<string>();
+        bool first = true;
+        foreach (string file in parse.GetValue(Images)!)
+        {
+            session.Cancel.ThrowIfCancellationRequested();
+            Image image = ImageFile.Read(file);
+            ImagePrediction prediction = predictor.Run(image);
+            if (!prediction.Probabilities.All(float.IsFinite))
+                throw new EspalierException($"{path}: gives no numbers for {file}; the checkpoint is damaged");
+            if (!first) session.Terminal.Line();
+            first = false;
+            Print(session.Terminal, file, model, prediction, parse.GetValue(Top) ?? 5);
+            if (parse.GetValue(NoPicture) || prediction.Kept.Length == 0) continue;
+            Draw(session.Terminal, image, model.Vit.Config, prediction);
+            string picture = Path.Combine(folder, Unique(written, Path.GetFileNameWithoutExtension(file)) + ".tokens.png");
+            Folders.Make(folder);
+            PngWriter.Write(picture, TokenPicture.Strip(image, model.Vit.Config.Grid, prediction.Kept, model.Vit.Config.PrefixTokens));
+            session.Terminal.Line($"drawn in {picture}");
+        }
+        return ExitCodes.Done;
+    }
+
+    private static void Print(Terminal terminal, string file, LoadedModel model, ImagePrediction prediction, int top)
+    {
+        terminal.Line(file);
+        foreach (int c in prediction.Ranking.Take(top))
+            terminal.Line($"  {Format.Percent(prediction.Probabilities[c]),8}  {ClassName(model.Structure, c)}");
+        terminal.Line("  tokens: " + string.Join(", ", prediction.Tokens.Select((n, i) =>
+            i == 0 ? $"{n} initial" : $"{n} after layer {model.Apt!.Layers[i - 1]}")));
+    }
+
+    private static void Draw(Terminal terminal, Image image, VitConfig config, ImagePrediction prediction)
+    {
+        foreach (string line in TerminalPicture.Render(image, config.Grid, prediction.Kept, Math.Max(terminal.Width, 4),
+            terminal.Interactive ? TerminalPicture.Detect() : TerminalColors.None, config.PrefixTokens))
+        {
+            terminal.Line(line);
+        }
+    }
+
+    private static string ClassName(ModelStructure structure, int c) =>
+        structure.ClassNames is { } names && c < names.Length ? names[c] : "class " + c.ToString(CultureInfo.InvariantCulture);
+
+    private static string Unique(HashSet<string> used, string name)
+    {
+        string unique = name;
+        for (int i = 2; !used.Add(unique); i++) unique = $"{name}-{i}";
+        return unique;
+    }
+}

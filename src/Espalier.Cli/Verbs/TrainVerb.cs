@@ -1,0 +1,73 @@
+using System.CommandLine;
+using Espalier.Cli.Display;
+using Espalier.Cli.Options;
+using Espalier.Cli.Running;
+using Espalier.Data;
+using Espalier.Models;
+using Espalier.Training;
+
+namespace Espalier.Cli.Verbs;
+
+/// <summary>`espalier train`: trains or fine-tunes, plain or with APT's agents; resumes.</summary>
+internal static class TrainVerb
+{
+    public static Command Create(Session session)
+    {
+        var flags = new TrainFlags();
+        Command verb = flags.AddTo(new Verb("train", "Trains or fine-tunes a vision transformer, plain or with APT's pruning agents.",
+            "espalier train --data fashion-mnist --model-type vit-small-28 --optimizer adamw --num-steps 4000 --target-flops 0.5",
+            "espalier train --dataset cifar100 --model-type ViT-B_16 --pretrained ViT-B_16.npz --name cifar --gradient-accumulation-steps 3",
+            "espalier train --name cifar ... --resume"));
+        verb.SetAction(parse => Run(flags.Read(parse), session));
+        return verb;
+    }
+
+    private static int Run(TrainPlan plan, Session session)
+    {
+        Terminal terminal = session.Terminal;
+        using var run = new TrainRun(plan, Datasets.Open(plan.Data, plan.DataDir), session);
+        Announce(run, plan, terminal);
+        TrainResult result = run.Run();
+        var files = new RunFolder(plan.Options.OutputDir!, plan.Options.Name);
+        if (!result.Completed)
+        {
+            if (File.Exists(files.State)) terminal.Line($"resume with: {ResumeCommand(session.Arguments)}");
+            return session.ExitCode;
+        }
+        if (run.HeldOut && result.Evaluation is not null) PrintTest(run, terminal);
+        terminal.Line($"model       {files.Model}");
+        foreach (string name in result.Best.Keys)
+        {
+            string best = files.Best(result.Best.Count == 1 ? null : name);
+            if (File.Exists(best)) terminal.Line($"best        {best} ({name}: {Format.Percent(result.Best[name])} on the {(run.HeldOut ? "held-out" : "test")} images)");
+        }
+        return ExitCodes.Done;
+    }
+
+    private static void Announce(TrainRun run, TrainPlan plan, Terminal terminal)
+    {
+        VitConfig c = run.Vit.Config;
+        var (train, selection, test) = run.Counts;
+        terminal.Line($"data        {run.Data.Info.Name}: {train} training images, "
+            + (run.HeldOut ? $"{selection} held out to choose by, {test} for testing" : $"{test} for testing"));
+        terminal.Line($"model       {c.NumLayers} blocks of width {c.HiddenSize}, {c.Tokens} tokens, {Format.Large(run.Vit.ParameterCount)} parameters, "
+            + $"{Format.Large(VitCost.Dense(c))} MACs an image"
+            + (run.Apt is { } apt ? $", agents after {string.Join(", ", apt.Layers)}" : ""));
+        if (run.Start is { } report) terminal.Line($"start       {plan.Init ?? plan.Pretrained}: {report}");
+    }
+
+    private static void PrintTest(TrainRun run, Terminal terminal)
+    {
+        EvaluationRun test = run.OnTest();
+        var rows = new List<ModelRow> { new(run.Apt is null ? "plain" : "unpruned", test.Run("test, unpruned", prune: false)) };
+        if (run.Apt is not null) rows.Add(new("pruned", test.Run("test, pruned", prune: true)));
+        terminal.Line($"on the {rows[0].Evaluation.Images} test images, at the end of the run:");
+        Tables.Compare(terminal, rows);
+    }
+
+    private static string ResumeCommand(IEnumerable<string> arguments)
+    {
+        IEnumerable<string> words = arguments.Where(a => a != "--resume").Append("--resume");
+        return "espalier " + string.Join(' ', words.Select(w => w.Contains(' ', StringComparison.Ordinal) ? $"\"{w}\"" : w));
+    }
+}
