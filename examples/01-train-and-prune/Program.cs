@@ -1,0 +1,33 @@
+// Trains a small APT on the embedded images, saves it, loads it again and compares it with itself unpruned.
+//     dotnet run -c Release --project examples/01-train-and-prune [STEPS]
+using System.Globalization;
+using Espalier.Compression.Apt;
+using Espalier.Data;
+using Espalier.Models;
+using Espalier.Training;
+
+const string path = "apt.safetensors";
+long steps = args.Length > 0 ? long.Parse(args[0], CultureInfo.InvariantCulture) : 300;
+
+DatasetPair data = Datasets.OpenSample();                                     // 2,000 + 1,000 images of Fashion-MNIST
+var (train, heldOut) = Subset.HoldOutTail(data.Train, 0.1);                   // the test images choose nothing
+VitConfig shape = VitPresets.Get("vit-tiny-28");
+ImagePipeline eval = ImagePipeline.Eval(shape.ImageSize, shape.Channels);
+
+using (var model = new AptModel(new VisionTransformer(shape)))
+{
+    var structure = new ModelStructure { Config = shape, ClassNames = [.. data.Train.ClassNames], Dataset = data.Info.Name };
+    var task = new AptTask(model, structure, new AptOptions { TargetFlops = 0.5f, PlainLoss = 1 });
+    var options = new TrainOptions { Steps = steps, BatchSize = 32, Optimizer = "adamw", LearningRate = 2e-3f, EvalEvery = 0 };
+    var input = new TrainingData(train, ImagePipeline.Train(data.Info, shape.ImageSize, shape.Channels), heldOut, eval);
+    new Trainer(task, input, options).Run();
+    task.SaveModel(path);
+}
+
+using LoadedModel loaded = ModelFile.Load(path);                              // the file says all: shape, agents, classes
+using var images = new DataLoader(data.Test, eval, batchSize: 100);
+Show("unpruned", new Evaluator(loaded.Vit, null).Run(images.Once()));
+Show("pruned", new Evaluator(loaded.Vit, loaded.Apt).Run(images.Once()));
+
+static void Show(string name, Evaluation e) => Console.WriteLine(
+    $"{name,-10}accuracy {e.Accuracy:P1}   {e.MultiplyAdds / 1e6:0.00} M multiply-adds   tokens {string.Join(", ", e.Tokens.Select(t => $"{t:0.0}"))}");
