@@ -59,14 +59,10 @@ public sealed class Evaluator(VisionTransformer vit, AptModel? apt)
         }
     }
 
-    /// <summary>Runs every batch and gives each back to its loader.</summary>
+    /// <summary>Runs every batch; whoever makes them takes them back.</summary>
     public Evaluation Run(IEnumerable<Batch> batches, Action<ImageResult>? each = null)
     {
-        foreach (Batch batch in batches)
-        {
-            Run(batch, each);
-            batch.Recycle();
-        }
+        foreach (Batch batch in batches) Run(batch, each);
         return Mean;
     }
 
