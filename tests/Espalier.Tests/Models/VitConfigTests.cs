@@ -28,11 +28,35 @@ public sealed class VitConfigTests
     [InlineData("\"channels\":1", "\"chanels\":1", "chanels")]
     [InlineData("\"channels\":1", "\"channels\":\"one\"", "configuration")]
     [InlineData("{", "", "configuration")]
+    [InlineData("\"hiddenSize\":64,", "", "hiddenSize")]
+    [InlineData("\"channels\":1", "\"channels\":1,\"channels\":1", "channels")]
+    [InlineData("\"imageSize\":28", "\"imageSize\":100,\"stem\":\"resNet50\"", "stem's 16 pixels")]
+    [InlineData("\"channels\":1", "\"stem\":9", "stem")]
     public void A_wrong_one_is_refused_in_one_line_that_names_it(string from, string to, string says)
     {
         var e = Assert.Throws<EspalierException>(() => VitConfig.Parse(Good.Trim().Replace(from, to, StringComparison.Ordinal), "c.json"));
         Assert.StartsWith("c.json: ", e.Message, StringComparison.Ordinal);
         Assert.Contains(says, e.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain('\n', e.Message);
+    }
+
+    [Fact]
+    public void Sizes_left_out_have_their_usual_values()
+    {
+        VitConfig c = VitConfig.Parse("""{"hiddenSize":64,"mlpDim":128,"numHeads":4,"numLayers":2}""", "c.json");
+        Assert.Equal(new VitConfig { HiddenSize = 64, MlpDim = 128, NumHeads = 4, NumLayers = 2 }, c);
+        Assert.Equal((224, 16, 3, 1000), (c.ImageSize, c.PatchSize, c.Channels, c.NumClasses));
+    }
+
+    [Theory]
+    [InlineData("null")]
+    [InlineData("[1]")]
+    [InlineData("7")]
+    [InlineData("")]
+    public void Other_JSON_is_refused_in_one_line(string json)
+    {
+        var e = Assert.Throws<EspalierException>(() => VitConfig.Parse(json, "c.json"));
+        Assert.StartsWith("c.json: ", e.Message, StringComparison.Ordinal);
         Assert.DoesNotContain('\n', e.Message);
     }
 

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
 
 namespace Espalier.Models;
@@ -22,6 +23,10 @@ public enum VitStem
 /// </summary>
 public sealed record VitConfig
 {
+    // The generated JSON reader sets init-only properties that a file leaves out to 0, not to their initial values.
+    private static readonly (string Name, int Value)[] Defaults =
+        [("imageSize", 224), ("patchSize", 16), ("channels", 3), ("numClasses", 1000)];
+
     public int ImageSize { get; init; } = 224;
 
     /// <summary>Side of a patch in pixels of the image, or of the stem's map for a hybrid.</summary>
@@ -82,7 +87,10 @@ public sealed record VitConfig
         Bound(nameof(NumLayers), NumLayers, 1, 1024);
         Bound(nameof(NumClasses), NumClasses, 1, 1 << 20);
         if (HiddenSize % NumHeads != 0) throw Wrong($"hiddenSize {HiddenSize} does not divide into {NumHeads} heads");
+        if (!Enum.IsDefined(Stem)) throw Wrong($"there is no stem {Stem}");
         if (Grid < 1) throw Wrong($"an image of {ImageSize} pixels holds no patch");
+        if (Stem != VitStem.Patches && ImageSize % (16 * PatchSize) != 0)
+            throw Wrong($"imageSize {ImageSize} is not a multiple of the stem's 16 pixels times patchSize {PatchSize}");
         if (Stem == VitStem.Patches && ImageSize % PatchSize != 0)
             throw Wrong($"imageSize {ImageSize} is not a multiple of patchSize {PatchSize}");
         if (Tokens > 1 << 20) throw Wrong($"{Tokens} tokens are too many");
@@ -110,16 +118,21 @@ public sealed record VitConfig
         return Parse(File.ReadAllText(path), path);
     }
 
+    /// <summary>Reads the JSON form; the sizes that have a usual value may be left out.</summary>
+    /// <exception cref="EspalierException">It is none, lacks a size, has an unknown name, or makes no sense.</exception>
     public static VitConfig Parse(string json, string source)
     {
         try
         {
-            VitConfig? config = JsonSerializer.Deserialize(json, VitJson.Default.VitConfig);
-            return (config ?? throw new EspalierException($"{source}: the configuration is empty")).Checked(source);
+            var strict = new JsonDocumentOptions { AllowDuplicateProperties = false };
+            JsonObject given = JsonNode.Parse(json, null, strict) as JsonObject
+                ?? throw new EspalierException($"{source}: a model configuration is a JSON object, {{ ... }}");
+            foreach (var (name, value) in Defaults) given.TryAdd(name, value);
+            return given.Deserialize(VitJson.Default.VitConfig)!.Checked(source);
         }
         catch (JsonException e)
         {
-            throw new EspalierException($"{source}: not a model configuration: {e.Message}", e);
+            throw new EspalierException($"{source}: not a model configuration: {e.Message.ReplaceLineEndings(" ")}", e);
         }
     }
 
