@@ -1,6 +1,7 @@
 using Espalier.Models;
 using Espalier.Nn;
 using Espalier.Tensors;
+using Espalier.Tensors.Threading;
 using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 
 namespace Espalier.Compression.Apt;
@@ -9,8 +10,11 @@ namespace Espalier.Compression.Apt;
 /// A pruning agent: from the class token and one other token it says how probable it is that the token is worthless.
 /// q = Wq·class + bq, k = Wk·token + bk, v = Wv·token + bv, logits = Wo·[v, q∘k] + bo; class 0 keeps, class 1 prunes.
 /// </summary>
-public sealed class AptAgent : Module
+public sealed unsafe class AptAgent : Module
 {
+    /// <summary>Multiply-adds of scores that make up for waking a thread.</summary>
+    private const int ScoresWorthAThread = 1 << 16;
+
     private readonly Linear query, key, value, output;
     private readonly int width;
 
@@ -55,17 +59,34 @@ public sealed class AptAgent : Module
         float shared = TensorPrimitives.Dot(uv, value.Bias!.Span) + output.Bias!.Span[1] - output.Bias.Span[0];
 
         var p = new float[x.Offsets.Rows];
-        for (int b = 0; b < x.Images; b++)
+        fixed (float* result = p)
+        fixed (int* starts = x.Offsets.Starts)
         {
-            ReadOnlySpan<float> weights = direction.Span.Slice(b * width, width);
-            float constant = shared + TensorPrimitives.Dot<float>(scaled.Span.Slice(b * width, width), key.Bias!.Span);
-            for (int row = x.Offsets[b]; row < x.Offsets[b + 1]; row++)
-            {
-                float score = TensorPrimitives.Dot<float>(weights, x.Rows.Span.Slice(row * width, width)) + constant;
-                p[row] = 1 / (1 + MathF.Exp(-score));
-            }
+            var job = new ScoreJob(x.Rows.Data, starts, direction.Data, scaled.Data, key.Bias!.Data, shared, width, result);
+            Workers.For(x.Images, Math.Max(1, ScoresWorthAThread / Math.Max(1, x.Offsets.MaxLength * width)), job);
         }
         return p;
+    }
+
+    /// <summary>p(prune) of the rows of some images: logistic(direction·row + scaled·key bias + shared).</summary>
+    private readonly struct ScoreJob(
+        float* rows, int* starts, float* direction, float* scaled, float* keyBias, float shared, int width, float* result)
+        : IRangeJob
+    {
+        public void Run(int start, int end, int worker)
+        {
+            var bias = new ReadOnlySpan<float>(keyBias, width);
+            for (int b = start; b < end; b++)
+            {
+                var weights = new ReadOnlySpan<float>(direction + (nint)b * width, width);
+                float constant = shared + TensorPrimitives.Dot(new ReadOnlySpan<float>(scaled + (nint)b * width, width), bias);
+                for (int row = starts[b]; row < starts[b + 1]; row++)
+                {
+                    var token = new ReadOnlySpan<float>(rows + (nint)row * width, width);
+                    result[row] = 1 / (1 + MathF.Exp(-constant - TensorPrimitives.Dot(weights, token)));
+                }
+            }
+        }
     }
 
     /// <summary>A scope in which nothing is recorded: agents decide, they are not trained here.</summary>

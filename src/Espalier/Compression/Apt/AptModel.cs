@@ -17,10 +17,11 @@ public sealed class AptModel : Module
     /// <param name="keepBias">See <see cref="AptAgent"/>.</param>
     public AptModel(VisionTransformer vit, int[]? layers = null, ulong seed = 42, float keepBias = 0)
     {
-        Layers = layers ?? vit.Config.PruneLayers ?? vit.Config.DefaultPruneLayers();
-        if (Layers.Count == 0) throw new EspalierException("APT needs at least one pruning layer: give pruneLayers in the configuration");
-        if (Layers[^1] >= vit.Config.NumLayers)
-            throw new EspalierException($"there is no block {Layers[^1]} to prune after: the model has blocks 0 to {vit.Config.NumLayers - 1}");
+        layers ??= vit.Config.PruneLayers ?? vit.Config.DefaultPruneLayers();
+        if (layers.Length == 0)
+            throw new EspalierException("APT needs at least one pruning layer: give pruneLayers in the configuration");
+        (vit.Config with { PruneLayers = layers }).Checked("APT");
+        Layers = layers;
         Vit = Child("", vit);
         agents = new AptAgent[Layers.Count];
         for (int i = 0; i < agents.Length; i++)
@@ -36,7 +37,12 @@ public sealed class AptModel : Module
     public IReadOnlyList<int> Layers { get; }
 
     /// <summary>A token is dropped where p(prune) is greater than this.</summary>
-    public float Threshold { get; set; } = 0.5f;
+    /// <exception cref="EspalierException">The value is no number, and would keep every token in silence.</exception>
+    public float Threshold
+    {
+        get;
+        set => field = float.IsNaN(value) ? throw new EspalierException("the pruning threshold is not a number") : value;
+    } = 0.5f;
 
     public IReadOnlyList<AptAgent> Agents => agents;
 

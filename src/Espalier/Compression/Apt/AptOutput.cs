@@ -47,25 +47,6 @@ public sealed record PruneStep(RowOffsets Offsets, int[] Rows, int[] Tokens)
                 if (Tokens[row] < prefix || !(pruneProbability[row] > threshold)) rows.Add(row);
             lengths[b] = rows.Count - before;
         }
-        return Left(rows, lengths);
-    }
-
-    /// <summary>Drops one token of each image: <paramref name="drop"/>[b] counts from the image's first row.</summary>
-    public PruneStep DropOne(ReadOnlySpan<int> drop)
-    {
-        var rows = new List<int>(Offsets.Rows);
-        var lengths = new int[Offsets.Images];
-        for (int b = 0; b < Offsets.Images; b++)
-        {
-            int dropped = Offsets[b] + drop[b];
-            for (int row = Offsets[b]; row < Offsets[b + 1]; row++) if (row != dropped) rows.Add(row);
-            lengths[b] = Offsets.Length(b) - 1;
-        }
-        return Left(rows, lengths);
-    }
-
-    private PruneStep Left(List<int> rows, int[] lengths)
-    {
         int[] kept = [.. rows];
         return new PruneStep(RowOffsets.FromLengths(lengths), kept, Array.ConvertAll(kept, r => Tokens[r]));
     }

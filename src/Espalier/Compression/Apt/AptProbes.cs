@@ -20,7 +20,7 @@ internal sealed class AptProbes
 
     /// <summary>
     /// Picks the tokens: the one with the greatest p(prune), or with probability <see cref="AptOptions.Exploration"/> any. Ties go
-    /// to the first. Images with nothing left to drop probe their last prefix token, and are ignored by <see cref="Usable"/>.
+    /// to the first. An image with nothing left to drop loses nothing and teaches nothing: see <see cref="Usable"/>.
     /// </summary>
     public static AptProbes Pick(AptAgent agent, TokenRows context, int prefix, AptOptions options, ref Rng rng)
     {

@@ -91,12 +91,15 @@ public sealed class AptTask : ITrainingTask
     private AptOutput SelfPruned(Tensor images, int[] labels, float scale, Dictionary<string, double> log)
     {
         model.Training = true;
+        using var scope = new Scope();      // what the backward pass needed is free for the probes
         using var recording = new Recording();
         AptOutput output = model.Forward(images);
         Tensor loss = F.CrossEntropy(output.Logits, labels, labelSmoothing);
         recording.Backward(loss, scale);
         log["loss"] = loss.Item();
         for (int i = 0; i < output.Steps.Count; i++) log[$"tokens/{i}"] = (double)output.Steps[i].Offsets.Rows / images.Shape[0];
+        foreach (TokenRows input in output.AgentInputs) input.Rows.Keep();
+        output.Logits.Keep();
         return output;
     }
 
@@ -110,11 +113,14 @@ public sealed class AptTask : ITrainingTask
         if (options.PlainLoss > 0)
         {
             model.Training = true;
+            using var scope = new Scope();
             using var recording = new Recording();
             trained = Plain(images);
             Tensor loss = F.CrossEntropy(trained.Logits, labels, labelSmoothing);
             recording.Backward(loss, scale * options.PlainLoss);
             log["plain_loss"] = loss.Item();
+            foreach (TokenRows input in trained.AgentInputs) input.Rows.Keep();
+            trained.Logits.Keep();
         }
         bool usable = trained is not null && (dropout == 0 || options.RewardDropout);
         if (usable) return trained!;
@@ -142,7 +148,7 @@ public sealed class AptTask : ITrainingTask
         model.Training = options.RewardDropout;
         int prefix = model.Vit.Config.PrefixTokens;
         var probes = new List<(int Agent, AptProbes Probe, int Reference)>();
-        var references = new List<float[]> { TrueClassProbability(observed.Logits, labels, 0) };
+        var references = new List<float[]> { TrueClassProbability(observed.Logits, labels) };
         TokenRows? packed = null;
         var slots = new List<int>();        // which probe or reference each stretch of images in the packed batch is
         for (int i = 0; i < model.Vit.Config.NumLayers; i++)
@@ -171,11 +177,11 @@ public sealed class AptTask : ITrainingTask
             }
         }
 
-        Tensor logits = model.Vit.Classify(packed!.Value);
+        float[] probability = TrueClassProbability(model.Vit.Classify(packed!.Value), labels);
         var after = new float[probes.Count][];
         for (int s = 0; s < slots.Count; s++)
         {
-            float[] p = TrueClassProbability(logits, labels, s * labels.Length);
+            float[] p = probability[(s * labels.Length)..((s + 1) * labels.Length)];
             if (slots[s] < 0) references[-slots[s]] = p;
             else after[slots[s]] = p;
         }
@@ -200,14 +206,14 @@ public sealed class AptTask : ITrainingTask
     /// <summary>With dropout in the rewards each probe pass of the published code draws its own masks from the first block on.</summary>
     private bool RewardDropoutNeedsOwnPrefix => options.RewardDropout && dropout > 0;
 
-    /// <summary>p(true class) of the images whose logits start at row <paramref name="first"/>.</summary>
-    private static float[] TrueClassProbability(Tensor logits, int[] labels, int first)
+    /// <summary>p(true class) of each row of logits; the rows are the batch's images over and over.</summary>
+    private static float[] TrueClassProbability(Tensor logits, int[] labels)
     {
         using (Recording.Pause())
         {
             Tensor p = F.Softmax(logits);
-            var result = new float[labels.Length];
-            for (int b = 0; b < labels.Length; b++) result[b] = p.Span[(first + b) * p.Shape[1] + labels[b]];
+            var result = new float[p.Shape[0]];
+            for (int b = 0; b < result.Length; b++) result[b] = p.Span[b * p.Shape[1] + labels[b % labels.Length]];
             return result;
         }
     }

@@ -61,7 +61,15 @@ public sealed class VisionTransformer : Module
     public TokenRows Embed(Tensor images) => embeddings.Forward(images);
 
     /// <summary>Block <paramref name="index"/> (0-based).</summary>
-    public TokenRows Block(int index, TokenRows x) => blocks[index].Forward(x);
+    public TokenRows Block(int index, TokenRows x)
+    {
+        if (Recording.Current is not null) return blocks[index].Forward(x);
+        // Nobody asks for what lies between: the next block can have its memory, still warm in the cache.
+        using var scope = new Scope();
+        TokenRows y = blocks[index].Forward(x);
+        y.Rows.Keep();
+        return y;
+    }
 
     /// <summary>Output of the last block -> logits [images, classes], from the class token (and DeiT's distillation token).</summary>
     public Tensor Classify(TokenRows x)
