@@ -21,9 +21,16 @@ internal static class GoogleNames
             if (name.StartsWith("pre_logits/", StringComparison.Ordinal)) continue;   // fine-tuning replaces it and the head
             var (target, converted) = One(name.Split('/'), array);
             if (!arrays.TryAdd(target, new NamedArray(target, converted.Shape, converted.Data)))
-                throw new EspalierException($"{file.Source}: two arrays both stand for {target}");
+                throw new InvalidDataException($"two arrays both stand for {target}");
         }
         return arrays;
+    }
+
+    /// <summary>Attention heads, which only this layout tells: an axis of its query kernels [D, heads, d]. Else null.</summary>
+    public static int? Heads(Checkpoint file)
+    {
+        NamedArray? query = file.Arrays.Values.FirstOrDefault(a => a.Name.EndsWith("/query/kernel", StringComparison.Ordinal));
+        return query is { Shape: [_, var heads, _] } ? heads : null;
     }
 
     private static (string Name, NamedArray Array) One(string[] path, NamedArray a) => path switch
@@ -31,7 +38,8 @@ internal static class GoogleNames
         ["cls"] => ("transformer.embeddings.cls_token", a),
         ["embedding", "kernel"] => ("transformer.embeddings.patch_embeddings.weight", Layout.ConvKernel(a)),
         ["embedding", "bias"] => ("transformer.embeddings.patch_embeddings.bias", a),
-        [.., "pos_embedding"] => ("transformer.embeddings.position_embeddings", a),
+        ["Transformer", "posembed_input", "pos_embedding"] or ["pos_embedding"] =>
+            ("transformer.embeddings.position_embeddings", a),
         ["Transformer", "encoder_norm", var p] => ($"transformer.encoder.encoder_norm.{NormPart(p)}", a),
         ["head", "kernel"] => ("head.weight", Layout.Transpose(a)),
         ["head", "bias"] => ("head.bias", a),

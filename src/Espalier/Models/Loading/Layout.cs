@@ -53,6 +53,6 @@ internal static class Layout
     private static void Require(NamedArray a, int rank)
     {
         if (a.Shape.Length != rank)
-            throw new EspalierException($"array {a.Name} has shape [{string.Join(",", a.Shape)}]; {rank} dimensions are expected there");
+            throw new InvalidDataException($"array {a.Name} has shape [{string.Join(",", a.Shape)}]; {rank} dimensions are expected");
     }
 }

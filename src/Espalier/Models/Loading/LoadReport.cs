@@ -9,6 +9,8 @@ namespace Espalier.Models;
 public sealed record LoadReport(IReadOnlyList<string> Matched, IReadOnlyList<string> Resized, IReadOnlyList<string> Missing,
     IReadOnlyList<string> Unexpected, IReadOnlyList<string> Replaced)
 {
+    internal static LoadReport Empty { get; } = new([], [], [], [], []);
+
     public override string ToString()
     {
         var lines = new List<string> { $"{Matched.Count} tensors matched" };

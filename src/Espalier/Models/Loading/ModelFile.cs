@@ -1,31 +1,8 @@
-using System.Text.Json;
-using System.Text.Json.Serialization;
 using Espalier.Compression.Apt;
 using Espalier.Formats;
 using Espalier.Nn;
 
 namespace Espalier.Models;
-
-/// <summary>
-/// What a checkpoint says of itself, in its metadata under <c>espalier</c>: enough to build the model with nothing else.
-/// </summary>
-public sealed record ModelStructure
-{
-    public int Format { get; init; } = 1;
-
-    public string Architecture { get; init; } = "vit";
-
-    public required VitConfig Config { get; init; }
-
-    /// <summary>p(prune) above which a token is dropped; null for a model without agents.</summary>
-    public float? Threshold { get; init; }
-
-    /// <summary>Names of the classes, in the order of the logits.</summary>
-    public string[]? ClassNames { get; init; }
-
-    /// <summary>The data set that it was trained on.</summary>
-    public string? Dataset { get; init; }
-}
 
 /// <summary>A model read from a file.</summary>
 /// <param name="Vit">The transformer.</param>
@@ -44,34 +21,51 @@ public sealed record LoadedModel(VisionTransformer Vit, AptModel? Apt, ModelStru
 /// </summary>
 public static class ModelFile
 {
-    private const string StructureKey = "espalier";
     private const string AgentPrefix = "transformer.encoder.clip_layer.";
 
     /// <summary>Reads a finished model: every tensor must be there.</summary>
     /// <param name="config">The shape, where the file has no structure block; it wins over one.</param>
+    /// <exception cref="EspalierException">The file cannot be read, or its tensors are not of that shape.</exception>
     public static LoadedModel Load(string path, VitConfig? config = null)
     {
         Checkpoint file = CheckpointFile.Read(path);
         var arrays = PublishedNames.ToModelNames(file);
-        ModelStructure structure = Structure(file) ?? new ModelStructure { Config = config ?? throw NoShape(path) };
-        if (config is not null) structure = structure with { Config = config };
+        ModelStructure structure = Choose(path, Structure(file), config, arrays);
+        CheckHeads(file, structure.Config);
+        int agents = CountAgents(arrays);
+        int[] layers = structure.Config.PruneLayers ?? structure.Config.DefaultPruneLayers();
+        if (agents > 0 && agents != layers.Length)
+            throw new EspalierException($"{path}: has {agents} agents, but the configuration names {layers.Length} pruneLayers; "
+                + "give the blocks that they act after with --config");
         var vit = new VisionTransformer(structure.Config);
-        AptModel? apt = null;
-        if (arrays.Keys.Any(k => k.StartsWith(AgentPrefix, StringComparison.Ordinal)))
-            apt = new AptModel(vit, structure.Config.PruneLayers) { Threshold = structure.Threshold ?? 0.5f };
-        Module module = apt is null ? vit : apt;
-        LoadReport report = StateLoader.Load(module, structure.Config, arrays, path, _ => false, replaceHead: false);
-        CheckAgents(path, arrays, apt);
-        module.Training = false;
-        return new LoadedModel(vit, apt, structure, report);
+        AptModel? apt = agents > 0 ? new AptModel(vit, layers) { Threshold = structure.Threshold ?? 0.5f } : null;
+        var model = new LoadedModel(vit, apt, structure, LoadReport.Empty);
+        try
+        {
+            LoadReport report = StateLoader.Load(model.Module, structure.Config, arrays, path, _ => false, replaceHead: false);
+            model.Module.Training = false;
+            return model with { Report = report };
+        }
+        catch
+        {
+            model.Dispose();
+            throw;
+        }
     }
 
-    /// <summary>Reads what fits into an existing model, to train it further: head and agents may be new.</summary>
+    /// <summary>
+    /// Reads what fits into an existing model, to train it further: head and agents may be new. Where it throws, the model is
+    /// as it was.
+    /// </summary>
+    /// <param name="replaceHead">Whether a head for another number of classes is passed over; else it is an error.</param>
+    /// <exception cref="EspalierException">Unreadable; or lacks a tensor of the backbone, or has one of another shape.</exception>
     public static LoadReport LoadInto(Module model, VitConfig config, string path, bool replaceHead = true)
     {
         Checkpoint file = CheckpointFile.Read(path);
-        return StateLoader.Load(model, config, PublishedNames.ToModelNames(file), path,
-            name => name.StartsWith(AgentPrefix, StringComparison.Ordinal) || name.StartsWith("head", StringComparison.Ordinal), replaceHead);
+        var arrays = PublishedNames.ToModelNames(file);
+        CheckHeads(file, config);
+        return StateLoader.Load(model, config, arrays, path,
+            name => name.StartsWith(AgentPrefix, StringComparison.Ordinal) || StateLoader.IsHead(name), replaceHead);
     }
 
     /// <summary>The structure block of a file, or null where it has none.</summary>
@@ -98,47 +92,52 @@ public static class ModelFile
     }
 
     /// <summary>Writes a model with its structure block; the file appears whole or not at all.</summary>
+    /// <exception cref="EspalierException">The structure is not that of the model, or the file cannot be written.</exception>
     public static void Save(string path, Module model, ModelStructure structure)
     {
+        if (model is AptModel apt)
+            structure = structure with { Config = structure.Config with { PruneLayers = [.. apt.Layers] } };
+        string json = structure.Checked(path).ToJson();
         var arrays = model.StateDict().Select(p => new NamedArray(p.Name, p.Value.Shape.ToArray(), p.Value.ToArray()));
-        Safetensors.Write(path, arrays, new Dictionary<string, string>
-        {
-            [StructureKey] = JsonSerializer.Serialize(structure, StructureJson.Default.ModelStructure),
-        });
+        Safetensors.Write(path, arrays, new Dictionary<string, string> { [ModelStructure.MetadataKey] = json });
     }
 
-    private static ModelStructure? Structure(Checkpoint file)
+    private static ModelStructure? Structure(Checkpoint file) =>
+        file.Metadata.TryGetValue(ModelStructure.MetadataKey, out string? json) ? ModelStructure.Parse(json, file.Source) : null;
+
+    /// <summary>
+    /// The given shape, completed by the file's structure block, or the block itself, which must not ask for a larger model
+    /// than the file fills: otherwise a few bytes could claim all memory.
+    /// </summary>
+    private static ModelStructure Choose(string path, ModelStructure? block, VitConfig? config,
+        IReadOnlyDictionary<string, NamedArray> arrays)
     {
-        if (!file.Metadata.TryGetValue(StructureKey, out string? json)) return null;
-        try
+        if (config is not null)
         {
-            ModelStructure? s = JsonSerializer.Deserialize(json, StructureJson.Default.ModelStructure);
-            if (s is not { Format: 1, Architecture: "vit" })
-                throw new EspalierException($"{file.Source}: written by a newer version: format {s?.Format}, architecture {s?.Architecture}");
-            if (s.Threshold is < 0 or > 1) throw new EspalierException($"{file.Source}: a threshold must be 0 to 1, not {s.Threshold}");
-            s.Config.Checked(file.Source);
-            return s;
+            if (block is null) return new ModelStructure { Config = config };
+            config = config with { PruneLayers = config.PruneLayers ?? block.Config.PruneLayers };
+            bool sameClasses = config.NumClasses == block.Config.NumClasses;
+            return block with { Config = config, ClassNames = sameClasses ? block.ClassNames : null };
         }
-        catch (JsonException e)
-        {
-            throw new EspalierException($"{file.Source}: its structure block is damaged: {e.Message}", e);
-        }
+        if (block is null)
+            throw new EspalierException($"{path}: says nothing of the model's shape; give it with --config FILE.json or "
+                + "--model-type NAME");
+        long needed = VitCost.Parameters(block.Config), there = arrays.Values.Sum(a => a.Data.LongLength);
+        if (needed > there)
+            throw new EspalierException($"{path}: its structure block describes a model of {needed} parameters, but the file holds "
+                + $"{there}; it is damaged or cut short");
+        return block;
     }
 
-    private static void CheckAgents(string path, IReadOnlyDictionary<string, NamedArray> arrays, AptModel? apt)
+    /// <summary>No tensor's shape tells the number of heads, and with a wrong one the model would compute nonsense.</summary>
+    private static void CheckHeads(Checkpoint file, VitConfig config)
     {
-        if (apt is null) return;
-        int inFile = arrays.Keys.Where(k => k.StartsWith(AgentPrefix, StringComparison.Ordinal))
+        if ((Structure(file)?.Config.NumHeads ?? GoogleNames.Heads(file)) is { } heads && heads != config.NumHeads)
+            throw new EspalierException($"{file.Source}: is of a model with {heads} attention heads, not {config.NumHeads}; "
+                + "correct numHeads in the configuration");
+    }
+
+    private static int CountAgents(IReadOnlyDictionary<string, NamedArray> arrays) =>
+        arrays.Keys.Where(k => k.StartsWith(AgentPrefix, StringComparison.Ordinal))
             .Select(k => k[AgentPrefix.Length..].Split('.')[0]).Distinct().Count();
-        if (inFile != apt.Layers.Count)
-            throw new EspalierException($"{path}: has {inFile} agents, but the configuration names {apt.Layers.Count} pruneLayers");
-    }
-
-    private static EspalierException NoShape(string path) => new(
-        $"{path}: says nothing of the model's shape; give it with --config FILE.json or --model-type NAME");
 }
-
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, UseStringEnumConverter = true,
-    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
-[JsonSerializable(typeof(ModelStructure))]
-internal sealed partial class StructureJson : JsonSerializerContext;

@@ -8,7 +8,11 @@ namespace Espalier.Models;
 /// </summary>
 internal static class PublishedNames
 {
-    public static IReadOnlyDictionary<string, NamedArray> ToModelNames(Checkpoint file)
+    /// <exception cref="EspalierException">An array has a shape that its name rules out, or two stand for the same.</exception>
+    public static IReadOnlyDictionary<string, NamedArray> ToModelNames(Checkpoint file) =>
+        ReadGuard.Run(file.Source, () => Convert(file));
+
+    private static IReadOnlyDictionary<string, NamedArray> Convert(Checkpoint file)
     {
         if (file.Arrays.Keys.Any(k => k.EndsWith("embedding/kernel", StringComparison.Ordinal))) return GoogleNames.Convert(file);
         if (file.Arrays.ContainsKey("patch_embed.proj.weight")) return TimmNames.Convert(file);

@@ -1,6 +1,7 @@
 using Espalier.Formats;
 using Espalier.Nn;
 using Espalier.Tensors;
+using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 
 namespace Espalier.Models;
 
@@ -8,7 +9,10 @@ namespace Espalier.Models;
 internal static class StateLoader
 {
     private const string Positions = "transformer.embeddings.position_embeddings";
-    private static readonly string[] Heads = ["head.", "head_dist."];
+
+    /// <summary>Whether a tensor is part of a classifier, which fine-tuning replaces.</summary>
+    public static bool IsHead(string name) =>
+        name.StartsWith("head.", StringComparison.Ordinal) || name.StartsWith("head_dist.", StringComparison.Ordinal);
 
     /// <param name="mayMiss">Whether the file may lack this tensor (a new head, new agents); anything else missing is an error.</param>
     /// <param name="replaceHead">Keep the model's own head where the file's is for another number of classes.</param>
@@ -16,7 +20,7 @@ internal static class StateLoader
         Func<string, bool> mayMiss, bool replaceHead)
     {
         List<string> matched = [], resized = [], missing = [], replaced = [];
-        var copies = new List<(Tensor To, float[] From)>();
+        var copies = new List<(string Name, Tensor To, float[] From)>();
         var known = new HashSet<string>();
         foreach (var (name, tensor) in model.StateDict())
         {
@@ -26,17 +30,17 @@ internal static class StateLoader
                 missing.Add(name);
                 continue;
             }
-            if (new Shape(array.Shape.Length > Shape.MaxRank ? [] : array.Shape) == tensor.Shape && array.Shape.Length == tensor.Rank)
+            if (array.Shape.AsSpan().SequenceEqual(tensor.Shape.ToArray()))
             {
-                copies.Add((tensor, array.Data));
+                copies.Add((name, tensor, array.Data));
                 matched.Add(name);
             }
             else if (name == Positions && array.Shape is [1, _, var d] && d == config.HiddenSize)
             {
-                copies.Add((tensor, PositionResize.Run(array.Data, d, config.PrefixTokens, config.Grid)));
+                copies.Add((name, tensor, Resized(array, config, source)));
                 resized.Add($"{name} {Text(array)} -> {tensor.Shape}");
             }
-            else if (replaceHead && Heads.Any(h => name.StartsWith(h, StringComparison.Ordinal)))
+            else if (replaceHead && IsHead(name))
             {
                 replaced.Add(name);
             }
@@ -50,8 +54,26 @@ internal static class StateLoader
         if (lacking.Length > 0)
             throw new EspalierException($"{source}: lacks {lacking.Length} of the model's tensors ({LoadReport.Shortened(lacking)}); "
                 + "is it a checkpoint of this model?");
-        foreach (var (to, from) in copies) from.CopyTo(to.Span);
+        foreach (var (name, _, from) in copies)
+        {
+            if (!TensorPrimitives.IsFiniteAll<float>(from))
+                throw new EspalierException($"{source}: {name} holds NaN or infinite values; the file is damaged or its training "
+                    + "diverged");
+        }
+        foreach (var (_, to, from) in copies) from.CopyTo(to.Span);
         return new LoadReport(matched, resized, missing, [.. arrays.Keys.Where(k => !known.Contains(k))], replaced);
+    }
+
+    private static float[] Resized(NamedArray positions, VitConfig config, string source)
+    {
+        try
+        {
+            return PositionResize.Run(positions.Data, config.HiddenSize, config.PrefixTokens, config.Grid);
+        }
+        catch (EspalierException e)
+        {
+            throw new EspalierException($"{source}: {e.Message}", e);
+        }
     }
 
     private static string Text(NamedArray a) => $"[{string.Join(",", a.Shape)}]";

@@ -25,7 +25,7 @@ internal static class TimmNames
         void Add(string name, NamedArray a)
         {
             if (!arrays.TryAdd(name, new NamedArray(name, a.Shape, a.Data)))
-                throw new EspalierException($"{file.Source}: two arrays both stand for {name}");
+                throw new InvalidDataException($"two arrays both stand for {name}");
         }
     }
 
@@ -45,7 +45,7 @@ internal static class TimmNames
     private static IEnumerable<(string Name, NamedArray Part)> Thirds(NamedArray a)
     {
         if (a.Shape.Length == 0 || a.Shape[0] % 3 != 0)
-            throw new EspalierException($"array {a.Name} has shape [{string.Join(",", a.Shape)}]; three stacked matrices are expected");
+            throw new InvalidDataException($"array {a.Name} has shape [{string.Join(",", a.Shape)}]; three matrices are expected");
         int length = a.Data.Length / 3;
         int[] shape = [a.Shape[0] / 3, .. a.Shape[1..]];
         string[] names = ["query", "key", "value"];

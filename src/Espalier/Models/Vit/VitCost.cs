@@ -37,13 +37,8 @@ public static class VitCost
         return StemParameters(c) + patches + (c.Tokens + c.PrefixTokens) * d + c.NumLayers * block + 2 * d + heads;
     }
 
-    private static long StemParameters(VitConfig c)
-    {
-        if (c.Stem == VitStem.Patches) return 0;
-        var rng = new Rng(0);
-        using var stem = new HybridStem(HybridStemVariant.Google, c.Channels, ref rng);
-        return stem.ParameterCount;
-    }
+    // The 7 x 7 convolution in front is the only part of the R50 stem that knows the image's channels.
+    private static long StemParameters(VitConfig c) => c.Stem == VitStem.Patches ? 0 : 11_885_440 + 7 * 7 * 64L * c.Channels;
 
     private static long Stem(VitConfig c) => c.Stem == VitStem.Patches ? 0 : StemCosts.GetOrAdd((c.Stem, c.Channels, c.ImageSize), _ =>
     {
