@@ -29,5 +29,8 @@ using var images = new DataLoader(data.Test, eval, batchSize: 100);
 Show("unpruned", new Evaluator(loaded.Vit, null).Run(images.Once()));
 Show("pruned", new Evaluator(loaded.Vit, loaded.Apt).Run(images.Once()));
 
-static void Show(string name, Evaluation e) => Console.WriteLine(
-    $"{name,-10}accuracy {e.Accuracy:P1}   {e.MultiplyAdds / 1e6:0.00} M multiply-adds   tokens {string.Join(", ", e.Tokens.Select(t => $"{t:0.0}"))}");
+static void Show(string name, Evaluation e)
+{
+    string tokens = string.Join(", ", e.Tokens.Select(t => $"{t:0.0}"));
+    Console.WriteLine($"{name,-10}accuracy {e.Accuracy:P1}   {e.MultiplyAdds / 1e6:0.00} M multiply-adds   tokens {tokens}");
+}

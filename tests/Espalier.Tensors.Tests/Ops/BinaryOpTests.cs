@@ -4,12 +4,12 @@ public class BinaryOpTests
 {
     private static readonly Dictionary<string, (Func<Tensor, Tensor, Tensor> Op, Func<float, float, float> Expected)> Table =
         new()
-    {
-        ["Add"] = (F.Add, (a, b) => a + b),
-        ["Sub"] = (F.Sub, (a, b) => a - b),
-        ["Mul"] = (F.Mul, (a, b) => a * b),
-        ["Div"] = (F.Div, (a, b) => a / b),
-    };
+        {
+            ["Add"] = (F.Add, (a, b) => a + b),
+            ["Sub"] = (F.Sub, (a, b) => a - b),
+            ["Mul"] = (F.Mul, (a, b) => a * b),
+            ["Div"] = (F.Div, (a, b) => a / b),
+        };
 
     public static TheoryData<string> Names => [.. Table.Keys];
 

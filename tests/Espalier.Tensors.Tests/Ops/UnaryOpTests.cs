@@ -6,22 +6,22 @@ public class UnaryOpTests
 
     private static readonly Dictionary<string, (Func<Tensor, Tensor> Op, Func<double, double> Expected, bool Positive)> Table =
         new()
-    {
-        ["Neg"] = (F.Neg, x => -x, false),
-        ["Exp"] = (F.Exp, Math.Exp, false),
-        ["Log"] = (F.Log, Math.Log, true),
-        ["Sqrt"] = (F.Sqrt, Math.Sqrt, true),
-        ["Square"] = (F.Square, x => x * x, false),
-        ["Pow"] = (x => F.Pow(x, -1.5f), x => Math.Pow(x, -1.5), true),
-        ["Abs"] = (F.Abs, Math.Abs, false),
-        ["Tanh"] = (F.Tanh, Math.Tanh, false),
-        ["Sigmoid"] = (F.Sigmoid, x => 1 / (1 + Math.Exp(-x)), false),
-        ["Relu"] = (F.Relu, x => Math.Max(x, 0), false),
-        ["Gelu"] = (F.Gelu, null!, false),
-        ["Silu"] = (F.Silu, x => x / (1 + Math.Exp(-x)), false),
-        ["Clamp"] = (x => F.Clamp(x, -5, 0), x => Math.Clamp(x, -5, 0), false),
-        ["Affine"] = (x => F.Affine(x, 3, -2), x => 3 * x - 2, false),
-    };
+        {
+            ["Neg"] = (F.Neg, x => -x, false),
+            ["Exp"] = (F.Exp, Math.Exp, false),
+            ["Log"] = (F.Log, Math.Log, true),
+            ["Sqrt"] = (F.Sqrt, Math.Sqrt, true),
+            ["Square"] = (F.Square, x => x * x, false),
+            ["Pow"] = (x => F.Pow(x, -1.5f), x => Math.Pow(x, -1.5), true),
+            ["Abs"] = (F.Abs, Math.Abs, false),
+            ["Tanh"] = (F.Tanh, Math.Tanh, false),
+            ["Sigmoid"] = (F.Sigmoid, x => 1 / (1 + Math.Exp(-x)), false),
+            ["Relu"] = (F.Relu, x => Math.Max(x, 0), false),
+            ["Gelu"] = (F.Gelu, null!, false),
+            ["Silu"] = (F.Silu, x => x / (1 + Math.Exp(-x)), false),
+            ["Clamp"] = (x => F.Clamp(x, -5, 0), x => Math.Clamp(x, -5, 0), false),
+            ["Affine"] = (x => F.Affine(x, 3, -2), x => 3 * x - 2, false),
+        };
 
     public static TheoryData<string> Names => [.. Table.Keys];
 

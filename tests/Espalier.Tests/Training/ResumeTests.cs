@@ -36,8 +36,14 @@ public sealed class ResumeTests
     {
         using var whole = new TempFolder();
         using var parts = new TempFolder();
-        TrainOptions options = Options(variant) with { Steps = 20, EvalEvery = 5, CheckpointEvery = 7, Name = "run",
-            EvalBatchSize = 4 };
+        TrainOptions options = Options(variant) with
+        {
+            Steps = 20,
+            EvalEvery = 5,
+            CheckpointEvery = 7,
+            Name = "run",
+            EvalBatchSize = 4
+        };
         using var reference = new TinyTask();
         Assert.True(new Trainer(reference, TinyTask.Data(), options with { OutputDir = whole.Path }).Run().Completed);
 
@@ -63,7 +69,12 @@ public sealed class ResumeTests
         using var folder = new TempFolder();
         TrainOptions options = Options("ema") with
         {
-            Steps = 10, EvalEvery = 5, Name = "run", EvalBatchSize = 4, OutputDir = folder.Path, Resume = true,
+            Steps = 10,
+            EvalEvery = 5,
+            Name = "run",
+            EvalBatchSize = 4,
+            OutputDir = folder.Path,
+            Resume = true,
         };
         using var cancel = new CancellationTokenSource();
         var progress = new ProgressLog { OnEvaluating = step => CancelAt(step, 5, cancel) };
@@ -87,8 +98,14 @@ public sealed class ResumeTests
     {
         using var whole = new TempFolder();
         using var crashed = new TempFolder();
-        TrainOptions options = Options("plain") with { Steps = 20, EvalEvery = 4, CheckpointEvery = 7, LogEvery = 1,
-            Name = "run" };
+        TrainOptions options = Options("plain") with
+        {
+            Steps = 20,
+            EvalEvery = 4,
+            CheckpointEvery = 7,
+            LogEvery = 1,
+            Name = "run"
+        };
         using var reference = new TinyTask();
         new Trainer(reference, TinyTask.Data(), options with { OutputDir = whole.Path }).Run();
 

@@ -7,8 +7,11 @@ namespace Espalier.Tests.Training;
 
 public sealed class TrainerTests
 {
-    private static readonly TrainOptions Small = new() { Steps = 12, BatchSize = 8, EvalBatchSize = 4, EvalEvery = 5,
-        LogEvery = 5, Name = "run" };
+    private static readonly TrainOptions Small = new()
+    {
+        Steps = 12, BatchSize = 8, EvalBatchSize = 4, EvalEvery = 5,
+        LogEvery = 5, Name = "run"
+    };
 
     [Fact]
     public void Learns()
@@ -83,8 +86,11 @@ public sealed class TrainerTests
         using var folder = new TempFolder();
         var weights = new Dictionary<long, float[]>();
         TinyTask? running = null;
-        using var task = running = new TinyTask(oneSelection: oneSelection) { OnStep = step =>
-            weights[step] = running!.Net.Weight.ToArray() };
+        using var task = running = new TinyTask(oneSelection: oneSelection)
+        {
+            OnStep = step =>
+            weights[step] = running!.Net.Weight.ToArray()
+        };
         var progress = new ProgressLog();
         TrainResult result = new Trainer(task, TinyTask.Data(),
             Small with { OutputDir = folder.Path, LearningRate = 0.3f, Steps = 30 }).Run(progress);
