@@ -1,0 +1,170 @@
+using Espalier.Compression.Apt;
+using Espalier.Models;
+using Espalier.Nn;
+using Espalier.Tensors;
+
+namespace Espalier.Tests.Compression.Apt;
+
+public sealed class AptModelTests
+{
+    private static readonly VitConfig Config = new()
+    {
+        ImageSize = 32, PatchSize = 4, Channels = 1, HiddenSize = 24, MlpDim = 40, NumHeads = 3, NumLayers = 5, NumClasses = 6,
+        PruneLayers = [0, 2, 3],
+    };
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void One_image_keeps_the_same_tokens_alone_and_in_a_batch(bool distilled)
+    {
+        using AptModel model = NewModel(distilled);
+        using var scope = new Scope();
+        Tensor images = Images(16);
+        AptOutput all = model.Forward(images);
+        Assert.True(Enumerable.Range(0, 16).Select(b => all.TokensOf(b)[^1]).Distinct().Count() > 1);
+        for (int b = 0; b < 16; b++)
+        {
+            AptOutput one = model.Forward(One(images, b));
+            Assert.Equal(all.KeptOf(b), one.KeptOf(0));
+            AssertClose(all.Logits.Span.Slice(b * 6, 6), one.Logits.Span, 1e-5f);
+        }
+    }
+
+    [Fact]
+    public void Removing_tokens_is_masking_them_as_keys()
+    {
+        using AptModel model = NewModel();
+        using var scope = new Scope();
+        Tensor images = Images(8);
+        AptOutput removed = model.Forward(images);
+        for (int b = 0; b < 8; b++)
+        {
+            var (logits, kept) = MaskedVit.Run(model, One(images, b));
+            Assert.Equal(removed.KeptOf(b).Skip(1), kept);
+            AssertClose(removed.Logits.Span.Slice(b * 6, 6), logits, 1e-5f);
+        }
+        int[] tokens = removed.TokensOf(0);
+        Assert.True(tokens[1] < tokens[0] && tokens[2] < tokens[1] && tokens[3] < tokens[2], string.Join(",", tokens));
+    }
+
+    [Fact]
+    public void The_counted_cost_is_that_of_the_ops_that_ran()
+    {
+        using AptModel model = NewModel();
+        using var scope = new Scope();
+        const int images = 3;
+        using var recording = new Recording(gradients: false);
+        AptOutput output = model.Forward(Images(images));
+        long counted = 0, agents = 0;
+        for (int b = 0; b < images; b++)
+        {
+            int[] tokens = output.TokensOf(b);
+            counted += model.MultiplyAdds(tokens);
+            for (int i = 0; i < 3; i++) agents += AptAgent.MultiplyAdds(Config.HiddenSize, tokens[i]);
+        }
+        // Agents decide outside any recording.
+        Assert.Equal(counted - agents, recording.Cost.MultiplyAdds);
+        Assert.True(agents > 0);
+    }
+
+    [Fact]
+    public void A_lower_threshold_keeps_a_subset()
+    {
+        using AptModel model = NewModel();
+        using var scope = new Scope();
+        Tensor images = Images(8);
+        int[][] before = [];
+        var totals = new HashSet<int>();
+        foreach (float threshold in new[] { 0f, 0.2f, 0.4f, 0.5f, 0.6f, 0.8f, 1f })
+        {
+            model.Threshold = threshold;
+            AptOutput output = model.Forward(images);
+            // Later agents see other companies of tokens, so that only the first is bound to it.
+            int[][] first = [.. Enumerable.Range(0, 8).Select(b => output.KeptOf(b)[1])];
+            for (int b = 0; b < before.Length; b++) Assert.Subset(first[b].ToHashSet(), before[b].ToHashSet());
+            totals.Add(first.Sum(kept => kept.Length));
+            before = first;
+        }
+        Assert.True(totals.Count > 3);
+        Assert.Equal(8, totals.Min());                      // p(prune) is always greater than 0,
+        Assert.Equal(8 * Config.Tokens, totals.Max());      // and never than 1
+    }
+
+    [Theory]
+    [InlineData(false, 1)]
+    [InlineData(true, 2)]
+    public void Prefix_tokens_stay_whatever_the_agents_say(bool distilled, int prefix)
+    {
+        using AptModel model = NewModel(distilled);
+        model.Threshold = -1;
+        using var scope = new Scope();
+        AptOutput output = model.Forward(Images(4));
+        for (int b = 0; b < 4; b++)
+        {
+            Assert.Equal([Config.Tokens - 1 + prefix, prefix, prefix, prefix], output.TokensOf(b));
+            Assert.Equal(Enumerable.Range(0, prefix), output.KeptOf(b)[^1]);
+        }
+        Assert.All(output.Logits.ToArray(), x => Assert.True(float.IsFinite(x)));
+    }
+
+    // Values 1, 2, 3, 6 under even attention: 3, and without the last 2.
+    [Theory]
+    [InlineData(4, 3f)]
+    [InlineData(3, 2f)]
+    public void Even_attention_is_the_mean_of_the_values_left(int tokens, float expected)
+    {
+        using var scope = new Scope();
+        float[] values = [1, 2, 3, 6];
+        Tensor zero = Tensor.Zeros(new Shape(tokens, 1)), v = Tensor.From(zero.Shape, values.AsSpan(0, tokens));
+        Tensor y = F.Attention(zero, zero, v, RowOffsets.Uniform(1, tokens), 1, 1);
+        Assert.All(y.ToArray(), x => Assert.Equal(expected, x));
+    }
+
+    [Theory]
+    [InlineData(new int[0], "pruning layer")]
+    [InlineData(new[] { 5 }, "pruneLayers")]
+    [InlineData(new[] { -1 }, "pruneLayers")]
+    [InlineData(new[] { 2, 2 }, "pruneLayers")]
+    public void Layers_that_do_not_rise_within_the_model_are_refused(int[] layers, string says)
+    {
+        using var vit = new VisionTransformer(Config);
+        var e = Assert.Throws<EspalierException>(() => new AptModel(vit, layers));
+        Assert.Contains(says, e.Message, StringComparison.Ordinal);
+    }
+
+    private static AptModel NewModel(bool distilled = false)
+    {
+        var vit = new VisionTransformer(Config with { Distilled = distilled }, seed: 4);
+        var model = new AptModel(vit, seed: 5) { Training = false };
+        var rng = new Rng(11);
+        foreach (var (name, tensor) in model.NamedParameters())
+        {
+            // Distinct agents with opinions of their own, and logits that say something.
+            if (name.Contains("clip_layer", StringComparison.Ordinal))
+            {
+                if (name.EndsWith("weight", StringComparison.Ordinal)) Init.Normal(tensor, 0.2f, ref rng);
+                else tensor.Fill(0);
+            }
+            if (name.StartsWith("head", StringComparison.Ordinal)) Init.Normal(tensor, 0.3f, ref rng);
+            if (name.EndsWith("position_embeddings", StringComparison.Ordinal)) Init.Normal(tensor, 0.5f, ref rng);
+        }
+        return model;
+    }
+
+    private static Tensor Images(int count)
+    {
+        var rng = new Rng(9);
+        var x = new Tensor(new Shape(count, 1, 32, 32));
+        Init.Normal(x, 1, ref rng);
+        return x;
+    }
+
+    private static Tensor One(Tensor images, int b) => Tensor.From(new Shape(1, 1, 32, 32), images.Span.Slice(b * 1024, 1024));
+
+    private static void AssertClose(ReadOnlySpan<float> expected, ReadOnlySpan<float> actual, float tolerance)
+    {
+        Assert.Equal(expected.Length, actual.Length);
+        for (int i = 0; i < expected.Length; i++) Assert.Equal(expected[i], actual[i], tolerance);
+    }
+}
