@@ -45,6 +45,15 @@ public sealed record AptOptions
     /// <summary>Random probes pick among the first (batch size - 1) patches only, as the published code does by mistake.</summary>
     public bool ExploreBatchRange { get; init; }
 
+    /// <summary>Throws where a number makes no sense. <see cref="AptBudget"/> looks at its own two.</summary>
+    internal AptOptions Checked()
+    {
+        if (!(Exploration >= 0 && Exploration <= 1)) throw new EspalierException($"exploration must be 0 to 1, not {Exploration}");
+        if (!(PlainLoss >= 0 && float.IsFinite(PlainLoss))) throw new EspalierException($"the plain loss's weight must not be {PlainLoss}");
+        if (Probes < 1) throw new EspalierException($"an agent needs at least one probe a step, not {Probes}");
+        return this;
+    }
+
     /// <summary>The published code as it is, defects included.</summary>
     public static AptOptions Faithful => new() { RewardDropout = true, ExploreBatchRange = true };
 }

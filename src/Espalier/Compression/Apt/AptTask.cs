@@ -28,7 +28,7 @@ public sealed class AptTask : ITrainingTask
     /// <param name="structure">Written into the checkpoints.</param>
     public AptTask(AptModel model, ModelStructure structure, AptOptions options, float dropout = 0, float labelSmoothing = 0)
     {
-        (this.model, this.structure, this.options) = (model, structure, options);
+        (this.model, this.structure, this.options) = (model, structure, options.Checked());
         (this.dropout, this.labelSmoothing) = (dropout, labelSmoothing);
         model.Vit.DropoutRate = dropout;
         budget = new AptBudget(options.RewardMargin, options.TargetFlops);
@@ -192,9 +192,12 @@ public sealed class AptTask : ITrainingTask
             Tensor? loss = probe.Loss(model.Agents[agent], references[reference], after[i], budget.Margin, out int prune, out int count);
             if (loss is null) continue;
             recording.Backward(loss, scale / options.Probes);
-            log[$"agent_loss/{agent}"] = loss.Item();
-            log[$"agent_prune_label/{agent}"] = (double)prune / count;
+            Add($"agent_loss/{agent}", loss.Item());
+            Add($"agent_prune_label/{agent}", (double)prune / count);
         }
+
+        // All probes of an agent have the same images to drop from: all are counted or none.
+        void Add(string name, double value) => log[name] = log.GetValueOrDefault(name) + value / options.Probes;
 
         void Join(TokenRows rows, int slot)
         {

@@ -97,6 +97,27 @@ public sealed class AptTaskTests
     }
 
     [Fact]
+    public void The_log_is_the_mean_over_an_agents_probes()
+    {
+        using AptModel model = NewModel(randomHead: true);
+        // Without exploration all probes of an agent drop the same token.
+        double one = Step(model, new AptOptions { Exploration = 0 })["agent_loss/0"];
+        Assert.Equal(one, Step(model, new AptOptions { Exploration = 0, Probes = 3 })["agent_loss/0"], 1e-6);
+    }
+
+    [Fact]
+    public void Options_that_make_no_sense_are_refused()
+    {
+        using AptModel model = NewModel(randomHead: false);
+        AptOptions[] wrong =
+        [
+            new() { Probes = 0 }, new() { Exploration = 1.5f }, new() { Exploration = float.NaN },
+            new() { PlainLoss = -1 }, new() { PlainLoss = float.PositiveInfinity },
+        ];
+        foreach (AptOptions options in wrong) Assert.Throws<EspalierException>(() => Step(model, options));
+    }
+
+    [Fact]
     public void The_published_form_with_dropout_runs()
     {
         using AptModel model = NewModel(randomHead: true);
