@@ -52,6 +52,10 @@ internal sealed class TrainFlags
         "A token is worthless where dropping it costs the true class less probability than this [0]", -1f, 1f, "P");
     private readonly Option<float?> plainLoss = Opt.Number("--plain-loss", "Weight of the unpruned pass's loss [1 from scratch; 0, the "
         + "published procedure, with --init or --pretrained]", 0f, 1000f, "WEIGHT");
+    private readonly Option<float?> pruneFrom = Opt.Number("--prune-from",
+        "Share of the run in which only the unpruned model is trained, before the agents begin [0]", 0f, 1f, "SHARE");
+    private readonly Option<string?> clip = Opt.Choice("--clip", "Limit the norm of backbone and agents each on its own (groups), or "
+        + "jointly [groups from scratch; joint, the published procedure, with --init or --pretrained]", "groups", "joint");
     private readonly Option<float?> exploration = Opt.Number("--exploration",
         "Probability that a probe drops a random token and not its agent's choice [0.5]", 0f, 1f, "P");
     private readonly Option<int?> probes = Opt.Number("--probes", "Probes an image and agent in each step [1]", 1, 1024);
@@ -66,7 +70,7 @@ internal sealed class TrainFlags
         foreach (Option option in (Option[])[Shared.Data, Shared.DataDir, method, name, Shared.OutputDir, Shared.ModelType, Shared.Config,
             Shared.ImageSize, init, pretrained, steps, batchSize, accumulation, optimizer, learningRate, decay, warmup, weightDecay,
             maxGradNorm, ema, dropout, labelSmoothing, augment, noAugment, noShuffle, seed, evalEvery, evalBatchSize, evalLimit, holdOut,
-            checkpointEvery, logEvery, resume, targetFlops, rewardMargin, plainLoss, exploration, probes, context, keepBias, faithful])
+            checkpointEvery, logEvery, resume, targetFlops, rewardMargin, plainLoss, pruneFrom, clip, exploration, probes, context, keepBias, faithful])
         {
             verb.Options.Add(option);
         }
@@ -103,7 +107,7 @@ internal sealed class TrainFlags
             },
             HoldOut = p.GetValue(holdOut) ?? (p.GetValue(faithful) ? 0 : null),
             EvalLimit = p.GetValue(evalLimit),
-            Options = ReadTraining(p, apt),
+            Options = ReadTraining(p, apt) with { ClipGroups = apt && (p.GetValue(clip) is { } c ? c == "groups" : scratch && !p.GetValue(faithful)) },
         };
     }
 
@@ -146,6 +150,7 @@ internal sealed class TrainFlags
             TargetFlops = p.GetValue(targetFlops),
             // A backbone that works already is not taught the unpruned pass by the published procedure; a new one must be.
             PlainLoss = p.GetValue(plainLoss) ?? (scratch && !original ? 1 : 0),
+            PruneFrom = p.GetValue(pruneFrom) ?? 0,
             Context = p.GetValue(context) == "pruned" ? AgentContext.Pruned : AgentContext.Plain,
             Probes = p.GetValue(probes) ?? defaults.Probes,
         };
@@ -153,7 +158,7 @@ internal sealed class TrainFlags
 
     private void RefuseAptOnly(ParseResult p)
     {
-        Option[] aptOnly = [targetFlops, rewardMargin, plainLoss, exploration, probes, context, keepBias, faithful];
+        Option[] aptOnly = [targetFlops, rewardMargin, plainLoss, pruneFrom, clip, exploration, probes, context, keepBias, faithful];
         if (aptOnly.FirstOrDefault(o => p.GetResult(o) is { Implicit: false }) is { } given)
             throw new EspalierException($"{given.Name} is an option of --method apt; leave it out, or train APT");
     }

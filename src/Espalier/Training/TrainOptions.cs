@@ -54,6 +54,12 @@ public sealed record TrainOptions
     /// <summary>Limit of the gradients' joint norm; 0 for none.</summary>
     public float MaxGradNorm { get; init; } = 1;
 
+    /// <summary>
+    /// Limit the norm of each of the task's parameter groups on its own, and not that of all together: a group with large
+    /// gradients then does not slow the others down.
+    /// </summary>
+    public bool ClipGroups { get; init; }
+
     /// <summary>Decay of the weights' averages, which are then what is evaluated and saved as model; null for none.</summary>
     public double? EmaDecay { get; init; }
 
@@ -117,6 +123,7 @@ public sealed record TrainOptions
         ("WarmupSteps", Text(Warmup)),
         ("Milestones", string.Join(",", Milestones)),
         ("MaxGradNorm", Text(MaxGradNorm)),
+        ("ClipGroups", ClipGroups ? "yes" : "no"),
         ("EmaDecay", EmaDecay is { } decay ? Text(decay) : "none"),
         ("Seed", Text(Seed)),
         ("Shuffle", Shuffle ? "yes" : "no"),

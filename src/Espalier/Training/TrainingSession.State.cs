@@ -53,7 +53,7 @@ internal sealed partial class TrainingSession
         StateReader model = state.Section("model"), optimizerState = state.Section("optimizer");
         foreach (var (name, value) in task.Model.StateDict()) model.Read(name, value);
         long[] updates = optimizerState.ReadLongs("updates");
-        if (updates.Length != trained.Length) throw Damaged(path);
+        if (updates.Length != optimizer.Parameters.Count()) throw Damaged(path);
         optimizer.Load(updates, optimizerState.Read);
         if (ema is not null)
         {

@@ -19,7 +19,8 @@ internal sealed partial class TrainingSession : IDisposable
     private readonly string dataset, groups;
     private readonly ISchedule schedule;
     private readonly Optimizer optimizer;
-    private readonly Tensor[] trained, all;
+    private readonly Tensor[] all;
+    private readonly Tensor[][] clipped;
     private readonly Ema? ema;
     private readonly DataLoader loader, evaluation;
     private readonly RunFolder? folder;
@@ -41,7 +42,9 @@ internal sealed partial class TrainingSession : IDisposable
         // As they are at the beginning: a task may change them while it trains.
         groups = string.Join("; ", optimizer.Groups.Select(g => string.Create(CultureInfo.InvariantCulture,
             $"{g.Name} {g.Parameters.Count} x{g.LearningRateScale} decay {g.WeightDecay ?? options.WeightDecay}")));
-        trained = [.. optimizer.Parameters.Select(p => p.Value)];
+        clipped = options.ClipGroups
+            ? [.. optimizer.Groups.Select(g => g.Parameters.Select(p => p.Value).ToArray())]
+            : [[.. optimizer.Parameters.Select(p => p.Value)]];
         all = [.. task.Model.Parameters()];
         folder = options.OutputDir is { } directory ? new RunFolder(directory, options.Name) : null;
         ema = options.EmaDecay is { } decay ? new Ema(task.Model.StateDict(), decay) : null;
@@ -153,7 +156,7 @@ internal sealed partial class TrainingSession : IDisposable
     private double? Clip(long number)
     {
         if (options.MaxGradNorm <= 0) return null;
-        double norm = GradientClip.ByGlobalNorm(trained, options.MaxGradNorm);
+        double norm = clipped.Max(group => GradientClip.ByGlobalNorm(group, options.MaxGradNorm));
         return double.IsFinite(norm) ? norm : throw Diverged(number, "the gradient's norm", norm);
     }
 

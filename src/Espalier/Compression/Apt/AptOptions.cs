@@ -31,6 +31,12 @@ public sealed record AptOptions
     /// <summary>Weight of the unpruned pass's own classification loss; the published procedure has none (0).</summary>
     public float PlainLoss { get; init; }
 
+    /// <summary>
+    /// Share of the run, at its beginning, in which only the unpruned model is trained and no agent acts or learns: what an
+    /// agent would learn from a backbone that knows nothing yet is soon wrong. The published procedure has none (0).
+    /// </summary>
+    public float PruneFrom { get; init; }
+
     public AgentContext Context { get; init; } = AgentContext.Plain;
 
     /// <summary>Probes an image and agent in each step; the published procedure has one.</summary>

@@ -1,6 +1,7 @@
 using Espalier.Data;
 using Espalier.Models;
 using Espalier.Nn;
+using Espalier.Optim;
 using Espalier.Tensors;
 using Espalier.Training;
 
@@ -31,16 +32,30 @@ public sealed class AptTask : ITrainingTask
         (this.model, this.structure, this.options) = (model, structure, options.Checked());
         (this.dropout, this.labelSmoothing) = (dropout, labelSmoothing);
         model.Vit.DropoutRate = dropout;
+        var agents = model.Agents.SelectMany(a => a.Parameters()).ToHashSet();
+        ParameterGroups =
+        [
+            new ParameterGroup("backbone", [.. model.NamedParameters().Where(p => !agents.Contains(p.Value))]),
+            new ParameterGroup("agents", [.. model.NamedParameters().Where(p => agents.Contains(p.Value))]),
+        ];
         budget = new AptBudget(options.RewardMargin, options.TargetFlops);
     }
 
     public Module Model => model;
 
+    /// <summary>"backbone" and "agents".</summary>
+    public IReadOnlyList<ParameterGroup> ParameterGroups { get; }
+
     /// <summary>The reward margin as it stands; a budget moves it.</summary>
     public float RewardMargin => budget.Margin;
 
-    public IReadOnlyDictionary<string, double> Step(Batch batch, in StepContext context) =>
-        Step(batch.ToTensor(model.Vit.Config), batch.Labels, context.GradientScale, context.Rng);
+    public IReadOnlyDictionary<string, double> Step(Batch batch, in StepContext context)
+    {
+        Tensor images = batch.ToTensor(model.Vit.Config);
+        return context.Step <= options.PruneFrom * context.TotalSteps
+            ? PlainStep(images, batch.Labels, context.GradientScale, context.Rng)
+            : Step(images, batch.Labels, context.GradientScale, context.Rng);
+    }
 
     /// <param name="images">[B, C, S, S].</param>
     /// <param name="labels">[B].</param>
@@ -57,6 +72,17 @@ public sealed class AptTask : ITrainingTask
         log["compute"] = share;
         log["margin"] = budget.Margin;
         return log;
+    }
+
+    /// <summary>Before the agents begin: the unpruned pass alone.</summary>
+    private Dictionary<string, double> PlainStep(Tensor images, int[] labels, float scale, Rng rng)
+    {
+        Dropout.Seed(model, ref rng);
+        model.Training = true;
+        using var recording = new Recording();
+        Tensor loss = F.CrossEntropy(model.Vit.Forward(images), labels, labelSmoothing);
+        recording.Backward(loss, scale);
+        return new Dictionary<string, double> { ["loss"] = loss.Item(), ["compute"] = 1, ["margin"] = budget.Margin };
     }
 
     public EvaluationResult Evaluate(IEnumerable<Batch> batches)

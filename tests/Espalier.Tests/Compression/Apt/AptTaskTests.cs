@@ -67,6 +67,16 @@ public sealed class AptTaskTests
             Assert.Equal(2 * once["head.weight"][i], twice["head.weight"][i], 1e-5f);
     }
 
+    [Fact]
+    public void Backbone_and_agents_are_groups_of_their_own()
+    {
+        using AptModel model = NewModel(randomHead: true);
+        var task = new AptTask(model, new ModelStructure { Config = Config }, new AptOptions());
+        Assert.Equal(["backbone", "agents"], task.ParameterGroups.Select(g => g.Name));
+        Assert.Equal(model.ParameterCount, task.ParameterGroups.Sum(g => g.Parameters.Sum(p => p.Value.Length)));
+        Assert.All(task.ParameterGroups[1].Parameters, p => Assert.Contains("clip_layer", p.Name, StringComparison.Ordinal));
+    }
+
     [Theory]
     [InlineData(AgentContext.Plain)]
     [InlineData(AgentContext.Pruned)]
