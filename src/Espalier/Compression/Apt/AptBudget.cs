@@ -3,39 +3,86 @@ using Espalier.Training;
 namespace Espalier.Compression.Apt;
 
 /// <summary>
-/// Holds training to a compute budget. While the pruned pass costs more than its share, the reward margin grows, so that
-/// tokens count as worthless that help a little; while it costs less, the margin shrinks, below zero if need be. A pure
-/// integral controller: the agents themselves take some hundred steps to follow.
+/// Holds training to a compute budget, with two things that it moves:
+/// <list type="bullet">
+/// <item>the threshold of p(prune), in logits, falls while a pruned pass costs more than its share and rises while it costs
+/// less. It acts at once, so the share is held within a few steps;</item>
+/// <item>each agent's reward margin follows the median of its rewards, so that half of its probes say "prune" and half
+/// "keep". With a fixed margin nearly all rewards end on one side of it, and an agent that always hears the same answer no
+/// longer ranks tokens.</item>
+/// </list>
+/// Without a budget both stay as they are given: threshold 0.5, one margin for all.
 /// </summary>
 public sealed class AptBudget
 {
-    /// <summary>Change of the margin a step for an error of the whole budget.</summary>
-    private const double Gain = 2e-4;
+    /// <summary>Logits that the threshold moves in a step, for an error of the whole budget.</summary>
+    private const double ThresholdGain = 0.1;
 
-    /// <summary>A margin beyond this (in probability) could not be told from ignoring the reward.</summary>
-    private const double MostMargin = 0.2;
+    /// <summary>How far a margin moves in a step, in mean absolute rewards, for an error of the whole label share.</summary>
+    private const double MarginGain = 0.1;
+
+    /// <summary>Weight of a new step in the mean absolute reward.</summary>
+    private const double Smoothing = 0.05;
+
+    /// <summary>Logits beyond which nothing more can be said by a threshold.</summary>
+    private const double MostLogits = 8;
 
     private readonly float? target;
-    private double margin;
+    private readonly double[] margins, scales;
+    private double logit;
 
-    /// <param name="target">Share of the dense model's multiply-adds, 0 to 1; null keeps the margin fixed.</param>
-    public AptBudget(float margin, float? target)
+    /// <param name="agents">Number of agents.</param>
+    /// <param name="margin">The reward margin at the beginning, in probability.</param>
+    /// <param name="target">Share of the dense model's multiply-adds, 0 to 1; null for no budget.</param>
+    /// <param name="threshold">The threshold at the beginning, 0 to 1.</param>
+    public AptBudget(int agents, float margin, float? target, float threshold = 0.5f)
     {
         if (target is { } t && !(t > 0 && t <= 1)) throw new EspalierException($"--target-flops must be more than 0 and at most 1, not {target}");
         if (!(MathF.Abs(margin) <= 1)) throw new EspalierException($"--reward-margin must be -1 to 1, not {margin}");
-        this.margin = margin;
         this.target = target;
+        margins = new double[agents];
+        Array.Fill(margins, margin);
+        scales = new double[agents];
+        logit = Math.Clamp(Math.Log(threshold / (1.0 - threshold)), -MostLogits, MostLogits);
     }
 
-    public float Margin => (float)margin;
+    /// <summary>Whether there is a budget to hold.</summary>
+    public bool Steers => target is not null;
 
-    /// <summary>Takes note of the share that the last pruned pass cost.</summary>
-    public void Observe(double share)
+    /// <summary>Where the budget has the threshold of p(prune).</summary>
+    public float Threshold => (float)(1 / (1 + Math.Exp(-logit)));
+
+    /// <summary>The reward margin of an agent, in probability.</summary>
+    public float Margin(int agent) => (float)margins[agent];
+
+    /// <summary>Takes note of the share of the dense model's multiply-adds that the last pruned pass cost.</summary>
+    public void ObserveCompute(double share)
     {
-        if (target is { } t) margin = Math.Clamp(margin + Gain * (share - t), -MostMargin, MostMargin);
+        if (target is { } t) logit = Math.Clamp(logit - ThresholdGain * (share - t), -MostLogits, MostLogits);
     }
 
-    internal void Save(StateWriter state) => state.Add("apt.margin", margin);
+    /// <summary>Takes note of an agent's last rewards.</summary>
+    /// <param name="pruneShare">Share of its probes that were labelled "prune".</param>
+    /// <param name="meanAbsoluteReward">In probability.</param>
+    public void ObserveRewards(int agent, double pruneShare, double meanAbsoluteReward)
+    {
+        if (!Steers) return;
+        double old = scales[agent];
+        scales[agent] = old == 0 ? meanAbsoluteReward : old + Smoothing * (meanAbsoluteReward - old);
+        margins[agent] = Math.Clamp(margins[agent] + MarginGain * scales[agent] * (0.5 - pruneShare), -1, 1);
+    }
 
-    internal void Load(StateReader state) => margin = state.ReadDoubles("apt.margin")[0];
+    internal void Save(StateWriter state)
+    {
+        state.Add("apt.margins", margins);
+        state.Add("apt.reward-scales", scales);
+        state.Add("apt.threshold-logit", logit);
+    }
+
+    internal void Load(StateReader state)
+    {
+        state.ReadDoubles("apt.margins").CopyTo(margins, 0);
+        state.ReadDoubles("apt.reward-scales").CopyTo(scales, 0);
+        logit = state.ReadDoubles("apt.threshold-logit")[0];
+    }
 }

@@ -23,8 +23,8 @@ public sealed record AptOptions
     public float RewardMargin { get; init; }
 
     /// <summary>
-    /// The share of the dense model's multiply-adds that a pruned pass may spend, agents included. The reward margin is then
-    /// steered there during training. Null: no budget, the margin stays as given.
+    /// The share of the dense model's multiply-adds that a pruned pass may spend, agents included. Training then steers the
+    /// threshold there, and the reward margin to the median reward; see <see cref="AptBudget"/>. Null: no budget.
     /// </summary>
     public float? TargetFlops { get; init; }
 

@@ -74,20 +74,23 @@ internal sealed class AptProbes
     /// </summary>
     /// <param name="before">p(true class) of each image with the token.</param>
     /// <param name="after">p(true class) without it.</param>
-    public Tensor? Loss(AptAgent agent, ReadOnlySpan<float> before, ReadOnlySpan<float> after, float margin, out int prune, out int count)
+    public Tensor? Loss(AptAgent agent, ReadOnlySpan<float> before, ReadOnlySpan<float> after, float margin, out ProbeRewards rewards)
     {
         var classRows = new List<int>();
         var tokenRows = new List<int>();
         var labels = new List<int>();
+        double magnitude = 0;
         for (int b = 0; b < dropped.Length; b++)
         {
             if (!Usable(b)) continue;
             classRows.Add(context.Offsets[b]);
             tokenRows.Add(context.Offsets[b] + dropped[b]);
-            labels.Add(after[b] - before[b] > -margin ? 1 : 0);
+            float reward = after[b] - before[b];
+            labels.Add(reward > -margin ? 1 : 0);
+            magnitude += MathF.Abs(reward);
         }
-        prune = labels.Sum();
-        count = labels.Count;
+        int n = Math.Max(labels.Count, 1);
+        rewards = new ProbeRewards((double)labels.Sum() / n, magnitude / n);
         if (labels.Count == 0) return null;
         Tensor classTokens, tokens;
         using (Recording.Pause())
@@ -98,3 +101,8 @@ internal sealed class AptProbes
         return F.CrossEntropy(agent.Logits(classTokens, tokens), [.. labels]);
     }
 }
+
+/// <summary>What an agent's probes of one step said.</summary>
+/// <param name="PruneShare">Share that was labelled "prune".</param>
+/// <param name="MeanAbsolute">Mean |p_new(y) - p_old(y)|.</param>
+internal readonly record struct ProbeRewards(double PruneShare, double MeanAbsolute);

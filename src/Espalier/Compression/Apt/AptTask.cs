@@ -38,16 +38,13 @@ public sealed class AptTask : ITrainingTask
             new ParameterGroup("backbone", [.. model.NamedParameters().Where(p => !agents.Contains(p.Value))]),
             new ParameterGroup("agents", [.. model.NamedParameters().Where(p => agents.Contains(p.Value))]),
         ];
-        budget = new AptBudget(options.RewardMargin, options.TargetFlops);
+        budget = new AptBudget(model.Layers.Count, options.RewardMargin, options.TargetFlops, model.Threshold);
     }
 
     public Module Model => model;
 
     /// <summary>"backbone" and "agents".</summary>
     public IReadOnlyList<ParameterGroup> ParameterGroups { get; }
-
-    /// <summary>The reward margin as it stands; a budget moves it.</summary>
-    public float RewardMargin => budget.Margin;
 
     public IReadOnlyDictionary<string, double> Step(Batch batch, in StepContext context)
     {
@@ -68,9 +65,10 @@ public sealed class AptTask : ITrainingTask
         TrainAgents(images, labels, observed, pruned, gradientScale, ref rng, log);
 
         double share = ComputeShare(pruned);
-        budget.Observe(share);
+        budget.ObserveCompute(share);
+        if (budget.Steers) model.Threshold = budget.Threshold;
         log["compute"] = share;
-        log["margin"] = budget.Margin;
+        log["threshold"] = model.Threshold;
         return log;
     }
 
@@ -82,7 +80,7 @@ public sealed class AptTask : ITrainingTask
         using var recording = new Recording();
         Tensor loss = F.CrossEntropy(model.Vit.Forward(images), labels, labelSmoothing);
         recording.Backward(loss, scale);
-        return new Dictionary<string, double> { ["loss"] = loss.Item(), ["compute"] = 1, ["margin"] = budget.Margin };
+        return new Dictionary<string, double> { ["loss"] = loss.Item() };
     }
 
     public EvaluationResult Evaluate(IEnumerable<Batch> batches)
@@ -109,7 +107,11 @@ public sealed class AptTask : ITrainingTask
 
     public void SaveState(StateWriter state) => budget.Save(state);
 
-    public void LoadState(StateReader state) => budget.Load(state);
+    public void LoadState(StateReader state)
+    {
+        budget.Load(state);
+        if (budget.Steers) model.Threshold = budget.Threshold;
+    }
 
     public void SaveModel(string path) => ModelFile.Save(path, model, structure with { Threshold = model.Threshold });
 
@@ -215,11 +217,13 @@ public sealed class AptTask : ITrainingTask
         {
             var (agent, probe, reference) = probes[i];
             using var recording = new Recording();
-            Tensor? loss = probe.Loss(model.Agents[agent], references[reference], after[i], budget.Margin, out int prune, out int count);
+            Tensor? loss = probe.Loss(model.Agents[agent], references[reference], after[i], budget.Margin(agent), out ProbeRewards rewards);
             if (loss is null) continue;
             recording.Backward(loss, scale / options.Probes);
             Add($"agent_loss/{agent}", loss.Item());
-            Add($"agent_prune_label/{agent}", (double)prune / count);
+            Add($"agent_prune_label/{agent}", rewards.PruneShare);
+            log[$"margin/{agent}"] = budget.Margin(agent);
+            budget.ObserveRewards(agent, rewards.PruneShare, rewards.MeanAbsolute);
         }
 
         // All probes of an agent have the same images to drop from: all are counted or none.

@@ -5,22 +5,42 @@ namespace Espalier.Tests.Compression.Apt;
 public sealed class AptBudgetTests
 {
     [Fact]
-    public void Without_a_target_the_margin_stays()
+    public void Without_a_target_threshold_and_margin_stay()
     {
-        var budget = new AptBudget(0.01f, null);
-        for (int i = 0; i < 100; i++) budget.Observe(1);
-        Assert.Equal(0.01f, budget.Margin);
+        var budget = new AptBudget(2, 0.01f, null, 0.4f);
+        for (int i = 0; i < 100; i++)
+        {
+            budget.ObserveCompute(1);
+            budget.ObserveRewards(1, 1, 0.1);
+        }
+        Assert.Equal(0.4f, budget.Threshold, 1e-6f);
+        Assert.Equal(0.01f, budget.Margin(1));
     }
 
     [Fact]
-    public void Above_the_target_the_margin_grows_and_below_it_shrinks()
+    public void The_threshold_finds_the_share_that_was_asked_for()
     {
-        var budget = new AptBudget(0, 0.5f);
-        budget.Observe(0.9);
-        float grown = budget.Margin;
-        Assert.True(grown > 0);
-        for (int i = 0; i < 10; i++) budget.Observe(0.2);
-        Assert.True(budget.Margin < grown);
+        var budget = new AptBudget(1, 0, 0.4f);
+        double share = 1;
+        for (int i = 0; i < 2_000; i++)
+        {
+            share = budget.Threshold;          // a model that prunes the more the lower the threshold
+            budget.ObserveCompute(share);
+        }
+        Assert.Equal(0.4, share, 0.01);
+    }
+
+    [Fact]
+    public void The_margin_of_each_agent_finds_its_median_reward()
+    {
+        var budget = new AptBudget(2, 0, 0.5f);
+        for (int i = 0; i < 2_000; i++)
+        {
+            double r = (i * 7919 % 1000) / 1000.0 * 0.02 - 0.015;   // spread evenly over -0.015 to 0.005
+            budget.ObserveRewards(1, r > -budget.Margin(1) ? 1 : 0, Math.Abs(r));
+        }
+        Assert.Equal(0.005, budget.Margin(1), 0.002);   // one reward a step: it wavers around the median
+        Assert.Equal(0, budget.Margin(0));
     }
 
     [Theory]
@@ -28,5 +48,5 @@ public sealed class AptBudgetTests
     [InlineData(1.2f)]
     [InlineData(-0.1f)]
     [InlineData(float.NaN)]
-    public void A_share_that_is_none_is_refused(float target) => Assert.Throws<EspalierException>(() => new AptBudget(0, target));
+    public void A_share_that_is_none_is_refused(float target) => Assert.Throws<EspalierException>(() => new AptBudget(1, 0, target));
 }

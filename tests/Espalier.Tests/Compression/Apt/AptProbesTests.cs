@@ -58,8 +58,9 @@ public sealed class AptProbesTests
         TokenRows x = Random(RowOffsets.Uniform(1, 6));
         var rng = new Rng(2);
         AptProbes probe = AptProbes.Pick(agent, x, 1, new AptOptions(), ref rng);
-        probe.Loss(agent, [before], [after], margin, out int prune, out int count);
-        Assert.Equal((expected, 1), (prune, count));
+        probe.Loss(agent, [before], [after], margin, out ProbeRewards rewards);
+        Assert.Equal(expected, rewards.PruneShare);
+        Assert.Equal(Math.Abs(after - before), rewards.MeanAbsolute, 1e-6);
     }
 
     private static AptAgent NewAgent()
