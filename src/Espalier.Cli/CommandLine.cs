@@ -59,6 +59,7 @@ internal static class CommandLine
             ProfileVerb.Create(session),
             DataVerb.Create(session),
             ReportVerb.Create(session),
+            ReproduceVerb.Create(session),
         };
         foreach (Option option in root.Options)
         {

@@ -1,0 +1,115 @@
+using System.Text;
+using Espalier.Data;
+using Espalier.Models;
+using Espalier.Tensors;
+using Espalier.Tensors.Kernels;
+using Espalier.Tensors.Threading;
+
+namespace Espalier.Cli.Running;
+
+/// <summary>One line of the table: one model in one mode, over all seeds.</summary>
+internal sealed record AptResult(string Name, IReadOnlyList<Evaluation> BySeed, double ImagesPerSecond)
+{
+    public double Accuracy => BySeed.Average(e => e.Accuracy);
+
+    public double MultiplyAdds => BySeed.Average(e => e.MultiplyAdds);
+
+    public double[] Tokens => [.. Enumerable.Range(0, BySeed[0].Tokens.Length).Select(i => BySeed.Average(e => e.Tokens[i]))];
+}
+
+/// <summary>Evaluates and times the finished runs of an <see cref="AptReproduction"/> and writes them as Markdown.</summary>
+internal sealed class AptResults(Session session, AptReproduction runs, IReadOnlyList<ulong> seeds, string? dataDir)
+{
+    private const int TimedBatch = 64, TimedBatches = 8, Rounds = 15;
+
+    public IReadOnlyList<AptResult> Measure()
+    {
+        DatasetPair data = Datasets.Open("fashion-mnist", dataDir);
+        var models = AptReproduction.Methods.Select(m => seeds.Select(s => ModelFile.Load(runs.Checkpoint(m.Id, s))).ToArray()).ToArray();
+        try
+        {
+            var rows = new List<(string Name, LoadedModel[] Models, bool Prune)>();
+            for (int i = 0; i < models.Length; i++)
+            {
+                string name = AptReproduction.Methods[i].Name;
+                if (models[i][0].Apt is null) rows.Add((name, models[i], false));
+                else rows.AddRange([($"{name}, pruned", models[i], true), ($"{name}, unpruned", models[i], false)]);
+            }
+            var evaluations = rows.Select(r => r.Models.Select((m, s) =>
+                new EvaluationRun(session, m.Vit, m.Apt, data.Test, 100).Run($"{r.Name}, seed {seeds[s]}", r.Prune)).ToArray()).ToArray();
+
+            using var scope = new Scope();
+            IReadOnlyList<Tensor> batches = AptMeasurement.Batches(data.Test, models[0][0].Vit.Config, TimedBatch, TimedBatches);
+            // All seeds of a row in one pass over the batches: a row's speed is the mean over its seeds.
+            double[] speed = AptMeasurement.ImagesPerSecond([.. rows.Select(r => (Action<Tensor>)(images =>
+            {
+                foreach (LoadedModel m in r.Models) AptMeasurement.Pass(m.Vit, r.Prune ? m.Apt : null)(images);
+            }))], batches, Rounds);
+            return [.. rows.Select((r, i) => new AptResult(r.Name, evaluations[i], speed[i] * seeds.Count))];
+        }
+        finally
+        {
+            foreach (LoadedModel m in models.SelectMany(m => m)) m.Dispose();
+        }
+    }
+
+    /// <summary>The whole page: the table, how it came about, and the commands behind each line.</summary>
+    public static string Page(IReadOnlyList<AptResult> rows, AptReproduction runs, IReadOnlyList<ulong> seeds, long steps, int batchSize)
+    {
+        string list = string.Join(',', seeds);
+        IEnumerable<string> commands = AptReproduction.Methods.Select(m => runs.Command(m.Method, m.Id, seeds[0]));
+        return $"""
+            # Results
+
+            ## APT on Fashion-MNIST
+
+            All 60,000 training and 10,000 test images, seeds {list}; {steps} steps of {batchSize} images for every model, AdamW, no
+            augmentation, the weights of the last step. The model is `vit-small-28`: 9 blocks of width 64, 50 tokens, agents after
+            blocks 1, 3 and 5. Multiply-adds include the agents. Tokens are the mean that enter block 0 and that are left after each
+            agent. "Original code" is the published procedure with its defects (`--faithful`), the others are our defaults with a
+            budget of multiply-adds.
+
+            {Table(rows)}
+            Accuracy is the mean over the seeds ± the sample standard deviation. Images a second: batches of {TimedBatch}, {Workers.Threads} threads
+            ({KernelInfo.Name} kernels), all models in turn, median of {Rounds} rounds; compare the ratios, not the absolute figures.
+
+            This page is written by
+
+            ```bash
+            espalier reproduce apt --steps {steps} --seeds {list} --output-dir runs/apt --output docs/results.md
+            ```
+
+            The same, model by model (first seed):
+
+            ```bash
+            {string.Join('\n', commands)}
+            espalier infer --model output/NAME.safetensors --data fashion-mnist
+            espalier infer --model output/NAME.safetensors --data fashion-mnist --no-prune
+            ```
+
+            """;
+    }
+
+    /// <summary>The table as Markdown.</summary>
+    public static string Table(IReadOnlyList<AptResult> rows)
+    {
+        double macs = rows[0].MultiplyAdds, rate = rows[0].ImagesPerSecond;
+        var text = new StringBuilder("""
+            | model | accuracy, % | by seed | tokens left | MACs an image | share | images/s | speed |
+            | --- | ---: | --- | --- | ---: | ---: | ---: | ---: |
+
+            """);
+        foreach (AptResult r in rows)
+        {
+            string bySeed = string.Join(", ", r.BySeed.Select(e => $"{100 * e.Accuracy:0.00}"));
+            string tokens = string.Join(", ", r.Tokens.Select(t => $"{t:0.0}"));
+            text.AppendLine($"| {r.Name} | {100 * r.Accuracy:0.00} ± {100 * Deviation(r):0.00} | {bySeed} | {tokens} | {r.MultiplyAdds / 1e6:0.00} M | "
+                + $"{100 * r.MultiplyAdds / macs:0.0} % | {r.ImagesPerSecond:0} | {r.ImagesPerSecond / rate:0.00} x |");
+        }
+        return text.ToString();
+    }
+
+    /// <summary>Sample standard deviation of the accuracy over the seeds; 0 for one.</summary>
+    private static double Deviation(AptResult r) => r.BySeed.Count < 2 ? 0
+        : Math.Sqrt(r.BySeed.Sum(e => Math.Pow(e.Accuracy - r.Accuracy, 2)) / (r.BySeed.Count - 1));
+}
