@@ -9,7 +9,7 @@ internal static class ParseErrors
     public static string OneLine(ParseResult parse)
     {
         Command command = parse.CommandResult.Command;
-        string help = $"see 'espalier {string.Join(' ', Path(parse.CommandResult))}--help'";
+        string help = $"see 'espalier {string.Concat(Path(parse.CommandResult).Reverse())}--help'";
         if (parse.UnmatchedTokens.Count > 0)
         {
             string token = parse.UnmatchedTokens[0];
@@ -20,6 +20,8 @@ internal static class ParseErrors
         }
         if (command.Subcommands.Count > 0 && command.Action is null)
             return $"say what to do: {string.Join(", ", command.Subcommands.Select(c => c.Name))}; {help}";
+        if (parse.CommandResult.Children.OfType<ArgumentResult>().FirstOrDefault(a => a.Tokens.Count == 0) is { } missing)
+            return $"'{command.Name}' needs {missing.Argument.Name}: {missing.Argument.Description}; {help}";
         return $"{Errors.OneLine(parse.Errors[0].Message).TrimEnd('.')}; {help}";
     }
 
@@ -34,7 +36,7 @@ internal static class ParseErrors
             ? command.Options.SelectMany(o => o.Aliases.Append(o.Name)).Where(n => n.StartsWith("--", StringComparison.Ordinal))
             : command.Subcommands.Select(c => c.Name);
         string? best = known.MinBy(n => Distance(token, n));
-        return best is not null && Distance(token, best) <= Math.Max(1, token.Length / 4) ? $", do you mean '{best}'?" : "";
+        return best is not null && Distance(token, best) <= Math.Max(1, token.Length / 4) ? $" (do you mean '{best}'?)" : "";
     }
 
     /// <summary>Levenshtein's: letters to insert, delete or replace.</summary>

@@ -1,10 +1,8 @@
+using Espalier.Cli.Running;
 using Espalier.Models;
 using Spectre.Console;
 
 namespace Espalier.Cli.Display;
-
-/// <summary>One line of the comparison table.</summary>
-internal sealed record ModelRow(string Name, Evaluation Evaluation);
 
 /// <summary>The tables that several verbs print.</summary>
 internal static class Tables
@@ -24,7 +22,7 @@ internal static class Tables
     {
         Table table = New("model", "accuracy", "tokens left", "MACs an image", "share", "images/s", "speed");
         double macs = rows[0].Evaluation.MultiplyAdds, rate = rows[0].Evaluation.ImagesPerSecond;
-        foreach (var (name, e) in rows)
+        foreach (var (name, e, _, _) in rows)
             table.Row(name, Format.Percent(e.Accuracy), Format.Tokens(e.Tokens), Format.Large(e.MultiplyAdds),
                 Format.Share(e.MultiplyAdds / macs), Format.Rate(e.ImagesPerSecond), Format.Number(e.ImagesPerSecond / rate, "0.00") + "x");
         terminal.Console.Write(table);

@@ -10,6 +10,8 @@ namespace Espalier.Cli.Running;
 /// <summary>Evaluates one model, pruned and not, and makes a report of it.</summary>
 internal static class RunReport
 {
+    private const string Pruned = "APT, pruned";
+
     /// <param name="rows">Models to compare with, already evaluated; this model's rows are added.</param>
     /// <param name="history">Of the run that made the model; may be empty.</param>
     public static ReportData Build(EvaluationRun run, List<ModelRow> rows, ModelStructure structure, IReadOnlyList<HistoryPoint> history, string name)
@@ -25,10 +27,10 @@ internal static class RunReport
             Version = VersionAction.Text,
             Curves = [.. ReportBuilder.Curves(name, history, layers)],
         };
-        Evaluation unpruned = run.Run("unpruned", prune: false);
         if (run.Apt is null)
         {
-            rows.Add(new ModelRow(name, unpruned));
+            rows.Add(ModelRow.Of(name, run, prune: false));
+            ModelRow.MeasureSpeed(rows);
             return data with { Rows = Rows(rows) };
         }
         Action<ImageResult> pick = ReportBuilder.FirstOfEachClass(gallery);
@@ -37,8 +39,9 @@ internal static class RunReport
             counts.Add(image);
             pick(image);
         });
-        rows.Add(new ModelRow("APT, pruned", pruned));
-        rows.Add(new ModelRow("APT, unpruned", unpruned));
+        rows.Add(new ModelRow(Pruned, pruned, run, Prune: true));
+        rows.Add(ModelRow.Of("APT, unpruned", run, prune: false));
+        ModelRow.MeasureSpeed(rows);
         return data with
         {
             Rows = Rows(rows),
@@ -49,7 +52,7 @@ internal static class RunReport
     }
 
     private static ReportRow[] Rows(List<ModelRow> rows) =>
-        [.. rows.Select(r => ReportBuilder.Row(r.Name, r.Evaluation, r.Name == "APT, pruned"))];
+        [.. rows.Select(r => ReportBuilder.Row(r.Name, r.Evaluation, r.Name == Pruned))];
 
     private static string Subtitle(EvaluationRun run, ModelStructure structure)
     {

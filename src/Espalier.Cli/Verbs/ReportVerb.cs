@@ -44,12 +44,11 @@ internal static class ReportVerb
         int batchSize = parse.GetValue(BatchSize) ?? 32;
         var evaluation = new EvaluationRun(session, model.Vit, model.Apt, data, batchSize);
         var rows = new List<ModelRow>();
-        if (parse.GetValue(Plain) is { } plainPath)
+        using LoadedModel? plain = parse.GetValue(Plain) is { } plainPath ? ModelFile.Load(plainPath) : null;
+        if (plain is not null)
         {
-            using LoadedModel plain = ModelFile.Load(plainPath);
-            ModelChoice.RequireClasses(plain.Vit.Config, plainPath, data);
-            var other = new EvaluationRun(session, plain.Vit, null, data, batchSize);
-            rows.Add(new ModelRow("plain ViT", other.Run("plain ViT", prune: false)));
+            ModelChoice.RequireClasses(plain.Vit.Config, parse.GetValue(Plain)!, data);
+            rows.Add(ModelRow.Of("plain ViT", new EvaluationRun(session, plain.Vit, null, data, batchSize), prune: false));
         }
         IReadOnlyList<HistoryPoint> history = run is null ? [] : TrainingHistory.Read(run.History);
         ReportData report = RunReport.Build(evaluation, rows, model.Structure, history, run?.Name ?? Path.GetFileNameWithoutExtension(checkpoint))

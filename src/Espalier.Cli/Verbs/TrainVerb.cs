@@ -59,8 +59,8 @@ internal static class TrainVerb
     private static void PrintTest(TrainRun run, Terminal terminal)
     {
         EvaluationRun test = run.OnTest();
-        var rows = new List<ModelRow> { new(run.Apt is null ? "plain" : "unpruned", test.Run("test, unpruned", prune: false)) };
-        if (run.Apt is not null) rows.Add(new("pruned", test.Run("test, pruned", prune: true)));
+        var rows = new List<ModelRow> { ModelRow.Of(run.Apt is null ? "plain" : "unpruned", test, prune: false) };
+        if (run.Apt is not null) rows.Add(ModelRow.Of("pruned", test, prune: true));
         terminal.Line($"on the {rows[0].Evaluation.Images} test images, at the end of the run:");
         Tables.Compare(terminal, rows);
     }

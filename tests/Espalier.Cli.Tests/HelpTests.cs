@@ -1,0 +1,33 @@
+namespace Espalier.Cli.Tests;
+
+public sealed class HelpTests
+{
+    [Theory]
+    [InlineData("demo")]
+    [InlineData("train")]
+    [InlineData("infer")]
+    [InlineData("predict")]
+    [InlineData("profile")]
+    [InlineData("data")]
+    [InlineData("data", "list")]
+    [InlineData("data", "fetch")]
+    [InlineData("data", "check")]
+    [InlineData("report")]
+    public void Every_verb_shows_an_example(params string[] verb)
+    {
+        Outcome outcome = Tool.Run([.. verb, "--help"]).MustSucceed();
+        Assert.Contains($"  espalier {string.Join(' ', verb)}", outcome.Out[outcome.Out.IndexOf("Example", StringComparison.Ordinal)..]);
+    }
+
+    [Fact]
+    public void The_examples_parse()
+    {
+        var session = new Session(new Terminal(TextWriter.Null, TextWriter.Null, false, 80), default);
+        foreach (Verb verb in CommandLine.Build(session).Subcommands.Cast<Verb>())
+            foreach (string example in verb.Examples.Where(e => !e.Contains(" ... ", StringComparison.Ordinal)))
+                Assert.Empty(CommandLine.Build(session).Parse(example.Split(' ')[1..]).Errors);
+    }
+
+    [Fact]
+    public void The_version_is_one_line() => Assert.Matches(@"^espalier \d+\.\d+\.\d+\r?\n$", Tool.Run("--version").MustSucceed().Out);
+}
