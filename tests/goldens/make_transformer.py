@@ -41,4 +41,20 @@ for name, lengths, heads, width, scale in [("oneImage", [6], 1, 8, 0.35), ("ragg
                                            ("longer", [33, 17], 2, 32, 0.25)]:
     g.case("Attention." + name, attention(lengths, heads, scale), **{t: r(name + t, sum(lengths), width) for t in "qkv"})
 
+
+def assemble(patches, positions, classToken, second=None):
+    """Prefix tokens in front of each image's patches, positions added; [images * tokens, D]."""
+    prefix = [classToken] if second is None else [classToken, second]
+    count = positions.shape[1] - len(prefix)
+    rows = patches.reshape(-1, count, patches.shape[1])
+    tokens = torch.cat([t.expand(rows.shape[0], -1, -1) for t in prefix] + [rows], 1)
+    return (tokens + positions).reshape(-1, patches.shape[1])
+
+
+g.case("AssembleTokens.class", assemble, patches=r("assemble.p", 8, 6), positions=r("assemble.pos", 1, 5, 6),
+       classToken=r("assemble.cls", 1, 1, 6))
+g.case("AssembleTokens.distilled", assemble, patches=r("assemble.p2", 6, 5), positions=r("assemble.pos2", 1, 5, 5),
+       classToken=r("assemble.cls2", 1, 1, 5), second=r("assemble.dist2", 1, 1, 5))
+g.case("PatchesToRows", lambda x: fn.unfold(x, 2, stride=2).transpose(1, 2).reshape(-1, 12), x=r("patches.x", 2, 3, 4, 6))
+
 g.save("transformer.safetensors")

@@ -1,6 +1,6 @@
 namespace Espalier.Tensors.Tests.Ops;
 
-/// <summary>Linear, LayerNorm and Attention against PyTorch; the cases are made by tests/goldens/make_transformer.py.</summary>
+/// <summary>Linear, LayerNorm, Attention and the making of tokens against PyTorch; the cases are made by tests/goldens/make_transformer.py.</summary>
 public class TransformerGoldenTests
 {
     private static readonly Golden Golden = Golden.Open("transformer.safetensors");
@@ -16,6 +16,9 @@ public class TransformerGoldenTests
         ["Attention.oneImage"] = t => F.Attention(t["q"], t["k"], t["v"], RowOffsets.FromLengths([6]), 1, 0.35f),
         ["Attention.ragged"] = t => F.Attention(t["q"], t["k"], t["v"], RowOffsets.FromLengths([5, 1, 9, 2]), 3, 0.5f),
         ["Attention.longer"] = t => F.Attention(t["q"], t["k"], t["v"], RowOffsets.FromLengths([33, 17]), 2, 0.25f),
+        ["AssembleTokens.class"] = t => F.AssembleTokens(t["patches"], t["positions"], t["classToken"]),
+        ["AssembleTokens.distilled"] = t => F.AssembleTokens(t["patches"], t["positions"], t["classToken"], t["second"]),
+        ["PatchesToRows"] = t => F.PatchesToRows(t["x"], 2),
     };
 
     public static TheoryData<string> Cases => [.. Golden.Cases];

@@ -1,6 +1,6 @@
 namespace Espalier.Tensors.Tests.Ops;
 
-/// <summary>Gradients, channel flow and messages of Linear, LayerNorm and Attention.</summary>
+/// <summary>Gradients, channel flow and messages of Linear, LayerNorm, Attention and AssembleTokens.</summary>
 public class TransformerOpTests
 {
     [Fact]
@@ -31,6 +31,14 @@ public class TransformerOpTests
         GradientCheck.Check(
             t => F.Attention(F.Slice(t[0], 1, 0, 4), F.Slice(t[0], 1, 4, 4), F.Slice(t[0], 1, 8, 4), offsets, 2, 0.7f),
             GradientCheck.Random(1, 8, 12));
+    }
+
+    [Fact]
+    public void TokenGradientsMatchDifferences()
+    {
+        using var scope = new Scope();
+        GradientCheck.Check(t => F.AssembleTokens(t[0], t[1], t[2], t[3]),
+            GradientCheck.Random(1, 4, 3), GradientCheck.Random(2, 1, 4, 3), GradientCheck.Random(3, 1, 1, 3), GradientCheck.Random(4, 1, 1, 3));
     }
 
     [Fact]

@@ -56,6 +56,7 @@ public sealed record AptOptions
     {
         if (!(Exploration >= 0 && Exploration <= 1)) throw new EspalierException($"exploration must be 0 to 1, not {Exploration}");
         if (!(PlainLoss >= 0 && float.IsFinite(PlainLoss))) throw new EspalierException($"the plain loss's weight must not be {PlainLoss}");
+        if (!(PruneFrom >= 0 && PruneFrom <= 1)) throw new EspalierException($"the share of the run before pruning must be 0 to 1, not {PruneFrom}");
         if (Probes < 1) throw new EspalierException($"an agent needs at least one probe a step, not {Probes}");
         return this;
     }
