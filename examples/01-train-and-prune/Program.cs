@@ -17,7 +17,7 @@ ImagePipeline eval = ImagePipeline.Eval(shape.ImageSize, shape.Channels);
 using (var model = new AptModel(new VisionTransformer(shape)))
 {
     var structure = new ModelStructure { Config = shape, ClassNames = [.. data.Train.ClassNames], Dataset = data.Info.Name };
-    var task = new AptTask(model, structure, new AptOptions { TargetFlops = 0.5f, PlainLoss = 1 });
+    var task = new AptTask(model, structure, AptOptions.FromScratch with { TargetFlops = 0.5f });
     var options = new TrainOptions { Steps = steps, BatchSize = 32, Optimizer = "adamw", LearningRate = 2e-3f, EvalEvery = 0 };
     var input = new TrainingData(train, ImagePipeline.Train(data.Info, shape.ImageSize, shape.Channels), heldOut, eval);
     new Trainer(task, input, options).Run();

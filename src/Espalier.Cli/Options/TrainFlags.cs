@@ -52,8 +52,10 @@ internal sealed class TrainFlags
         "A token is worthless where dropping it costs the true class less probability than this [0]", -1f, 1f, "P");
     private readonly Option<float?> plainLoss = Opt.Number("--plain-loss", "Weight of the unpruned pass's loss [1 from scratch; 0, the "
         + "published procedure, with --init or --pretrained]", 0f, 1000f, "WEIGHT");
-    private readonly Option<float?> pruneFrom = Opt.Number("--prune-from",
-        "Share of the run in which only the unpruned model is trained, before the agents begin [0]", 0f, 1f, "SHARE");
+    private readonly Option<float?> selfDistill = Opt.Number("--self-distill", "How much of the pruned pass's target is what the unpruned "
+        + "pass says [0.5 from scratch, else 0]", 0f, 1f, "SHARE");
+    private readonly Option<float?> pruneFrom = Opt.Number("--prune-from", "Share of the run in which only the unpruned model is trained, "
+        + "before the agents begin [0.2 from scratch, else 0]", 0f, 1f, "SHARE");
     private readonly Option<string?> clip = Opt.Choice("--clip", "Limit the norm of backbone and agents each on its own (groups), or "
         + "jointly [groups from scratch; joint, the published procedure, with --init or --pretrained]", "groups", "joint");
     private readonly Option<float?> exploration = Opt.Number("--exploration",
@@ -70,7 +72,7 @@ internal sealed class TrainFlags
         foreach (Option option in (Option[])[Shared.Data, Shared.DataDir, method, name, Shared.OutputDir, Shared.ModelType, Shared.Config,
             Shared.ImageSize, init, pretrained, steps, batchSize, accumulation, optimizer, learningRate, decay, warmup, weightDecay,
             maxGradNorm, ema, dropout, labelSmoothing, augment, noAugment, noShuffle, seed, evalEvery, evalBatchSize, evalLimit, holdOut,
-            checkpointEvery, logEvery, resume, targetFlops, rewardMargin, plainLoss, pruneFrom, clip, exploration, probes, context, keepBias, faithful])
+            checkpointEvery, logEvery, resume, targetFlops, rewardMargin, plainLoss, selfDistill, pruneFrom, clip, exploration, probes, context, keepBias, faithful])
         {
             verb.Options.Add(option);
         }
@@ -142,15 +144,16 @@ internal sealed class TrainFlags
     private AptOptions ReadApt(ParseResult p, bool scratch)
     {
         bool original = p.GetValue(faithful);
-        AptOptions defaults = original ? AptOptions.Faithful : new AptOptions();
+        // A backbone that works already is not taught the unpruned pass by the published procedure; a new one must be.
+        AptOptions defaults = original ? AptOptions.Faithful : scratch ? AptOptions.FromScratch : new AptOptions();
         return defaults with
         {
             Exploration = p.GetValue(exploration) ?? defaults.Exploration,
             RewardMargin = p.GetValue(rewardMargin) ?? defaults.RewardMargin,
             TargetFlops = p.GetValue(targetFlops),
-            // A backbone that works already is not taught the unpruned pass by the published procedure; a new one must be.
-            PlainLoss = p.GetValue(plainLoss) ?? (scratch && !original ? 1 : 0),
-            PruneFrom = p.GetValue(pruneFrom) ?? 0,
+            PlainLoss = p.GetValue(plainLoss) ?? defaults.PlainLoss,
+            SelfDistill = p.GetValue(selfDistill) ?? defaults.SelfDistill,
+            PruneFrom = p.GetValue(pruneFrom) ?? defaults.PruneFrom,
             Context = p.GetValue(context) == "pruned" ? AgentContext.Pruned : AgentContext.Plain,
             Probes = p.GetValue(probes) ?? defaults.Probes,
         };
@@ -158,7 +161,7 @@ internal sealed class TrainFlags
 
     private void RefuseAptOnly(ParseResult p)
     {
-        Option[] aptOnly = [targetFlops, rewardMargin, plainLoss, pruneFrom, clip, exploration, probes, context, keepBias, faithful];
+        Option[] aptOnly = [targetFlops, rewardMargin, plainLoss, selfDistill, pruneFrom, clip, exploration, probes, context, keepBias, faithful];
         if (aptOnly.FirstOrDefault(o => p.GetResult(o) is { Implicit: false }) is { } given)
             throw new EspalierException($"{given.Name} is an option of --method apt; leave it out, or train APT");
     }

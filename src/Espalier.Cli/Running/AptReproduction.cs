@@ -12,14 +12,12 @@ internal sealed class AptReproduction(Session session, string folder, string? da
 {
     private const float LearningRate = 1e-3f;
 
-    private static readonly AptOptions FromScratch = new() { PlainLoss = 1, PruneFrom = 0.2f };
-
     /// <summary>What is compared; the first is the reference. A null method is the plain transformer.</summary>
     public static IReadOnlyList<(string Id, string Name, AptOptions? Method)> Methods { get; } =
     [
         ("vit", "plain ViT", null),
-        ("apt-half", "APT, budget 0.45", FromScratch with { TargetFlops = 0.45f }),
-        ("apt-quarter", "APT, budget 0.28", FromScratch with { TargetFlops = 0.28f }),
+        ("apt-half", "APT, budget 0.45", AptOptions.FromScratch with { TargetFlops = 0.45f }),
+        ("apt-quarter", "APT, budget 0.28", AptOptions.FromScratch with { TargetFlops = 0.28f }),
         ("apt-faithful", "APT, original code", AptOptions.Faithful),
     ];
 
@@ -35,7 +33,7 @@ internal sealed class AptReproduction(Session session, string folder, string? da
         {
             null => "--method none",
             { TargetFlops: { } share } => string.Create(System.Globalization.CultureInfo.InvariantCulture,
-                $"--target-flops {share} --plain-loss {method.PlainLoss} --prune-from {method.PruneFrom} --clip groups"),
+                $"--target-flops {share}"),
             _ => "--faithful --dropout 0",
         };
         return $"espalier train --data fashion-mnist --model-type vit-small-28 {own} --optimizer adamw --learning-rate 0.001 "

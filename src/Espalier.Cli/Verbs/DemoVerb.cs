@@ -65,7 +65,7 @@ internal static class DemoVerb
 
     private static TrainPlan Plan(ulong seed, string folder, long steps) => new()
     {
-        Apt = new AptOptions { PlainLoss = 1, RewardMargin = 5e-5f },
+        Apt = AptOptions.FromScratch with { TargetFlops = 0.5f },
         Data = FashionMnist.OpenSample().Info.Name,
         KeepBias = 2,
         ModelType = "vit-tiny-28",

@@ -32,6 +32,12 @@ public sealed record AptOptions
     public float PlainLoss { get; init; }
 
     /// <summary>
+    /// How much of the pruned pass's target is what the unpruned pass of the same step says, and not the label: self-distillation.
+    /// 0 (the published procedure) to 1.
+    /// </summary>
+    public float SelfDistill { get; init; }
+
+    /// <summary>
     /// Share of the run, at its beginning, in which only the unpruned model is trained and no agent acts or learns: what an
     /// agent would learn from a backbone that knows nothing yet is soon wrong. The published procedure has none (0).
     /// </summary>
@@ -56,10 +62,17 @@ public sealed record AptOptions
     {
         if (!(Exploration >= 0 && Exploration <= 1)) throw new EspalierException($"exploration must be 0 to 1, not {Exploration}");
         if (!(PlainLoss >= 0 && float.IsFinite(PlainLoss))) throw new EspalierException($"the plain loss's weight must not be {PlainLoss}");
+        if (!(SelfDistill >= 0 && SelfDistill <= 1)) throw new EspalierException($"self-distillation must be 0 to 1, not {SelfDistill}");
         if (!(PruneFrom >= 0 && PruneFrom <= 1)) throw new EspalierException($"the share of the run before pruning must be 0 to 1, not {PruneFrom}");
         if (Probes < 1) throw new EspalierException($"an agent needs at least one probe a step, not {Probes}");
         return this;
     }
+
+    /// <summary>
+    /// For a model that is not fine-tuned but trained from nothing: the unpruned pass is trained, too, teaches the pruned one, and
+    /// has the first fifth of the run for itself.
+    /// </summary>
+    public static AptOptions FromScratch => new() { PlainLoss = 1, SelfDistill = 0.5f, PruneFrom = 0.2f };
 
     /// <summary>The published code as it is, defects included.</summary>
     public static AptOptions Faithful => new() { RewardDropout = true, ExploreBatchRange = true };

@@ -60,8 +60,8 @@ public sealed class AptTask : ITrainingTask
     {
         Dropout.Seed(model, ref rng);
         var log = new Dictionary<string, double>();
-        AptOutput pruned = SelfPruned(images, labels, gradientScale, log);
         Observed observed = Observe(images, labels, gradientScale, log);
+        AptOutput pruned = SelfPruned(images, labels, observed, gradientScale, log);
         TrainAgents(images, labels, observed, pruned, gradientScale, ref rng, log);
 
         double share = ComputeShare(pruned);
@@ -116,15 +116,22 @@ public sealed class AptTask : ITrainingTask
     public void SaveModel(string path) => ModelFile.Save(path, model, structure with { Threshold = model.Threshold });
 
     /// <summary>Stream 1: the loss of the pruned model trains everything but the agents.</summary>
-    private AptOutput SelfPruned(Tensor images, int[] labels, float scale, Dictionary<string, double> log)
+    private AptOutput SelfPruned(Tensor images, int[] labels, Observed teacher, float scale, Dictionary<string, double> log)
     {
         model.Training = true;
         using var scope = new Scope();      // what the backward pass needed is free for the probes
         using var recording = new Recording();
         AptOutput output = model.Forward(images);
         Tensor loss = F.CrossEntropy(output.Logits, labels, labelSmoothing);
-        recording.Backward(loss, scale);
         log["loss"] = loss.Item();
+        if (options.SelfDistill > 0)
+        {
+            Tensor target;
+            using (Recording.Pause()) target = F.Softmax(teacher.Logits);
+            Tensor distilled = F.CrossEntropy(output.Logits, target);
+            loss = F.Add(F.Mul(loss, 1 - options.SelfDistill), F.Mul(distilled, options.SelfDistill));
+        }
+        recording.Backward(loss, scale);
         for (int i = 0; i < output.Steps.Count; i++) log[$"tokens/{i}"] = (double)output.Steps[i].Offsets.Rows / images.Shape[0];
         foreach (TokenRows input in output.AgentInputs) input.Rows.Keep();
         output.Logits.Keep();
