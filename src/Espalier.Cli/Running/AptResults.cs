@@ -79,6 +79,9 @@ internal sealed class AptResults(Session session, AptReproduction runs, IReadOnl
             espalier reproduce apt --steps {steps} --seeds {list} --output-dir runs/apt --output docs/results.md
             ```
 
+            The seeds were trained side by side, `--seeds N --train-only --threads 1` for each, before that command measured them all;
+            with another number of threads sums round differently and accuracies move by a few hundredths of a point to tenths.
+
             The same, model by model (first seed):
 
             ```bash

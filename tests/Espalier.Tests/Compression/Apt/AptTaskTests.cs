@@ -1,7 +1,9 @@
 using Espalier.Compression.Apt;
+using Espalier.Data;
 using Espalier.Models;
 using Espalier.Nn;
 using Espalier.Tensors;
+using Espalier.Training;
 
 namespace Espalier.Tests.Compression.Apt;
 
@@ -65,6 +67,34 @@ public sealed class AptTaskTests
         Assert.Equal(log["loss"], log["plain_loss"], 1e-6);
         for (int i = 0; i < once["head.weight"].Length; i++)
             Assert.Equal(2 * once["head.weight"][i], twice["head.weight"][i], 1e-5f);
+    }
+
+    [Fact]
+    public void A_teacher_that_agrees_adds_no_gradient_and_the_label_only_its_part()
+    {
+        using AptModel model = NewModel(randomHead: true);
+        model.Threshold = 1;        // nothing is pruned: the pruned pass says what its teacher says
+        Step(model, new AptOptions { SelfDistill = 1 });
+        float teacher = Gradients(model)["head.weight"].Max(MathF.Abs);
+        model.ClearGrads();
+        Step(model, new AptOptions { SelfDistill = 0.25f });
+        float[] mixed = Gradients(model)["head.weight"];
+        model.ClearGrads();
+        Step(model, new AptOptions());
+        float[] label = Gradients(model)["head.weight"];
+        Assert.True(teacher < 1e-6f, $"{teacher}");
+        for (int i = 0; i < label.Length; i++) Assert.Equal(0.75f * label[i], mixed[i], 1e-5f);
+    }
+
+    [Fact]
+    public void Before_the_agents_begin_only_the_backbone_is_trained()
+    {
+        using AptModel model = NewModel(randomHead: true);
+        using var scope = new Scope();
+        var task = new AptTask(model, new ModelStructure { Config = Config }, new AptOptions { PruneFrom = 0.5f });
+        Assert.DoesNotContain("agent_loss/0", task.Step(Pictures(), new StepContext(5, 10, 0, 0, 1, new Rng(1))).Keys);
+        Assert.DoesNotContain(Gradients(model).Keys, name => name.Contains("clip_layer", StringComparison.Ordinal));
+        Assert.Contains("agent_loss/0", task.Step(Pictures(), new StepContext(6, 10, 0, 0, 1, new Rng(1))).Keys);
     }
 
     [Fact]
@@ -132,6 +162,12 @@ public sealed class AptTaskTests
     {
         using AptModel model = NewModel(randomHead: true);
         Assert.True(Step(model, AptOptions.Faithful, dropout: 0.1f)["agent_loss/1"] > 0);
+    }
+
+    private static Batch Pictures()
+    {
+        using var loader = new DataLoader(Datasets.OpenSample().Train, ImagePipeline.Eval(28, 1), 6);
+        return loader.Next();
     }
 
     private static int[] Labels => [0, 1, 2, 3, 4, 5];
