@@ -5,7 +5,9 @@ namespace Espalier.Training;
 /// <param name="TotalSteps">Of the whole run.</param>
 /// <param name="Epoch">From 0.</param>
 /// <param name="LearningRate">That this step used.</param>
-/// <param name="GradientNorm">Before clipping; null where there is no clipping.</param>
+/// <param name="GradientNorm">
+/// Before clipping, the largest where groups are clipped apart; null where there is no clipping.
+/// </param>
 /// <param name="Scalars">What the task returned, mean over the step's micro-batches.</param>
 /// <param name="Images">Pictures in the step.</param>
 /// <param name="Duration">Of the step, waiting for pictures included.</param>

@@ -106,7 +106,7 @@ public sealed partial class RunFolder
 
     private string Path(string suffix) => System.IO.Path.Combine(Directory, Name + suffix);
 
-    [GeneratedRegex(@"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    [GeneratedRegex(@"^[A-Za-z0-9][A-Za-z0-9._-]*\z")]
     private static partial Regex ValidName();
 
     /// <summary>How AtomicFile names the temporaries of this run's files.</summary>

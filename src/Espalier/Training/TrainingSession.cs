@@ -153,11 +153,20 @@ internal sealed partial class TrainingSession : IDisposable
             Stopwatch.GetElapsedTime(started)));
     }
 
+    /// <summary>
+    /// Limits the gradients, and looks at them in any case: one that is no number must reach neither weights nor checkpoint.
+    /// </summary>
     private double? Clip(long number)
     {
-        if (options.MaxGradNorm <= 0) return null;
-        double norm = clipped.Max(group => GradientClip.ByGlobalNorm(group, options.MaxGradNorm));
-        return double.IsFinite(norm) ? norm : throw Diverged(number, "the gradient's norm", norm);
+        bool limited = options.MaxGradNorm > 0;
+        double most = 0;
+        foreach (Tensor[] group in clipped)
+        {
+            double norm = limited ? GradientClip.ByGlobalNorm(group, options.MaxGradNorm) : GradientClip.Norm(group);
+            if (!double.IsFinite(norm)) throw Diverged(number, "the gradient's norm", norm);
+            most = Math.Max(most, norm);
+        }
+        return limited ? most : null;
     }
 
     private IReadOnlyDictionary<string, double> Finite(IReadOnlyDictionary<string, double> scalars, long number)

@@ -1,6 +1,7 @@
 using Espalier.Data;
 using Espalier.Formats;
 using Espalier.Nn;
+using Espalier.Optim;
 using Espalier.Tensors;
 using Espalier.Tests.Data;
 using Espalier.Training;
@@ -42,6 +43,13 @@ internal sealed class TinyTask(int classes = 3, bool oneSelection = false) : ITr
 
     public long BrokenStep { get; init; } = -1;
 
+    /// <summary>The step whose loss is a number but whose gradient is none.</summary>
+    public long BrokenGradient { get; init; } = -1;
+
+    /// <summary>The weight alone in a first group, as a task with several parts has it.</summary>
+    public IReadOnlyList<ParameterGroup> ParameterGroups =>
+        [new("weights", [("weight", Net.Weight)]), new("biases", [("bias", Net.Bias)])];
+
     public Action<long>? OnStep { get; init; }
 
     public List<int> Indices { get; } = [];
@@ -73,6 +81,7 @@ internal sealed class TinyTask(int classes = 3, bool oneSelection = false) : ITr
             }
         }
         if (context.Step == BrokenStep) loss = double.NaN;
+        if (context.Step == BrokenGradient) dw.Span[0] = float.NaN;
         return new Dictionary<string, double> { ["loss"] = loss, ["margin"] = margin };
     }
 

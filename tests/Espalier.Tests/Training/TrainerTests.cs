@@ -148,6 +148,24 @@ public sealed class TrainerTests
         Assert.Equal(6, BitConverter.ToInt64(SafetensorsReader.Open(Path.Combine(folder.Path, "run.state")).ReadBytes("step")));
     }
 
+    /// <summary>Whether clipped together, by groups or not at all: neither weights nor the last state are spoilt.</summary>
+    [Theory]
+    [InlineData(1f, false)]
+    [InlineData(1f, true)]
+    [InlineData(0f, false)]
+    public void AGradientThatIsNoNumberStopsTheRun(float maxNorm, bool groups)
+    {
+        using var folder = new TempFolder();
+        using var task = new TinyTask { BrokenGradient = 7 };
+        TrainOptions options = Small with
+        {
+            OutputDir = folder.Path, CheckpointEvery = 1, MaxGradNorm = maxNorm, ClipGroups = groups,
+        };
+        var e = Assert.Throws<EspalierException>(() => new Trainer(task, TinyTask.Data(), options).Run());
+        Assert.Contains("step 7: the gradient's norm is NaN", e.Message);
+        Assert.All(task.Net.Weight.ToArray(), x => Assert.True(float.IsFinite(x)));
+    }
+
     [Fact]
     public void ASecondProcessIsKeptAway()
     {
@@ -170,6 +188,7 @@ public sealed class TrainerTests
     [InlineData("../run")]
     [InlineData("")]
     [InlineData(".run")]
+    [InlineData("run\n")]
     public void ANameThatIsNoFileNameIsRefused(string name)
     {
         using var folder = new TempFolder();
