@@ -78,6 +78,34 @@ public unsafe class TensorPoolTests
         Assert.Equal(held, TensorPool.BytesHeld);
     }
 
+    /// <summary>As in a training that learns to prune: every few steps all tensors are a little smaller.</summary>
+    [Fact]
+    public void SizesThatNobodyAsksForAnyMoreAreGivenBack()
+    {
+        TensorPool.Trim();
+        TensorPool.ResetPeak();
+        long most = 0;
+        for (int size = 1 << 20; size > 1 << 12; size -= size / 8)
+        {
+            using var scope = new Scope();
+            for (int i = 0; i < 4; i++) Tensor.Unscoped(new Shape(size)).Dispose();
+            Tensor[] together = [.. Enumerable.Range(0, 4).Select(_ => new Tensor(new Shape(size)))];
+            Assert.Equal(4, together.Length);
+            most = Math.Max(most, TensorPool.BytesHeld);
+        }
+        Assert.InRange(most, 1, 2 * TensorPool.PeakBytesInUse);
+    }
+
+    [Fact]
+    public void AnAllocationThatFailsIsNotCounted()
+    {
+        long inUse = TensorPool.BytesInUse, held = TensorPool.BytesHeld, peak = TensorPool.PeakBytesInUse;
+        Assert.Throws<OutOfMemoryException>(() => Tensor.Unscoped(new Shape(int.MaxValue, 1 << 20)));
+        Assert.Equal(inUse, TensorPool.BytesInUse);
+        Assert.InRange(TensorPool.BytesHeld, 0, held);
+        Assert.Equal(peak, TensorPool.PeakBytesInUse);
+    }
+
     [Fact]
     public void ViewsShareABlockUntilTheLastOneGoes()
     {
