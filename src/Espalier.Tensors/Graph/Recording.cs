@@ -66,6 +66,9 @@ public sealed class Recording : IDisposable
     /// gradient of an intermediate result is freed as soon as it has been passed on.
     /// </summary>
     /// <param name="loss">A result of this recording with one element.</param>
+    /// <exception cref="ObjectDisposedException">The recording has ended.</exception>
+    /// <exception cref="InvalidOperationException">No gradient can come of it: it is a result of another recording, or nothing
+    /// that it depends on wants one.</exception>
     public void Backward(Tensor loss, float scale = 1)
     {
         if (loss.Length != 1) throw new ArgumentException($"backward starts from a single value, not from {loss.Shape}");
@@ -75,8 +78,10 @@ public sealed class Recording : IDisposable
     /// <summary>Starts from <paramref name="gradient"/>, d(loss)/d(<paramref name="result"/>), which is consumed.</summary>
     public void Backward(Tensor result, Tensor gradient)
     {
+        ObjectDisposedException.ThrowIf(!open, this);
         if (!Gradients) throw new InvalidOperationException("this recording was opened without gradients");
         if (result.Producer is null) throw new InvalidOperationException("nothing that this result depends on wants a gradient");
+        if (ops.LastIndexOf(result.Producer) < 0) throw new InvalidOperationException("this is a result of another recording");
         if (gradient.Shape != result.Shape) throw new ArgumentException($"gradient {gradient.Shape} for a result {result.Shape}");
         result.ClearGrad();
         result.Grad = gradient;
@@ -95,8 +100,8 @@ public sealed class Recording : IDisposable
     public void Dispose()
     {
         if (!open) return;
-        open = false;
         if (current != this) throw new InvalidOperationException("recordings end in the order opposite to their beginning");
+        open = false;
         current = outer;
         ops.Clear();
         times?.Clear();

@@ -13,6 +13,31 @@ public class RecordingTests
         Assert.Throws<InvalidOperationException>(() => recording.Backward(y));
     }
 
+    /// <summary>Rather than without a gradient and without a word.</summary>
+    [Fact]
+    public void BackwardNeedsTheOpenRecordingThatMadeTheResult()
+    {
+        using var scope = new Scope();
+        Tensor w = Weight(3), y;
+        var recording = new Recording();
+        y = F.Square(w);
+        using (var inner = new Recording()) Assert.Throws<InvalidOperationException>(() => inner.Backward(y));
+        recording.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => recording.Backward(y));
+        Assert.Null(w.Grad);
+    }
+
+    [Fact]
+    public void ARecordingThatWasEndedTooEarlyCanStillBeEnded()
+    {
+        var outer = new Recording();
+        var inner = new Recording();
+        Assert.Throws<InvalidOperationException>(outer.Dispose);
+        inner.Dispose();
+        outer.Dispose();
+        Assert.Null(Recording.Current);
+    }
+
     [Fact]
     public void GradientsOfAllPathsAddUp()
     {

@@ -73,6 +73,9 @@ public class Pool2dOpTests
         Refused("MaxPool2d: a kernel of 5 is larger than x [1,3,4,4]", () => F.MaxPool2d(x, 5));
         Refused("MaxPool2d: padding (2,2,2,2)", () => F.MaxPool2d(x, 2, 2, 2));
         Refused("AvgPool2d: x [3,16]", () => F.AvgPool2d(flat, 2));
+        Tensor empty = new(new Shape(1, 3, 0, 4));
+        Refused("MaxPool2d: x [1,3,0,4]", () => F.MaxPool2d(empty, 3, 1, 2));
+        Refused("AvgPool2d: x [1,3,0,4]", () => F.AvgPool2d(empty, 3, 1, 2));
         Refused("GlobalAvgPool2d: x [3,16]", () => F.GlobalAvgPool2d(flat));
 
         static void Refused(string message, Func<Tensor> call) =>

@@ -32,7 +32,7 @@ internal sealed unsafe class GemmScratch
     /// <summary>Private sums of all the threads of a product that this thread called and that splits K.</summary>
     public static GemmScratch PartialSums => partialSums ??= new GemmScratch();
 
-    /// <summary>A tile that stands in for one which hangs over C's edge, and after it a row of zeros.</summary>
+    /// <summary>A tile that stands in for one which hangs over C's edge.</summary>
     public static GemmScratch EdgeTile => edgeTile ??= new GemmScratch();
 
     /// <summary>At least <paramref name="count"/> values, aligned to 64 bytes. What they hold is unknown; new ones are zero.
