@@ -19,6 +19,12 @@ public interface ITrainingTask
     IReadOnlyList<ParameterGroup> ParameterGroups => ParameterGroup.Of(Model);
 
     /// <summary>
+    /// What of the task's own options and of the model's shape decides which weights come out: a run goes on only with the same.
+    /// Names that the state does not have, of options that are younger than it, are passed over.
+    /// </summary>
+    IReadOnlyList<(string Name, string Value)> Identity => [];
+
+    /// <summary>
     /// Forward and backward of one micro-batch, with the model in training mode. Adds to the gradients, with each loss times
     /// <see cref="StepContext.GradientScale"/>. Tensors made here are freed when it returns.
     /// </summary>

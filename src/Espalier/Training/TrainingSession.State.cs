@@ -82,12 +82,14 @@ internal sealed partial class TrainingSession
         if (version != FormatVersion)
             throw new EspalierException($"{file.Source}: is a training state of version {version}; this program reads "
                 + $"version {FormatVersion}.");
+        HashSet<string> young = [.. task.Identity.Select(o => o.Name)];
         foreach (var (name, now) in Identity())
         {
-            string then = file.Metadata.GetValueOrDefault(OptionPrefix + name) ?? "not set";
+            string? then = file.Metadata.GetValueOrDefault(OptionPrefix + name);
+            if (then is null && young.Contains(name)) continue;
             if (then != now)
-                throw new EspalierException($"{file.Source}: {name} was {then} and is {now} now; resume with the same, "
-                    + "or train under another name.");
+                throw new EspalierException($"{file.Source}: {name} was {then ?? "not set"} and is {now} now; resume with "
+                    + "the same, or train under another name.");
         }
         HashSet<string> here = [.. task.Model.StateDict().Select(p => p.Name)];
         HashSet<string> there = [.. new StateReader(file).Section("model").Names];
@@ -101,7 +103,7 @@ internal sealed partial class TrainingSession
     }
 
     private IEnumerable<(string Name, string Value)> Identity() =>
-        [.. options.Identity(), ("TrainingData", dataset), ("ParameterGroups", groups)];
+        [.. options.Identity(), ("TrainingData", dataset), ("ParameterGroups", groups), .. task.Identity];
 
     private static EspalierException Damaged(string path) =>
         new($"{path}: the training state is damaged; delete it and start again.");

@@ -201,6 +201,21 @@ public sealed class ResumeTests
         new Trainer(task, TinyTask.Data(), options with { EvalEvery = 3, LogEvery = 1, DataThreads = 1 }).Run();
     }
 
+    [Fact]
+    public void AnotherOptionOfTheTaskIsRefusedButANewOneIsNot()
+    {
+        using var folder = new TempFolder();
+        TrainOptions options = Options("plain") with { Steps = 4, Name = "run", OutputDir = folder.Path, Resume = true };
+        TrainResult Run(params (string, string)[] identity)
+        {
+            using var task = new TinyTask { Identity = identity };
+            return new Trainer(task, TinyTask.Data(), options).Run();
+        }
+        Run(("Probes", "1"));
+        Assert.Contains("Probes was 1 and is 2 now", Assert.Throws<EspalierException>(() => Run(("Probes", "2"))).Message);
+        Assert.True(Run(("Probes", "1"), ("Later", "x")).Completed);
+    }
+
     private static void CancelAt(long step, long stop, CancellationTokenSource cancel)
     {
         if (step == stop) cancel.Cancel();

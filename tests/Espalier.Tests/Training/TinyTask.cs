@@ -52,6 +52,8 @@ internal sealed class TinyTask(int classes = 3, bool oneSelection = false) : ITr
 
     public Action<long>? OnStep { get; init; }
 
+    public IReadOnlyList<(string Name, string Value)> Identity { get; init; } = [];
+
     public List<int> Indices { get; } = [];
 
     public IReadOnlyDictionary<string, double> Step(Batch batch, in StepContext context)

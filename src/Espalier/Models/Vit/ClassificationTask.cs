@@ -1,3 +1,4 @@
+using System.Globalization;
 using Espalier.Data;
 using Espalier.Nn;
 using Espalier.Tensors;
@@ -10,15 +11,22 @@ public sealed class ClassificationTask : ITrainingTask
 {
     private readonly VisionTransformer vit;
     private readonly ModelStructure structure;
-    private readonly float labelSmoothing;
+    private readonly float dropout, labelSmoothing;
 
     public ClassificationTask(VisionTransformer vit, ModelStructure structure, float dropout = 0, float labelSmoothing = 0)
     {
-        (this.vit, this.structure, this.labelSmoothing) = (vit, structure, labelSmoothing);
+        (this.vit, this.structure, this.dropout, this.labelSmoothing) = (vit, structure, dropout, labelSmoothing);
         vit.DropoutRate = dropout;
     }
 
     public Module Model => vit;
+
+    public IReadOnlyList<(string Name, string Value)> Identity =>
+    [
+        ("Dropout", dropout.ToString(CultureInfo.InvariantCulture)),
+        ("LabelSmoothing", labelSmoothing.ToString(CultureInfo.InvariantCulture)),
+        ("Model", vit.Config.ToJson()),
+    ];
 
     public IReadOnlyDictionary<string, double> Step(Batch batch, in StepContext context)
     {
