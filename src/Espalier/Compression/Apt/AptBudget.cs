@@ -43,7 +43,8 @@ public sealed class AptBudget
         margins = new double[agents];
         Array.Fill(margins, margin);
         scales = new double[agents];
-        logit = Math.Clamp(Math.Log(threshold / (1.0 - threshold)), -MostLogits, MostLogits);
+        double p = Math.Clamp(threshold, 0f, 1f);
+        logit = Math.Clamp(Math.Log(p / (1 - p)), -MostLogits, MostLogits);
     }
 
     /// <summary>Whether there is a budget to hold.</summary>
@@ -81,8 +82,18 @@ public sealed class AptBudget
 
     internal void Load(StateReader state)
     {
-        state.ReadDoubles("apt.margins").CopyTo(margins, 0);
-        state.ReadDoubles("apt.reward-scales").CopyTo(scales, 0);
-        logit = state.ReadDoubles("apt.threshold-logit")[0];
+        Read(state, "apt.margins", margins);
+        Read(state, "apt.reward-scales", scales);
+        double[] one = new double[1];
+        Read(state, "apt.threshold-logit", one);
+        logit = one[0];
+    }
+
+    private static void Read(StateReader state, string name, double[] into)
+    {
+        double[] values = state.ReadDoubles(name);
+        if (values.Length != into.Length || !Array.TrueForAll(values, double.IsFinite))
+            throw new EspalierException($"the training state's {name} is damaged; delete the state and start again");
+        values.CopyTo(into, 0);
     }
 }

@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace Espalier.Compression.Apt;
 
 /// <summary>In which company of tokens the agents are trained.</summary>
@@ -73,6 +75,23 @@ public sealed record AptOptions
     /// has the first fifth of the run for itself.
     /// </summary>
     public static AptOptions FromScratch => new() { PlainLoss = 1, SelfDistill = 0.5f, PruneFrom = 0.2f };
+
+    /// <summary>All options by name, as a training state keeps them.</summary>
+    internal IEnumerable<(string Name, string Value)> Identity() =>
+    [
+        (nameof(Exploration), Text(Exploration)),
+        (nameof(RewardMargin), Text(RewardMargin)),
+        (nameof(TargetFlops), TargetFlops is { } share ? Text(share) : "none"),
+        (nameof(PlainLoss), Text(PlainLoss)),
+        (nameof(SelfDistill), Text(SelfDistill)),
+        (nameof(PruneFrom), Text(PruneFrom)),
+        (nameof(Context), Context.ToString()),
+        (nameof(Probes), Text(Probes)),
+        (nameof(RewardDropout), RewardDropout ? "yes" : "no"),
+        (nameof(ExploreBatchRange), ExploreBatchRange ? "yes" : "no"),
+    ];
+
+    private static string Text(IFormattable value) => value.ToString(null, CultureInfo.InvariantCulture);
 
     /// <summary>The published code as it is, defects included.</summary>
     public static AptOptions Faithful => new() { RewardDropout = true, ExploreBatchRange = true };

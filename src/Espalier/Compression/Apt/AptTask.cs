@@ -1,3 +1,4 @@
+using System.Globalization;
 using Espalier.Data;
 using Espalier.Models;
 using Espalier.Nn;
@@ -22,9 +23,10 @@ public sealed class AptTask : ITrainingTask
 {
     private readonly AptModel model;
     private readonly AptOptions options;
-    private readonly AptBudget budget;
     private readonly ModelStructure structure;
     private readonly float dropout, labelSmoothing;
+    private AptBudget budget;
+    private bool begun;
 
     /// <param name="structure">Written into the checkpoints.</param>
     public AptTask(AptModel model, ModelStructure structure, AptOptions options, float dropout = 0, float labelSmoothing = 0)
@@ -38,13 +40,21 @@ public sealed class AptTask : ITrainingTask
             new ParameterGroup("backbone", [.. model.NamedParameters().Where(p => !agents.Contains(p.Value))]),
             new ParameterGroup("agents", [.. model.NamedParameters().Where(p => agents.Contains(p.Value))]),
         ];
-        budget = new AptBudget(model.Layers.Count, options.RewardMargin, options.TargetFlops, model.Threshold);
+        budget = NewBudget();
     }
 
     public Module Model => model;
 
     /// <summary>"backbone" and "agents".</summary>
     public IReadOnlyList<ParameterGroup> ParameterGroups { get; }
+
+    public IReadOnlyList<(string Name, string Value)> Identity =>
+    [
+        .. options.Identity(),
+        ("Dropout", dropout.ToString(CultureInfo.InvariantCulture)),
+        ("LabelSmoothing", labelSmoothing.ToString(CultureInfo.InvariantCulture)),
+        ("Model", (model.Vit.Config with { PruneLayers = [.. model.Layers] }).ToJson()),
+    ];
 
     public IReadOnlyDictionary<string, double> Step(Batch batch, in StepContext context)
     {
@@ -58,6 +68,7 @@ public sealed class AptTask : ITrainingTask
     /// <param name="labels">[B].</param>
     internal IReadOnlyDictionary<string, double> Step(Tensor images, int[] labels, float gradientScale, Rng rng)
     {
+        Begin();
         Dropout.Seed(model, ref rng);
         var log = new Dictionary<string, double>();
         Observed observed = Observe(images, labels, gradientScale, log);
@@ -70,6 +81,18 @@ public sealed class AptTask : ITrainingTask
         log["compute"] = share;
         log["threshold"] = model.Threshold;
         return log;
+    }
+
+    private AptBudget NewBudget() => new(model.Layers.Count, options.RewardMargin, options.TargetFlops, model.Threshold);
+
+    /// <summary>
+    /// The budget goes on from the threshold that the model has at the first step: it may have been read from a checkpoint
+    /// after this task was made.
+    /// </summary>
+    private void Begin()
+    {
+        if (!begun) budget = NewBudget();
+        begun = true;
     }
 
     /// <summary>Before the agents begin: the unpruned pass alone.</summary>
@@ -105,10 +128,15 @@ public sealed class AptTask : ITrainingTask
         return new EvaluationResult(scalars, new Dictionary<string, double> { ["pruned"] = pruned.Accuracy, ["unpruned"] = plain.Accuracy });
     }
 
-    public void SaveState(StateWriter state) => budget.Save(state);
+    public void SaveState(StateWriter state)
+    {
+        Begin();
+        budget.Save(state);
+    }
 
     public void LoadState(StateReader state)
     {
+        Begin();
         budget.Load(state);
         if (budget.Steers) model.Threshold = budget.Threshold;
     }

@@ -1,4 +1,7 @@
 using Espalier.Compression.Apt;
+using Espalier.Formats;
+using Espalier.Tests.Imaging;
+using Espalier.Training;
 
 namespace Espalier.Tests.Compression.Apt;
 
@@ -41,6 +44,23 @@ public sealed class AptBudgetTests
         }
         Assert.Equal(0.005, budget.Margin(1), 0.002);   // one reward a step: it wavers around the median
         Assert.Equal(0, budget.Margin(0));
+    }
+
+    [Theory]
+    [InlineData(1, 0.0)]
+    [InlineData(3, 0.0)]
+    [InlineData(2, double.NaN)]
+    public void A_damaged_state_is_refused(int agents, double logit)
+    {
+        using var folder = new TempFolder();
+        string path = Path.Combine(folder.Path, "run.state");
+        var state = new StateWriter();
+        state.Add("apt.margins", new double[agents]);
+        state.Add("apt.reward-scales", new double[agents]);
+        state.Add("apt.threshold-logit", logit);
+        state.Write(path, new Dictionary<string, string>());
+        using SafetensorsReader file = SafetensorsReader.Open(path);
+        Assert.Throws<EspalierException>(() => new AptBudget(2, 0, 0.5f).Load(new StateReader(file)));
     }
 
     [Theory]

@@ -152,9 +152,40 @@ public sealed class AptTaskTests
         AptOptions[] wrong =
         [
             new() { Probes = 0 }, new() { Exploration = 1.5f }, new() { Exploration = float.NaN },
-            new() { PlainLoss = -1 }, new() { PlainLoss = float.PositiveInfinity },
+            new() { PruneFrom = -0.1f }, new() { PruneFrom = float.NaN }, new() { PlainLoss = -1 },
+            new() { PlainLoss = float.PositiveInfinity },
         ];
         foreach (AptOptions options in wrong) Assert.Throws<EspalierException>(() => Step(model, options));
+    }
+
+    /// <summary>As when a run goes on from a checkpoint, which is read after the task was made.</summary>
+    [Fact]
+    public void A_budget_begins_at_the_threshold_that_the_model_has_at_the_first_step()
+    {
+        using AptModel model = NewModel(randomHead: true);
+        using var scope = new Scope();
+        var task = new AptTask(model, new ModelStructure { Config = Config }, new AptOptions { TargetFlops = 0.5f });
+        model.Threshold = 0.9f;
+        Assert.Equal(0.9, task.Step(Images(), Labels, 1, new Rng(7))["threshold"], 0.02);
+    }
+
+    /// <summary>So that a run cannot go on with other options than it began with.</summary>
+    [Fact]
+    public void Its_identity_has_every_option_and_the_models_shape()
+    {
+        using AptModel model = NewModel(randomHead: true);
+        string Of(AptOptions options, float dropout = 0) => string.Join(' ',
+            new AptTask(model, new ModelStructure { Config = Config }, options, dropout).Identity);
+        AptOptions[] others =
+        [
+            new() { Exploration = 0.4f }, new() { RewardMargin = 0.1f }, new() { TargetFlops = 0.5f }, new() { PlainLoss = 1 },
+            new() { SelfDistill = 0.5f }, new() { PruneFrom = 0.1f }, new() { Context = AgentContext.Pruned }, new() { Probes = 2 },
+            new() { RewardDropout = true }, new() { ExploreBatchRange = true },
+        ];
+        Assert.Equal(typeof(AptOptions).GetProperties().Count(p => p.CanWrite), others.Length);
+        string[] all = [.. others.Select(o => Of(o)), Of(new AptOptions()), Of(new AptOptions(), dropout: 0.1f)];
+        Assert.Equal(all.Length, all.Distinct().Count());
+        Assert.Contains("\"numHeads\":2", Of(new AptOptions()), StringComparison.Ordinal);
     }
 
     [Fact]
