@@ -6,7 +6,9 @@ using Espalier.Tensors.Threading;
 
 namespace Espalier.Cli;
 
-/// <summary>The command `espalier`: parses the arguments, runs the verb, and turns what goes wrong into one line and a code.</summary>
+/// <summary>
+/// The command `espalier`: parses the arguments, runs the verb, and turns what goes wrong into one line and a code.
+/// </summary>
 internal static class CommandLine
 {
     public static int Run(string[] args, Session session)

@@ -27,7 +27,8 @@ internal static class ParseErrors
 
     private static IEnumerable<string> Path(CommandResult result)
     {
-        for (SymbolResult? r = result; r is CommandResult { Command: not RootCommand } c; r = r.Parent) yield return c.Command.Name + " ";
+        for (SymbolResult? r = result; r is CommandResult { Command: not RootCommand } c; r = r.Parent)
+            yield return c.Command.Name + " ";
     }
 
     private static string Suggestion(string token, Command command, bool option)

@@ -3,7 +3,8 @@ using System.Text.Json;
 
 namespace Espalier.Cli.Tests;
 
-/// <summary>Whatever is wrong, the user gets one line that says what, and exit code 2 (or 1 where the work itself failed).</summary>
+/// <summary>Whatever is wrong, the user gets one line that says what, and exit code 2 (or 1 where the work itself
+/// failed).</summary>
 public sealed class ErrorTests : IDisposable
 {
     private readonly TemporaryFolder folder = new();
@@ -48,12 +49,15 @@ public sealed class ErrorTests : IDisposable
     [InlineData("""{"hiddenSize":64,"mlpDim":128,"numHeads":5,"numLayers":2}""", "does not divide into 5 heads")]
     [InlineData("""{"hiddenSize":64,"mlpDim":128,"numHeads":4,"numLayers":2,"patchSize":0}""", "patchSize must be")]
     [InlineData("""{"hiddenSize":64,"mlpDim":128,"numHeads":4,"numLayers":2,"nmuClasses":3}""", "nmuClasses")]
-    [InlineData("""{"imageSize":28,"patchSize":4,"channels":1,"hiddenSize":64,"mlpDim":128,"numHeads":4,"numLayers":2,"numClasses":3}""", "3 classes")]
-    [InlineData("""{"imageSize":28,"patchSize":4,"channels":2,"hiddenSize":64,"mlpDim":128,"numHeads":4,"numLayers":2,"numClasses":10}""", "channels is 2")]
+    [InlineData("""{"imageSize":28,"patchSize":4,"channels":1,"hiddenSize":64,"mlpDim":128,"numHeads":4,"numLayers":2,"numClasses":3}""",
+        "3 classes")]
+    [InlineData("""{"imageSize":28,"patchSize":4,"channels":2,"hiddenSize":64,"mlpDim":128,"numHeads":4,"numLayers":2,"numClasses":10}""",
+        "channels is 2")]
     public void Bad_configurations(string json, string expected)
     {
         File.WriteAllText(folder.File("config.json"), json);
-        string line = Tool.Run("train", "--data", "fashion-mnist-sample", "--config", folder.File("config.json"), "--num-steps", "1",
+        string line =
+            Tool.Run("train", "--data", "fashion-mnist-sample", "--config", folder.File("config.json"), "--num-steps", "1",
             "--output-dir", folder.File("out")).MustFail(2);
         Assert.Contains(expected, line);
         Assert.Contains("config.json", line);
@@ -68,7 +72,8 @@ public sealed class ErrorTests : IDisposable
     {
         string path = folder.File("cut.pth");
         File.WriteAllBytes(path, File.ReadAllBytes(Golden.Checkpoint)[..length]);
-        string line = Tool.Run("infer", "--model", path, "--config", Golden.Config, "--data", "fashion-mnist", "--data-dir", Golden.Folder,
+        string line =
+            Tool.Run("infer", "--model", path, "--config", Golden.Config, "--data", "fashion-mnist", "--data-dir", Golden.Folder,
             "--output", folder.File("out.jsonl")).MustFail(2);
         Assert.Contains("cut.pth", line);
         Assert.Equal([path], Directory.GetFiles(folder.Path));
@@ -77,7 +82,8 @@ public sealed class ErrorTests : IDisposable
     [Fact]
     public void A_checkpoint_of_another_shape()
     {
-        string config = File.ReadAllText(Golden.Config).Replace("\"hiddenSize\": 32", "\"hiddenSize\": 48", StringComparison.Ordinal);
+        string config =
+            File.ReadAllText(Golden.Config).Replace("\"hiddenSize\": 32", "\"hiddenSize\": 48", StringComparison.Ordinal);
         File.WriteAllText(folder.File("other.json"), config);
         Assert.Contains("random.pth", Tool.Run("infer", "--model", Golden.Checkpoint, "--config", folder.File("other.json"),
             "--data", "fashion-mnist", "--data-dir", Golden.Folder).MustFail(2));
@@ -85,12 +91,14 @@ public sealed class ErrorTests : IDisposable
 
     [Fact]
     public void A_checkpoint_that_does_not_say_its_shape() =>
-        Assert.Contains("--config", Tool.Run("infer", "--model", Golden.Checkpoint, "--data", "fashion-mnist-sample").MustFail(2));
+        Assert.Contains("--config",
+            Tool.Run("infer", "--model", Golden.Checkpoint, "--data", "fashion-mnist-sample").MustFail(2));
 
     [Fact]
     public void An_empty_data_folder()
     {
-        Assert.Contains("no train-images-idx3-ubyte", Tool.Run("train", "--data", "fashion-mnist", "--data-dir", folder.Path).MustFail(2));
+        Assert.Contains("no train-images-idx3-ubyte",
+            Tool.Run("train", "--data", "fashion-mnist", "--data-dir", folder.Path).MustFail(2));
         Assert.Contains("no class folders", Tool.Run("data", "check", "folder", "--data-dir", folder.Path).MustFail(2));
     }
 
@@ -99,7 +107,8 @@ public sealed class ErrorTests : IDisposable
     {
         foreach (string file in Directory.GetFiles(Golden.Folder, "*ubyte")) File.Copy(file, folder.File(Path.GetFileName(file)));
         using (FileStream images = File.OpenWrite(folder.File("train-images-idx3-ubyte"))) images.SetLength(1000);
-        Assert.Contains("train-images-idx3-ubyte", Tool.Run("train", "--data", "fashion-mnist", "--data-dir", folder.Path).MustFail(2));
+        Assert.Contains("train-images-idx3-ubyte",
+            Tool.Run("train", "--data", "fashion-mnist", "--data-dir", folder.Path).MustFail(2));
     }
 
     [Fact]
@@ -109,7 +118,8 @@ public sealed class ErrorTests : IDisposable
         string below = Path.Combine(folder.File("file"), "below");
         Assert.Contains("below", Tool.Run(["infer", .. Golden.Model, "--output", Path.Combine(below, "out.jsonl")]).MustFail(2));
         Assert.Contains("below", Tool.Run(Golden.Train(below, 1)).MustFail(2));
-        if (OperatingSystem.IsLinux()) Assert.Contains("/dev/full", Tool.Run(["infer", .. Golden.Model, "--output", "/dev/full"]).MustFail(2));
+        if (OperatingSystem.IsLinux()) Assert.Contains("/dev/full",
+            Tool.Run(["infer", .. Golden.Model, "--output", "/dev/full"]).MustFail(2));
     }
 
     [Fact]
@@ -117,7 +127,9 @@ public sealed class ErrorTests : IDisposable
     {
         if (!OperatingSystem.IsLinux()) return;
         string dll = Path.Combine(AppContext.BaseDirectory, "espalier.dll");
-        using Process shell = Process.Start(new ProcessStartInfo("sh", ["-c", $"dotnet '{dll}' data list > /dev/full"]) { RedirectStandardError = true })!;
+        using Process shell =
+            Process.Start(new ProcessStartInfo("sh",
+                ["-c", $"dotnet '{dll}' data list > /dev/full"]) { RedirectStandardError = true })!;
         string error = shell.StandardError.ReadToEnd();
         shell.WaitForExit();
         Assert.Contains("No space left", new Outcome(shell.ExitCode, "", error).MustFail(1));
@@ -138,7 +150,8 @@ public sealed class ErrorTests : IDisposable
         byte[] bytes = File.ReadAllBytes(folder.File("apt.safetensors"));
         BitConverter.GetBytes(float.NaN).CopyTo(bytes, bytes.Length - 4 - HeadOffset(bytes));
         File.WriteAllBytes(folder.File("apt.safetensors"), bytes);
-        Assert.Contains("apt.safetensors", Tool.Run("infer", "--model", folder.File("apt.safetensors"), "--data-dir", Golden.Folder,
+        Assert.Contains("apt.safetensors",
+            Tool.Run("infer", "--model", folder.File("apt.safetensors"), "--data-dir", Golden.Folder,
             "--output", folder.File("out.jsonl")).MustFail(2));
         Assert.False(File.Exists(folder.File("out.jsonl")));
     }

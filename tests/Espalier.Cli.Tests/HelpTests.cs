@@ -16,7 +16,8 @@ public sealed class HelpTests
     public void Every_verb_shows_an_example(params string[] verb)
     {
         Outcome outcome = Tool.Run([.. verb, "--help"]).MustSucceed();
-        Assert.Contains($"  espalier {string.Join(' ', verb)}", outcome.Out[outcome.Out.IndexOf("Example", StringComparison.Ordinal)..]);
+        Assert.Contains($"  espalier {string.Join(' ', verb)}",
+            outcome.Out[outcome.Out.IndexOf("Example", StringComparison.Ordinal)..]);
     }
 
     [Fact]
@@ -29,5 +30,6 @@ public sealed class HelpTests
     }
 
     [Fact]
-    public void The_version_is_one_line() => Assert.Matches(@"^espalier \d+\.\d+\.\d+\r?\n$", Tool.Run("--version").MustSucceed().Out);
+    public void The_version_is_one_line() =>
+        Assert.Matches(@"^espalier \d+\.\d+\.\d+\r?\n$", Tool.Run("--version").MustSucceed().Out);
 }

@@ -11,7 +11,10 @@ internal static class Tables
     {
         var table = new Table { Border = TableBorder.Simple };
         for (int i = 0; i < columns.Length; i++)
-            table.AddColumn(new TableColumn(Markup.Escape(columns[i])) { Alignment = i == 0 ? Justify.Left : Justify.Right, NoWrap = true });
+        {
+            Justify side = i == 0 ? Justify.Left : Justify.Right;
+            table.AddColumn(new TableColumn(Markup.Escape(columns[i])) { Alignment = side, NoWrap = true });
+        }
         return table;
     }
 
@@ -24,7 +27,8 @@ internal static class Tables
         double macs = rows[0].Evaluation.MultiplyAdds, rate = rows[0].Evaluation.ImagesPerSecond;
         foreach (var (name, e, _, _) in rows)
             table.Row(name, Format.Percent(e.Accuracy), Format.Tokens(e.Tokens), Format.Large(e.MultiplyAdds),
-                Format.Share(e.MultiplyAdds / macs), Format.Rate(e.ImagesPerSecond), Format.Number(e.ImagesPerSecond / rate, "0.00") + "x");
+                Format.Share(e.MultiplyAdds / macs), Format.Rate(e.ImagesPerSecond),
+                Format.Number(e.ImagesPerSecond / rate, "0.00") + "x");
         terminal.Console.Write(table);
     }
 
@@ -39,7 +43,8 @@ internal static class Tables
     }
 
     /// <summary>Accuracy over compute at several thresholds.</summary>
-    public static void Curve(Terminal terminal, IReadOnlyList<(double Threshold, Evaluation Evaluation)> points, Evaluation unpruned)
+    public static void Curve(Terminal terminal, IReadOnlyList<(double Threshold, Evaluation Evaluation)> points,
+        Evaluation unpruned)
     {
         Table table = New("threshold", "accuracy", "tokens left", "MACs an image", "share", "images/s");
         foreach (var (threshold, e) in points) Add(Format.Number(threshold, "0.00"), e);

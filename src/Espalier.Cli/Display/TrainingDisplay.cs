@@ -13,7 +13,8 @@ internal static class TrainingDisplay
     {
         if (!terminal.Interactive) return run(new Lines(terminal, what));
         return terminal.Console.Progress().AutoClear(true)
-            .Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn { Width = 24 }, new PercentageColumn())
+            .Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn { Width = 24 },
+                new PercentageColumn())
             .Start(context => run(new Bar(terminal, context.AddTask(Markup.Escape(what)), what)));
     }
 

@@ -49,7 +49,8 @@ internal sealed class TrainingStatus
     public static double[] Tokens(IReadOnlyDictionary<string, double> scalars)
     {
         var tokens = new List<double>();
-        while (scalars.TryGetValue(string.Create(CultureInfo.InvariantCulture, $"tokens/{tokens.Count}"), out double value)) tokens.Add(value);
+        while (scalars.TryGetValue("tokens/" + tokens.Count.ToString(CultureInfo.InvariantCulture), out double value))
+            tokens.Add(value);
         return [.. tokens];
     }
 

@@ -11,7 +11,8 @@ internal static class Shared
     public static Option<int?> Threads { get; } = Recursive(Opt.Number("--threads",
         "Threads that compute; by default the number of processors, or ESPALIER_THREADS", 1, Workers.MaxThreads));
 
-    public static Option<bool> Verbose { get; } = Recursive(Opt.Flag("--verbose", "Show where in the program an error came from"));
+    public static Option<bool> Verbose { get; } =
+        Recursive(Opt.Flag("--verbose", "Show where in the program an error came from"));
 
     public static Option<string?> Data { get; } = Opt.Text("--data",
         $"Data set: {string.Join(", ", Datasets.All.Select(d => d.Name))}", "NAME", "--dataset");
@@ -27,7 +28,8 @@ internal static class Shared
     public static Option<string?> ModelType { get; } = Opt.Text("--model-type",
         $"Model's shape by name: {string.Join(", ", VitPresets.Names)}", "NAME");
 
-    public static Option<int?> ImageSize { get; } = Opt.Number("--img-size", "Side of the model's input in pixels", 1, 16384, "PIXELS");
+    public static Option<int?> ImageSize { get; } =
+        Opt.Number("--img-size", "Side of the model's input in pixels", 1, 16384, "PIXELS");
 
     public static Option<float?> Threshold { get; } = Opt.Number("--threshold",
         "Drop a token where its agent's p(prune) is greater; by default what the checkpoint says, or 0.5", 0f, 1f, "P");

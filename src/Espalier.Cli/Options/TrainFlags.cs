@@ -9,8 +9,10 @@ namespace Espalier.Cli.Options;
 /// <summary>The options of `train`, under the names that APT's original script has where it has them.</summary>
 internal sealed class TrainFlags
 {
-    private readonly Option<string?> name = Opt.Text("--name", "Name of the run and of its files; by default the method's", "NAME");
-    private readonly Option<string?> method = Opt.Choice("--method", "What is trained: APT (the default) or the plain model", "apt", "none");
+    private readonly Option<string?> name =
+        Opt.Text("--name", "Name of the run and of its files; by default the method's", "NAME");
+    private readonly Option<string?> method =
+        Opt.Choice("--method", "What is trained: APT (the default) or the plain model", "apt", "none");
     private readonly Option<string?> init = Opt.Text("--init",
         "Start from this checkpoint: backbone, head and agents, as far as it has them", "CHECKPOINT");
     private readonly Option<string?> pretrained = Opt.Text("--pretrained",
@@ -18,45 +20,57 @@ internal sealed class TrainFlags
     private readonly Option<int?> batchSize = Opt.Number("--train-batch-size", "Images an optimiser step [72]", 1, 1 << 20);
     private readonly Option<int?> accumulation = Opt.Number("--gradient-accumulation-steps",
         "Micro-batches that a step's images are computed in [1]", 1, 1 << 20);
-    private readonly Option<int?> evalBatchSize = Opt.Number("--eval-batch-size", "Images a batch in evaluation [32]", 1, 1 << 20);
+    private readonly Option<int?> evalBatchSize =
+        Opt.Number("--eval-batch-size", "Images a batch in evaluation [32]", 1, 1 << 20);
     private readonly Option<long?> evalEvery = Opt.Number("--eval-every",
         "Steps between evaluations; 0 for one at the end [500]", 0, long.MaxValue);
     private readonly Option<int?> evalLimit = Opt.Number("--eval-limit", "Evaluate on the first N images only", 1, int.MaxValue);
-    private readonly Option<double?> holdOut = Opt.Number("--hold-out", "Share of the training images that is kept to choose the best "
+    private readonly Option<double?> holdOut =
+        Opt.Number("--hold-out", "Share of the training images that is kept to choose the best "
         + "checkpoint by; 0 chooses by the test images [0.05, or 0 without shuffling or below 1,000 images]", 0.0, 0.9, "SHARE");
     private readonly Option<long?> steps = Opt.Number("--num-steps", "Optimiser steps [10000]", 1, long.MaxValue);
     private readonly Option<long?> warmup = Opt.Number("--warmup-steps",
         "Steps until the learning rate is full [a twentieth of the run, at most 500]", 0, long.MaxValue);
     private readonly Option<string?> decay = Opt.Choice("--decay-type", "Schedule of the learning rate [cosine]",
         "cosine", "linear", "constant", "multistep");
-    private readonly Option<string?> optimizer = Opt.Choice("--optimizer", "sgd has momentum 0.9 [sgd]", "sgd", "nesterov", "adam", "adamw");
-    private readonly Option<float?> learningRate = Opt.Number("--learning-rate", "[0.03 for SGD, 0.001 for Adam]", 0f, float.MaxValue, "RATE");
+    private readonly Option<string?> optimizer =
+        Opt.Choice("--optimizer", "sgd has momentum 0.9 [sgd]", "sgd", "nesterov", "adam", "adamw");
+    private readonly Option<float?> learningRate =
+        Opt.Number("--learning-rate", "[0.03 for SGD, 0.001 for Adam]", 0f, float.MaxValue, "RATE");
     private readonly Option<float?> weightDecay = Opt.Number("--weight-decay", "[0]", 0f, float.MaxValue, "RATE");
-    private readonly Option<float?> maxGradNorm = Opt.Number("--max-grad-norm", "Limit of the gradients' norm; 0 for none [1]", 0f, float.MaxValue);
-    private readonly Option<double?> ema = Opt.Number("--ema", "Decay of the weights' averages, which are then what is evaluated and saved", 0.0, 0.9999999, "DECAY");
+    private readonly Option<float?> maxGradNorm =
+        Opt.Number("--max-grad-norm", "Limit of the gradients' norm; 0 for none [1]", 0f, float.MaxValue);
+    private readonly Option<double?> ema = Opt.Number("--ema",
+        "Decay of the weights' averages, which are then what is evaluated and saved", 0.0, 0.9999999, "DECAY");
     private readonly Option<float?> labelSmoothing = Opt.Number("--label-smoothing", "[0]", 0f, 0.999f, "SHARE");
-    private readonly Option<float?> dropout = Opt.Number("--dropout", "[0.1 for the published models, 0 for small and own ones]", 0f, 0.99f, "RATE");
+    private readonly Option<float?> dropout =
+        Opt.Number("--dropout", "[0.1 for the published models, 0 for small and own ones]", 0f, 0.99f, "RATE");
     private readonly Option<bool> noShuffle = Opt.Flag("--no-shuffle", "Take the training images in the data set's order");
-    private readonly Option<bool> noAugment = Opt.Flag("--no-augment", "Train on the images as they are; the same as --augment none");
+    private readonly Option<bool> noAugment =
+        Opt.Flag("--no-augment", "Train on the images as they are; the same as --augment none");
     private readonly Option<string?> augment = Opt.Choice("--augment",
-        "What is done to training images [pad-crop-flip for Fashion-MNIST, else resized-crop]", "default", "none", "resized-crop", "pad-crop-flip");
+        "What is done to training images [pad-crop-flip for Fashion-MNIST, else resized-crop]", "default", "none",
+        "resized-crop", "pad-crop-flip");
     private readonly Option<ulong?> seed = Opt.Number("--seed", "Of everything random [42]", 0UL, ulong.MaxValue);
     private readonly Option<bool> resume = Opt.Flag("--resume", "Go on where the run of this name stopped");
     private readonly Option<long?> checkpointEvery = Opt.Number("--checkpoint-every",
         "Steps between saves of the training state; 0 for one at the end [500]", 0, long.MaxValue);
-    private readonly Option<long?> logEvery = Opt.Number("--log-every", "Steps between points of the curves [10]", 1, long.MaxValue);
+    private readonly Option<long?> logEvery =
+        Opt.Number("--log-every", "Steps between points of the curves [10]", 1, long.MaxValue);
 
     private readonly Option<float?> targetFlops = Opt.Number("--target-flops",
         "Share of the dense model's multiply-adds that a pruned pass may spend; training steers there", 0.001f, 1f, "SHARE");
     private readonly Option<float?> rewardMargin = Opt.Number("--reward-margin",
         "A token is worthless where dropping it costs the true class less probability than this [0]", -1f, 1f, "P");
-    private readonly Option<float?> plainLoss = Opt.Number("--plain-loss", "Weight of the unpruned pass's loss [1 from scratch; 0, the "
+    private readonly Option<float?> plainLoss =
+        Opt.Number("--plain-loss", "Weight of the unpruned pass's loss [1 from scratch; 0, the "
         + "published procedure, with --init or --pretrained]", 0f, 1000f, "WEIGHT");
-    private readonly Option<float?> selfDistill = Opt.Number("--self-distill", "How much of the pruned pass's target is what the unpruned "
-        + "pass says [0.5 from scratch, else 0]", 0f, 1f, "SHARE");
-    private readonly Option<float?> pruneFrom = Opt.Number("--prune-from", "Share of the run in which only the unpruned model is trained, "
-        + "before the agents begin [0.2 from scratch, else 0]", 0f, 1f, "SHARE");
-    private readonly Option<string?> clip = Opt.Choice("--clip", "Limit the norm of backbone and agents each on its own (groups), or "
+    private readonly Option<float?> selfDistill = Opt.Number("--self-distill",
+        "How much of the pruned pass's target is what the unpruned pass says [0.5 from scratch, else 0]", 0f, 1f, "SHARE");
+    private readonly Option<float?> pruneFrom = Opt.Number("--prune-from", "Share of the run in which only the unpruned model "
+        + "is trained, before the agents begin [0.2 from scratch, else 0]", 0f, 1f, "SHARE");
+    private readonly Option<string?> clip =
+        Opt.Choice("--clip", "Limit the norm of backbone and agents each on its own (groups), or "
         + "jointly [groups from scratch; joint, the published procedure, with --init or --pretrained]", "groups", "joint");
     private readonly Option<float?> exploration = Opt.Number("--exploration",
         "Probability that a probe drops a random token and not its agent's choice [0.5]", 0f, 1f, "P");
@@ -69,10 +83,13 @@ internal sealed class TrainFlags
 
     public Command AddTo(Command verb)
     {
-        foreach (Option option in (Option[])[Shared.Data, Shared.DataDir, method, name, Shared.OutputDir, Shared.ModelType, Shared.Config,
-            Shared.ImageSize, init, pretrained, steps, batchSize, accumulation, optimizer, learningRate, decay, warmup, weightDecay,
-            maxGradNorm, ema, dropout, labelSmoothing, augment, noAugment, noShuffle, seed, evalEvery, evalBatchSize, evalLimit, holdOut,
-            checkpointEvery, logEvery, resume, targetFlops, rewardMargin, plainLoss, selfDistill, pruneFrom, clip, exploration, probes, context, keepBias, faithful])
+        foreach (Option option in (Option[])[Shared.Data, Shared.DataDir, method, name, Shared.OutputDir,
+            Shared.ModelType, Shared.Config, Shared.ImageSize, init, pretrained,
+            steps, batchSize, accumulation, optimizer, learningRate, decay, warmup, weightDecay, maxGradNorm, ema, dropout,
+            labelSmoothing, augment, noAugment, noShuffle, seed,
+            evalEvery, evalBatchSize, evalLimit, holdOut, checkpointEvery, logEvery, resume,
+            targetFlops, rewardMargin, plainLoss, selfDistill, pruneFrom, clip, exploration, probes, context, keepBias,
+            faithful])
         {
             verb.Options.Add(option);
         }
@@ -109,7 +126,8 @@ internal sealed class TrainFlags
             },
             HoldOut = p.GetValue(holdOut) ?? (p.GetValue(faithful) ? 0 : null),
             EvalLimit = p.GetValue(evalLimit),
-            Options = ReadTraining(p, apt) with { ClipGroups = apt && (p.GetValue(clip) is { } c ? c == "groups" : scratch && !p.GetValue(faithful)) },
+            Options = ReadTraining(p, apt) with { ClipGroups = apt
+                && (p.GetValue(clip) is { } c ? c == "groups" : scratch && !p.GetValue(faithful)) },
         };
     }
 
@@ -129,7 +147,8 @@ internal sealed class TrainFlags
             CheckpointEvery = p.GetValue(checkpointEvery) ?? defaults.CheckpointEvery,
             LogEvery = p.GetValue(logEvery) ?? defaults.LogEvery,
             Optimizer = optimiser,
-            LearningRate = p.GetValue(learningRate) ?? (optimiser.StartsWith("adam", StringComparison.Ordinal) ? 1e-3f : defaults.LearningRate),
+            LearningRate = p.GetValue(learningRate)
+                ?? (optimiser.StartsWith("adam", StringComparison.Ordinal) ? 1e-3f : defaults.LearningRate),
             WeightDecay = p.GetValue(weightDecay) ?? defaults.WeightDecay,
             Schedule = p.GetValue(decay) ?? defaults.Schedule,
             WarmupSteps = p.GetValue(warmup),
@@ -161,7 +180,8 @@ internal sealed class TrainFlags
 
     private void RefuseAptOnly(ParseResult p)
     {
-        Option[] aptOnly = [targetFlops, rewardMargin, plainLoss, selfDistill, pruneFrom, clip, exploration, probes, context, keepBias, faithful];
+        Option[] aptOnly = [targetFlops, rewardMargin, plainLoss, selfDistill, pruneFrom, clip, exploration, probes, context,
+            keepBias, faithful];
         if (aptOnly.FirstOrDefault(o => p.GetResult(o) is { Implicit: false }) is { } given)
             throw new EspalierException($"{given.Name} is an option of --method apt; leave it out, or train APT");
     }

@@ -12,7 +12,7 @@ internal static class Checkpoints
     public static string Required(ParseResult parse) => parse.GetValue(Shared.Model)
         ?? throw new EspalierException("say which checkpoint with --model FILE");
 
-    /// <summary>The model that comes with the repository: beside the program, or in a folder above it or the current one.</summary>
+    /// <summary>The model that comes with the repository: in the current folder, the program's, or one above them.</summary>
     public static string OrShipped(ParseResult parse)
     {
         if (parse.GetValue(Shared.Model) is { } given) return given;
@@ -30,7 +30,8 @@ internal static class Checkpoints
         if (model.Vit.Config.Channels is not (1 or 3))
         {
             model.Dispose();
-            throw new EspalierException($"{path}: is for images of {model.Vit.Config.Channels} channels; images have 1 (grey) or 3 (RGB)");
+            throw new EspalierException($"{path}: is for images of {model.Vit.Config.Channels} channels; "
+                + "images have 1 (grey) or 3 (RGB)");
         }
         if (parse.GetValue(Shared.Threshold) is { } threshold)
         {

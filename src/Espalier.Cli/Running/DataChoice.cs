@@ -26,7 +26,8 @@ internal static class DataChoice
 
     /// <summary>The data set that the user names, else the one that the checkpoint was trained on.</summary>
     public static DatasetPair Open(string? name, string? directory, ModelStructure structure, string checkpoint) =>
-        Datasets.Open(name ?? structure.Dataset ?? throw new EspalierException($"{checkpoint}: does not say which data set it was trained on; give --data NAME"),
+        Datasets.Open(name ?? structure.Dataset
+            ?? throw new EspalierException($"{checkpoint}: does not say which data set it was trained on; give --data NAME"),
             directory);
 
     public static IImageDataset Of(DatasetPair data, string? split) => split == "train" ? data.Train : data.Test;

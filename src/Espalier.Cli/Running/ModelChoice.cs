@@ -28,9 +28,11 @@ internal static class ModelChoice
         if (plan.Config is { } file) return new Choice(Checked(VitConfig.Read(file), file, plan, data), null);
         if (plan.ModelType is null && start is not null && ModelFile.ReadStructure(start) is { } known)
             return new Choice(OfCheckpoint(known.Config, start, plan, data), null);
-        string preset = plan.ModelType ?? (data.Info.Name.StartsWith("fashion-mnist", StringComparison.Ordinal) ? "vit-small-28" : "ViT-B_16");
+        string preset = plan.ModelType
+            ?? (data.Info.Name.StartsWith("fashion-mnist", StringComparison.Ordinal) ? "vit-small-28" : "ViT-B_16");
         VitConfig shape = VitPresets.Get(preset);
-        bool follows = Small.Contains(preset) && data.Info.ImageSize % shape.PatchSize == 0 && data.Info.ImageSize is > 0 and <= 64;
+        bool follows = Small.Contains(preset) && data.Info.ImageSize % shape.PatchSize == 0
+            && data.Info.ImageSize is > 0 and <= 64;
         shape = shape with
         {
             NumClasses = data.Train.Classes,
@@ -56,8 +58,8 @@ internal static class ModelChoice
     public static void RequireClasses(VitConfig config, string source, IImageDataset data)
     {
         if (data.Classes > config.NumClasses)
-            throw new EspalierException($"{source}: the model has {config.NumClasses} classes, but {data.Name} has {data.Classes}; "
-                + "use data that the model was made for");
+            throw new EspalierException($"{source}: the model has {config.NumClasses} classes, but {data.Name} has "
+                + $"{data.Classes}; use data that the model was made for");
     }
 
     private static VitConfig Checked(VitConfig config, string source, TrainPlan plan, DatasetPair data)
@@ -65,7 +67,8 @@ internal static class ModelChoice
         if (plan.ModelType is not null)
             throw new EspalierException("--config and --model-type both give the model's shape; give one of them");
         if (plan.ImageSize is { } size && size != config.ImageSize)
-            throw new EspalierException($"{source}: imageSize is {config.ImageSize}, but --img-size says {size}; make them agree");
+            throw new EspalierException($"{source}: imageSize is {config.ImageSize}, but --img-size says {size}; "
+                + "make them agree");
         if (config.Channels is not (1 or 3))
             throw new EspalierException($"{source}: channels is {config.Channels}; images have 1 (grey) or 3 (RGB)");
         RequireClasses(config, source, data.Train);

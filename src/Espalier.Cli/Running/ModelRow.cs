@@ -21,7 +21,10 @@ internal sealed record ModelRow(string Name, Evaluation Evaluation, EvaluationRu
         if (rows.Sum(r => r.Evaluation.Images / Math.Max(r.Evaluation.ImagesPerSecond, 1e-9)) > LongestRound) return;
         double[][] rates = [.. rows.Select(r => new double[Rounds])];
         for (int round = 0; round < Rounds; round++)
-            for (int i = 0; i < rows.Count; i++) rates[i][round] = rows[i].Run.Run($"speed of {rows[i].Name}", rows[i].Prune).ImagesPerSecond;
+        {
+            for (int i = 0; i < rows.Count; i++)
+                rates[i][round] = rows[i].Run.Run($"speed of {rows[i].Name}", rows[i].Prune).ImagesPerSecond;
+        }
         for (int i = 0; i < rows.Count; i++)
         {
             Array.Sort(rates[i]);

@@ -24,7 +24,8 @@ internal static class ReportBuilder
     public static ReportRow Row(string name, Evaluation e, bool highlight = false) =>
         new(name, e.Accuracy, e.Loss, e.MultiplyAdds, e.ImagesPerSecond, e.Tokens, highlight);
 
-    public static IEnumerable<TradeOffPoint> TradeOff(IEnumerable<(double Threshold, Evaluation Evaluation)> curve, double dense) =>
+    public static IEnumerable<TradeOffPoint> TradeOff(IEnumerable<(double Threshold, Evaluation Evaluation)> curve,
+        double dense) =>
         curve.Select(p => new TradeOffPoint(p.Threshold, p.Evaluation.Accuracy, p.Evaluation.MultiplyAdds / dense));
 
     /// <summary>The curves of a run's history.</summary>
@@ -33,7 +34,8 @@ internal static class ReportBuilder
     {
         foreach (var (key, panel, line, format) in Known)
         {
-            string name = line.Length == 0 || layers.Count == 0 ? run : line is "loss" or "accuracy" ? $"{run}, pruned pass" : $"{run}, {line}";
+            string name = line.Length == 0 || layers.Count == 0 ? run : line is "loss" or "accuracy" ? $"{run}, pruned pass"
+                : $"{run}, {line}";
             if (Points(history, key) is { Count: > 0 } points) yield return new Curve(name, panel, points, format);
         }
         for (int i = 0; i < layers.Count; i++)
@@ -52,12 +54,14 @@ internal static class ReportBuilder
         layers.Select((layer, i) => new TokenHistogram($"after layer {layer}", counts.Of(i + 1), counts.Most(0)));
 
     /// <summary>The pictures of these results, with what each agent left.</summary>
-    public static IEnumerable<GalleryItem> Gallery(IEnumerable<ImageResult> results, IImageDataset data, VitConfig config, IReadOnlyList<int> layers)
+    public static IEnumerable<GalleryItem> Gallery(IEnumerable<ImageResult> results, IImageDataset data, VitConfig config,
+        IReadOnlyList<int> layers)
     {
         foreach (ImageResult r in results.Where(r => r.Kept is not null))
         {
             TokenStage[] stages = [.. layers.Select((layer, i) => new TokenStage($"after layer {layer}", r.Kept![i + 1]))];
-            yield return new GalleryItem(data.ReadImage(r.Index), config.Grid, stages, Name(data, r.Label), Name(data, r.Prediction), config.PrefixTokens);
+            yield return new GalleryItem(data.ReadImage(r.Index), config.Grid, stages, Name(data, r.Label),
+                Name(data, r.Prediction), config.PrefixTokens);
         }
     }
 

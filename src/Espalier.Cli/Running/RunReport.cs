@@ -14,7 +14,8 @@ internal static class RunReport
 
     /// <param name="rows">Models to compare with, already evaluated; this model's rows are added.</param>
     /// <param name="history">Of the run that made the model; may be empty.</param>
-    public static ReportData Build(EvaluationRun run, List<ModelRow> rows, ModelStructure structure, IReadOnlyList<HistoryPoint> history, string name)
+    public static ReportData Build(EvaluationRun run, List<ModelRow> rows, ModelStructure structure,
+        IReadOnlyList<HistoryPoint> history, string name)
     {
         IReadOnlyList<int> layers = run.Apt?.Layers ?? [];
         double dense = VitCost.Dense(run.Vit.Config);
@@ -57,7 +58,8 @@ internal static class RunReport
     private static string Subtitle(EvaluationRun run, ModelStructure structure)
     {
         VitConfig c = run.Vit.Config;
-        return $"{structure.Dataset ?? run.Data.Name}, {run.Data.Count} test images · ViT with {c.NumLayers} blocks of width {c.HiddenSize}, "
-            + $"{c.PatchSize} x {c.PatchSize} patches · {RuntimeInformation.ProcessArchitecture}, {Workers.Threads} threads";
+        return $"{structure.Dataset ?? run.Data.Name}, {run.Data.Count} test images · ViT with "
+            + $"{c.NumLayers} blocks of width {c.HiddenSize}, {c.PatchSize} x {c.PatchSize} patches · "
+            + $"{RuntimeInformation.ProcessArchitecture}, {Workers.Threads} threads";
     }
 }

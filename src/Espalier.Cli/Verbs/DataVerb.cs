@@ -33,7 +33,8 @@ internal static class DataVerb
         foreach (DatasetInfo info in Datasets.All)
         {
             string where = info.Name == FashionMnist.OpenSample().Info.Name ? "built in" : Datasets.Find(info.Name, directory)
-                ?? (Datasets.CanFetch(info.Name) ? $"not here; get it with 'espalier data fetch {info.Name}'" : "give the folder with --data-dir");
+                ?? (Datasets.CanFetch(info.Name) ? $"not here; get it with 'espalier data fetch {info.Name}'"
+                    : "give the folder with --data-dir");
             terminal.Line($"{info.Name,-22}{info.Description}");
             terminal.Line($"{"",-22}{where}");
         }
@@ -56,7 +57,8 @@ internal static class DataVerb
         DatasetPair data = Datasets.Open(name, directory);
         var train = Look(session, data.Train, "training images");
         var test = Look(session, data.Test, "test images");
-        session.Terminal.Line($"{data.Info.Name}: {data.Train.Count} training and {data.Test.Count} test images, {data.Train.Classes} classes");
+        session.Terminal.Line($"{data.Info.Name}: {data.Train.Count} training and {data.Test.Count} test images, "
+            + $"{data.Train.Classes} classes");
         session.Terminal.Line($"size        {Sizes(train, test)}");
         Table table = Tables.New("class", "training", "test");
         for (int c = 0; c < data.Train.Classes; c++) table.Row(data.Train.ClassNames[c], $"{train.Count[c]}", $"{test.Count[c]}");
@@ -64,7 +66,8 @@ internal static class DataVerb
         return ExitCodes.Done;
     }
 
-    private static Seen Look(Session session, IImageDataset data, string what) => Watch.Run(session.Terminal, what, data.Count, report =>
+    private static Seen Look(Session session, IImageDataset data, string what) =>
+        Watch.Run(session.Terminal, what, data.Count, report =>
     {
         var seen = new Seen(new int[data.Classes]);
         for (int i = 0; i < data.Count; i++)
@@ -83,7 +86,8 @@ internal static class DataVerb
     private static string Sizes(Seen a, Seen b)
     {
         string Range(Func<Seen, SortedSet<int>> of) =>
-            of(a).Concat(of(b)).Min() is var low && of(a).Concat(of(b)).Max() is var high && low == high ? $"{low}" : $"{low}-{high}";
+            of(a).Concat(of(b)).Min() is var low && of(a).Concat(of(b)).Max() is var high && low == high ? $"{low}"
+                : $"{low}-{high}";
         return $"{Range(s => s.Widths)} x {Range(s => s.Heights)} pixels, {Range(s => s.Channels)} channels";
     }
 
@@ -96,7 +100,7 @@ internal static class DataVerb
         public SortedSet<int> Channels { get; } = [];
     }
 
-    /// <summary>Reports on the thread that downloads; Progress{T} would queue reports that arrive after the bar is gone.</summary>
+    /// <summary>Reports at once; Progress{T} would queue reports that arrive after the bar is gone.</summary>
     private sealed class Received(Action<DownloadProgress> report) : IProgress<DownloadProgress>
     {
         public void Report(DownloadProgress value) => report(value);

@@ -18,12 +18,14 @@ internal static class DemoVerb
     /// <summary>Training that would take longer than this on a slow or busy machine is shortened.</summary>
     private static readonly TimeSpan MostTime = TimeSpan.FromSeconds(120);
 
-    private static readonly Option<long?> Steps = Opt.Number("--steps", $"Training steps of each model [{UsualSteps}, fewer on a slow machine]", 1, 1_000_000L);
+    private static readonly Option<long?> Steps =
+        Opt.Number("--steps", $"Training steps of each model [{UsualSteps}, fewer on a slow machine]", 1, 1_000_000L);
     private static readonly Option<ulong?> Seed = Opt.Number("--seed", "Of everything random [42]", 0UL, ulong.MaxValue);
 
     public static Command Create(Session session)
     {
-        var verb = new Verb("demo", "Trains a small APT and a plain transformer on embedded images, compares them, writes a report.",
+        var verb = new Verb("demo",
+            "Trains a small APT and a plain transformer on embedded images, compares them, writes a report.",
             "espalier demo", "espalier demo --steps 1000 --output-dir my-demo")
         {
             Steps, Seed, Shared.OutputDir,
@@ -39,8 +41,8 @@ internal static class DemoVerb
         DatasetPair data = Datasets.OpenSample();
         TrainPlan plan = Plan(parse.GetValue(Seed) ?? 42, folder, parse.GetValue(Steps) ?? UsualSteps);
         if (parse.GetValue(Steps) is null) plan = Shortened(plan, data, session);
-        terminal.Line($"{data.Train.Count} training and {data.Test.Count} test images of Fashion-MNIST, {plan.Options.Steps} steps of "
-            + $"{plan.Options.BatchSize} images for each model");
+        terminal.Line($"{data.Train.Count} training and {data.Test.Count} test images of Fashion-MNIST, "
+            + $"{plan.Options.Steps} steps of {plan.Options.BatchSize} images for each model");
 
         using var plain = new TrainRun(plan with { Apt = null, Options = plan.Options with { Name = "vit" } }, data, session);
         if (!plain.Run().Completed) return session.ExitCode;
@@ -54,7 +56,8 @@ internal static class DemoVerb
         {
             Title = "APT against the plain vision transformer",
             CommandLine = "espalier " + string.Join(' ', session.Arguments),
-            Curves = [.. ReportBuilder.Curves("vit", TrainingHistory.Read(new RunFolder(folder, "vit").History), []), .. report.Curves],
+            Curves = [.. ReportBuilder.Curves("vit", TrainingHistory.Read(new RunFolder(folder, "vit").History), []),
+                .. report.Curves],
         };
         string page = Path.Combine(folder, "report.html");
         HtmlReport.Write(page, report);
@@ -67,15 +70,15 @@ internal static class DemoVerb
     {
         Apt = AptOptions.FromScratch with { TargetFlops = 0.5f },
         Data = FashionMnist.OpenSample().Info.Name,
-        KeepBias = 2,
         ModelType = "vit-tiny-28",
         Augmentation = Augmentation.None,
         LabelSmoothing = 0.1f,
         HoldOut = 0,
         Options = new TrainOptions
         {
-            Name = "apt", OutputDir = folder, Steps = steps, BatchSize = 32, EvalBatchSize = 100, EvalEvery = Math.Max(1, steps / 5),
+            Name = "apt", OutputDir = folder, Steps = steps, BatchSize = 32, EvalBatchSize = 100, EvalEvery = Interval(steps),
             CheckpointEvery = 0, Optimizer = "adamw", LearningRate = 2e-3f, WeightDecay = 0.1f, Seed = seed,
+            ClipGroups = true,
         },
     };
 
@@ -83,8 +86,10 @@ internal static class DemoVerb
     private static TrainPlan Shortened(TrainPlan plan, DatasetPair data, Session session)
     {
         const int trial = 12;
-        var quiet = new Session(session.Terminal with { Out = TextWriter.Null, Interactive = false }, session.Cancel, session.Interrupt);
-        TrainPlan few = plan with { EvalLimit = 1, Options = plan.Options with { Steps = trial, OutputDir = null, EvalEvery = 0 } };
+        Terminal silent = session.Terminal with { Out = TextWriter.Null, Interactive = false };
+        var quiet = new Session(silent, session.Cancel, session.Interrupt);
+        TrainOptions brief = plan.Options with { Steps = trial, OutputDir = null, EvalEvery = 0 };
+        TrainPlan few = plan with { EvalLimit = 1, Options = brief };
         TimeSpan needed = TimeSpan.Zero;
         foreach (AptOptions? method in new[] { null, plan.Apt })
         {
@@ -101,7 +106,11 @@ internal static class DemoVerb
         }
         session.Cancel.ThrowIfCancellationRequested();
         double affordable = MostTime / needed * trial;
-        return affordable >= plan.Options.Steps ? plan
-            : plan with { Options = plan.Options with { Steps = Math.Max(trial, (long)affordable), EvalEvery = Math.Max(1, (long)affordable / 5) } };
+        if (affordable >= plan.Options.Steps) return plan;
+        long steps = Math.Max(trial, (long)affordable);
+        return plan with { Options = plan.Options with { Steps = steps, EvalEvery = Interval(steps) } };
     }
+
+    /// <summary>Steps between evaluations: five of them make the curve.</summary>
+    private static long Interval(long steps) => Math.Max(1, steps / 5);
 }

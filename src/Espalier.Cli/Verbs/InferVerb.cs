@@ -40,7 +40,8 @@ internal static class InferVerb
         ModelChoice.RequireClasses(model.Vit.Config, path, data);
         bool prune = !parse.GetValue(NoPrune);
         if (parse.GetValue(Curve) && (model.Apt is null || !prune))
-            throw new EspalierException($"{path}: --curve moves the agents' threshold, so it needs a checkpoint with agents, and no --no-prune");
+            throw new EspalierException($"{path}: --curve moves the agents' threshold, so it needs "
+                + "a checkpoint with agents, and no --no-prune");
 
         var run = new EvaluationRun(session, model.Vit, model.Apt, data, parse.GetValue(BatchSize) ?? 32);
         var counts = new TokenCounts(1 + (model.Apt?.Layers.Count ?? 0));
@@ -75,20 +76,24 @@ internal static class InferVerb
         ImageResult Checked(ImageResult image)
         {
             if (!image.Logits.All(float.IsFinite))
-                throw new EspalierException($"{path}: the logits of image {image.Index} are not numbers; the checkpoint is damaged");
+                throw new EspalierException($"{path}: the logits of image {image.Index} are not numbers; "
+                    + "the checkpoint is damaged");
             return Spread(image);
         }
     }
 
-    private static void Print(Terminal terminal, LoadedModel model, Evaluation result, TokenCounts counts, IImageDataset data, bool prune)
+    private static void Print(Terminal terminal, LoadedModel model, Evaluation result, TokenCounts counts, IImageDataset data,
+        bool prune)
     {
-        string how = model.Apt is null ? "no agents" : prune ? $"pruned, threshold {Format.Number(model.Apt.Threshold, "0.###")}" : "unpruned";
+        string how = model.Apt is null ? "no agents" : prune ? $"pruned, threshold {Format.Number(model.Apt.Threshold, "0.###")}"
+            : "unpruned";
         terminal.Line($"{data.Name}, {result.Images} images, {how}");
         Tables.Tokens(terminal, counts, model.Apt?.Layers ?? []);
         double dense = VitCost.Dense(model.Vit.Config);
         terminal.Line($"accuracy    {Format.Percent(result.Accuracy)}");
         terminal.Line($"loss        {Format.Number(result.Loss, "0.0000")}");
-        terminal.Line($"MACs/image  {Format.Large(result.MultiplyAdds)} ({Format.Share(result.MultiplyAdds / dense)} of the dense model)");
+        terminal.Line($"MACs/image  {Format.Large(result.MultiplyAdds)} "
+            + $"({Format.Share(result.MultiplyAdds / dense)} of the dense model)");
         terminal.Line($"images/s    {Format.Rate(result.ImagesPerSecond)}");
     }
 }

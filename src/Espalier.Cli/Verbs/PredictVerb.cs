@@ -19,7 +19,8 @@ internal static class PredictVerb
     };
 
     private static readonly Option<int?> Top = Opt.Number("--top", "Classes to show [5]", 1, 1000);
-    private static readonly Option<bool> NoPicture = Opt.Flag("--no-picture", "Draw nothing, neither here nor as NAME.tokens.png");
+    private static readonly Option<bool> NoPicture =
+        Opt.Flag("--no-picture", "Draw nothing, neither here nor as NAME.tokens.png");
 
     public static Command Create(Session session)
     {
@@ -54,7 +55,8 @@ internal static class PredictVerb
             Draw(session.Terminal, image, model.Vit.Config, prediction);
             string picture = Path.Combine(folder, Unique(written, Path.GetFileNameWithoutExtension(file)) + ".tokens.png");
             Folders.Make(folder);
-            PngWriter.Write(picture, TokenPicture.Strip(image, model.Vit.Config.Grid, prediction.Kept, model.Vit.Config.PrefixTokens));
+            PngWriter.Write(picture,
+                TokenPicture.Strip(image, model.Vit.Config.Grid, prediction.Kept, model.Vit.Config.PrefixTokens));
             session.Terminal.Line($"drawn in {picture}");
         }
         return ExitCodes.Done;

@@ -22,7 +22,8 @@ internal static class ProfileVerb
         var verb = new Verb("profile", "Parameters, multiply-adds, activation memory and measured time of each layer.",
             "espalier profile --model-type ViT-B_16 --batch-size 8", "espalier profile --model apt.safetensors --ops")
         {
-            Shared.Model, Shared.ModelType, Shared.Config, BatchSize, Shared.ImageSize, Ops, Shared.Threshold, Shared.Data, Shared.DataDir,
+            Shared.Model, Shared.ModelType, Shared.Config, BatchSize, Shared.ImageSize, Ops, Shared.Threshold, Shared.Data,
+                Shared.DataDir,
         };
         verb.SetAction(parse => Run(parse, session));
         return verb;
@@ -57,7 +58,8 @@ internal static class ProfileVerb
     {
         int count = parse.GetValue(BatchSize) ?? 1;
         string? name = parse.GetValue(Shared.Data) ?? model?.Structure.Dataset;
-        if (name is "fashion-mnist" && parse.GetValue(Shared.Data) is null && Datasets.Find(name, parse.GetValue(Shared.DataDir)) is null)
+        if (name is "fashion-mnist" && parse.GetValue(Shared.Data) is null
+            && Datasets.Find(name, parse.GetValue(Shared.DataDir)) is null)
             name = "fashion-mnist-sample";
         bool here = name is not null && (parse.GetValue(Shared.Data) is not null || name == "fashion-mnist-sample"
             || Datasets.Find(name, parse.GetValue(Shared.DataDir)) is not null);
@@ -69,7 +71,8 @@ internal static class ProfileVerb
             var pipeline = ImagePipeline.Eval(c.ImageSize, c.Channels);
             var rng = new Rng(0);
             int size = (int)(images.Length / count);
-            for (int i = 0; i < count; i++) pipeline.Run(data.ReadImage(i % data.Count), ref rng, images.Span.Slice(i * size, size));
+            for (int i = 0; i < count; i++) pipeline.Run(data.ReadImage(i % data.Count), ref rng,
+                images.Span.Slice(i * size, size));
         }
         else
         {
@@ -89,12 +92,14 @@ internal static class ProfileVerb
             if (!ops) continue;
             foreach (OpProfile op in layer.Ops) Add($"  {op.Name}", "", op.MultiplyAdds, op.ActivationBytes, op.Time);
         }
-        Add("total", Format.Large(layers.Sum(l => l.Parameters)), layers.Sum(l => l.MultiplyAdds), layers.Sum(l => l.ActivationBytes),
+        Add("total", Format.Large(layers.Sum(l => l.Parameters)), layers.Sum(l => l.MultiplyAdds),
+            layers.Sum(l => l.ActivationBytes),
             new TimeSpan(layers.Sum(l => l.Time.Ticks)));
         terminal.Console.Write(table);
 
         void Add(string name, string parameters, long macs, long bytes, TimeSpan time) => table.Row(name, parameters,
-            macs == 0 ? "" : Format.Large((double)macs / batch), Format.Bytes(bytes), Format.Number(time.TotalMilliseconds, "0.000"),
+            macs == 0 ? "" : Format.Large((double)macs / batch), Format.Bytes(bytes),
+                Format.Number(time.TotalMilliseconds, "0.000"),
             Format.Share(time.TotalMilliseconds / total),
             macs == 0 ? "" : Format.Number(macs / Math.Max(time.TotalSeconds, 1e-9) / 1e9, "0.0"));
     }
@@ -117,8 +122,9 @@ internal static class ProfileVerb
         }
         double dense = VitCost.Dense(apt.Vit.Config);
         terminal.Line($"unpruned    {Format.Large(dense)} MACs an image, {Format.Number(plain, "0.000")} ms");
-        terminal.Line($"pruned      {Format.Large(macs)} MACs an image ({Format.Share(macs / dense)}), {Format.Number(pruned, "0.000")} ms "
-            + $"({Format.Number(plain / pruned, "0.00")}x as fast), tokens {Format.Tokens(tokens)}, on {source}");
+        terminal.Line($"pruned      {Format.Large(macs)} MACs an image ({Format.Share(macs / dense)}), "
+            + $"{Format.Number(pruned, "0.000")} ms ({Format.Number(plain / pruned, "0.00")}x as fast), "
+            + $"tokens {Format.Tokens(tokens)}, on {source}");
     }
 
     private static double Median(Action pass)

@@ -19,12 +19,14 @@ internal static class ReportVerb
     private static readonly Option<string?> Plain = Opt.Text("--plain", "A model without agents to compare with", "CHECKPOINT");
     private static readonly Option<int?> Limit = Opt.Number("--limit", "The first N test images only", 1, int.MaxValue);
     private static readonly Option<int?> BatchSize = Opt.Number("--batch-size", "Images a batch [32]", 1, 1 << 20);
-    private static readonly Option<string?> Output = Opt.Text("--output", "Where to write it [report.html in the run's folder]", "FILE.html");
+    private static readonly Option<string?> Output =
+        Opt.Text("--output", "Where to write it [report.html in the run's folder]", "FILE.html");
 
     public static Command Create(Session session)
     {
         var verb = new Verb("report", "Writes the HTML report of a run: table, trade-off, curves, tokens, pictures.",
-            "espalier report output --data fashion-mnist", "espalier report output --name apt --plain output/vit.safetensors --output apt.html")
+            "espalier report output --data fashion-mnist",
+                "espalier report output --name apt --plain output/vit.safetensors --output apt.html")
         {
             Source, Name, Plain, Shared.Data, Shared.DataDir, Limit, BatchSize, Output,
         };
@@ -36,10 +38,12 @@ internal static class ReportVerb
     {
         var (checkpoint, run) = Find(parse.GetValue(Source)!, parse.GetValue(Name));
         using LoadedModel model = ModelFile.Load(checkpoint);
-        DatasetPair pair = DataChoice.Open(parse.GetValue(Shared.Data), parse.GetValue(Shared.DataDir), model.Structure, checkpoint);
+        DatasetPair pair =
+            DataChoice.Open(parse.GetValue(Shared.Data), parse.GetValue(Shared.DataDir), model.Structure, checkpoint);
         IImageDataset data = DataChoice.Limit(pair.Test, parse.GetValue(Limit));
         ModelChoice.RequireClasses(model.Vit.Config, checkpoint, data);
-        string output = parse.GetValue(Output) ?? Path.Combine(Path.GetDirectoryName(Path.GetFullPath(checkpoint))!, "report.html");
+        string output = parse.GetValue(Output)
+            ?? Path.Combine(Path.GetDirectoryName(Path.GetFullPath(checkpoint))!, "report.html");
 
         int batchSize = parse.GetValue(BatchSize) ?? 32;
         var evaluation = new EvaluationRun(session, model.Vit, model.Apt, data, batchSize);
@@ -51,7 +55,8 @@ internal static class ReportVerb
             rows.Add(ModelRow.Of("plain ViT", new EvaluationRun(session, plain.Vit, null, data, batchSize), prune: false));
         }
         IReadOnlyList<HistoryPoint> history = run is null ? [] : TrainingHistory.Read(run.History);
-        ReportData report = RunReport.Build(evaluation, rows, model.Structure, history, run?.Name ?? Path.GetFileNameWithoutExtension(checkpoint))
+        ReportData report =
+            RunReport.Build(evaluation, rows, model.Structure, history, run?.Name ?? Path.GetFileNameWithoutExtension(checkpoint))
             with { CommandLine = "espalier " + string.Join(' ', session.Arguments) };
         HtmlReport.Write(output, report);
         Tables.Compare(session.Terminal, rows);
@@ -65,18 +70,23 @@ internal static class ReportVerb
         if (File.Exists(source))
         {
             string folder = Path.GetDirectoryName(Path.GetFullPath(source))!, file = Path.GetFileNameWithoutExtension(source);
-            string? run = Histories(folder).Where(n => file == n || file.StartsWith(n + "-best", StringComparison.Ordinal)).MaxBy(n => n.Length);
+            string? run =
+                Histories(folder).Where(n => file == n || file.StartsWith(n + "-best", StringComparison.Ordinal)).MaxBy(n =>
+                    n.Length);
             return (source, run is null ? null : new RunFolder(folder, run));
         }
         if (!Directory.Exists(source)) throw new EspalierException($"{source}: there is no such folder or checkpoint");
         string[] names = name is null ? Histories(source) : [name];
         if (names.Length != 1)
-            throw new EspalierException(names.Length == 0 ? $"{source}: no run in it (a file NAME{HistorySuffix}); give a checkpoint"
+            throw new EspalierException(names.Length == 0
+                ? $"{source}: no run in it (a file NAME{HistorySuffix}); give a checkpoint"
                 : $"{source}: several runs in it ({string.Join(", ", names)}); say which with --name");
         var found = new RunFolder(source, names[0]);
-        return (ReportBuilder.ModelOf(found) ?? throw new EspalierException($"{source}: the run {names[0]} has no checkpoint yet"), found);
+        return (ReportBuilder.ModelOf(found)
+            ?? throw new EspalierException($"{source}: the run {names[0]} has no checkpoint yet"), found);
     }
 
     private static string[] Histories(string folder) =>
-        [.. Directory.GetFiles(folder, "*" + HistorySuffix).Select(f => Path.GetFileName(f)[..^HistorySuffix.Length]).Order(StringComparer.Ordinal)];
+        [.. Directory.GetFiles(folder, "*" + HistorySuffix).Select(f =>
+            Path.GetFileName(f)[..^HistorySuffix.Length]).Order(StringComparer.Ordinal)];
 }

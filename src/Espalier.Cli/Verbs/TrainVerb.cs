@@ -14,9 +14,10 @@ internal static class TrainVerb
     public static Command Create(Session session)
     {
         var flags = new TrainFlags();
-        Command verb = flags.AddTo(new Verb("train", "Trains or fine-tunes a vision transformer, plain or with APT's pruning agents.",
+        Command verb = flags.AddTo(new Verb("train",
+            "Trains or fine-tunes a vision transformer, plain or with APT's pruning agents.",
             "espalier train --data fashion-mnist --model-type vit-small-28 --optimizer adamw --num-steps 4000 --target-flops 0.5",
-            "espalier train --dataset cifar100 --model-type ViT-B_16 --pretrained ViT-B_16.npz --name cifar --gradient-accumulation-steps 3",
+            "espalier train --dataset cifar100 --model-type ViT-B_16 --pretrained ViT-B_16.npz --name cifar",
             "espalier train --name cifar ... --resume"));
         verb.SetAction(parse => Run(flags.Read(parse), session));
         return verb;
@@ -39,7 +40,9 @@ internal static class TrainVerb
         foreach (string name in result.Best.Keys)
         {
             string best = files.Best(result.Best.Count == 1 ? null : name);
-            if (File.Exists(best)) terminal.Line($"best        {best} ({name}: {Format.Percent(result.Best[name])} on the {(run.HeldOut ? "held-out" : "test")} images)");
+            string split = run.HeldOut ? "held-out" : "test";
+            if (File.Exists(best))
+                terminal.Line($"best        {best} ({name}: {Format.Percent(result.Best[name])} on the {split} images)");
         }
         return ExitCodes.Done;
     }
@@ -50,8 +53,8 @@ internal static class TrainVerb
         var (train, selection, test) = run.Counts;
         terminal.Line($"data        {run.Data.Info.Name}: {train} training images, "
             + (run.HeldOut ? $"{selection} held out to choose by, {test} for testing" : $"{test} for testing"));
-        terminal.Line($"model       {c.NumLayers} blocks of width {c.HiddenSize}, {c.Tokens} tokens, {Format.Large(run.Vit.ParameterCount)} parameters, "
-            + $"{Format.Large(VitCost.Dense(c))} MACs an image"
+        terminal.Line($"model       {c.NumLayers} blocks of width {c.HiddenSize}, {c.Tokens} tokens, "
+            + $"{Format.Large(run.Vit.ParameterCount)} parameters, {Format.Large(VitCost.Dense(c))} MACs an image"
             + (run.Apt is { } apt ? $", agents after {string.Join(", ", apt.Layers)}" : ""));
         if (run.Start is { } report) terminal.Line($"start       {plan.Init ?? plan.Pretrained}: {report}");
     }

@@ -46,7 +46,8 @@ public sealed class InferVerbTests : IDisposable
         Tool.Run(["infer", .. Golden.Model, "--limit", "3", "--output", output]).MustSucceed();
         string[] lines = File.ReadAllLines(output);
         Assert.Equal(3, lines.Length);
-        Assert.Matches("""^\{"index":0,"label":\d,"prediction":\d,"logits":\[(-?[0-9.E-]+,){9}-?[0-9.E-]+\],"tokens":\[50,39,23\]\}$""", lines[0]);
+        Assert.Matches("""^\{"index":0,"label":\d,"prediction":\d,"logits":\[(-?[0-9.E-]+,){9}-?[0-9.E-]+\],"tokens":\[50,39,23\]\}$""",
+            lines[0]);
         Assert.Equal([output], Directory.GetFiles(folder.Path));
     }
 
@@ -70,9 +71,11 @@ public sealed class InferVerbTests : IDisposable
     [Fact]
     public void A_preset_takes_classes_and_channels_from_the_checkpoint()
     {
-        Tool.Run("train", "--data", "fashion-mnist-sample", "--model-type", "vit-tiny-28", "--num-steps", "1", "--train-batch-size", "4",
+        Tool.Run("train", "--data", "fashion-mnist-sample", "--model-type", "vit-tiny-28", "--num-steps", "1",
+            "--train-batch-size", "4",
             "--eval-limit", "10", "--output-dir", folder.Path).MustSucceed();
-        Tool.Run("infer", "--model", folder.File("apt.safetensors"), "--model-type", "vit-tiny-28", "--limit", "10").MustSucceed();
+        Tool.Run("infer", "--model", folder.File("apt.safetensors"), "--model-type", "vit-tiny-28", "--limit",
+            "10").MustSucceed();
     }
 
     [Fact]
@@ -90,7 +93,9 @@ public sealed class InferVerbTests : IDisposable
 
     private static JsonElement[] Lines(string path) => [.. File.ReadLines(path).Select(l => JsonDocument.Parse(l).RootElement)];
 
-    private static int[] Integers(JsonElement line, string name) => [.. line.GetProperty(name).EnumerateArray().Select(x => x.GetInt32())];
+    private static int[] Integers(JsonElement line, string name) =>
+        [.. line.GetProperty(name).EnumerateArray().Select(x => x.GetInt32())];
 
-    private static float[] Floats(JsonElement line, string name) => [.. line.GetProperty(name).EnumerateArray().Select(x => x.GetSingle())];
+    private static float[] Floats(JsonElement line, string name) =>
+        [.. line.GetProperty(name).EnumerateArray().Select(x => x.GetSingle())];
 }

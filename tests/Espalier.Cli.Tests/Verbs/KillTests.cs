@@ -18,7 +18,8 @@ public sealed class KillTests : IDisposable
     [InlineData(250)]
     public async Task A_killed_run_leaves_checkpoints_that_load_and_resumes(int milliseconds)
     {
-        string[] arguments = [.. Golden.Train(folder.Path, 100_000), "--checkpoint-every", "1", "--eval-every", "3", "--threads", "1"];
+        string[] arguments =
+            [.. Golden.Train(folder.Path, 100_000), "--checkpoint-every", "1", "--eval-every", "3", "--threads", "1"];
         using (Process training = Tool.Start(arguments))
         {
             await WaitFor(() => File.Exists(folder.File("apt.state")), training);

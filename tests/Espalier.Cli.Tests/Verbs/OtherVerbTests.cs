@@ -26,7 +26,8 @@ public sealed class OtherVerbTests : IDisposable
         Tool.Run(Golden.Train(folder.Path, 2)).MustSucceed();
         Tool.Run("report", folder.Path, "--data-dir", Golden.Folder).MustSucceed();
         Assert.Contains("Training", File.ReadAllText(folder.File("report.html")));
-        Tool.Run("report", folder.File("apt.safetensors"), "--data-dir", Golden.Folder, "--limit", "8", "--output", folder.File("other.html"))
+        Tool.Run("report", folder.File("apt.safetensors"), "--data-dir", Golden.Folder, "--limit", "8", "--output",
+            folder.File("other.html"))
             .MustSucceed();
         Assert.Contains("after layer 3", File.ReadAllText(folder.File("other.html")));
     }
@@ -54,7 +55,9 @@ public sealed class OtherVerbTests : IDisposable
         for (int i = 0; i < lines.Length; i++)
         {
             PngWriter.Write(folder.File("image.png"), test.ReadImage(i));
-            string output = Tool.Run("predict", folder.File("image.png"), "--model", Golden.Checkpoint, "--config", Golden.Config, "--top", "1",
+            string output =
+                Tool.Run("predict", folder.File("image.png"), "--model", Golden.Checkpoint, "--config", Golden.Config, "--top",
+                    "1",
                 "--no-picture").MustSucceed().Out;
             int prediction = System.Text.Json.JsonDocument.Parse(lines[i]).RootElement.GetProperty("prediction").GetInt32();
             Assert.Contains($"class {prediction}\n", output.ReplaceLineEndings("\n"));
@@ -64,7 +67,9 @@ public sealed class OtherVerbTests : IDisposable
     [Fact]
     public void The_profile_adds_up_to_the_models_cost()
     {
-        Outcome outcome = Tool.Run("profile", "--model", Golden.Checkpoint, "--config", Golden.Config, "--batch-size", "2", "--ops").MustSucceed();
+        Outcome outcome =
+            Tool.Run("profile", "--model", Golden.Checkpoint, "--config", Golden.Config, "--batch-size", "2",
+                "--ops").MustSucceed();
         Assert.Contains("attn.query", outcome.Out);
         Assert.Matches(@"total\s+\d+\.\d\d k\s+3\.44 M", outcome.Out);
         Assert.Matches(@"pruned\s+\d\.\d\d M MACs", outcome.Out);

@@ -50,10 +50,14 @@ public sealed class TrainVerbTests : IDisposable
     [Fact]
     public void A_plain_model_learns_and_has_no_agents()
     {
-        Tool.Run("train", "--method", "none", "--data", "fashion-mnist-sample", "--model-type", "vit-tiny-28", "--num-steps", "30",
-            "--train-batch-size", "32", "--optimizer", "adamw", "--no-augment", "--eval-limit", "200", "--output-dir", folder.Path).MustSucceed();
-        Assert.DoesNotContain(CheckpointFile.Read(folder.File("vit.safetensors")).Arrays.Keys, k => k.Contains("clip_layer", StringComparison.Ordinal));
-        string first = File.ReadLines(folder.File("vit.history.jsonl")).First(), last = File.ReadLines(folder.File("vit.history.jsonl"))
+        Tool.Run("train", "--method", "none", "--data", "fashion-mnist-sample", "--model-type", "vit-tiny-28", "--num-steps",
+            "30",
+            "--train-batch-size", "32", "--optimizer", "adamw", "--no-augment", "--eval-limit", "200", "--output-dir",
+                folder.Path).MustSucceed();
+        Assert.DoesNotContain(CheckpointFile.Read(folder.File("vit.safetensors")).Arrays.Keys, k =>
+            k.Contains("clip_layer", StringComparison.Ordinal));
+        string first = File.ReadLines(folder.File("vit.history.jsonl")).First(),
+            last = File.ReadLines(folder.File("vit.history.jsonl"))
             .Last(l => l.Contains("\"loss\"", StringComparison.Ordinal));
         Assert.True(Loss(last) < Loss(first), $"{first} then {last}");
 
@@ -74,7 +78,9 @@ public sealed class TrainVerbTests : IDisposable
     [Fact]
     public void Options_may_be_written_with_the_original_scripts_underscores()
     {
-        string[] arguments = [.. Golden.Train(folder.Path, 1).Select(a => a.StartsWith("--", StringComparison.Ordinal) ? "--" + a[2..].Replace('-', '_') : a)];
+        string[] arguments =
+            [.. Golden.Train(folder.Path, 1).Select(a => a.StartsWith("--", StringComparison.Ordinal) ? "--"
+                + a[2..].Replace('-', '_') : a)];
         Assert.Contains("--train_batch_size", arguments);
         Tool.Run(arguments).MustSucceed();
     }
@@ -82,11 +88,13 @@ public sealed class TrainVerbTests : IDisposable
     [Fact]
     public void A_pretrained_backbone_gets_a_zero_classifier()
     {
-        Tool.Run("train", "--pretrained", Golden.Checkpoint, "--config", Golden.Config, "--data-dir", Golden.Folder, "--learning-rate", "0",
+        Tool.Run("train", "--pretrained", Golden.Checkpoint, "--config", Golden.Config, "--data-dir", Golden.Folder,
+            "--learning-rate", "0",
             "--num-steps", "1", "--train-batch-size", "16", "--output-dir", folder.Path).MustSucceed();
         Checkpoint before = CheckpointFile.Read(Golden.Checkpoint), after = CheckpointFile.Read(folder.File("apt.safetensors"));
         Assert.All(after["head.weight"].Data, w => Assert.Equal(0, w));
-        Assert.Equal(before["transformer.encoder.layer.0.attn.query.weight"].Data, after["transformer.encoder.layer.0.attn.query.weight"].Data);
+        Assert.Equal(before["transformer.encoder.layer.0.attn.query.weight"].Data,
+            after["transformer.encoder.layer.0.attn.query.weight"].Data);
     }
 
     /// <summary>Cancels when a text is written.</summary>

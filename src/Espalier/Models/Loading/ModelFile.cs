@@ -81,9 +81,10 @@ public static class ModelFile
         if (arrays.TryGetValue("head.weight", out NamedArray? head) && head.Shape.Length == 2)
             shape = shape with { NumClasses = head.Shape[0] };
         if (shape.Stem != VitStem.Patches) return shape.Checked(path);
-        if (arrays.TryGetValue("transformer.embeddings.patch_embeddings.weight", out NamedArray? patches) && patches.Shape.Length == 4)
+        const string embeddings = "transformer.embeddings.";
+        if (arrays.TryGetValue(embeddings + "patch_embeddings.weight", out NamedArray? patches) && patches.Shape.Length == 4)
             shape = shape with { Channels = patches.Shape[1] };
-        if (arrays.TryGetValue("transformer.embeddings.position_embeddings", out NamedArray? positions) && positions.Shape.Length == 3)
+        if (arrays.TryGetValue(embeddings + "position_embeddings", out NamedArray? positions) && positions.Shape.Length == 3)
         {
             int grid = (int)Math.Sqrt(Math.Max(positions.Shape[1] - shape.PrefixTokens, 0));
             if (grid * grid == positions.Shape[1] - shape.PrefixTokens) shape = shape with { ImageSize = grid * shape.PatchSize };
