@@ -20,7 +20,7 @@ internal sealed record AptResult(string Name, IReadOnlyList<Evaluation> BySeed, 
 /// <summary>Evaluates and times the finished runs of an <see cref="AptReproduction"/> and writes them as Markdown.</summary>
 internal sealed class AptResults(Session session, AptReproduction runs, IReadOnlyList<ulong> seeds, string? dataDir)
 {
-    private const int TimedBatch = 64, TimedBatches = 8, Rounds = 15;
+    private const int TimedBatch = 256, TimedBatches = 4, Rounds = 15;
 
     public IReadOnlyList<AptResult> Measure()
     {
