@@ -39,12 +39,12 @@ internal sealed class AptResults(Session session, AptReproduction runs, IReadOnl
                 new EvaluationRun(session, m.Vit, m.Apt, data.Test, 100).Run($"{r.Name}, seed {seeds[s]}", r.Prune)).ToArray()).ToArray();
 
             using var scope = new Scope();
-            IReadOnlyList<Tensor> batches = AptMeasurement.Batches(data.Test, models[0][0].Vit.Config, TimedBatch, TimedBatches);
+            IReadOnlyList<Tensor> batches = ModelSpeed.Batches(data.Test, models[0][0].Vit.Config, TimedBatch, TimedBatches);
             // All seeds of a row in one pass over the batches: a row's speed is the mean over its seeds.
-            double[] speed = AptMeasurement.ImagesPerSecond([.. rows.Select(r => (Action<Tensor>)(images =>
+            double[] speed = ModelSpeed.ImagesPerSecond([.. rows.Select(r => new ModelSpeed.Timed(images =>
             {
-                foreach (LoadedModel m in r.Models) AptMeasurement.Pass(m.Vit, r.Prune ? m.Apt : null)(images);
-            }))], batches, Rounds);
+                foreach (LoadedModel m in r.Models) ModelSpeed.Pass(m.Vit, r.Prune ? m.Apt : null)(images);
+            }, batches))], Rounds);
             return [.. rows.Select((r, i) => new AptResult(r.Name, evaluations[i], speed[i] * seeds.Count))];
         }
         finally

@@ -1,4 +1,5 @@
 using Espalier.Models;
+using Espalier.Tensors;
 
 namespace Espalier.Cli.Running;
 
@@ -7,28 +8,30 @@ internal sealed record ModelRow(string Name, Evaluation Evaluation, EvaluationRu
 {
     private const int Rounds = 5;
 
-    /// <summary>Longest time, in seconds, that one round of all rows may take to be worth repeating.</summary>
+    /// <summary>Seconds that a round of all rows may take.</summary>
     private const double LongestRound = 4;
 
     public static ModelRow Of(string name, EvaluationRun run, bool prune) => new(name, run.Run(name, prune), run, prune);
 
     /// <summary>
-    /// Measures the images a second again where that is quick: the rows in turn, several rounds, the median of each. What
-    /// disturbs the machine for a moment then disturbs no single row.
+    /// Measures the images a second of all rows again, in turn and on the same images: what disturbs the machine for a moment, or
+    /// makes it slower with time, then disturbs no single row. Where not even a batch of each is quickly done, the speed stays
+    /// that of the evaluation.
     /// </summary>
     public static void MeasureSpeed(List<ModelRow> rows)
     {
-        if (rows.Sum(r => r.Evaluation.Images / Math.Max(r.Evaluation.ImagesPerSecond, 1e-9)) > LongestRound) return;
-        double[][] rates = [.. rows.Select(r => new double[Rounds])];
-        for (int round = 0; round < Rounds; round++)
-        {
-            for (int i = 0; i < rows.Count; i++)
-                rates[i][round] = rows[i].Run.Run($"speed of {rows[i].Name}", rows[i].Prune).ImagesPerSecond;
-        }
+        EvaluationRun first = rows[0].Run;
+        double imageSeconds = rows.Sum(r => 1 / Math.Max(r.Evaluation.ImagesPerSecond, 1e-9));
+        int batches = (int)Math.Min(LongestRound / (imageSeconds * first.BatchSize), 1 << 20);
+        if (batches == 0) return;
+        using var scope = new Scope();
+        var images = rows.Select(r => r.Run.Vit.Config).DistinctBy(Input)
+            .ToDictionary(Input, c => ModelSpeed.Batches(first.Data, c, first.BatchSize, batches));
+        double[] rates = ModelSpeed.ImagesPerSecond([.. rows.Select(r => new ModelSpeed.Timed(
+            ModelSpeed.Pass(r.Run.Vit, r.Prune ? r.Run.Apt : null), images[Input(r.Run.Vit.Config)]))], Rounds);
         for (int i = 0; i < rows.Count; i++)
-        {
-            Array.Sort(rates[i]);
-            rows[i] = rows[i] with { Evaluation = rows[i].Evaluation with { ImagesPerSecond = rates[i][Rounds / 2] } };
-        }
+            rows[i] = rows[i] with { Evaluation = rows[i].Evaluation with { ImagesPerSecond = rates[i] } };
+
+        static (int Size, int Channels) Input(VitConfig c) => (c.ImageSize, c.Channels);
     }
 }

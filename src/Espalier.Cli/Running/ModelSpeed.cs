@@ -1,0 +1,45 @@
+using Espalier.Benchmarking;
+using Espalier.Compression.Apt;
+using Espalier.Data;
+using Espalier.Models;
+using Espalier.Tensors;
+
+namespace Espalier.Cli.Running;
+
+/// <summary>Images a second of several models, measured in turn on the same images.</summary>
+internal static class ModelSpeed
+{
+    /// <summary>What is timed of one model.</summary>
+    /// <param name="Pass">Runs one batch [N, C, S, S].</param>
+    /// <param name="Batches">What it runs on; decoded before the clock starts.</param>
+    public sealed record Timed(Action<Tensor> Pass, IReadOnlyList<Tensor> Batches);
+
+    /// <returns>Images a second of each model, by the median over the rounds.</returns>
+    public static double[] ImagesPerSecond(IReadOnlyList<Timed> models, int rounds)
+    {
+        IReadOnlyList<long[]> samples = new Rounds { Repeats = rounds }.Measure([.. models.Select(m => (Action)(() =>
+        {
+            foreach (Tensor batch in m.Batches)
+            {
+                using var scope = new Scope();
+                m.Pass(batch);
+            }
+        }))]);
+        return [.. samples.Select((s, i) => models[i].Batches.Sum(b => b.Shape[0]) * 1e9 / SampleStatistics.Of(s).P50)];
+    }
+
+    /// <summary>The first images of a data set as batches for a model.</summary>
+    public static IReadOnlyList<Tensor> Batches(IImageDataset data, VitConfig config, int size, int count)
+    {
+        using var loader = new DataLoader(data, ImagePipeline.Eval(config.ImageSize, config.Channels), size);
+        return [.. loader.Once().Take(count).Select(b => b.ToTensor(config))];
+    }
+
+    /// <summary>A pass of this model, pruned where agents are given.</summary>
+    public static Action<Tensor> Pass(VisionTransformer vit, AptModel? apt) => images =>
+    {
+        vit.Training = false;
+        if (apt is null) vit.Forward(images);
+        else apt.Forward(images);
+    };
+}
