@@ -1,3 +1,5 @@
+using System.CommandLine;
+using Espalier.Cli.Options;
 using Espalier.Data;
 using Espalier.Models;
 
@@ -52,6 +54,16 @@ internal static class ModelChoice
             throw new EspalierException("--config and --model-type both give the model's shape; give one of them");
         if (config is not null) return VitConfig.Read(config);
         return modelType is null ? null : ModelFile.FitTo(checkpoint, VitPresets.Get(modelType));
+    }
+
+    /// <summary>The shape that --config or --model-type names, with the --img-size that is given.</summary>
+    /// <param name="what">What the verb wants a shape for, for the message.</param>
+    public static VitConfig Named(ParseResult parse, string what)
+    {
+        if (parse.GetValue(Shared.Config) is { } config) return VitConfig.Read(config);
+        VitConfig shape = VitPresets.Get(parse.GetValue(Shared.ModelType)
+            ?? throw new EspalierException($"say what to {what}: --model FILE, --model-type NAME or --config FILE.json"));
+        return parse.GetValue(Shared.ImageSize) is { } size ? (shape with { ImageSize = size }).Checked("--img-size") : shape;
     }
 
     /// <summary>Whether the data's labels are the model's classes.</summary>

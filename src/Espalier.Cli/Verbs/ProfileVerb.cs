@@ -1,12 +1,13 @@
 using System.CommandLine;
-using System.Diagnostics;
+using Espalier.Benchmarking;
 using Espalier.Cli.Display;
 using Espalier.Cli.Options;
 using Espalier.Cli.Running;
 using Espalier.Compression.Apt;
-using Espalier.Data;
 using Espalier.Models;
 using Espalier.Tensors;
+using Espalier.Tensors.Kernels;
+using Espalier.Tensors.Threading;
 using Spectre.Console;
 
 namespace Espalier.Cli.Verbs;
@@ -32,111 +33,56 @@ internal static class ProfileVerb
     private static int Run(ParseResult parse, Session session)
     {
         using LoadedModel? loaded = parse.GetValue(Shared.Model) is { } path ? Checkpoints.Load(parse, path) : null;
-        using VisionTransformer? fresh = loaded is null ? new VisionTransformer(Shape(parse)) : null;
+        using VisionTransformer? fresh = loaded is null ? new VisionTransformer(ModelChoice.Named(parse, "profile")) : null;
         VisionTransformer vit = loaded?.Vit ?? fresh!;
         VitConfig c = vit.Config;
         using var scope = new Scope();
-        using Tensor images = Images(parse, loaded, c, out string source);
-        session.Terminal.Line($"{c.NumLayers} blocks of width {c.HiddenSize}, {c.Tokens} tokens, batch of {images.Shape[0]}, "
-            + $"{Espalier.Tensors.Threading.Workers.Threads} threads");
-        IReadOnlyList<LayerProfile> layers = VitProfile.Run(vit, images);
-        Print(session.Terminal, layers, images.Shape[0], parse.GetValue(Ops));
-        if (loaded?.Apt is { } apt) PrintPruned(session.Terminal, apt, images, source);
+        using InputImages images = InputImages.Take(parse.GetValue(BatchSize) ?? 1, c, parse.GetValue(Shared.Data),
+            loaded?.Structure.Dataset, parse.GetValue(Shared.DataDir));
+        double peak = PeakFma.Measure(Workers.Threads);
+        int batch = images.Pixels.Shape[0];
+        session.Terminal.Line($"{c.NumLayers} blocks of width {c.HiddenSize}, {c.Tokens} tokens, batch of {batch}, "
+            + $"{Workers.Threads} threads, FMA peak {Format.Number(peak, "0")} GFLOP/s");
+        IReadOnlyList<LayerProfile> layers = VitProfile.Run(vit, images.Pixels);
+        Print(session.Terminal, layers, batch, peak, parse.GetValue(Ops));
+        if (loaded?.Apt is { } apt) PrintPruned(session.Terminal, apt, images);
         return ExitCodes.Done;
     }
 
-    private static VitConfig Shape(ParseResult parse)
-    {
-        if (parse.GetValue(Shared.Config) is { } config) return VitConfig.Read(config);
-        VitConfig shape = VitPresets.Get(parse.GetValue(Shared.ModelType)
-            ?? throw new EspalierException("say what to profile: --model FILE, --model-type NAME or --config FILE.json"));
-        return parse.GetValue(Shared.ImageSize) is { } size ? (shape with { ImageSize = size }).Checked("--img-size") : shape;
-    }
-
-    /// <summary>Images of the model's data set, so that its agents see what they know; noise where there are none.</summary>
-    private static Tensor Images(ParseResult parse, LoadedModel? model, VitConfig c, out string source)
-    {
-        int count = parse.GetValue(BatchSize) ?? 1;
-        string? name = parse.GetValue(Shared.Data) ?? model?.Structure.Dataset;
-        if (name is "fashion-mnist" && parse.GetValue(Shared.Data) is null
-            && Datasets.Find(name, parse.GetValue(Shared.DataDir)) is null)
-            name = "fashion-mnist-sample";
-        bool here = name is not null && (parse.GetValue(Shared.Data) is not null || name == "fashion-mnist-sample"
-            || Datasets.Find(name, parse.GetValue(Shared.DataDir)) is not null);
-        var images = Tensor.Unscoped(new Shape(count, c.Channels, c.ImageSize, c.ImageSize));
-        source = here ? $"{name}'s test images" : "noise";
-        if (here)
-        {
-            IImageDataset data = Datasets.Open(name!, parse.GetValue(Shared.DataDir)).Test;
-            var pipeline = ImagePipeline.Eval(c.ImageSize, c.Channels);
-            var rng = new Rng(0);
-            int size = (int)(images.Length / count);
-            for (int i = 0; i < count; i++) pipeline.Run(data.ReadImage(i % data.Count), ref rng,
-                images.Span.Slice(i * size, size));
-        }
-        else
-        {
-            var rng = new Rng(0);
-            foreach (ref float x in images.Span) x = 2 * rng.NextFloat() - 1;
-        }
-        return images;
-    }
-
-    private static void Print(Terminal terminal, IReadOnlyList<LayerProfile> layers, int batch, bool ops)
+    private static void Print(Terminal terminal, IReadOnlyList<LayerProfile> layers, int batch, double peak, bool ops)
     {
         double total = layers.Sum(l => l.Time.TotalMilliseconds);
-        Table table = Tables.New("layer", "parameters", "MACs an image", "activations", "ms", "time", "GMAC/s");
+        Table table = Tables.New("layer", "parameters", "MACs an image", "activations", "moved", "ms", "time", "GFLOP/s", "of peak");
         foreach (LayerProfile layer in layers)
         {
-            Add(layer.Name, Format.Large(layer.Parameters), layer.MultiplyAdds, layer.ActivationBytes, layer.Time);
+            Add(layer.Name, Format.Large(layer.Parameters), layer.MultiplyAdds, layer.ActivationBytes, layer.MovedBytes, layer.Time);
             if (!ops) continue;
-            foreach (OpProfile op in layer.Ops) Add($"  {op.Name}", "", op.MultiplyAdds, op.ActivationBytes, op.Time);
+            foreach (OpProfile op in layer.Ops)
+                Add($"  {op.Name}", "", op.MultiplyAdds, op.ActivationBytes, op.MovedBytes, op.Time);
         }
         Add("total", Format.Large(layers.Sum(l => l.Parameters)), layers.Sum(l => l.MultiplyAdds),
-            layers.Sum(l => l.ActivationBytes),
-            new TimeSpan(layers.Sum(l => l.Time.Ticks)));
+            layers.Sum(l => l.ActivationBytes), layers.Sum(l => l.MovedBytes), new TimeSpan(layers.Sum(l => l.Time.Ticks)));
         terminal.Console.Write(table);
 
-        void Add(string name, string parameters, long macs, long bytes, TimeSpan time) => table.Row(name, parameters,
-            macs == 0 ? "" : Format.Large((double)macs / batch), Format.Bytes(bytes),
-                Format.Number(time.TotalMilliseconds, "0.000"),
-            Format.Share(time.TotalMilliseconds / total),
-            macs == 0 ? "" : Format.Number(macs / Math.Max(time.TotalSeconds, 1e-9) / 1e9, "0.0"));
+        void Add(string name, string parameters, long macs, long bytes, long moved, TimeSpan time)
+        {
+            double gflops = 2 * macs / Math.Max(time.TotalSeconds, 1e-9) / 1e9;
+            table.Row(name, parameters, macs == 0 ? "" : Format.Large((double)macs / batch), Format.Bytes(bytes),
+                Format.Bytes(moved), Format.Number(time.TotalMilliseconds, "0.000"),
+                Format.Share(time.TotalMilliseconds / total), macs == 0 ? "" : Format.Number(gflops, "0.0"),
+                macs == 0 ? "" : Format.Share(gflops / peak));
+        }
     }
 
-    private static void PrintPruned(Terminal terminal, AptModel apt, Tensor images, string source)
+    private static void PrintPruned(Terminal terminal, AptModel apt, InputImages images)
     {
-        int batch = images.Shape[0];
-        double[] tokens = new double[1 + apt.Layers.Count];
-        double macs = 0;
-        double plain = Median(() => apt.Vit.Forward(images)), pruned = Median(() => apt.Forward(images));
-        using (new Scope())
-        {
-            AptOutput output = apt.Forward(images);
-            for (int b = 0; b < batch; b++)
-            {
-                int[] left = output.TokensOf(b);
-                for (int i = 0; i < left.Length; i++) tokens[i] += (double)left[i] / batch;
-                macs += (double)apt.MultiplyAdds(left) / batch;
-            }
-        }
+        BenchWork plain = BenchWork.Inference(apt.Vit, null, images.Pixels);
+        BenchWork pruned = BenchWork.Inference(apt.Vit, apt, images.Pixels);
+        double[] ms = [.. new Rounds().Measure(plain.Run, pruned.Run).Select(s => SampleStatistics.Of(s).P50 / 1e6)];
         double dense = VitCost.Dense(apt.Vit.Config);
-        terminal.Line($"unpruned    {Format.Large(dense)} MACs an image, {Format.Number(plain, "0.000")} ms");
-        terminal.Line($"pruned      {Format.Large(macs)} MACs an image ({Format.Share(macs / dense)}), "
-            + $"{Format.Number(pruned, "0.000")} ms ({Format.Number(plain / pruned, "0.00")}x as fast), "
-            + $"tokens {Format.Tokens(tokens)}, on {source}");
-    }
-
-    private static double Median(Action pass)
-    {
-        var times = new List<double>();
-        for (int i = 0; i < 8; i++)
-        {
-            using var scope = new Scope();
-            long start = Stopwatch.GetTimestamp();
-            pass();
-            if (i > 0) times.Add(Stopwatch.GetElapsedTime(start).TotalMilliseconds);
-        }
-        return times.Order().ElementAt(times.Count / 2);
+        terminal.Line($"unpruned    {Format.Large(dense)} MACs an image, {Format.Number(ms[0], "0.000")} ms");
+        terminal.Line($"pruned      {Format.Large(pruned.MultiplyAdds!.Value)} MACs an image "
+            + $"({Format.Share(pruned.MultiplyAdds.Value / dense)}), {Format.Number(ms[1], "0.000")} ms "
+            + $"({Format.Number(ms[0] / ms[1], "0.00")}x as fast), tokens {Format.Tokens(pruned.Tokens)}, on {images.Source}");
     }
 }

@@ -72,7 +72,9 @@ public sealed class OtherVerbTests : IDisposable
                 "--ops").MustSucceed();
         Assert.Contains("attn.query", outcome.Out);
         Assert.Matches(@"total\s+\d+\.\d\d k\s+3\.44 M", outcome.Out);
+        Assert.Matches(@"moved\s+ms\s+time\s+GFLOP/s\s+of peak", outcome.Out);
         Assert.Matches(@"pruned\s+\d\.\d\d M MACs", outcome.Out);
+        Assert.All(outcome.Out.Split('\n'), line => Assert.InRange(line.TrimEnd().Length, 0, 130));
     }
 
     [Fact]

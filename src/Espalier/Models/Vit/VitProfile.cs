@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Espalier.Tensors;
 
 namespace Espalier.Models;
@@ -5,8 +6,9 @@ namespace Espalier.Models;
 /// <summary>What one op of a forward pass costs.</summary>
 /// <param name="Name">The layer whose parameters it uses, such as "attn.query"; else the op's own name.</param>
 /// <param name="ActivationBytes">Size of its result.</param>
+/// <param name="MovedBytes">Read and written, each operand once.</param>
 /// <param name="Time">Median over the passes.</param>
-public sealed record OpProfile(string Name, string Op, long MultiplyAdds, long ActivationBytes, TimeSpan Time);
+public sealed record OpProfile(string Name, string Op, long MultiplyAdds, long ActivationBytes, long MovedBytes, TimeSpan Time);
 
 /// <summary>One stage of the model: the embeddings, a block, or the head.</summary>
 /// <param name="Parameters">Numbers that it owns.</param>
@@ -16,6 +18,8 @@ public sealed record LayerProfile(string Name, long Parameters, IReadOnlyList<Op
 
     public long ActivationBytes => Ops.Sum(o => o.ActivationBytes);
 
+    public long MovedBytes => Ops.Sum(o => o.MovedBytes);
+
     public TimeSpan Time => new(Ops.Sum(o => o.Time.Ticks));
 }
 
@@ -24,8 +28,11 @@ public static class VitProfile
 {
     private const string BlockPrefix = "transformer.encoder.layer.";
 
+    /// <summary>Just-in-time compilation takes that to settle.</summary>
+    private static readonly TimeSpan WarmUp = TimeSpan.FromMilliseconds(300);
+
     /// <param name="images">[B, C, S, S].</param>
-    /// <param name="passes">Timed passes; one more comes before them, for code and memory to be ready.</param>
+    /// <param name="passes">Timed passes; others come before them, for code and memory to be ready.</param>
     public static IReadOnlyList<LayerProfile> Run(VisionTransformer vit, Tensor images, int passes = 5)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(passes, 1);
@@ -33,7 +40,9 @@ public static class VitProfile
         vit.Training = false;
         try
         {
-            Pass(vit, images);
+            long start = Stopwatch.GetTimestamp();
+            do Pass(vit, images);
+            while (Stopwatch.GetElapsedTime(start) < WarmUp);
             Timed[] runs = [.. Enumerable.Range(0, passes).Select(_ => Pass(vit, images))];
             return Layers(vit, runs);
         }
@@ -59,7 +68,7 @@ public static class VitProfile
         vit.Classify(x);
         ends.Add(recording.Ops.Count);
         return new Timed([.. recording.Ops.Select((op, i) => new OpProfile(Label(op, names), op.Name, op.Cost.MultiplyAdds,
-            op.Output.Length * sizeof(float), recording.Times[i]))], ends);
+            op.Output.Length * sizeof(float), op.Cost.Bytes, recording.Times[i]))], ends);
     }
 
     private static List<LayerProfile> Layers(VisionTransformer vit, Timed[] runs)
