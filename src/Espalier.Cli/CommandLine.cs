@@ -59,6 +59,8 @@ internal static class CommandLine
             InferVerb.Create(session),
             PredictVerb.Create(session),
             ProfileVerb.Create(session),
+            BenchVerb.Create(session),
+            KernelsVerb.Create(session),
             DataVerb.Create(session),
             ReportVerb.Create(session),
             ReproduceVerb.Create(session),

@@ -18,7 +18,7 @@ internal sealed class HelpWithExample(HelpAction help) : SynchronousCommandLineA
 
     public override int Invoke(ParseResult parse)
     {
-        int code = help.Invoke(parse);
+        int code = Shadowing(parse, () => help.Invoke(parse));
         IReadOnlyList<string> examples = parse.CommandResult.Command switch
         {
             Verb verb => verb.Examples,
@@ -30,6 +30,18 @@ internal sealed class HelpWithExample(HelpAction help) : SynchronousCommandLineA
         output.WriteLine(examples.Count == 1 ? "Example:" : "Examples:");
         foreach (string example in examples) output.WriteLine($"  {example}");
         output.WriteLine();
+        return code;
+    }
+
+    /// <summary>A verb's own option takes the place of the general one of the same name; help must not show both.</summary>
+    private static int Shadowing(ParseResult parse, Func<int> show)
+    {
+        HashSet<string> own = [.. parse.CommandResult.Command.Options.Select(o => o.Name)];
+        Option[] shadowed = parse.CommandResult.Command is RootCommand ? []
+            : [.. parse.RootCommandResult.Command.Options.Where(o => o.Recursive && own.Contains(o.Name))];
+        foreach (Option option in shadowed) option.Hidden = true;
+        int code = show();
+        foreach (Option option in shadowed) option.Hidden = false;
         return code;
     }
 }

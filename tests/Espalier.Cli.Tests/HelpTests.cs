@@ -8,6 +8,8 @@ public sealed class HelpTests
     [InlineData("infer")]
     [InlineData("predict")]
     [InlineData("profile")]
+    [InlineData("bench")]
+    [InlineData("kernels")]
     [InlineData("data")]
     [InlineData("data", "list")]
     [InlineData("data", "fetch")]
@@ -18,6 +20,14 @@ public sealed class HelpTests
         Outcome outcome = Tool.Run([.. verb, "--help"]).MustSucceed();
         Assert.Contains($"  espalier {string.Join(' ', verb)}",
             outcome.Out[outcome.Out.IndexOf("Example", StringComparison.Ordinal)..]);
+    }
+
+    [Fact]
+    public void A_verbs_own_option_hides_the_general_one()
+    {
+        string bench = Tool.Run("bench", "--help").MustSucceed().Out, infer = Tool.Run("infer", "--help").MustSucceed().Out;
+        Assert.Single(bench.Split('\n'), l => l.TrimStart().StartsWith("--threads", StringComparison.Ordinal));
+        Assert.Single(infer.Split('\n'), l => l.TrimStart().StartsWith("--threads", StringComparison.Ordinal));
     }
 
     [Fact]

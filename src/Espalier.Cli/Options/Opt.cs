@@ -16,13 +16,47 @@ internal static class Opt
             CustomParser = result =>
             {
                 string text = result.Tokens[0].Value;
-                if (T.TryParse(text, CultureInfo.InvariantCulture, out T value) && value >= low && value <= high) return value;
-                string kind = T.IsInteger(T.One / (T.One + T.One)) ? "a whole number" : "a number";
-                result.AddError(string.Create(CultureInfo.InvariantCulture,
-                    $"{name} must be {kind} {Range(low, high)}, not '{text}'"));
+                if (Parse(text, low, high) is { } value) return value;
+                result.AddError($"{name} must be {Kind<T>()} {Range(low, high)}, not '{text}'");
                 return null;
             },
         };
+
+    /// <summary>One or more numbers with commas between them, without those that come twice; empty where it is not given.</summary>
+    public static Option<T[]> Numbers<T>(string name, string description, T low, T high, string helpName = "N,N")
+        where T : struct, INumber<T> => new(name)
+        {
+            Description = description,
+            HelpName = helpName,
+            Arity = ArgumentArity.ExactlyOne,
+            CustomParser = result =>
+            {
+                string text = result.Tokens[0].Value;
+                T?[] values = [.. text.Split(',').Select(part => Parse(part, low, high))];
+                if (Array.TrueForAll(values, v => v is not null)) return [.. values.Select(v => v!.Value).Distinct()];
+                result.AddError($"{name} must be {Kind<T>()} {Range(low, high)}, or several with commas between, not '{text}'");
+                return [];
+            },
+        };
+
+    /// <summary>One or more of a few words, with commas between them; empty where it is not given.</summary>
+    public static Option<string[]> Choices(string name, string description, params string[] words) => new(name)
+    {
+        Description = description,
+        HelpName = string.Join(',', words),
+        Arity = ArgumentArity.ExactlyOne,
+        CustomParser = result =>
+        {
+            string text = result.Tokens[0].Value;
+            string?[] known = [.. text.Split(',').Select(part => Known(part, words))];
+            if (!known.Contains(null)) return [.. known.Select(w => w!).Distinct()];
+            result.AddError($"{name} must be one or more of {string.Join(", ", words)} with commas between, not '{text}'");
+            return [];
+        },
+    };
+
+    /// <summary>What is given, or else the usual values.</summary>
+    public static T[] Or<T>(this T[]? given, params T[] usual) => given is { Length: > 0 } ? given : usual;
 
     /// <summary>One of a few words.</summary>
     public static Option<string?> Choice(string name, string description, params string[] words) => new(name)
@@ -32,7 +66,7 @@ internal static class Opt
         CustomParser = result =>
         {
             string text = result.Tokens[0].Value;
-            string? known = words.FirstOrDefault(w => w.Equals(text, StringComparison.OrdinalIgnoreCase));
+            string? known = Known(text, words);
             if (known is null) result.AddError($"{name} must be one of {string.Join(", ", words)}, not '{text}'");
             return known;
         },
@@ -43,6 +77,16 @@ internal static class Opt
 
     public static Option<bool> Flag(string name, string description) =>
         new(name) { Description = description, Arity = ArgumentArity.Zero };
+
+    private static string? Known(string text, string[] words) =>
+        words.FirstOrDefault(w => w.Equals(text, StringComparison.OrdinalIgnoreCase));
+
+    private static T? Parse<T>(string text, T low, T high)
+        where T : struct, INumber<T> =>
+        T.TryParse(text, CultureInfo.InvariantCulture, out T value) && value >= low && value <= high ? value : null;
+
+    private static string Kind<T>()
+        where T : INumber<T> => T.IsInteger(T.One / (T.One + T.One)) ? "a whole number" : "a number";
 
     private static string Range<T>(T low, T high) where T : INumber<T>
     {

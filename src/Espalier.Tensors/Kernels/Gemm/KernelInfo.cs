@@ -15,6 +15,12 @@ public static class KernelInfo
     /// <summary>Why these were chosen: one line for people.</summary>
     public static string Reason => Chosen.Reason;
 
+    /// <summary>Rows of the product that a full tile computes at once.</summary>
+    public static int TileRows => Tiles.Rows;
+
+    /// <summary>Columns of the product that a tile computes at once.</summary>
+    public static int TileColumns => Tiles.Columns;
+
     internal static TileSet Tiles => Chosen.Tiles;
 
     // AVX-512 only where it is wide in earnest: IsHardwareAccelerated is false on processors that slow down for it.

@@ -1,0 +1,53 @@
+using System.CommandLine;
+using System.Runtime.Intrinsics;
+using Espalier.Benchmarking;
+using Espalier.Cli.Display;
+using Espalier.Tensors.Kernels;
+using Espalier.Tensors.Threading;
+
+namespace Espalier.Cli.Verbs;
+
+/// <summary>`espalier kernels`: which kernels this processor gets, and why.</summary>
+internal static class KernelsVerb
+{
+    public static Command Create(Session session)
+    {
+        var verb = new Verb("kernels", "Which compute kernels this processor gets, why, and how to choose others.",
+            "espalier kernels", "espalier kernels --threads 1");
+        verb.SetAction(_ => Run(session.Terminal));
+        return verb;
+    }
+
+    private static int Run(Terminal terminal)
+    {
+        MachineInfo machine = MachineInfo.Collect();
+        terminal.Line($"processor   {machine.Cpu}, {machine.Cores} cores, {Workers.Threads} threads in use");
+        terminal.Line($"caches      {Caches()}");
+        terminal.Line($"vectors     {Widths()}");
+        terminal.Line($"kernel      {KernelInfo.Name}: {KernelInfo.Reason}");
+        terminal.Line($"tile        {KernelInfo.TileRows} rows by {KernelInfo.TileColumns} columns of the product");
+        terminal.Line();
+        terminal.Line("to choose others:");
+        terminal.Line("  lower kernels           ESPALIER_KERNEL=avx512, avx2 or portable");
+        terminal.Line("  the number of threads   --threads N, or ESPALIER_THREADS=N");
+        terminal.Line("  no AVX-512 at all       DOTNET_EnableAVX512=0");
+        terminal.Line("  no AVX2 either          DOTNET_EnableAVX2=0");
+        terminal.Line("  no vectors at all       DOTNET_EnableHWIntrinsic=0");
+        return ExitCodes.Done;
+    }
+
+    private static string Caches()
+    {
+        IReadOnlyList<CpuCache> caches = CpuCache.All();
+        return caches.Count == 0 ? "not known on this system"
+            : string.Join(", ", caches.Select(c => $"L{c.Level} {c.Kind.ToLowerInvariant()} {Format.Bytes(c.Bytes)}"));
+    }
+
+    private static string Widths()
+    {
+        (int Bits, bool Has)[] widths = [(128, Vector128.IsHardwareAccelerated), (256, Vector256.IsHardwareAccelerated),
+            (512, Vector512.IsHardwareAccelerated)];
+        string[] has = [.. widths.Where(w => w.Has).Select(w => $"{w.Bits}")];
+        return has.Length == 0 ? "none" : $"{string.Join(", ", has)} bits";
+    }
+}

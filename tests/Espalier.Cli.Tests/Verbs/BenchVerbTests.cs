@@ -1,0 +1,158 @@
+using System.Text.Json;
+using Espalier.Tensors.Kernels;
+using Espalier.Tensors.Threading;
+
+namespace Espalier.Cli.Tests.Verbs;
+
+public sealed class BenchVerbTests : IDisposable
+{
+    private static readonly string[] Quick = ["--warmup", "1", "--repeats", "2", "--min-time", "0", "--batch-size", "1,3"];
+    private static readonly string[] Agents =
+        ["bench", "--model", Golden.Checkpoint, "--config", Golden.Config, .. Quick, "--threads", "1"];
+
+    private readonly TemporaryFolder folder = new();
+
+    public void Dispose() => folder.Dispose();
+
+    [Fact]
+    public void Json_has_the_machine_and_every_configuration_with_its_samples()
+    {
+        JsonElement root = JsonDocument.Parse(Bench([.. Agents, "--mode", "infer,train", "--format", "json"])).RootElement;
+        JsonElement machine = root.GetProperty("machine");
+        Assert.Equal(KernelInfo.Name, machine.GetProperty("kernel").GetString());
+        Assert.True(machine.GetProperty("peak_gflops").GetProperty("1").GetDouble() > 0);
+
+        JsonElement[] results = [.. root.GetProperty("results").EnumerateArray()];
+        Assert.Equal(
+            from mode in new[] { "infer", "train" }
+            from variant in new[] { "dense", "pruned" }
+            from batch in new[] { 1, 3 }
+            select (mode, variant, batch),
+            results.Select(r => (Text(r, "mode"), Text(r, "variant"), r.GetProperty($"{Text(r, "mode")}_batch_size").GetInt32())));
+        foreach (JsonElement r in results)
+        {
+            string mode = Text(r, "mode"), other = mode == "infer" ? "train" : "infer";
+            long[] samples = [.. r.GetProperty("samples_ns").EnumerateArray().Select(s => s.GetInt64())];
+            Assert.Equal(2, samples.Length);
+            double mean = samples.Average();
+            Assert.Equal(mean, r.GetProperty("avg_ns").GetDouble(), 3);
+            Assert.Equal(r.GetProperty($"{mode}_batch_size").GetInt32() * 1e9 / mean,
+                r.GetProperty($"{mode}_samples_per_sec").GetDouble(), 2);
+            Assert.Equal(mean / 1e6, r.GetProperty($"{mode}_step_time").GetDouble(), 3);
+            Assert.Equal(28, r.GetProperty($"{mode}_img_size").GetInt32());
+            Assert.True(r.GetProperty("peak_rss_bytes").GetInt64() > 1 << 20);
+            Assert.True(r.GetProperty("allocated_bytes").GetInt64() >= 0);
+            Assert.DoesNotContain(r.EnumerateObject(), p => p.Name.StartsWith(other + "_", StringComparison.Ordinal));
+            Assert.Equal(mode == "train", r.TryGetProperty("forward_equivalents", out _));
+            Assert.Equal(Text(r, "variant") == "pruned" ? 3 : 1, r.GetProperty("tokens").GetArrayLength());
+        }
+    }
+
+    [Fact]
+    public void Operations_are_twice_the_multiply_adds_and_their_share_that_of_the_peak()
+    {
+        JsonElement r = Lines(Bench([.. Agents, "--dense", "--format", "jsonl"]))[1];
+        double macs = 3.44e6;       // what `profile` says of this model
+        Assert.Equal(macs / 1e9, r.GetProperty("infer_gmacs").GetDouble(), 4);
+        double gflops = r.GetProperty("gflops").GetDouble();
+        Assert.Equal(1, gflops / (2 * 3 * macs / r.GetProperty("avg_ns").GetDouble()), 2);
+        Assert.Equal(gflops / r.GetProperty("peak_gflops").GetDouble(), r.GetProperty("peak_share").GetDouble(), 9);
+    }
+
+    [Fact]
+    public void A_dense_training_step_has_three_times_the_multiply_adds()
+    {
+        JsonElement[] rows = Lines(Bench([.. Agents, "--dense", "--mode", "infer,train", "--format", "jsonl"]));
+        Assert.Equal(rows[0].GetProperty("infer_gmacs").GetDouble() * 3, rows[2].GetProperty("train_gmacs").GetDouble(), 3);
+    }
+
+    [Fact]
+    public void Csv_has_a_field_in_every_column()
+    {
+        string[] lines = Bench([.. Agents, "--format", "csv"]).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        string[] names = lines[0].Split(',');
+        foreach (string name in new[] { "cpu_info", "build_commit", "model", "infer_samples_per_sec", "infer_step_time", "infer_batch_size",
+            "infer_img_size", "infer_gmacs", "param_count", "avg_ns", "stddev_ns", "p50_ns", "p90_ns", "p99_ns" })
+            Assert.Contains(name, names);
+        Assert.Equal(1 + 4, lines.Length);
+        int model = Array.IndexOf(names, "model"), batch = Array.IndexOf(names, "infer_batch_size");
+        Assert.All(lines[1..], line => Assert.Equal(names.Length, Cells(line).Length));
+        Assert.All(lines[1..], line => Assert.Equal("random.pth", Cells(line)[model]));
+        Assert.Equal(["1", "3", "1", "3"], lines[1..].Select(line => Cells(line)[batch]));
+    }
+
+    [Fact]
+    public void Markdown_is_a_table()
+    {
+        string[] lines = Bench([.. Agents, "--format", "md", "--pruned"]).Split('\n');
+        string[] table = [.. lines.Where(l => l.StartsWith('|'))];
+        Assert.Equal(2 + 2, table.Length);
+        Assert.Single(table.Select(l => l.Count(c => c == '|')).Distinct());
+        Assert.Contains("GFLOP/s", table[0]);
+        Assert.Matches(@"^\| --- \|( ---: \|)+$", table[1]);
+        Assert.StartsWith("| infer pruned | 1 | 1 |", table[2]);
+    }
+
+    [Theory]
+    [InlineData("out.json")]
+    [InlineData("out.jsonl")]
+    [InlineData("out.csv")]
+    [InlineData("out.md")]
+    [InlineData("out.txt")]
+    public void A_file_has_the_format_of_its_ending_and_the_table_goes_to_the_terminal(string name)
+    {
+        string shown = Bench([.. Agents, "--dense", "--output", folder.File(name)]), written = File.ReadAllText(folder.File(name));
+        Assert.Contains("P50 / P90 / P99", shown);
+        Assert.Contains(name, shown);
+        Action<string> expected = Path.GetExtension(name) switch
+        {
+            ".json" => text => JsonDocument.Parse(text),
+            ".jsonl" => text => Assert.Equal(2, Lines(text).Length),
+            ".csv" => text => Assert.StartsWith("cpu_info,", text),
+            ".md" => text => Assert.Contains("\n| pass |", text),
+            _ => text => Assert.Contains("infer dense", text),
+        };
+        expected(written);
+    }
+
+    [Fact]
+    public void A_preset_needs_no_checkpoint_and_the_threads_are_put_back()
+    {
+        int threads = Workers.Threads;
+        string[] rows = [.. Bench(["bench", "--model-type", "vit-tiny-28", .. Quick, "--threads", "1,2", "--format", "jsonl"])
+            .Split('\n', StringSplitOptions.RemoveEmptyEntries)];
+        Assert.Equal([1, 1, 2, 2], rows.Select(r => JsonDocument.Parse(r).RootElement.GetProperty("threads").GetInt32()));
+        Assert.Equal(threads, Workers.Threads);
+    }
+
+    [Theory]
+    [InlineData("say what to measure", "bench")]
+    [InlineData("--batch-size must be a whole number from 1 to 65536, or several", "bench --model-type ViT-B_16 --batch-size 1,0")]
+    [InlineData("not '1,,2'", "bench --model-type ViT-B_16 --threads 1,,2")]
+    [InlineData("--mode must be one or more of infer, train", "bench --model-type ViT-B_16 --mode infer,test")]
+    [InlineData("--format must be one of table, md, csv, json, jsonl", "bench --model-type ViT-B_16 --format xml")]
+    [InlineData("--repeats must be", "bench --model-type ViT-B_16 --repeats 0")]
+    [InlineData("--min-time must be", "bench --model-type ViT-B_16 --min-time -1")]
+    [InlineData("vit-tiny-28: has no agents", "bench --model-type vit-tiny-28 --pruned")]
+    [InlineData("unknown model 'ViT-X'", "bench --model-type ViT-X")]
+    [InlineData("no-such-file", "bench --model no-such-file")]
+    public void Wrong_arguments(string expected, string arguments) =>
+        Assert.Contains(expected, Tool.Run(arguments.Split(' ')).MustFail(2));
+
+    private static string Bench(string[] args)
+    {
+        Outcome outcome = Tool.Run(args);
+        // A slow machine may have said on standard error how far it is.
+        Assert.True(outcome.Code == 0, outcome.Error);
+        return outcome.Out;
+    }
+
+    private static JsonElement[] Lines(string text) =>
+        [.. text.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(l => JsonDocument.Parse(l).RootElement)];
+
+    private static string Text(JsonElement row, string name) => row.GetProperty(name).GetString()!;
+
+    /// <summary>The cells of a line whose only quoted one may be the processor's name.</summary>
+    private static string[] Cells(string line) => line.StartsWith('"')
+        ? ["", .. line[(line.IndexOf('"', 1) + 2)..].Split(',')] : line.Split(',');
+}
