@@ -7,7 +7,9 @@ namespace Espalier.Tensors.Threading;
 /// usually microseconds away, then asleep. Neither side allocates.</summary>
 internal sealed class Signal
 {
-    private static readonly long SpinTicks = Environment.ProcessorCount > 1 ? Stopwatch.Frequency / 1_000_000 * 40 : 0;
+    // Longer than the gaps that a network leaves between two kernels, so that its threads stay awake throughout: waking one
+    // takes some ten microseconds, handing over to one that spins less than one.
+    private static readonly long SpinTicks = Stopwatch.Frequency / 1_000_000 * 100;
 
     private readonly SemaphoreSlim wake = new(0);
     private State state;
@@ -59,6 +61,8 @@ internal sealed class Signal
 
     private bool Spin(int value, bool equal)
     {
+        // With more threads than processors, spinning would keep from work the very thread that is waited for.
+        long ticks = Workers.Threads <= Environment.ProcessorCount ? SpinTicks : 0;
         long start = Stopwatch.GetTimestamp();
         do
         {
@@ -69,7 +73,7 @@ internal sealed class Signal
 
             Thread.SpinWait(1);
         }
-        while (Stopwatch.GetTimestamp() - start < SpinTicks);
+        while (Stopwatch.GetTimestamp() - start < ticks);
         return false;
     }
 

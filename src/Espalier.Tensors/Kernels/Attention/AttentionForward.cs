@@ -3,11 +3,15 @@ using Espalier.Tensors.Threading;
 
 namespace Espalier.Tensors.Kernels;
 
-/// <summary>One head of one image at a time: scores of a block of query rows stay in the first-level cache.</summary>
+/// <summary>
+/// One head of one image at a time, a block of queries after another, whose scores stay in the first-level cache. The scores
+/// are transposed, [keys, queries]: with queries side by side in a vector, the softmax needs no sums across its lanes, and
+/// keys and values are read as they lie.
+/// </summary>
 internal unsafe struct AttentionForward<S, V> : IRangeJob where S : ISimd<V> where V : struct
 {
     // Half a first-level cache for the scores of a block; the other half is for the keys and values passing by.
-    private const int BlockFloats = 24 * 1024 / sizeof(float);
+    private const int BlockFloats = 26 * 1024 / sizeof(float);
     private const float Log2E = 1.44269504f, Ln2 = 0.693147181f;
 
     public AttentionHeads Heads;
@@ -35,29 +39,30 @@ internal unsafe struct AttentionForward<S, V> : IRangeJob where S : ISimd<V> whe
     private readonly void Head(int image, int head, int tokens, int from, int to)
     {
         int d = Heads.Width, width = S.Width, pad = AttentionProduct<S, V>.RowPad;
-        int dPad = (d + width - 1) / width * width, tPad = (tokens + width - 1) / width * width;
-        int block = Math.Max(pad, Math.Min(BlockFloats / tPad, to - from + pad - 1) / pad * pad);
-        float* keys = Scratch.Rent((nint)tPad * d + (nint)tokens * dPad + (nint)block * (tPad + dPad + d + 2));
-        float* values = keys + (nint)tPad * d;
+        int dPad = RoundUp(d, width), keyRows = RoundUp(tokens, pad);
+        int block = Math.Clamp(BlockFloats / tokens / width * width, width, RoundUp(to - from, width));
+        int blockRows = RoundUp(block, pad);
+        float* keys = Scratch.Rent(((nint)keyRows * (d + block)) + ((nint)tokens * dPad) + ((nint)blockRows * (d + dPad + 2)));
+        float* values = keys + (nint)keyRows * d;
         float* scores = values + (nint)tokens * dPad;
-        float* output = scores + (nint)block * tPad;
-        float* queries = output + (nint)block * dPad;
-        float* sums = queries + (nint)block * d;
+        float* queries = scores + (nint)keyRows * block;
+        float* output = queries + (nint)block * d;
+        float* sums = output + (nint)blockRows * dPad;
         float* maxima = sums + block;
 
         nint row0 = Heads.Offsets[image], column = (nint)head * d;
-        // Scores in units of log 2: exp becomes a power of two.
-        AttentionPack.Transposed(K + row0 * LdK + column, LdK, tokens, d, keys, width, Heads.Scale * Log2E);
+        AttentionPack.Rows<S, V>(K + row0 * LdK + column, LdK, tokens, d, keys, keyRows, d);
         AttentionPack.Rows<S, V>(Values + row0 * LdV + column, LdV, tokens, d, values, tokens, dPad);
         for (int i = from; i < to; i += block)
         {
-            int rows = Math.Min(block, to - i), padded = (rows + pad - 1) / pad * pad;
-            AttentionPack.Rows<S, V>(Q + (row0 + i) * LdQ + column, LdQ, rows, d, queries, padded, d);
-            AttentionProduct<S, V>.Rows(queries, d, keys, width, (nint)d * width, d, scores, tPad, rows, tPad / width);
-            AttentionScores<S, V>.Softmax(scores, tPad, rows, tokens, sums, maxima);
-            AttentionProduct<S, V>.Rows(scores, tPad, values, dPad, width, tokens, output, dPad, rows, dPad / width);
+            int rows = Math.Min(block, to - i), vectors = (rows + width - 1) / width;
+            // Scores in units of log 2: exp becomes a power of two.
+            AttentionPack.Transposed(Q + (row0 + i) * LdQ + column, LdQ, rows, d, queries, width, Heads.Scale * Log2E);
+            AttentionProduct<S, V>.Rows(keys, d, queries, width, (nint)d * width, d, scores, block, tokens, vectors);
+            AttentionSoftmax<S, V>.Run(scores, block, tokens, vectors, sums, maxima);
+            AttentionProduct<S, V>.Columns(scores, block, values, dPad, tokens, output, dPad, rows, dPad / width, accumulate: false);
             if (LogSumExp != null) StoreLogSumExp(row0 + i, head, rows, sums, maxima);
-            for (int r = 0; r < rows; r++) sums[r] = 1f / sums[r];
+            for (int r = 0; r < rows; r += width) S.Store(S.Div(S.Set(1f), S.Load(sums + r)), sums + r);
             AttentionPack.Unpack<S, V>(output, dPad, rows, d, Out + (row0 + i) * LdOut + column, LdOut, sums);
         }
     }
@@ -67,4 +72,6 @@ internal unsafe struct AttentionForward<S, V> : IRangeJob where S : ISimd<V> whe
         float* target = LogSumExp + row * Heads.Count + head;
         for (int r = 0; r < rows; r++) target[(nint)r * Heads.Count] = maxima[r] * Ln2 + MathF.Log(sums[r]);
     }
+
+    private static int RoundUp(int value, int multiple) => (value + multiple - 1) / multiple * multiple;
 }

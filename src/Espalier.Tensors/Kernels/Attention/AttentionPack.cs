@@ -8,8 +8,10 @@ namespace Espalier.Tensors.Kernels;
 /// <summary>Copies one head's columns into scratch in the order in which the tiles read them, padded with zeros.</summary>
 internal static unsafe class AttentionPack
 {
+    private const MethodImplOptions Leaf = MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining;
+
     /// <summary>source [rows, d] -> target [paddedRows, stride]: zeros after column d and after the last row.</summary>
-    [MethodImpl(MethodImplOptions.NoInlining)]
+    [MethodImpl(Leaf)]
     public static void Rows<S, V>(float* source, nint ld, int rows, int d, float* target, int paddedRows, int stride)
         where S : ISimd<V> where V : struct
     {
@@ -28,7 +30,7 @@ internal static unsafe class AttentionPack
 
     /// <summary>target [rows, d] (leading dimension ld) = source [rows, stride]'s first d columns, row i times factor[i]
     /// where factors are given.</summary>
-    [MethodImpl(MethodImplOptions.NoInlining)]
+    [MethodImpl(Leaf)]
     public static void Unpack<S, V>(float* source, int stride, int rows, int d, float* target, nint ld, float* factor = null)
         where S : ISimd<V> where V : struct
     {
@@ -47,19 +49,24 @@ internal static unsafe class AttentionPack
     /// Transposes source [rows, d] into panels of <paramref name="width"/> of its rows: target [panels, d, width], times
     /// <paramref name="factor"/>; the last panel's missing rows are zeros.
     /// </summary>
-    [MethodImpl(MethodImplOptions.NoInlining)]
+    [MethodImpl(Leaf)]
     public static void Transposed(float* source, nint ld, int rows, int d, float* target, int width, float factor)
     {
         for (int start = 0; start < rows; start += width, target += (nint)d * width)
         {
-            int count = Math.Min(width, rows - start);
-            int quads = CanTranspose4 ? count & ~3 : 0;
-            int wholeColumns = d & ~3;
+            int count = Math.Min(width, rows - start), quads = CanTranspose4 ? count & ~3 : 0;
+            if (count < width) new Span<float>(target, d * width).Clear();
             for (int j = 0; j < quads; j += 4)
             {
                 float* row = source + (start + j) * ld;
-                for (int p = 0; p < wholeColumns; p += 4) Transpose4(row + p, ld, target + (nint)p * width + j, width, factor);
-                for (int p = wholeColumns; p < d; p++)
+                int p = 0;
+                if (Avx.IsSupported)
+                {
+                    for (; p <= d - 8; p += 8) Transpose8(row + p, ld, target + (nint)p * width + j, width, factor);
+                }
+
+                for (; p <= d - 4; p += 4) Transpose4(row + p, ld, target + (nint)p * width + j, width, factor);
+                for (; p < d; p++)
                 {
                     for (int r = 0; r < 4; r++) target[(nint)p * width + j + r] = row[r * ld + p] * factor;
                 }
@@ -70,15 +77,32 @@ internal static unsafe class AttentionPack
                 float* row = source + (start + j) * ld;
                 for (int p = 0; p < d; p++) target[(nint)p * width + j] = row[p] * factor;
             }
-
-            for (int j = count; j < width; j++)
-            {
-                for (int p = 0; p < d; p++) target[(nint)p * width + j] = 0f;
-            }
         }
     }
 
     private static bool CanTranspose4 => Sse.IsSupported || AdvSimd.Arm64.IsSupported;
+
+    // Four rows, eight columns: two transpositions of 4 by 4 beside each other.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Transpose8(float* source, nint ld, float* target, nint stride, float factor)
+    {
+        Vector256<float> f = Vector256.Create(factor);
+        Vector256<float> r0 = Vector256.Load(source) * f, r1 = Vector256.Load(source + ld) * f;
+        Vector256<float> r2 = Vector256.Load(source + 2 * ld) * f, r3 = Vector256.Load(source + 3 * ld) * f;
+        Vector256<float> low02 = Avx.UnpackLow(r0, r2), high02 = Avx.UnpackHigh(r0, r2);
+        Vector256<float> low13 = Avx.UnpackLow(r1, r3), high13 = Avx.UnpackHigh(r1, r3);
+        Vector256<float> c0 = Avx.UnpackLow(low02, low13), c1 = Avx.UnpackHigh(low02, low13);
+        Vector256<float> c2 = Avx.UnpackLow(high02, high13), c3 = Avx.UnpackHigh(high02, high13);
+        c0.GetLower().Store(target);
+        c1.GetLower().Store(target + stride);
+        c2.GetLower().Store(target + 2 * stride);
+        c3.GetLower().Store(target + 3 * stride);
+        target += 4 * stride;
+        c0.GetUpper().Store(target);
+        c1.GetUpper().Store(target + stride);
+        c2.GetUpper().Store(target + 2 * stride);
+        c3.GetUpper().Store(target + 3 * stride);
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Transpose4(float* source, nint ld, float* target, nint stride, float factor)

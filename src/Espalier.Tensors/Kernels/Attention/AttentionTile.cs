@@ -29,14 +29,14 @@ internal static unsafe class AttentionTile
         for (nint p = 0; p < k; p++)
         {
             T row = T.Load(b, bVector);
-            c0 = T.Fma(a[p], row, c0);
-            c1 = T.Fma(a1[p], row, c1);
-            c2 = T.Fma(a2[p], row, c2);
-            c3 = T.Fma(a3[p], row, c3);
-            c4 = T.Fma(a4[p], row, c4);
-            c5 = T.Fma(a5[p], row, c5);
-            c6 = T.Fma(a6[p], row, c6);
-            c7 = T.Fma(a7[p], row, c7);
+            c0 = T.Fma(a + p, row, c0);
+            c1 = T.Fma(a1 + p, row, c1);
+            c2 = T.Fma(a2 + p, row, c2);
+            c3 = T.Fma(a3 + p, row, c3);
+            c4 = T.Fma(a4 + p, row, c4);
+            c5 = T.Fma(a5 + p, row, c5);
+            c6 = T.Fma(a6 + p, row, c6);
+            c7 = T.Fma(a7 + p, row, c7);
             b += bStep;
         }
 
@@ -59,14 +59,14 @@ internal static unsafe class AttentionTile
         for (; k > 0; k--)
         {
             T row = T.Load(b, bVector);
-            c0 = T.Fma(a[0], row, c0);
-            c1 = T.Fma(a[1], row, c1);
-            c2 = T.Fma(a[2], row, c2);
-            c3 = T.Fma(a[3], row, c3);
-            c4 = T.Fma(a[4], row, c4);
-            c5 = T.Fma(a[5], row, c5);
-            c6 = T.Fma(a[6], row, c6);
-            c7 = T.Fma(a[7], row, c7);
+            c0 = T.Fma(a, row, c0);
+            c1 = T.Fma(a + 1, row, c1);
+            c2 = T.Fma(a + 2, row, c2);
+            c3 = T.Fma(a + 3, row, c3);
+            c4 = T.Fma(a + 4, row, c4);
+            c5 = T.Fma(a + 5, row, c5);
+            c6 = T.Fma(a + 6, row, c6);
+            c7 = T.Fma(a + 7, row, c7);
             b += bStep;
             a += aStride;
         }
@@ -93,10 +93,10 @@ internal static unsafe class AttentionTile
         for (nint p = 0; p < k; p++)
         {
             T row = T.Load(b, bVector);
-            c0 = T.Fma(a[p], row, c0);
-            c1 = T.Fma(a1[p], row, c1);
-            c2 = T.Fma(a2[p], row, c2);
-            c3 = T.Fma(a3[p], row, c3);
+            c0 = T.Fma(a + p, row, c0);
+            c1 = T.Fma(a1 + p, row, c1);
+            c2 = T.Fma(a2 + p, row, c2);
+            c3 = T.Fma(a3 + p, row, c3);
             b += bStep;
         }
 
@@ -115,10 +115,10 @@ internal static unsafe class AttentionTile
         for (; k > 0; k--)
         {
             T row = T.Load(b, bVector);
-            c0 = T.Fma(a[0], row, c0);
-            c1 = T.Fma(a[1], row, c1);
-            c2 = T.Fma(a[2], row, c2);
-            c3 = T.Fma(a[3], row, c3);
+            c0 = T.Fma(a, row, c0);
+            c1 = T.Fma(a + 1, row, c1);
+            c2 = T.Fma(a + 2, row, c2);
+            c3 = T.Fma(a + 3, row, c3);
             b += bStep;
             a += aStride;
         }

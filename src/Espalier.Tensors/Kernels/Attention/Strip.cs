@@ -15,8 +15,8 @@ internal unsafe interface IStrip<TStrip> where TStrip : struct
     /// <summary>x plus the contiguous vectors at p.</summary>
     static abstract TStrip Add(TStrip x, float* p);
 
-    /// <summary>accumulator + a * b.</summary>
-    static abstract TStrip Fma(float a, TStrip b, TStrip accumulator);
+    /// <summary>accumulator + *a * b.</summary>
+    static abstract TStrip Fma(float* a, TStrip b, TStrip accumulator);
 }
 
 /// <summary>One vector.</summary>
@@ -45,9 +45,9 @@ internal unsafe struct Strip1<S, V> : IStrip<Strip1<S, V>> where S : ISimd<V> wh
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Strip1<S, V> Fma(float a, Strip1<S, V> b, Strip1<S, V> accumulator)
+    public static Strip1<S, V> Fma(float* a, Strip1<S, V> b, Strip1<S, V> accumulator)
     {
-        accumulator.v0 = S.Fma(S.Set(a), b.v0, accumulator.v0);
+        accumulator.v0 = S.Fma(S.Broadcast(a), b.v0, accumulator.v0);
         return accumulator;
     }
 }
@@ -84,9 +84,9 @@ internal unsafe struct Strip2<S, V> : IStrip<Strip2<S, V>> where S : ISimd<V> wh
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Strip2<S, V> Fma(float a, Strip2<S, V> b, Strip2<S, V> accumulator)
+    public static Strip2<S, V> Fma(float* a, Strip2<S, V> b, Strip2<S, V> accumulator)
     {
-        V broadcast = S.Set(a);
+        V broadcast = S.Broadcast(a);
         accumulator.v0 = S.Fma(broadcast, b.v0, accumulator.v0);
         accumulator.v1 = S.Fma(broadcast, b.v1, accumulator.v1);
         return accumulator;
@@ -128,9 +128,9 @@ internal unsafe struct Strip3<S, V> : IStrip<Strip3<S, V>> where S : ISimd<V> wh
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Strip3<S, V> Fma(float a, Strip3<S, V> b, Strip3<S, V> accumulator)
+    public static Strip3<S, V> Fma(float* a, Strip3<S, V> b, Strip3<S, V> accumulator)
     {
-        V broadcast = S.Set(a);
+        V broadcast = S.Broadcast(a);
         accumulator.v0 = S.Fma(broadcast, b.v0, accumulator.v0);
         accumulator.v1 = S.Fma(broadcast, b.v1, accumulator.v1);
         accumulator.v2 = S.Fma(broadcast, b.v2, accumulator.v2);

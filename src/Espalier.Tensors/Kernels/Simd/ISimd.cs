@@ -16,6 +16,10 @@ internal unsafe interface ISimd<V> where V : struct
 
     static abstract V Set(float x);
 
+    /// <summary>The float at <paramref name="p"/> in every lane. Not the same code as <see cref="Set"/> of a value loaded before:
+    /// that one takes a shuffle.</summary>
+    static abstract V Broadcast(float* p);
+
     static abstract V Load(float* p);
 
     static abstract void Store(V x, float* p);

@@ -14,6 +14,9 @@ internal readonly unsafe struct Scalar : ISimd<float>
     public static float Set(float x) => x;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float Broadcast(float* p) => *p;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Load(float* p) => *p;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
