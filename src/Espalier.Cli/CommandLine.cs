@@ -61,6 +61,7 @@ internal static class CommandLine
             ProfileVerb.Create(session),
             BenchVerb.Create(session),
             KernelsVerb.Create(session),
+            ExportVerb.Create(session),
             DataVerb.Create(session),
             ReportVerb.Create(session),
             ReproduceVerb.Create(session),

@@ -37,6 +37,10 @@ public sealed class ErrorTests : IDisposable
     [InlineData("no-such-folder", "data check folder --data-dir no-such-folder")]
     [InlineData("no-such-folder", "report no-such-folder")]
     [InlineData("say what to profile", "profile")]
+    [InlineData("--onnx FILE.onnx", "export --model no-such-file")]
+    [InlineData("--model FILE", "export --onnx out.onnx")]
+    [InlineData("no-such-file", "export --onnx out.onnx --model no-such-file")]
+    [InlineData("leave one of them out", "export --onnx out.onnx --model no-such-file --dense --threshold 0.5")]
     [InlineData("not a multiple of patchSize", "profile --model-type ViT-B_16 --img-size 100")]
     public void Wrong_arguments(string expected, string arguments) =>
         Assert.Contains(expected, Tool.Run(arguments.Split(' ', StringSplitOptions.RemoveEmptyEntries)).MustFail(2));

@@ -10,6 +10,7 @@ public sealed class HelpTests
     [InlineData("profile")]
     [InlineData("bench")]
     [InlineData("kernels")]
+    [InlineData("export")]
     [InlineData("data")]
     [InlineData("data", "list")]
     [InlineData("data", "fetch")]

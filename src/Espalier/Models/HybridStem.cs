@@ -22,6 +22,11 @@ public enum HybridStemVariant
 /// </summary>
 public sealed class HybridStem : Module
 {
+    /// <summary>Units of the stages, and groups of the norms, of the published models.</summary>
+    internal static readonly IReadOnlyList<int> Depths = [3, 4, 9];
+
+    internal const int Groups = 32;
+
     private readonly StdConv2d rootConv;
     private readonly GroupNorm rootNorm;
     private readonly MaxPool2d rootPool;
@@ -31,9 +36,9 @@ public sealed class HybridStem : Module
     /// <param name="depths">Units of the stages; 3, 4, 9 unless given.</param>
     /// <param name="groups">Groups of the norms.</param>
     public HybridStem(
-        HybridStemVariant variant, int channels, ref Rng rng, int width = 64, IReadOnlyList<int>? depths = null, int groups = 32)
+        HybridStemVariant variant, int channels, ref Rng rng, int width = 64, IReadOnlyList<int>? depths = null, int groups = Groups)
     {
-        depths ??= [3, 4, 9];
+        depths ??= Depths;
         bool same = variant == HybridStemVariant.Google;
         rootConv = Child("root.conv", new StdConv2d(
             channels, width, 7, same ? WeightStandardisation.Google : WeightStandardisation.Jeonsworld, ref rng, 2, 3, same));

@@ -68,6 +68,33 @@ public sealed unsafe class AptAgent : Module
         return p;
     }
 
+    /// <summary>
+    /// The agent in its folded form: the logit of p(prune) is (classToken·Direction + DirectionBias)·token +
+    /// classToken·Offset + OffsetBias.
+    /// </summary>
+    /// <param name="Direction">[D, D].</param>
+    /// <param name="DirectionBias">[1, D].</param>
+    /// <param name="Offset">[D, 1].</param>
+    internal sealed record Folded(Tensor Direction, Tensor DirectionBias, Tensor Offset, float OffsetBias);
+
+    /// <summary>Multiplies the weights out, for programs that only run the agent; see <see cref="PruneProbabilities"/>.</summary>
+    internal Folded Fold()
+    {
+        using Recording.PauseBlock pause = Recording.Pause();
+        using var scope = new Scope();
+        Tensor u = Tensor.From(new Shape(1, 2 * width), output.Weight.Span[(2 * width)..]);
+        TensorPrimitives.Subtract(u.Span, output.Weight.Span[..(2 * width)], u.Span);
+        Tensor uValue = Tensor.From(new Shape(1, width), u.Span[..width]), uKey = Tensor.From(new Shape(1, width), u.Span[width..]);
+        Tensor weight = F.Mul(F.Transpose(query.Weight), uKey);                          // q∘uk = class·weight + bias
+        Tensor bias = F.Mul(F.Reshape(query.Bias!, new Shape(1, width)), uKey);
+        Tensor direction = F.MatMul(weight, key.Weight);
+        Tensor directionBias = F.Add(F.MatMul(bias, key.Weight), F.MatMul(uValue, value.Weight));
+        Tensor offset = F.MatMul(weight, F.Reshape(key.Bias!, new Shape(width, 1)));
+        float offsetBias = TensorPrimitives.Dot(bias.Span, key.Bias!.Span) + TensorPrimitives.Dot(uValue.Span, value.Bias!.Span)
+            + output.Bias!.Span[1] - output.Bias.Span[0];
+        return new Folded(direction.Keep(), directionBias.Keep(), offset.Keep(), offsetBias);
+    }
+
     /// <summary>p(prune) of the rows of some images: logistic(direction·row + scaled·key bias + shared).</summary>
     private readonly struct ScoreJob(
         float* rows, int* starts, float* direction, float* scaled, float* keyBias, float shared, int width, float* result)

@@ -68,4 +68,5 @@ public sealed record ModelStructure
     DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(ModelStructure))]
 [JsonSerializable(typeof(ModelStructure.Version))]
+[JsonSerializable(typeof(string[]))]
 internal sealed partial class StructureJson : JsonSerializerContext;

@@ -1,0 +1,44 @@
+using System.CommandLine;
+using Espalier.Cli.Display;
+using Espalier.Cli.Options;
+using Espalier.Cli.Running;
+using Espalier.Models;
+
+namespace Espalier.Cli.Verbs;
+
+/// <summary>`espalier export`: a checkpoint as an ONNX file, for other runtimes.</summary>
+internal static class ExportVerb
+{
+    private static readonly Option<string?> Onnx = Opt.Text("--onnx", "The file to write", "FILE.onnx");
+    private static readonly Option<bool> Dense =
+        Opt.Flag("--dense", "Keep every token, for batches of any size; else the agents act, on one image at a time");
+
+    public static Command Create(Session session)
+    {
+        var verb = new Verb("export", "Writes a checkpoint as an ONNX file, pruned where it has agents.",
+            "espalier export --onnx apt.onnx --model apt.safetensors",
+            "espalier export --onnx vit.onnx --model ViT-B_16.npz --model-type ViT-B_16 --dense")
+        {
+            Onnx, Shared.Model, Dense, Shared.Threshold, Shared.Config, Shared.ModelType,
+        };
+        verb.SetAction(parse => Run(parse, session.Terminal));
+        return verb;
+    }
+
+    private static int Run(ParseResult parse, Terminal terminal)
+    {
+        string path = parse.GetValue(Onnx) ?? throw new EspalierException("say which file to write with --onnx FILE.onnx");
+        bool dense = parse.GetValue(Dense);
+        if (dense && parse.GetValue(Shared.Threshold) is not null)
+            throw new EspalierException("--dense keeps every token, so --threshold has no meaning; leave one of them out");
+        using LoadedModel model = Checkpoints.Load(parse, Checkpoints.Required(parse));
+        bool prune = model.Apt is not null && !dense;
+        OnnxSummary file = OnnxFile.Write(path, model, prune);
+        string how = prune ? $"pruned, threshold {Format.Number(model.Apt!.Threshold, "0.###")}" : "every token kept";
+        terminal.Line($"wrote {path}, {Format.Bytes(file.Bytes)}, {how}");
+        terminal.Line($"inputs   {string.Join(", ", file.Inputs)}");
+        terminal.Line($"outputs  {string.Join(", ", file.Outputs)}");
+        terminal.Line($"opset    {file.Opset}");
+        return ExitCodes.Done;
+    }
+}

@@ -1,0 +1,52 @@
+namespace Espalier.Formats.Onnx;
+
+/// <summary>A graph as it is put together, node after node in the order of computation.</summary>
+internal sealed class OnnxGraph(string name)
+{
+    private readonly List<OnnxNode> nodes = [];
+    private readonly OrderedDictionary<string, OnnxTensor> constants = [];
+    private readonly HashSet<string> names = [];
+
+    public List<OnnxValue> Inputs { get; } = [];
+
+    public List<OnnxValue> Outputs { get; } = [];
+
+    /// <summary>Adds an operator with one output, which gets the node's name and is returned.</summary>
+    public string Node(string op, string name, IReadOnlyList<string> inputs, params IReadOnlyList<OnnxAttribute> attributes) =>
+        Node(op, name, [name], inputs, attributes)[0];
+
+    public IReadOnlyList<string> Node(
+        string op, string name, IReadOnlyList<string> outputs, IReadOnlyList<string> inputs,
+        params IReadOnlyList<OnnxAttribute> attributes)
+    {
+        foreach (string output in outputs)
+            if (!names.Add(output)) throw new ArgumentException($"two values of the graph are named '{output}'");
+        nodes.Add(new OnnxNode(op, name, inputs, outputs, attributes));
+        return outputs;
+    }
+
+    /// <summary>Adds a constant and gives its name; one that is there already stays.</summary>
+    public string Constant(OnnxTensor tensor)
+    {
+        if (constants.TryAdd(tensor.Name, tensor) && !names.Add(tensor.Name))
+            throw new ArgumentException($"two values of the graph are named '{tensor.Name}'");
+        return tensor.Name;
+    }
+
+    public string Floats(string name, long[] shape, params float[] values) => Constant(OnnxTensor.Of(name, shape, values));
+
+    /// <summary>A list of numbers: a shape, axes, indices.</summary>
+    public string Integers(string name, params long[] values) => Constant(OnnxTensor.Of(name, [values.Length], values));
+
+    /// <summary>GraphProto: node 1, name 2, initializer 5, input 11, output 12.</summary>
+    public ProtoMessage Encode()
+    {
+        var message = new ProtoMessage();
+        foreach (OnnxNode node in nodes) message.Message(1, node.Encode());
+        message.Text(2, name);
+        foreach (OnnxTensor constant in constants.Values) message.Message(5, constant.Encode());
+        foreach (OnnxValue input in Inputs) message.Message(11, input.Encode());
+        foreach (OnnxValue output in Outputs) message.Message(12, output.Encode());
+        return message;
+    }
+}

@@ -1,0 +1,37 @@
+namespace Espalier.Formats.Onnx;
+
+/// <summary>A model file of ONNX (onnx.ai; field numbers are those of its onnx.proto): a graph and what it is written in.</summary>
+/// <param name="Opset">Version of the standard operators.</param>
+/// <param name="Metadata">Strings for whoever reads the file.</param>
+internal sealed record OnnxModel(OnnxGraph Graph, int Opset, IReadOnlyList<KeyValuePair<string, string>> Metadata)
+{
+    /// <summary>The file format of 2022, the first for opset 17; every later reader knows it.</summary>
+    private const int IrVersion = 8;
+
+    /// <summary>Readers of protobuf take no larger message.</summary>
+    private const long MaxLength = int.MaxValue;
+
+    /// <summary>Writes the file; it appears whole or not at all. Equal models give equal bytes.</summary>
+    /// <exception cref="EspalierException">It cannot be written, or is larger than an ONNX file can be.</exception>
+    public void Write(string path)
+    {
+        ProtoMessage message = Encode();
+        if (message.Length > MaxLength)
+            throw new EspalierException($"{path}: the model takes {message.Length / 1e9:0.0} GB, but an ONNX file holds at most "
+                + "2 GB; choose a smaller model");
+        AtomicFile.Write(path, message.CopyTo);
+    }
+
+    /// <summary>
+    /// ModelProto: ir_version 1, producer_name 2, producer_version 3, graph 7, opset_import 8, metadata_props 14.
+    /// OperatorSetIdProto: domain 1, version 2. StringStringEntryProto: key 1, value 2.
+    /// </summary>
+    private ProtoMessage Encode()
+    {
+        string version = typeof(OnnxModel).Assembly.GetName().Version!.ToString(3);
+        ProtoMessage message = new ProtoMessage().Int(1, IrVersion).Text(2, "espalier").Text(3, version)
+            .Message(7, Graph.Encode()).Message(8, new ProtoMessage().Text(1, "").Int(2, Opset));
+        foreach (var (key, value) in Metadata) message.Message(14, new ProtoMessage().Text(1, key).Text(2, value));
+        return message;
+    }
+}

@@ -1,0 +1,78 @@
+using System.Globalization;
+using System.Text.Json;
+using Espalier.Compression.Apt;
+using Espalier.Formats.Onnx;
+using Espalier.Models.Onnx;
+using Espalier.Tensors;
+
+namespace Espalier.Models;
+
+/// <summary>What an ONNX file is like that was written.</summary>
+/// <param name="Inputs">Such as "images [N, 3, 224, 224]".</param>
+/// <param name="Opset">Version of the standard operators.</param>
+public sealed record OnnxSummary(IReadOnlyList<string> Inputs, IReadOnlyList<string> Outputs, int Opset, long Bytes);
+
+/// <summary>Writes models as ONNX files, for every runtime that reads those (onnx.ai).</summary>
+public static class OnnxFile
+{
+    /// <summary>The first with LayerNormalization.</summary>
+    private const int Opset = 17;
+
+    /// <summary>
+    /// Writes the file; it appears whole or not at all, and equal models give equal bytes. Input "images" [N, C, S, S], output
+    /// "logits" [N, classes]. A pruned graph is for one image, drops its tokens as <see cref="AptModel.Forward"/> does, and
+    /// has two outputs more: "tokens" [agents], how many are left after each agent, and "kept" [tokens left], which ones.
+    /// </summary>
+    /// <param name="prune">Whether the agents act, at the model's threshold; else every token is kept.</param>
+    /// <exception cref="EspalierException">No agents to prune with, too large, or the file cannot be written.</exception>
+    public static OnnxSummary Write(string path, LoadedModel model, bool prune)
+    {
+        using Recording.PauseBlock pause = Recording.Pause();
+        using var scope = new Scope();      // of what is computed for the file
+        VitConfig c = model.Vit.Config;
+        var graph = new OnnxGraph("vit");
+        var weights = new OnnxWeights(graph, model.Module);
+        var vit = new VitOnnx(graph, weights, c, new OnnxLinearFp32(), batch: !prune);
+        string size = c.ImageSize.ToString(CultureInfo.InvariantCulture), images = prune ? "1" : "N";
+        string channels = c.Channels.ToString(CultureInfo.InvariantCulture);
+        string classes = c.NumClasses.ToString(CultureInfo.InvariantCulture);
+        graph.Inputs.Add(new OnnxValue("images", OnnxType.Float, [images, channels, size, size]));
+        graph.Outputs.Add(new OnnxValue("logits", OnnxType.Float, [images, classes]));
+        if (prune)
+        {
+            AptModel apt = model.Apt
+                ?? throw new EspalierException($"{path}: the model has no agents, so it cannot be written pruned; write it dense");
+            string agents = apt.Agents.Count.ToString(CultureInfo.InvariantCulture);
+            graph.Outputs.Add(new OnnxValue("tokens", OnnxType.Int64, [agents]));
+            graph.Outputs.Add(new OnnxValue("kept", OnnxType.Int64, ["K"]));
+            new AptOnnx(graph, apt, vit).Add("images");
+        }
+        else
+        {
+            OnnxRows x = vit.Embed("images");
+            for (int i = 0; i < c.NumLayers; i++) x = vit.Block(i, x, prefixOnly: i == c.NumLayers - 1);
+            vit.Classify(x);
+        }
+        new OnnxModel(graph, Opset, Metadata(model, prune)).Write(path);
+        return new OnnxSummary([.. graph.Inputs.Select(v => v.ToString())], [.. graph.Outputs.Select(v => v.ToString())], Opset,
+            new FileInfo(path).Length);
+    }
+
+    /// <summary>The structure block, and what whoever prepares images must know, each under a name of its own.</summary>
+    private static List<KeyValuePair<string, string>> Metadata(LoadedModel model, bool prune)
+    {
+        VitConfig c = model.Vit.Config;
+        ModelStructure structure = model.Structure with { Threshold = prune ? model.Apt?.Threshold : null };
+        string half = $"[{string.Join(',', Enumerable.Repeat("0.5", c.Channels))}]";      // as ImagePipeline.Eval
+        List<KeyValuePair<string, string>> metadata =
+        [
+            new(ModelStructure.MetadataKey, structure.ToJson()),
+            new("input_size", c.ImageSize.ToString(CultureInfo.InvariantCulture)),
+            new("mean", half),
+            new("std", half),
+        ];
+        if (structure.ClassNames is { } names)
+            metadata.Add(new("class_names", JsonSerializer.Serialize(names, StructureJson.Default.StringArray)));
+        return metadata;
+    }
+}

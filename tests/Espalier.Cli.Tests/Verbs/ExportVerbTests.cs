@@ -1,0 +1,70 @@
+namespace Espalier.Cli.Tests.Verbs;
+
+public sealed class ExportVerbTests : IDisposable
+{
+    private readonly TemporaryFolder folder = new();
+
+    private string Onnx => folder.File("model.onnx");
+
+    public void Dispose() => folder.Dispose();
+
+    [Fact]
+    public void A_checkpoint_with_agents_is_written_pruned()
+    {
+        string output = Tool.Run(Export("--threshold", "0.25")).MustSucceed().Out;
+        Assert.Contains($"wrote {Onnx}, ", output);
+        Assert.Contains("pruned, threshold 0.25", output);
+        Assert.Contains("inputs   images [1, 1, 28, 28]", output);
+        Assert.Contains("outputs  logits [1, 10], tokens [2], kept [K]", output);
+        Assert.Contains("opset    17", output);
+        Assert.True(File.Exists(Onnx));
+    }
+
+    [Fact]
+    public void Or_dense()
+    {
+        string output = Tool.Run(Export("--dense")).MustSucceed().Out;
+        Assert.Contains("every token kept", output);
+        Assert.Contains("inputs   images [N, 1, 28, 28]", output);
+        Assert.Contains("outputs  logits [N, 10]", output);
+    }
+
+    [Fact]
+    public void A_plain_model_is_written_dense_and_has_no_threshold()
+    {
+        Tool.Run("train", "--data", "fashion-mnist-sample", "--method", "none", "--model-type", "vit-tiny-28", "--num-steps", "1",
+            "--eval-limit", "8", "--name", "plain", "--output-dir", folder.Path).MustSucceed();
+        string[] export = ["export", "--onnx", Onnx, "--model", folder.File("plain.safetensors")];
+        Assert.Contains("every token kept", Tool.Run(export).MustSucceed().Out);
+        File.Delete(Onnx);
+        Assert.Contains("has no agents", Tool.Run([.. export, "--threshold", "0.5"]).MustFail(2));
+        Assert.False(File.Exists(Onnx));
+    }
+
+    [Fact]
+    public void What_is_no_vision_transformer_is_refused()
+    {
+        File.WriteAllText(folder.File("text"), "hello");
+        Assert.Contains("not a checkpoint", Tool.Run("export", "--onnx", Onnx, "--model", folder.File("text")).MustFail(2));
+        Assert.Contains("other.json", Other());
+        Assert.False(File.Exists(Onnx));
+
+        string Other()
+        {
+            File.WriteAllText(folder.File("other.json"), """{"layers":3}""");
+            return Tool.Run("export", "--onnx", Onnx, "--model", Golden.Checkpoint, "--config", folder.File("other.json"))
+                .MustFail(2);
+        }
+    }
+
+    [Fact]
+    public void A_folder_that_is_not_there_is_named()
+    {
+        string below = Path.Combine(folder.Path, "none", "model.onnx");
+        Assert.Contains(below, Tool.Run("export", "--onnx", below, "--model", Golden.Checkpoint, "--config", Golden.Config)
+            .MustFail(2));
+    }
+
+    private string[] Export(params string[] more) =>
+        ["export", "--onnx", Onnx, "--model", Golden.Checkpoint, "--config", Golden.Config, .. more];
+}

@@ -1,0 +1,129 @@
+using System.Runtime.InteropServices;
+using System.Text.Json;
+using Espalier.Compression.Apt;
+using Espalier.Models;
+using Espalier.Tensors;
+using Espalier.Tests.Formats.Onnx;
+using Espalier.Tests.Imaging;
+
+namespace Espalier.Tests.Models.Loading;
+
+/// <summary>What is in the file; whether it computes the right thing, <see cref="OnnxRuntimeTests"/> ask ONNX Runtime.</summary>
+public sealed class OnnxFileTests : IDisposable
+{
+    private readonly TempFolder folder = new();
+
+    private string File => Path.Combine(folder.Path, "model.onnx");
+
+    public void Dispose() => folder.Dispose();
+
+    [Fact]
+    public void TheFileSaysWhatItIs()
+    {
+        using LoadedModel model = RandomModel.Create(RandomModel.Tiny);
+        LoadedModel named = model with
+        {
+            Structure = model.Structure with { ClassNames = ["a", "b", "c", "d", "e", "f", "\"é\""] },
+        };
+        OnnxSummary summary = OnnxFile.Write(File, named, prune: false);
+        var read = new OnnxReader(File);
+        Assert.Equal((8, 17, "espalier"), (read.IrVersion, read.Opset, read.Producer));
+        Assert.Equal(["images 1 [N, 3, 24, 24]"], read.Inputs);
+        Assert.Equal(["logits 1 [N, 7]"], read.Outputs);
+        Assert.Equal("images [N, 3, 24, 24]", Assert.Single(summary.Inputs));
+        Assert.Equal((17, new FileInfo(File).Length), (summary.Opset, summary.Bytes));
+        Assert.Equal(("24", "[0.5,0.5,0.5]", "[0.5,0.5,0.5]"),
+            (read.Metadata["input_size"], read.Metadata["mean"], read.Metadata["std"]));
+        Assert.Equal(named.Structure.ClassNames, JsonSerializer.Deserialize<string[]>(read.Metadata["class_names"]));
+        Assert.Equal(24, JsonDocument.Parse(read.Metadata["espalier"]).RootElement.GetProperty("config")
+            .GetProperty("hiddenSize").GetInt32());
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void EveryValueIsThereBeforeItIsReadAndIsRead(bool prune)
+    {
+        using LoadedModel model = RandomModel.Create(RandomModel.Tiny with { Distilled = true }, agents: true);
+        OnnxFile.Write(File, model, prune);
+        var read = new OnnxReader(File);
+        HashSet<string> known = [.. read.Constants.Keys, "images"], unread = [.. read.Constants.Keys, "images"];
+        foreach (var (op, inputs, outputs) in read.Nodes)
+        {
+            foreach (string input in inputs)
+            {
+                Assert.True(known.Contains(input), $"{op} reads {input}, which is not there");
+                unread.Remove(input);
+            }
+            foreach (string output in outputs) Assert.True(known.Add(output) && unread.Add(output), $"{output} is there twice");
+        }
+        string[] results = [.. read.Outputs.Select(o => o.Split(' ')[0])];
+        Assert.Empty(results.Except(known));
+        Assert.Empty(unread.Except(results));
+        foreach (var (name, (shape, type, data)) in read.Constants)
+            Assert.True(data.Length == shape.Aggregate(1L, (a, b) => a * b) * (type switch { 1 => 4, 7 => 8, _ => 1 }), name);
+    }
+
+    [Fact]
+    public void WeightsAreThoseOfTheModel()
+    {
+        using LoadedModel model = RandomModel.Create(RandomModel.Tiny);
+        OnnxFile.Write(File, model, prune: false);
+        var read = new OnnxReader(File);
+        foreach (var (name, tensor) in model.Module.StateDict().Where(p => !p.Name.EndsWith("cls_token")
+            && !p.Name.EndsWith("position_embeddings")))
+        {
+            var (shape, _, data) = read.Constants[name];
+            Assert.Equal(tensor.Shape.ToArray(), shape.Select(n => (int)n));
+            Assert.Equal(tensor.ToArray(), MemoryMarshal.Cast<byte, float>(data).ToArray());
+        }
+    }
+
+    [Fact]
+    public void APrunedFileHasTwoOutputsMoreAndTheModelsThreshold()
+    {
+        using LoadedModel model = RandomModel.Create(RandomModel.Tiny, agents: true);
+        model.Apt!.Threshold = 0.375f;
+        OnnxFile.Write(File, model, prune: true);
+        var read = new OnnxReader(File);
+        Assert.Equal(["images 1 [1, 3, 24, 24]"], read.Inputs);
+        Assert.Equal(["logits 1 [1, 7]", "tokens 7 [3]", "kept 7 [K]"], read.Outputs);
+        Assert.Equal(0.375f, BitConverter.ToSingle(read.Constants["threshold"].Data));
+        Assert.Equal(0.375f, JsonDocument.Parse(read.Metadata["espalier"]).RootElement.GetProperty("threshold").GetSingle());
+    }
+
+    [Fact]
+    public void EqualModelsGiveEqualBytesAndNothingElseInTheFolder()
+    {
+        using LoadedModel model = RandomModel.Create(RandomModel.Tiny, agents: true);
+        OnnxFile.Write(File, model, prune: true);
+        byte[] first = System.IO.File.ReadAllBytes(File);
+        OnnxFile.Write(File, model, prune: true);
+        Assert.Equal(first, System.IO.File.ReadAllBytes(File));
+        Assert.Single(Directory.GetFiles(folder.Path));
+    }
+
+    [Fact]
+    public void PruningWithoutAgentsIsRefused()
+    {
+        using LoadedModel model = RandomModel.Create(RandomModel.Tiny);
+        Assert.Contains("no agents", Assert.Throws<EspalierException>(() => OnnxFile.Write(File, model, prune: true)).Message);
+        Assert.False(System.IO.File.Exists(File));
+    }
+
+    [Fact]
+    public void AFoldedAgentSaysTheSame()
+    {
+        using LoadedModel model = RandomModel.Create(RandomModel.Tiny, agents: true);
+        using var scope = new Scope();
+        AptAgent agent = model.Apt!.Agents[1];
+        TokenRows rows = model.Vit.Block(0, model.Vit.Embed(RandomModel.Images(RandomModel.Tiny, 1)));
+        AptAgent.Folded folded = agent.Fold();
+        Tensor first = F.Slice(rows.Rows, 0, 0, 1);
+        Tensor direction = F.Add(F.MatMul(first, folded.Direction), folded.DirectionBias);
+        float offset = F.MatMul(first, folded.Offset).Item() + folded.OffsetBias;
+        Tensor logits = F.MatMul(rows.Rows, direction, transposeB: true);
+        float[] p = agent.PruneProbabilities(rows);
+        for (int i = 0; i < p.Length; i++) Assert.Equal(p[i], 1 / (1 + MathF.Exp(-logits.Span[i] - offset)), 1e-5f);
+    }
+}

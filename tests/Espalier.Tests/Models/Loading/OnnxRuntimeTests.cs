@@ -1,0 +1,152 @@
+using Espalier.Compression.Apt;
+using Espalier.Data;
+using Espalier.Models;
+using Espalier.Tensors;
+using Espalier.Tests.Formats.Onnx;
+using Espalier.Tests.Imaging;
+
+namespace Espalier.Tests.Models.Loading;
+
+/// <summary>ONNX Runtime computes from the written file what the model computes.</summary>
+public sealed class OnnxRuntimeTests : IDisposable
+{
+    private const float Tolerance = 1e-4f;
+
+    private readonly TempFolder folder = new();
+
+    private string File => Path.Combine(folder.Path, "model.onnx");
+
+    public void Dispose() => folder.Dispose();
+
+    [OnnxRuntimeTheory]
+    [InlineData("plain", 1)]
+    [InlineData("plain", 3)]
+    [InlineData("small", 3)]
+    [InlineData("distilled", 2)]
+    [InlineData("hybrid", 2)]
+    [InlineData("hybrid of the port", 1)]
+    public void DenseLogitsAreTheModels(string kind, int batch)
+    {
+        VitConfig hybrid = RandomModel.Tiny with { ImageSize = 64, PatchSize = 1, Stem = VitStem.ResNet50 };
+        VitConfig config = kind switch
+        {
+            "small" => VitPresets.Get("vit-small-28"),
+            "distilled" => RandomModel.Tiny with { Distilled = true },
+            "hybrid" => hybrid,
+            "hybrid of the port" => hybrid with { Stem = VitStem.ResNet50Torch },
+            _ => RandomModel.Tiny,
+        };
+        using LoadedModel model = RandomModel.Create(config);
+        using var scope = new Scope();
+        Tensor images = RandomModel.Images(config, 2 * batch);
+        OnnxFile.Write(File, model, prune: false);
+        Dictionary<string, byte[]> results = OnnxRuntime.Run(File, images.Span, batch);
+        AssertClose(model.Vit.Forward(images).ToArray(), OnnxRuntime.Floats(results["logits"]));
+    }
+
+    [OnnxRuntimeTheory]
+    [InlineData(false, false)]
+    [InlineData(true, false)]
+    [InlineData(false, true)]
+    public void PrunedLogitsAndTokensAreTheModels(bool distilled, bool behindTheLastBlock)
+    {
+        VitConfig config = RandomModel.Tiny with { Distilled = distilled, PruneLayers = behindTheLastBlock ? [1, 3] : [0, 2] };
+        using LoadedModel model = RandomModel.Create(config, agents: true);
+        using var scope = new Scope();
+        Tensor images = RandomModel.Images(config, 8);
+        AptOutput expected = model.Apt!.Forward(images);
+        Assert.True(expected.TokensOf(0)[^1] < config.Tokens && expected.TokensOf(0)[^1] > config.PrefixTokens);
+        ComparePruned(model, images, expected, atLeast: 7);
+    }
+
+    [OnnxRuntimeTheory]
+    [InlineData(-1f)]
+    [InlineData(1f)]
+    public void AllOrNoTokensMayGo(float threshold)
+    {
+        using LoadedModel model = RandomModel.Create(RandomModel.Tiny, agents: true);
+        model.Apt!.Threshold = threshold;
+        using var scope = new Scope();
+        Tensor images = RandomModel.Images(RandomModel.Tiny, 2);
+        AptOutput expected = model.Apt.Forward(images);
+        Assert.Equal(threshold < 0 ? 1 : RandomModel.Tiny.Tokens, expected.TokensOf(0)[^1]);
+        ComparePruned(model, images, expected, atLeast: 2);
+    }
+
+    [OnnxRuntimeFact]
+    public void TheShippedModelDropsTheSameTokens()
+    {
+        using LoadedModel model = Shipped();
+        using var scope = new Scope();
+        Tensor images = SampleImages(model, 120);
+        AptOutput expected = model.Apt!.Forward(images);
+        Assert.True(expected.Steps[^1].Offsets.Rows < expected.Steps[0].Offsets.Rows / 2);
+        ComparePruned(model, images, expected, atLeast: 115);
+    }
+
+    [OnnxRuntimeFact]
+    public void TheShippedModelGivesTheSameDense()
+    {
+        using LoadedModel model = Shipped();
+        using var scope = new Scope();
+        Tensor images = SampleImages(model, 100);
+        OnnxFile.Write(File, model, prune: false);
+        Dictionary<string, byte[]> results = OnnxRuntime.Run(File, images.Span, 50);
+        AssertClose(model.Vit.Forward(images).ToArray(), OnnxRuntime.Floats(results["logits"]));
+    }
+
+    /// <summary>Every image, but for those where a decision is so close to the threshold that it may fall either way.</summary>
+    private void ComparePruned(LoadedModel model, Tensor images, AptOutput expected, int atLeast)
+    {
+        OnnxFile.Write(File, model, prune: true);
+        Dictionary<string, byte[]> results = OnnxRuntime.Run(File, images.Span, 1);
+        long[] tokens = OnnxRuntime.Integers(results["tokens"]), kept = OnnxRuntime.Integers(results["kept"]);
+        float[] logits = OnnxRuntime.Floats(results["logits"]);
+        int agents = model.Apt!.Agents.Count, classes = model.Vit.Config.NumClasses, start = 0, compared = 0;
+        bool[] close = CloseDecisions(model.Apt, expected);
+        for (int b = 0; b < images.Shape[0]; b++)
+        {
+            long[] counts = tokens[(b * agents)..((b + 1) * agents)];
+            long[] left = kept[start..(start += (int)counts[^1])];
+            if (close[b]) continue;
+            compared++;
+            Assert.Equal(expected.TokensOf(b)[1..], counts.Select(n => (int)n));
+            Assert.Equal(expected.KeptOf(b)[^1], left.Select(n => (int)n));
+            AssertClose(expected.Logits.Span.Slice(b * classes, classes).ToArray(), logits[(b * classes)..((b + 1) * classes)]);
+        }
+        Assert.Equal(kept.Length, start);
+        Assert.True(compared >= atLeast, $"only {compared} images could be compared");
+    }
+
+    private static bool[] CloseDecisions(AptModel apt, AptOutput output)
+    {
+        var close = new bool[output.Steps[0].Offsets.Images];
+        for (int i = 0; i < apt.Agents.Count; i++)
+        {
+            TokenRows rows = output.AgentInputs[i];
+            float[] p = apt.Agents[i].PruneProbabilities(rows);
+            for (int b = 0; b < close.Length; b++)
+                close[b] |= p[rows.Offsets[b]..rows.Offsets[b + 1]].Any(x => MathF.Abs(x - apt.Threshold) < 1e-5f);
+        }
+        return close;
+    }
+
+    private static void AssertClose(float[] expected, float[] actual)
+    {
+        Assert.Equal(expected.Length, actual.Length);
+        float scale = Math.Max(1, expected.Max(MathF.Abs));
+        for (int i = 0; i < expected.Length; i++)
+            Assert.True(MathF.Abs(expected[i] - actual[i]) <= Tolerance * scale, $"{i}: {actual[i]}, not {expected[i]}");
+    }
+
+    private static LoadedModel Shipped() =>
+        ModelFile.Load(Path.Combine(OnnxRuntime.RepositoryRoot, "models", "apt-fashion-mnist.safetensors"));
+
+    private static Tensor SampleImages(LoadedModel model, int count)
+    {
+        VitConfig c = model.Vit.Config;
+        IImageDataset data = Subset.First(Datasets.OpenSample().Test, count);
+        using var loader = new DataLoader(data, ImagePipeline.Eval(c.ImageSize, c.Channels), count);
+        return loader.Once().Single().ToTensor(c);
+    }
+}
