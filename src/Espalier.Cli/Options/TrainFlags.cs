@@ -2,6 +2,7 @@ using System.CommandLine;
 using Espalier.Cli.Running;
 using Espalier.Compression.Apt;
 using Espalier.Data;
+using Espalier.Optim;
 using Espalier.Training;
 
 namespace Espalier.Cli.Options;
@@ -34,9 +35,9 @@ internal sealed class TrainFlags
     private readonly Option<string?> decay = Opt.Choice("--decay-type", "Schedule of the learning rate [cosine]",
         "cosine", "linear", "constant", "multistep");
     private readonly Option<string?> optimizer =
-        Opt.Choice("--optimizer", "sgd has momentum 0.9 [sgd]", "sgd", "nesterov", "adam", "adamw");
+        Opt.Choice("--optimizer", "sgd has momentum 0.9; lookahead is around it [sgd]", [.. Optimizers.Names]);
     private readonly Option<float?> learningRate =
-        Opt.Number("--learning-rate", "[0.03 for SGD, 0.001 for Adam]", 0f, float.MaxValue, "RATE");
+        Opt.Number("--learning-rate", "[0.03 for SGD, 0.001 for the Adams]", 0f, float.MaxValue, "RATE");
     private readonly Option<float?> weightDecay = Opt.Number("--weight-decay", "[0]", 0f, float.MaxValue, "RATE");
     private readonly Option<float?> maxGradNorm =
         Opt.Number("--max-grad-norm", "Limit of the gradients' norm; 0 for none [1]", 0f, float.MaxValue);
@@ -147,8 +148,7 @@ internal sealed class TrainFlags
             CheckpointEvery = p.GetValue(checkpointEvery) ?? defaults.CheckpointEvery,
             LogEvery = p.GetValue(logEvery) ?? defaults.LogEvery,
             Optimizer = optimiser,
-            LearningRate = p.GetValue(learningRate)
-                ?? (optimiser.StartsWith("adam", StringComparison.Ordinal) ? 1e-3f : defaults.LearningRate),
+            LearningRate = p.GetValue(learningRate) ?? Optimizers.DefaultLearningRate(optimiser),
             WeightDecay = p.GetValue(weightDecay) ?? defaults.WeightDecay,
             Schedule = p.GetValue(decay) ?? defaults.Schedule,
             WarmupSteps = p.GetValue(warmup),

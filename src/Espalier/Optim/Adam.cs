@@ -25,7 +25,8 @@ public class Adam : Optimizer
     }
 
     /// <inheritdoc/>
-    protected override void Update(Tensor parameter, Tensor gradient, Tensor[] state, long updates, float lr, float weightDecay)
+    protected internal override void Update(Tensor parameter, Tensor gradient, Tensor[] state, long updates, float lr,
+        float weightDecay)
     {
         double correction1 = 1 - Math.Pow(beta1, updates), correction2 = 1 - Math.Pow(beta2, updates);
         var rule = new Rule(

@@ -32,6 +32,9 @@ public abstract class Optimizer : IDisposable
 
     public float WeightDecay { get; }
 
+    /// <summary>Names of the tensors kept for each parameter.</summary>
+    public IReadOnlyList<string> Slots => slots;
+
     /// <summary>All parameters of all groups, in order.</summary>
     public IEnumerable<(string Name, Tensor Value)> Parameters => entries.Select(e => (e.Name, e.Value));
 
@@ -90,7 +93,7 @@ public abstract class Optimizer : IDisposable
     /// <summary>One pass over one parameter.</summary>
     /// <param name="state">One tensor a slot, of the parameter's shape, zero before the first update.</param>
     /// <param name="updates">Updates of this parameter, this one included.</param>
-    protected abstract void Update(Tensor parameter, Tensor gradient, Tensor[] state, long updates, float lr, float weightDecay);
+    protected internal abstract void Update(Tensor parameter, Tensor gradient, Tensor[] state, long updates, float lr, float weightDecay);
 
     private static void Free(Entry entry)
     {

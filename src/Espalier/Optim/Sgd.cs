@@ -21,9 +21,10 @@ public sealed class Sgd : Optimizer
     }
 
     /// <inheritdoc/>
-    protected override void Update(Tensor parameter, Tensor gradient, Tensor[] state, long updates, float lr, float weightDecay)
+    protected internal override void Update(Tensor parameter, Tensor gradient, Tensor[] state, long updates, float lr,
+        float weightDecay)
     {
-        if (state.Length == 0)
+        if (momentum == 0)
         {
             ElementUpdate.Run(new Plain(new(lr), new(weightDecay)), gradient, parameter, null, null);
             return;
