@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Espalier.Tensors.Kernels;
 
 namespace Espalier.Tensors;
 
@@ -6,7 +7,7 @@ namespace Espalier.Tensors;
 /// One operation on tensors, whole in one file: what it computes, its gradient, what it costs, and how channels flow through
 /// it. An op object is one call: its constructor takes the operands and checks their shapes, <see cref="Run"/> computes.
 /// </summary>
-public abstract class Op
+public abstract unsafe class Op
 {
     private readonly Tensor[] inputs;
     private Tensor? output;
@@ -79,25 +80,23 @@ public abstract class Op
         }
         var part = new Tensor(input.Shape);
         write(part);
-        Add(grad, part);
+        Map.Binary(default(AddMap), grad.Data, part.Data, grad.Data, (nint)part.Length);
         part.Dispose();
     }
 
-    /// <summary>The gradient of <paramref name="input"/> is <paramref name="dy"/> itself, under the input's shape.</summary>
+    /// <summary>
+    /// The gradient of <paramref name="input"/> is <paramref name="dy"/> itself, under the input's shape. Where the input has
+    /// none yet, dy's memory becomes its gradient, to which later ops add: to be called once in a backward pass, at its end.
+    /// </summary>
     protected static void PassGrad(Tensor input, Tensor dy)
     {
-        Tensor grad = GradOf(input, out bool accumulate);
-        if (accumulate) Add(grad, dy);
-        else grad.CopyFrom(dy);
-    }
-
-    private static unsafe void Add(Tensor to, Tensor from)
-    {
-        for (long i = 0; i < to.Length; i += 1 << 30)
+        if (input.Grad is null && input.Producer is not null)
         {
-            int n = (int)Math.Min(1 << 30, to.Length - i);
-            var sum = new Span<float>(to.Data + i, n);
-            System.Numerics.Tensors.TensorPrimitives.Add(sum, new ReadOnlySpan<float>(from.Data + i, n), sum);
+            input.Grad = dy.View(input.Shape);
+            return;
         }
+        Tensor grad = GradOf(input, out bool accumulate);
+        if (accumulate) Map.Binary(default(AddMap), grad.Data, dy.Data, grad.Data, (nint)dy.Length);
+        else grad.CopyFrom(dy);
     }
 }

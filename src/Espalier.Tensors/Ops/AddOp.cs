@@ -8,6 +8,8 @@ public sealed class AddOp(Tensor a, Tensor b) : BinaryOp(a, b)
 {
     public override string Name => "Add";
 
+    private protected override bool PassesToB => true;
+
     private protected override void Compute(ReadOnlySpan<float> a, ReadOnlySpan<float> b, Span<float> y) =>
         TensorPrimitives.Add(a, b, y);
 

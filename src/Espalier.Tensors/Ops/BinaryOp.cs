@@ -35,6 +35,9 @@ public abstract unsafe class BinaryOp : Op
     private protected abstract void GradientB(
         ReadOnlySpan<float> a, ReadOnlySpan<float> b, ReadOnlySpan<float> dy, Span<float> db);
 
+    /// <summary>Whether ∂y/∂b is 1: where b is not repeated, dy then becomes its gradient without a pass over it.</summary>
+    private protected virtual bool PassesToB => false;
+
     protected override Tensor Forward()
     {
         var y = new Tensor(walk.Shape);
@@ -45,7 +48,9 @@ public abstract unsafe class BinaryOp : Op
     protected internal override void Backward(Tensor dy)
     {
         if (Wants(a)) Backward(a, 0, dy);
-        if (Wants(b)) Backward(b, 1, dy);
+        if (!Wants(b)) return;
+        if (PassesToB && b.Shape == dy.Shape) PassGrad(b, dy);
+        else Backward(b, 1, dy);
     }
 
     public override void Flow(ChannelFlow flow)

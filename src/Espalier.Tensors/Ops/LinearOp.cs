@@ -50,12 +50,19 @@ public sealed unsafe class LinearOp : Op
 
     protected internal override void Backward(Tensor dy)
     {
-        if (Wants(residual)) PassGrad(residual!, dy);
+        bool addBias = false;
+        Tensor? db = Wants(bias) ? GradOf(bias!, out addBias) : null;
+        float* sums = db is null ? null : db.Data;
         Tensor dz = dy;
-        if (preActivation is not null)
+        if (preActivation is null)
         {
-            dz = new Tensor(dy.Shape);
-            Gelu.Backward(preActivation.Data, dy.Data, dz.Data, (nint)dy.Length);
+            if (db is not null) ColumnSums.Run(dz.Data, outputs, rows, outputs, sums, addBias);
+        }
+        else
+        {
+            // In dy's own memory, unless the residual is to have that.
+            if (Wants(residual)) dz = new Tensor(dy.Shape);
+            Gelu.BackwardRows(preActivation.Data, dy.Data, dz.Data, rows, outputs, sums, addBias);
         }
         if (Wants(x))
         {
@@ -69,12 +76,8 @@ public sealed unsafe class LinearOp : Op
             Gemm.Run(true, false, outputs, inputs, rows, dz.Data, outputs, x.Data, inputs, dw.Data, inputs,
                 new Epilogue { Accumulate = accumulate });
         }
-        if (Wants(bias))
-        {
-            Tensor db = GradOf(bias!, out bool accumulate);
-            ColumnSums.Run(dz.Data, outputs, rows, outputs, db.Data, accumulate);
-        }
         if (dz != dy) dz.Dispose();
+        if (Wants(residual)) PassGrad(residual!, dy);
     }
 
     /// <summary>y's channels are W's rows, b's entries and the residual's channels; x's channels are W's columns.</summary>

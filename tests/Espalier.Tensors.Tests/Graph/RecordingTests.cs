@@ -38,6 +38,23 @@ public class RecordingTests
         Assert.Null(Recording.Current);
     }
 
+    /// <summary>A sum, a reshape and a residual hand their gradient's memory on: who adds to it must not change another's.</summary>
+    [Fact]
+    public void AGradientThatIsHandedOnBelongsToOneTensorOnly()
+    {
+        using var scope = new Scope();
+        Tensor x = Ops.GradientCheck.Random(1, 3, 4), w = Ops.GradientCheck.Random(2, 4, 4), v = Ops.GradientCheck.Random(3, 3, 4);
+        Ops.GradientCheck.Check(
+            t =>
+            {
+                Tensor a = F.Mul(t[0], 2), b = F.Mul(t[2], 3);
+                Tensor sum = F.Reshape(F.Reshape(F.Add(a, b), 12), 3, 4);
+                Tensor twice = F.Add(sum, sum), own = F.Linear(twice, t[1], null, twice, gelu: true);
+                return F.Add(F.Mul(F.Add(own, F.Mul(a, b)), sum), F.Linear(own, t[1], null, own));
+            },
+            x, w, v);
+    }
+
     [Fact]
     public void GradientsOfAllPathsAddUp()
     {

@@ -53,4 +53,27 @@ public sealed unsafe class GeluTests
         // The rounding of the values divided by the step, and the third derivative times its square.
         for (int i = 0; i < Count; i++) Assert.Equal((up[i] - down[i]) / (2 * Step), dx[i], 1.5e-4f);
     }
+
+    [Theory]
+    [InlineData(1, 1)]
+    [InlineData(37, 67)]
+    [InlineData(3000, 48)]
+    public void BackwardRowsSumsItsColumns(int rows, int columns)
+    {
+        using var x = new GuardedFloats(rows * columns);
+        using var dy = new GuardedFloats(rows * columns);
+        using var expected = new GuardedFloats(rows * columns);
+        using var sums = new GuardedFloats(columns);
+        var rng = new Rng(5);
+        for (int i = 0; i < x.Span.Length; i++) (x[i], dy[i]) = (2 * rng.NextNormal(), rng.NextNormal());
+        sums.Span.Fill(1f);
+        Gelu.Backward(x.Pointer, dy.Pointer, expected.Pointer, rows * columns);
+        var total = new double[columns];
+        for (int i = 0; i < rows * columns; i++) total[i % columns] += expected[i];
+
+        Gelu.BackwardRows(x.Pointer, dy.Pointer, dy.Pointer, rows, columns, sums.Pointer, accumulate: true);
+
+        Assert.Equal(expected.Span.ToArray(), dy.Span.ToArray());
+        for (int c = 0; c < columns; c++) Assert.Equal(1 + total[c], sums[c], 2e-3);
+    }
 }
