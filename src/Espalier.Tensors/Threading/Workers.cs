@@ -44,6 +44,10 @@ public static unsafe class Workers
         }
     }
 
+    /// <summary>How many threads a kernel called here can have: <see cref="Threads"/>, or 1 inside a job, whose other threads
+    /// are busy with the rest of it.</summary>
+    public static int Available => insideJob ? 1 : Threads;
+
     /// <summary>How many ranges <see cref="For"/> cuts <paramref name="count"/> items into: each has at least
     /// <paramref name="grain"/> items, except where there is only one range.</summary>
     public static int Parts(int count, int grain) => count <= 0 ? 0 : Math.Max(1, Math.Min(Threads, count / Math.Max(1, grain)));

@@ -54,6 +54,16 @@ public sealed class WorkersTests : IDisposable
     }
 
     [Fact]
+    public void InsideAJobOneThreadIsAvailable()
+    {
+        Workers.Threads = 4;
+        var available = new int[4];
+        Workers.For(4, 1, new AvailableJob { Found = available });
+        Assert.All(available, n => Assert.Equal(1, n));
+        Assert.Equal(4, Workers.Available);
+    }
+
+    [Fact]
     public void NestedCallsRunTheSameRangesInline()
     {
         Workers.Threads = 3;
@@ -159,6 +169,14 @@ public sealed class WorkersTests : IDisposable
 
         public readonly void Run(int start, int end, int worker) =>
             Ids.AsSpan(start, end - start).Fill(Environment.CurrentManagedThreadId);
+    }
+
+    private struct AvailableJob : IRangeJob
+    {
+        public int[] Found;
+
+        public readonly void Run(int start, int end, int worker) =>
+            Found.AsSpan(start, end - start).Fill(Workers.Available);
     }
 
     private struct NestedJob : IRangeJob

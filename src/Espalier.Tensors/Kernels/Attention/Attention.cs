@@ -48,18 +48,20 @@ internal static unsafe class Attention
         else Backward<Simd128, Vector128<float>>(heads, operands);
     }
 
-    /// <summary>Attention of each image's first row (the class token) alone, for a last block of which nothing else is
-    /// used.</summary>
-    /// <param name="q">[R, D] as in <see cref="Forward"/>; only the first row of each image is read.</param>
-    /// <param name="output">[images, D], written.</param>
-    public static void ForwardFirstRow(
-        in AttentionHeads heads, float* q, nint ldq, float* k, nint ldk, float* v, nint ldv, float* output, nint ldo)
+    /// <summary>Attention of a few query rows an image (the class token's, the distillation token's), for a last block of
+    /// which nothing else is used.</summary>
+    /// <param name="queries">Query rows of each image.</param>
+    /// <param name="q">[images * queries, D]; k and v [R, D] as in <see cref="Forward"/>.</param>
+    /// <param name="output">[images * queries, D], written, but not where an image has no rows.</param>
+    public static void ForwardPrefix(
+        in AttentionHeads heads, int queries, float* q, nint ldq, float* k, nint ldk, float* v, nint ldv,
+        float* output, nint ldo)
     {
         // A head is read in place, unpadded: take the widest vectors that fit it.
         bool by16 = heads.Width % 16 == 0, by8 = heads.Width % 8 == 0;
-        if (Hardware.Has512 && by16) First<Simd512, Vector512<float>>(heads, q, ldq, k, ldk, v, ldv, output, ldo);
-        else if (Hardware.Has256 && by8) First<Simd256, Vector256<float>>(heads, q, ldq, k, ldk, v, ldv, output, ldo);
-        else First<Simd128, Vector128<float>>(heads, q, ldq, k, ldk, v, ldv, output, ldo);
+        if (Hardware.Has512 && by16) Prefix<Simd512, Vector512<float>>(heads, queries, q, ldq, k, ldk, v, ldv, output, ldo);
+        else if (Hardware.Has256 && by8) Prefix<Simd256, Vector256<float>>(heads, queries, q, ldq, k, ldk, v, ldv, output, ldo);
+        else Prefix<Simd128, Vector128<float>>(heads, queries, q, ldq, k, ldk, v, ldv, output, ldo);
     }
 
     private static void Forward<S, V>(
@@ -68,7 +70,7 @@ internal static unsafe class Attention
         where S : ISimd<V> where V : struct
     {
         int grain = heads.Grain;
-        int cuts = grain > 1 || heads.Pairs == 0 ? 1 : (Workers.Threads + heads.Pairs - 1) / heads.Pairs;
+        int cuts = grain > 1 || heads.Pairs == 0 ? 1 : (Workers.Available + heads.Pairs - 1) / heads.Pairs;
         var job = new AttentionForward<S, V>
         {
             Heads = heads, Q = q, K = k, Values = v, Out = output, LogSumExp = logSumExp,
@@ -81,15 +83,17 @@ internal static unsafe class Attention
         where S : ISimd<V> where V : struct =>
         Workers.For(heads.Pairs, heads.Grain, new AttentionBackward<S, V>(heads, operands));
 
-    private static void First<S, V>(
-        in AttentionHeads heads, float* q, nint ldq, float* k, nint ldk, float* v, nint ldv, float* output, nint ldo)
+    private static void Prefix<S, V>(
+        in AttentionHeads heads, int queries, float* q, nint ldq, float* k, nint ldk, float* v, nint ldv,
+        float* output, nint ldo)
         where S : ISimd<V> where V : struct
     {
-        var job = new AttentionFirstRow<S, V>
+        var job = new AttentionPrefix<S, V>
         {
-            Heads = heads, Q = q, K = k, Values = v, Out = output, LdQ = ldq, LdK = ldk, LdV = ldv, LdOut = ldo,
+            Heads = heads, Queries = queries, Q = q, K = k, Values = v, Out = output,
+            LdQ = ldq, LdK = ldk, LdV = ldv, LdOut = ldo,
         };
         double tokens = (double)heads.Rows / Math.Max(1, heads.Images);
-        Workers.For(heads.Images, (int)Math.Clamp(1e5 / (tokens * heads.Count * heads.Width + 1), 1, 1 << 20), job);
+        Workers.For(heads.Images, (int)Math.Clamp(1e5 / (tokens * heads.Count * heads.Width * queries + 1), 1, 1 << 20), job);
     }
 }

@@ -3,7 +3,8 @@ using Espalier.Tensors.Threading;
 namespace Espalier.Tensors.Kernels;
 
 /// <summary>Matrix products in single precision. All matrices are row-major; <c>ld</c> is the distance between rows as stored.
-/// Memory is checked by the caller; C must overlap neither A nor B. The same sizes and number of threads give the same bits.
+/// Memory is checked by the caller; C must overlap neither A nor B. The same sizes and number of available threads give the
+/// same bits.
 /// </summary>
 internal static unsafe class Gemm
 {
@@ -67,7 +68,7 @@ internal static unsafe class Gemm
             return;
         }
 
-        Grid grid = Grid.Choose(product, Workers.Threads);
+        Grid grid = Grid.Choose(product, Workers.Available);
         var job = new PartsJob { Product = product, Grid = grid };
         if (grid.Steps > 1)
         {

@@ -73,17 +73,5 @@ public sealed class AptModel : Module
     }
 
     /// <summary>Multiply-adds of a pruned pass over one image, agents included; tokens as in <see cref="AptOutput.TokensOf"/>.</summary>
-    public long MultiplyAdds(ReadOnlySpan<int> tokens)
-    {
-        long sum = VitCost.Embedding(Vit.Config) + VitCost.Head(Vit.Config);
-        int stage = 0;
-        for (int i = 0; i < Vit.Config.NumLayers; i++)
-        {
-            sum += VitCost.Block(Vit.Config, tokens[stage]);
-            if (AgentAfter(i) < 0) continue;
-            sum += AptAgent.MultiplyAdds(Vit.Config.HiddenSize, tokens[stage]);
-            stage++;
-        }
-        return sum;
-    }
+    public long MultiplyAdds(ReadOnlySpan<int> tokens) => VitCost.Pruned(Vit.Config, Layers, tokens);
 }

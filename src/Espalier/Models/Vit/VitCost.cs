@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Espalier.Compression.Apt;
 using Espalier.Tensors;
 
 namespace Espalier.Models;
@@ -26,6 +27,23 @@ public static class VitCost
 
     /// <summary>The whole model with every token kept.</summary>
     public static long Dense(VitConfig c) => Embedding(c) + c.NumLayers * Block(c, c.Tokens) + Head(c);
+
+    /// <summary>One image in a pass pruned by APT's agents, which are counted too.</summary>
+    /// <param name="agentLayers">Blocks (0-based) after which an agent acts.</param>
+    /// <param name="tokens">Tokens that enter block 0, then those left after each agent; one entry where none was asked.</param>
+    public static long Pruned(VitConfig c, IReadOnlyList<int> agentLayers, ReadOnlySpan<int> tokens)
+    {
+        long sum = Embedding(c) + Head(c);
+        int stage = 0;
+        for (int i = 0; i < c.NumLayers; i++)
+        {
+            sum += Block(c, tokens[stage]);
+            if (stage + 1 >= tokens.Length || agentLayers[stage] != i) continue;
+            sum += AptAgent.MultiplyAdds(c.HiddenSize, tokens[stage]);
+            stage++;
+        }
+        return sum;
+    }
 
     /// <summary>Number of parameters of a model of this shape.</summary>
     public static long Parameters(VitConfig c)

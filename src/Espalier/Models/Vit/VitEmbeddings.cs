@@ -9,6 +9,9 @@ namespace Espalier.Models;
 /// </summary>
 public sealed class VitEmbeddings : Module
 {
+    /// <summary>What the names of the stem's tensors begin with in a checkpoint.</summary>
+    internal const string StemPrefix = "transformer.embeddings.hybrid_model.";
+
     private readonly VitConfig config;
     private readonly HybridStem? stem;
     private readonly Tensor patchWeight, patchBias, positions, classToken;
@@ -21,8 +24,7 @@ public sealed class VitEmbeddings : Module
         int d = config.HiddenSize, p = config.PatchSize;
         if (config.Stem != VitStem.Patches)
         {
-            var variant = config.Stem == VitStem.ResNet50 ? HybridStemVariant.Google : HybridStemVariant.Torch;
-            stem = Child("hybrid_model", new HybridStem(variant, config.Channels, ref rng));
+            stem = Child("hybrid_model", NewStem(config, ref rng));
         }
         patchWeight = Parameter("patch_embeddings.weight", new Shape(d, config.PatchChannels, p, p));
         patchBias = Parameter("patch_embeddings.bias", new Shape(d));
@@ -32,6 +34,13 @@ public sealed class VitEmbeddings : Module
         dropout = Child("dropout", new Dropout());
         Init.XavierUniform(patchWeight, ref rng);
         Init.Normal(positions, 0.02f, ref rng);
+    }
+
+    /// <summary>The stem that the configuration names.</summary>
+    internal static HybridStem NewStem(VitConfig config, ref Rng rng)
+    {
+        var variant = config.Stem == VitStem.ResNet50 ? HybridStemVariant.Google : HybridStemVariant.Torch;
+        return new HybridStem(variant, config.Channels, ref rng);
     }
 
     public TokenRows Forward(Tensor images)

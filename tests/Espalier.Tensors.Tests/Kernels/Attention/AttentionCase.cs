@@ -10,7 +10,7 @@ internal sealed unsafe class AttentionCase : IDisposable
     private readonly int[] offsets;
     private readonly int heads, d, ld, ldo;
     private readonly float scale;
-    private readonly GuardedFloats qkv, dQkv, output, first, logSumExp, dOut;
+    private readonly GuardedFloats qkv, dQkv, output, queries, few, logSumExp, dOut;
 
     public AttentionCase(int[] tokens, int heads, int d, float range = 2f)
     {
@@ -30,7 +30,14 @@ internal sealed unsafe class AttentionCase : IDisposable
         dQkv = new GuardedFloats(rows * ld);
         output = new GuardedFloats(rows * ldo);
         logSumExp = new GuardedFloats(rows * heads);
-        first = new GuardedFloats(tokens.Length * ldo);
+        few = new GuardedFloats(2 * tokens.Length * ldo);
+        queries = new GuardedFloats(2 * tokens.Length * ldo);
+        for (int b = 0; b < tokens.Length; b++)
+        {
+            if (tokens[b] == 0) continue;
+            qkv.Span.Slice(offsets[b] * ld, D).CopyTo(queries.Span[(2 * b * ldo)..]);
+            qkv.Span.Slice((offsets[b + 1] - 1) * ld, D).CopyTo(queries.Span[((2 * b + 1) * ldo)..]);
+        }
     }
 
     private int D => heads * d;
@@ -39,7 +46,7 @@ internal sealed unsafe class AttentionCase : IDisposable
     public float[] Run()
     {
         Execute();
-        return [.. output.Span, .. logSumExp.Span, .. dQkv.Span, .. first.Span];
+        return [.. output.Span, .. logSumExp.Span, .. dQkv.Span, .. few.Span];
     }
 
     /// <summary>Runs all three kernels.</summary>
@@ -47,7 +54,7 @@ internal sealed unsafe class AttentionCase : IDisposable
     {
         dQkv.Span.Fill(float.NaN);
         output.Span.Fill(float.NaN);
-        first.Span.Fill(float.NaN);
+        few.Span.Fill(float.NaN);
         logSumExp.Span.Fill(float.NaN);
         float* q = qkv.Pointer, dq = dQkv.Pointer;
         fixed (int* o = offsets)
@@ -58,7 +65,8 @@ internal sealed unsafe class AttentionCase : IDisposable
             Tensors.Kernels.Attention.Backward(
                 h, q, ld, q + D, ld, q + 2 * D, ld, output.Pointer, ldo, logSumExp.Pointer, dOut.Pointer, ldo,
                 dq, ld, dq + D, ld, dq + 2 * D, ld);
-            Tensors.Kernels.Attention.ForwardFirstRow(h, q, ld, q + D, ld, q + 2 * D, ld, first.Pointer, ldo);
+            Tensors.Kernels.Attention.ForwardPrefix(
+                h, 2, queries.Pointer, ldo, q + D, ld, q + 2 * D, ld, few.Pointer, ldo);
         }
     }
 
@@ -74,12 +82,12 @@ internal sealed unsafe class AttentionCase : IDisposable
 
         CheckGaps(dQkv, ld);
         CheckGaps(output, ldo);
-        CheckGaps(first, ldo);
+        CheckGaps(few, ldo);
     }
 
     public void Dispose()
     {
-        foreach (GuardedFloats x in new[] { qkv, dQkv, output, first, logSumExp, dOut }) x.Dispose();
+        foreach (GuardedFloats x in new[] { qkv, dQkv, output, queries, few, logSumExp, dOut }) x.Dispose();
     }
 
     private void CheckHead(int image, int n, int row0, int t, double tolerance)
@@ -105,7 +113,8 @@ internal sealed unsafe class AttentionCase : IDisposable
         Near.Equal(dq, Actual(dQkv, ld, 0), tolerance);
         Near.Equal(dk, Actual(dQkv, ld, D), tolerance);
         Near.Equal(dv, Actual(dQkv, ld, 2 * D), tolerance);
-        Near.Equal(expected.Out.AsSpan(0, d), first.Span.Slice(image * ldo + n * d, d), tolerance);
+        Near.Equal(expected.Out.AsSpan(0, d), few.Span.Slice(2 * image * ldo + n * d, d), tolerance);
+        Near.Equal(expected.Out.AsSpan((t - 1) * d, d), few.Span.Slice((2 * image + 1) * ldo + n * d, d), tolerance);
     }
 
     private static void CheckGaps(GuardedFloats x, int stride)

@@ -3,12 +3,15 @@ using Espalier.Tensors.Threading;
 
 namespace Espalier.Tensors.Kernels;
 
-/// <summary>The first row of each image as the only query: keys and values are read once, in place.</summary>
-internal unsafe struct AttentionFirstRow<S, V> : IRangeJob where S : ISimd<V> where V : struct
+/// <summary>A few queries an image: keys and values are read in place, once for each.</summary>
+internal unsafe struct AttentionPrefix<S, V> : IRangeJob where S : ISimd<V> where V : struct
 {
     public AttentionHeads Heads;
     public float* Q, K, Values, Out;
     public nint LdQ, LdK, LdV, LdOut;
+
+    /// <summary>Query rows of each image.</summary>
+    public int Queries;
 
     [MethodImpl(MethodImplOptions.NoInlining)]
     public readonly void Run(int start, int end, int worker)
@@ -23,11 +26,15 @@ internal unsafe struct AttentionFirstRow<S, V> : IRangeJob where S : ISimd<V> wh
             for (int head = 0; head < Heads.Count; head++)
             {
                 nint column = (nint)head * Heads.Width;
-                Scores(Q + row0 * LdQ + column, K + row0 * LdK + column, tokens, scores);
-                for (int j = tokens; j < tPad; j++) scores[j] = 0f;
-                float sum, max;
-                AttentionScores<S, V>.Softmax(scores, tPad, 1, tokens, &sum, &max);
-                Weighted(scores, 1f / sum, Values + row0 * LdV + column, tokens, Out + image * LdOut + column);
+                for (int query = 0; query < Queries; query++)
+                {
+                    nint row = (nint)image * Queries + query;
+                    Scores(Q + row * LdQ + column, K + row0 * LdK + column, tokens, scores);
+                    for (int j = tokens; j < tPad; j++) scores[j] = 0f;
+                    float sum, max;
+                    AttentionScores<S, V>.Softmax(scores, tPad, 1, tokens, &sum, &max);
+                    Weighted(scores, 1f / sum, Values + row0 * LdV + column, tokens, Out + row * LdOut + column);
+                }
             }
         }
     }

@@ -1,0 +1,207 @@
+using Espalier.Compression.Apt;
+using Espalier.Inference;
+using Espalier.Models;
+using Espalier.Tensors;
+using Espalier.Tensors.Threading;
+
+namespace Espalier.Tests.Inference;
+
+[Collection("Workers")]
+public sealed class VitSessionTests : IDisposable
+{
+    private readonly int threads = Workers.Threads;
+
+    public void Dispose() => Workers.Threads = threads;
+
+    [Theory]
+    [InlineData(1, 1, false)]
+    [InlineData(1, 2, false)]
+    [InlineData(3, 2, false)]
+    [InlineData(16, 1, false)]
+    [InlineData(16, 2, false)]
+    [InlineData(17, 2, false)]
+    [InlineData(1, 2, true)]
+    [InlineData(17, 2, true)]
+    public void Logits_are_the_modules(int batch, int threads, bool distilled)
+    {
+        Workers.Threads = threads;
+        using AptModel model = SessionModel.New(distilled);
+        using var session = new VitSession(model.Vit);
+        float[] images = SessionModel.Images(batch), actual = new float[batch * SessionModel.Config.NumClasses];
+        session.Run(images, batch, actual);
+        using var scope = new Scope();
+        SessionModel.AssertClose(model.Vit.Forward(SessionModel.Tensor(images, batch)).ToArray(), actual);
+    }
+
+    [Theory]
+    [InlineData(1, 1, false)]
+    [InlineData(1, 2, false)]
+    [InlineData(3, 2, false)]
+    [InlineData(16, 2, true)]
+    [InlineData(17, 1, false)]
+    [InlineData(17, 2, false)]
+    public void Agents_drop_what_the_modules_do(int batch, int threads, bool distilled)
+    {
+        Workers.Threads = threads;
+        using AptModel model = SessionModel.New(distilled);
+        using var session = new VitSession(model);
+        float[] images = SessionModel.Images(batch), actual = new float[batch * SessionModel.Config.NumClasses];
+        var trace = new TokenTrace(indices: true);
+        session.Run(images, batch, actual, trace);
+        using var scope = new Scope();
+        AptOutput expected = model.Forward(SessionModel.Tensor(images, batch));
+        Assert.Equal(batch, trace.Images);
+        for (int b = 0; b < batch; b++)
+        {
+            Assert.Equal(expected.TokensOf(b), trace.Counts(b).ToArray());
+            int[][] kept = expected.KeptOf(b);
+            for (int stage = 0; stage < kept.Length; stage++) Assert.Equal(kept[stage], trace.Kept(b, stage).ToArray());
+        }
+        Assert.True(trace.Counts(0)[^1] < trace.Counts(0)[0]);
+        SessionModel.AssertClose(expected.Logits.ToArray(), actual);
+    }
+
+    [Fact]
+    public void An_agent_after_the_last_block_sees_all_of_its_rows()
+    {
+        using AptModel model = SessionModel.New(layers: [1, 4]);
+        using var session = new VitSession(model);
+        float[] images = SessionModel.Images(5), actual = new float[5 * SessionModel.Config.NumClasses];
+        var trace = new TokenTrace(indices: true);
+        session.Run(images, 5, actual, trace);
+        using var scope = new Scope();
+        AptOutput expected = model.Forward(SessionModel.Tensor(images, 5));
+        for (int b = 0; b < 5; b++) Assert.Equal(expected.KeptOf(b)[2], trace.Kept(b, 2).ToArray());
+        SessionModel.AssertClose(expected.Logits.ToArray(), actual);
+    }
+
+    [Fact]
+    public void An_image_gets_the_same_bits_from_any_number_of_lanes()
+    {
+        using AptModel model = SessionModel.New();
+        using var session = new VitSession(model);
+        float[] images = SessionModel.Images(37);
+        float[][] logits = [.. new[] { 1, 2, 3, 5 }.Select(count =>
+        {
+            Workers.Threads = count;
+            var y = new float[37 * SessionModel.Config.NumClasses];
+            session.Run(images, 37, y);
+            return y;
+        })];
+        Assert.All(logits, y => Assert.Equal(logits[0], y));
+    }
+
+    [Theory]
+    [InlineData(0.9)]
+    [InlineData(0.5)]
+    [InlineData(0.07)]
+    [InlineData(1)]
+    public void A_share_keeps_exactly_so_many_the_least_worthless_of_all(double share)
+    {
+        using AptModel model = SessionModel.New();
+        using var session = new VitSession(model);
+        var trace = new TokenTrace(indices: true);
+        float[] images = SessionModel.Images(6);
+        session.Run(images, 6, new float[6 * SessionModel.Config.NumClasses], Pruning.KeepShare(share), trace);
+        using var scope = new Scope();
+        TokenRows first = model.Vit.Block(0, model.Vit.Embed(SessionModel.Tensor(images, 6)));
+        float[] p = model.Agents[0].PruneProbabilities(first);
+        for (int b = 0; b < 6; b++)
+        {
+            int patches = SessionModel.Config.Tokens - 1;
+            for (int stage = 1; stage < trace.Stages; stage++)
+            {
+                patches = (int)Math.Ceiling((decimal)share * patches);
+                Assert.Equal(1 + patches, trace.Counts(b)[stage]);
+                Assert.Equal(0, trace.Kept(b, stage)[0]);
+            }
+            int[] kept = trace.Kept(b, 1)[1..].ToArray(), all = [.. Enumerable.Range(1, SessionModel.Config.Tokens - 1)];
+            float worst = kept.Max(t => p[first.Offsets[b] + t]);
+            Assert.All(all.Except(kept), t => Assert.True(p[first.Offsets[b] + t] >= worst - 1e-5f));
+        }
+    }
+
+    [Fact]
+    public void Where_all_scores_are_equal_a_share_keeps_the_first()
+    {
+        using AptModel model = SessionModel.New();
+        foreach (AptAgent agent in model.Agents)
+            foreach (var (name, value) in agent.NamedParameters()) if (name == "fc.weight") value.Fill(0);
+        using var session = new VitSession(model);
+        var trace = new TokenTrace(indices: true);
+        session.Run(SessionModel.Images(1), 1, new float[SessionModel.Config.NumClasses], Pruning.KeepShare(0.25), trace);
+        Assert.Equal(Enumerable.Range(0, 17), trace.Kept(0, 1).ToArray());
+        Assert.Equal(Enumerable.Range(0, 5), trace.Kept(0, 2).ToArray());
+    }
+
+    [Fact]
+    public void An_unpruned_run_of_a_model_with_agents_is_the_plain_model()
+    {
+        using AptModel model = SessionModel.New();
+        using var session = new VitSession(model);
+        float[] images = SessionModel.Images(4), actual = new float[4 * SessionModel.Config.NumClasses];
+        var trace = new TokenTrace();
+        session.Run(images, 4, actual, Pruning.None, trace);
+        Assert.Equal([SessionModel.Config.Tokens], trace.Counts(3).ToArray());
+        Assert.Equal(VitCost.Dense(SessionModel.Config), session.MultiplyAdds(trace.Counts(3)));
+        using var scope = new Scope();
+        SessionModel.AssertClose(model.Vit.Forward(SessionModel.Tensor(images, 4)).ToArray(), actual);
+    }
+
+    [Fact]
+    public void A_warm_call_allocates_the_same_for_any_depth_and_batch()
+    {
+        Workers.Threads = 2;
+        long[] bytes = [Warm(5, 2), Warm(5, 40), Warm(9, 40)];
+        Assert.All(bytes, b => Assert.Equal(bytes[0], b));
+        Assert.Equal(0, bytes[0]);
+
+        static long Warm(int depth, int batch)
+        {
+            using AptModel model = SessionModel.New(depth: depth);
+            using var session = new VitSession(model);
+            float[] images = SessionModel.Images(batch), logits = new float[batch * SessionModel.Config.NumClasses];
+            var trace = new TokenTrace(indices: true);
+            for (int i = 0; i < 3; i++) session.Run(images, batch, logits, trace);
+            // The least of a few calls: now and then the runtime takes some bytes of its own to put a thread to sleep.
+            return Enumerable.Range(0, 5).Min(_ =>
+            {
+                long before = GC.GetAllocatedBytesForCurrentThread();
+                session.Run(images, batch, logits, trace);
+                return GC.GetAllocatedBytesForCurrentThread() - before;
+            });
+        }
+    }
+
+    [Fact]
+    public void A_hybrid_goes_through_its_stem()
+    {
+        VitConfig config = new()
+        {
+            ImageSize = 32, PatchSize = 1, Channels = 3, HiddenSize = 16, MlpDim = 24, NumHeads = 2, NumLayers = 2, NumClasses = 3,
+            Stem = VitStem.ResNet50,
+        };
+        using var vit = new VisionTransformer(config);
+        vit.Training = false;
+        SessionModel.Shuffle(vit);
+        using var session = new VitSession(vit);
+        float[] images = SessionModel.Images(9, config), actual = new float[9 * 3];
+        session.Run(images, 9, actual);
+        using var scope = new Scope();
+        SessionModel.AssertClose(vit.Forward(SessionModel.Tensor(images, 9, config)).ToArray(), actual, 1e-3);
+    }
+
+    [Fact]
+    public void What_makes_no_sense_is_refused()
+    {
+        using AptModel model = SessionModel.New();
+        using var session = new VitSession(model.Vit);
+        Assert.Contains("no agents", Assert.Throws<EspalierException>(() => session.Pruning = Pruning.KeepShare(0.5)).Message);
+        Assert.Throws<ArgumentException>(() => session.Run(new float[7], 1, new float[SessionModel.Config.NumClasses]));
+        Assert.Throws<ArgumentException>(() => session.Run(SessionModel.Images(1), 1, new float[1]));
+        Assert.Throws<EspalierException>(() => Pruning.KeepShare(0));
+        Assert.Throws<EspalierException>(() => Pruning.KeepShare(1.01));
+        Assert.Throws<EspalierException>(() => Pruning.Threshold(float.NaN));
+        session.Run([], 0, []);
+    }
+}
