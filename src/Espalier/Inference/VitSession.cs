@@ -31,6 +31,7 @@ public sealed unsafe class VitSession : IDisposable
     private readonly VitWeights weights;
     private readonly int imageValues;
     private readonly int chunk;
+    private readonly bool large;
     private readonly Lane?[] lanes = new Lane?[Workers.MaxThreads];
     private Lane? shared;
 
@@ -56,6 +57,7 @@ public sealed unsafe class VitSession : IDisposable
         weights = WeightPacker.Pack(source, options.Precision);
         int side = Config.Grid * Config.PatchSize;
         imageValues = Config.PatchChannels * side * side;
+        large = VitCost.Dense(Config) >= SharedFrom;
         long rowBytes = sizeof(float) * (2L * Config.HiddenSize + Math.Max(3 * Config.HiddenSize, Config.MlpDim));
         chunk = (int)Math.Clamp(ChunkBytes / (rowBytes * Config.Tokens), 1, 64);
     }
@@ -149,7 +151,7 @@ public sealed unsafe class VitSession : IDisposable
     private void Chunks(in Call call, int batch)
     {
         int threads = Workers.Available;
-        bool share = threads > 1 && (batch < threads || VitCost.Dense(Config) >= SharedFrom);
+        bool share = threads > 1 && (batch < threads || large);
         if (share)
         {
             int size = Math.Min(batch, SharedImages);
