@@ -1,0 +1,83 @@
+using System.Text.Json.Nodes;
+
+namespace Espalier.Peers;
+
+/// <summary>How long and with what to measure.</summary>
+/// <param name="Work">Folder for models, node modules and raw samples.</param>
+/// <param name="Scripts">Folder of ort.mjs and torch_peer.py.</param>
+internal sealed record BenchSettings(string Work, string Scripts, int Rounds, double WindowSeconds, int Threads, bool Quick);
+
+/// <summary>What the trials share: the peers, each started at its first use, the models, and the raw samples.</summary>
+internal sealed class Bench(BenchSettings settings, Action<string> log) : IDisposable
+{
+    private Peer? espalier, avx2, ort, torch;
+
+    public BenchSettings Settings { get; } = settings;
+
+    public ModelFolder Models { get; } = new(Path.Combine(settings.Work, "models"));
+
+    public Peer Espalier => espalier ??= Started(Peer.Start("Espalier", Programs.Espalier("serve")));
+
+    /// <summary>Espalier without AVX-512.</summary>
+    public Peer EspalierAvx2 => avx2 ??= Started(Peer.Start("Espalier, AVX2",
+        Programs.Espalier("serve") with { Environment = [("DOTNET_EnableAVX512", "0")] }));
+
+    public Peer Ort => ort ??= Started(Peer.Start("ONNX Runtime", Programs.Ort(Settings, "serve")));
+
+    public Peer Torch => torch ??= Started(Peer.Start("PyTorch", Programs.Torch(Settings)));
+
+    /// <summary>Versions of the peers that were started.</summary>
+    public IReadOnlyList<string> Versions => [.. new[] { espalier, ort, torch }.OfType<Peer>().Select(p => p.Version)];
+
+    /// <summary>Every figure of every round, for the file of raw samples.</summary>
+    public JsonArray Samples { get; } = [];
+
+    /// <summary>The FMA peaks that were measured, GFLOP/s by kernel.</summary>
+    public Dictionary<string, double> Peaks { get; } = [];
+
+    public Side Load(Peer peer, ModelFiles model, string task, int batch, JsonObject? options = null)
+    {
+        string file = peer == ort ? model.Onnx : model.Weights;
+        return File.Exists(file)
+            ? new Side(peer, model, file, task, batch, Settings.Threads, options)
+            : throw new NotAvailableException($"no {Path.GetExtension(file)} of {model.Name}");
+    }
+
+    /// <summary>Measures in turn and keeps the figures.</summary>
+    public Rounds Measure(string trial, params Lane[] lanes)
+    {
+        Rounds rounds = Interleave.Run(Settings.Rounds, Settings.WindowSeconds, lanes);
+        Samples.Add(new JsonObject
+        {
+            ["trial"] = trial,
+            ["lanes"] = new JsonArray([.. lanes.Select(l => JsonValue.Create(l.Name))]),
+            ["rounds"] = new JsonArray([.. rounds.Figures.Select(r => new JsonArray([.. r.Select(x => JsonValue.Create(x))]))]),
+        });
+        return rounds;
+    }
+
+    /// <summary>A lane that measures what the processor can do at most, in GFLOP/s.</summary>
+    public Lane Peak(Peer peer) => new("FMA peak", _ =>
+    {
+        JsonObject reply = peer.Ask(new JsonObject { ["op"] = "peak", ["threads"] = Settings.Threads });
+        double peak = (double)reply["gflops"]!;
+        string kernel = (string)reply["kernel"]!;
+        Peaks[kernel] = Math.Max(peak, Peaks.GetValueOrDefault(kernel));
+        peer.Settle();
+        return peak;
+    });
+
+    public void Dispose()
+    {
+        foreach (Peer? peer in new[] { espalier, avx2, ort, torch }) peer?.Dispose();
+    }
+
+    private Peer Started(Peer peer)
+    {
+        log(peer.Version);
+        return peer;
+    }
+}
+
+/// <summary>Something that a row needs is not there; the row says so.</summary>
+internal sealed class NotAvailableException(string message) : EspalierException(message);

@@ -1,0 +1,66 @@
+using System.Diagnostics;
+using System.Text.Json.Nodes;
+
+namespace Espalier.Peers;
+
+/// <summary>Runs the trials one after another, prints each row as it comes, and writes page and samples at the end.</summary>
+internal static class Comparison
+{
+    /// <param name="filter">Null for all trials.</param>
+    /// <param name="page">The Markdown page to write the results into, or null.</param>
+    public static int Run(BenchSettings settings, string? filter, string? page)
+    {
+        long start = Stopwatch.GetTimestamp();
+        using var bench = new Bench(settings, Console.WriteLine);
+        var rows = new List<RowResult>();
+        foreach (Trial trial in AllTrials.Get().Where(t => Matches(t, filter)))
+        {
+            foreach (RowResult row in RunOne(trial, bench))
+            {
+                rows.Add(row);
+                Console.WriteLine($"{Stopwatch.GetElapsedTime(start).TotalSeconds,5:0} s  {ResultsTable.Line(row)}");
+            }
+        }
+        TimeSpan took = Stopwatch.GetElapsedTime(start);
+        var reasons = PerformancePage.ReadReasons(Path.Combine(settings.Scripts, "reasons.json"));
+        string results = PerformancePage.Results(rows, reasons, bench, took);
+        Console.WriteLine();
+        Console.WriteLine(results);
+        WriteSamples(bench, rows);
+        if (page is not null) PerformancePage.Write(page, results);
+        return rows.Count > 0 ? 0 : 1;
+    }
+
+    private static bool Matches(Trial trial, string? filter) =>
+        filter is null || $"{trial.Section}: {trial.Name}".Contains(filter, StringComparison.OrdinalIgnoreCase);
+
+    private static IEnumerable<RowResult> RunOne(Trial trial, Bench bench)
+    {
+        try
+        {
+            return [.. trial.Run(bench)];
+        }
+        catch (NotAvailableException e)
+        {
+            return [RowResult.NotAvailable(trial.Section, trial.Name, e.Message)];
+        }
+    }
+
+    private static void WriteSamples(Bench bench, List<RowResult> rows)
+    {
+        var file = new JsonObject
+        {
+            ["date"] = DateTime.UtcNow.ToString("O"),
+            ["commit"] = Machine.Commit(),
+            ["processor"] = Machine.Processor(),
+            ["versions"] = new JsonArray([.. bench.Versions.Select(v => JsonValue.Create(v))]),
+            ["rows"] = new JsonArray([.. rows.Select(r => new JsonObject
+            {
+                ["section"] = r.Section, ["name"] = r.Name, ["ours"] = r.Ours, ["theirs"] = r.Theirs, ["figure"] = r.Figure,
+                ["aim"] = r.Aim, ["verdict"] = r.Verdict.ToString(),
+            })]),
+            ["samples"] = bench.Samples.DeepClone(),
+        };
+        File.WriteAllText(Path.Combine(bench.Settings.Work, "samples.json"), file.ToJsonString());
+    }
+}

@@ -1,0 +1,32 @@
+using System.Diagnostics;
+
+namespace Espalier.Peers;
+
+/// <summary>Measures lanes in turn, A B A B, in short windows.</summary>
+internal static class Interleave
+{
+    private const int WarmUps = 3;
+    private const double WarmUpLimitSeconds = 5;
+
+    // .NET compiles hot methods again in the background 100 ms after the last new one was called.
+    private const int CompilerMilliseconds = 150;
+
+    public static Rounds Run(int rounds, double windowSeconds, params Lane[] lanes)
+    {
+        foreach (Lane lane in lanes) WarmUp(lane, windowSeconds);
+        var figures = new double[rounds][];
+        for (int round = 0; round < rounds; round++)
+            figures[round] = [.. lanes.Select(lane => lane.Window(windowSeconds))];
+        return new Rounds(figures);
+    }
+
+    private static void WarmUp(Lane lane, double seconds)
+    {
+        long start = Stopwatch.GetTimestamp();
+        for (int i = 0; i < WarmUps && Stopwatch.GetElapsedTime(start).TotalSeconds < WarmUpLimitSeconds; i++)
+        {
+            lane.Window(seconds);
+            Thread.Sleep(CompilerMilliseconds);
+        }
+    }
+}

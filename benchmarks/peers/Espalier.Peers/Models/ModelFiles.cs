@@ -1,0 +1,68 @@
+using System.Runtime.InteropServices;
+using Espalier.Models;
+using Espalier.Nn;
+using Espalier.Tensors;
+
+namespace Espalier.Peers;
+
+/// <summary>One model in the forms that the peers read.</summary>
+/// <param name="Weights">safetensors.</param>
+/// <param name="Input">Raw little-endian floats [<see cref="ModelFolder.Images"/>, C, S, S].</param>
+internal sealed record ModelFiles(string Name, VitConfig Config, string Weights, string Input)
+{
+    public string Onnx => Path.ChangeExtension(Weights, ".onnx");
+}
+
+/// <summary>Writes random models and random images, the same ones at every run, each at its first use.</summary>
+internal sealed class ModelFolder(string folder)
+{
+    /// <summary>Images in an input file: the largest batch that is measured.</summary>
+    public const int Images = 64;
+
+    private readonly Dictionary<string, ModelFiles> made = [];
+
+    public ModelFiles Get(string name)
+    {
+        if (made.TryGetValue(name, out ModelFiles? files)) return files;
+        Directory.CreateDirectory(folder);
+        VitConfig config = Shapes.Get(name);
+        files = new ModelFiles(name, config, Path.Combine(folder, name.Replace('/', '-') + ".safetensors"),
+            Path.Combine(folder, $"images-{config.Channels}x{config.ImageSize}.f32"));
+        using (VisionTransformer vit = NewModel(config))
+            ModelFile.Save(files.Weights, vit, new ModelStructure { Config = config });
+        if (!made.Values.Any(m => m.Input == files.Input)) WriteImages(files.Input, config);
+        return made[name] = files;
+    }
+
+    /// <summary>Xavier matrices; everything that starts at a constant gets noise, so that a forgotten bias would show.</summary>
+    private static VisionTransformer NewModel(VitConfig config)
+    {
+        var vit = new VisionTransformer(config, seed: 1);
+        var rng = new Rng(2);
+        foreach (var (name, value) in vit.NamedParameters())
+        {
+            if (name == "head.weight")
+            {
+                Init.XavierUniform(value, ref rng);
+            }
+            else if (value.Rank == 1 || name.EndsWith("_token", StringComparison.Ordinal) || name.EndsWith("position_embeddings", StringComparison.Ordinal))
+            {
+                bool scale = name.Contains("norm.weight", StringComparison.Ordinal);
+                foreach (ref float x in value.Span) x = (scale ? 1 : 0) + 0.05f * rng.NextNormal();
+            }
+        }
+        return vit;
+    }
+
+    private static void WriteImages(string path, VitConfig config)
+    {
+        var rng = new Rng(3);
+        var image = new float[config.Channels * config.ImageSize * config.ImageSize];
+        using FileStream file = File.Create(path);
+        for (int i = 0; i < Images; i++)
+        {
+            foreach (ref float x in image.AsSpan()) x = rng.NextNormal();
+            file.Write(MemoryMarshal.AsBytes(image.AsSpan()));
+        }
+    }
+}

@@ -1,0 +1,27 @@
+using Espalier.Models;
+
+namespace Espalier.Peers;
+
+/// <summary>The models that are compared, by the name that the table gives them.</summary>
+internal static class Shapes
+{
+    public static readonly string[] Large = ["ViT-B/16", "ViT-S/16", "ViT-Ti/16"];
+
+    /// <summary>28-pixel models of 12 blocks: width 64 and 192, 49 patches of 4 pixels and 196 of 2.</summary>
+    public static readonly string[] Fashion = ["FM-64/49", "FM-64/196", "FM-192/49", "FM-192/196"];
+
+    public static VitConfig Get(string name) => name switch
+    {
+        "FM-64/49" => Small(width: 64, patch: 4),
+        "FM-64/196" => Small(width: 64, patch: 2),
+        "FM-192/49" => Small(width: 192, patch: 4),
+        "FM-192/196" => Small(width: 192, patch: 2),
+        _ => VitPresets.Get(name.Replace('/', '_')),
+    };
+
+    private static VitConfig Small(int width, int patch) => new()
+    {
+        ImageSize = 28, PatchSize = patch, Channels = 1, HiddenSize = width, MlpDim = 2 * width, NumHeads = 4, NumLayers = 12,
+        NumClasses = 10,
+    };
+}

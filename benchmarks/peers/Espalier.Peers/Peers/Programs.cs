@@ -1,0 +1,23 @@
+namespace Espalier.Peers;
+
+/// <summary>How each side is started.</summary>
+internal static class Programs
+{
+    private const string DebianPython = "/usr/bin/python3";
+
+    /// <summary>This program again, in another role.</summary>
+    public static ChildProcess Espalier(params string[] arguments) => new(Environment.ProcessPath!, arguments);
+
+    public static ChildProcess Ort(BenchSettings settings, params string[] arguments) =>
+        new("node", [Path.Combine(settings.Scripts, "ort.mjs"), settings.Work, .. arguments], []);
+
+    /// <summary>Debian's Python, which sees Debian's PyTorch (any other one may stand before it on the PATH), with the OpenBLAS
+    /// that run.sh put into the work folder.</summary>
+    public static ChildProcess Torch(BenchSettings settings)
+    {
+        string libraries = Path.Combine(settings.Work, "openblas", "usr", "lib");
+        string blas = Directory.EnumerateDirectories(libraries, "openblas-openmp", SearchOption.AllDirectories).First();
+        return new(File.Exists(DebianPython) ? DebianPython : "python3", [Path.Combine(settings.Scripts, "torch_peer.py")],
+            [("LD_LIBRARY_PATH", blas)]);
+    }
+}

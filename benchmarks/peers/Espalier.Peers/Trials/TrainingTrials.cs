@@ -1,0 +1,57 @@
+using System.Text.Json.Nodes;
+using Espalier.Models;
+
+namespace Espalier.Peers;
+
+/// <summary>Training steps, forward and backward and SGD, against PyTorch and against what the processor can do.</summary>
+internal static class TrainingTrials
+{
+    private const string Section = "Training step, fp32";
+    private const double PeakBar = 0.65, AgreementBar = 1e-3;
+    private const int AgreementSteps = 3;
+
+    // A step does the products of a forward pass and twice as many backward.
+    private const int ForwardsAStep = 3;
+
+    public static IEnumerable<Trial> All()
+    {
+        yield return Plain("ViT-B/16", 8, bar: 4, peak: true);
+        foreach (string name in Shapes.Fashion) yield return Plain(name, 32, bar: 5, peak: false);
+    }
+
+    private static Trial Plain(string model, int batch, double bar, bool peak)
+    {
+        string name = $"{model}, batch {batch}";
+        return new Trial(Section, name, bench => Run(bench, name, model, batch, bar, peak));
+    }
+
+    private static IEnumerable<RowResult> Run(Bench bench, string name, string modelName, int batch, double bar, bool peak)
+    {
+        ModelFiles model = bench.Models.Get(modelName);
+        var options = new JsonObject { ["lr"] = 1e-3 };
+        using Side ours = bench.Load(bench.Espalier, model, "train", batch, options);
+        using Side theirs = bench.Load(bench.Torch, model, "train", batch, options);
+        yield return Losses(name, ours, theirs);
+
+        Lane[] lanes = peak ? [ours, theirs, bench.Peak(bench.Espalier)] : [ours, theirs];
+        Rounds rounds = bench.Measure("training " + name, lanes);
+        double ratio = rounds.Ratio(1, 0);
+        yield return new RowResult(Section, name, $"{Units.Milliseconds(rounds.Of(0))} a step",
+            $"PyTorch {Units.Milliseconds(rounds.Of(1))}", Units.Times(ratio), $"≥ {Units.Times(bar)}", RowResult.Decide(ratio >= bar));
+        if (!peak) yield break;
+        double gflop = ForwardsAStep * 2e-9 * batch * VitCost.Dense(model.Config);
+        double share = rounds.Median(r => gflop / r[0] / r[2]);
+        yield return new RowResult(Section, $"{name}, of the FMA peak", Units.Gflops(gflop / rounds.Of(0)),
+            $"peak {Units.Gflops(rounds.Of(2))}", Units.Percent(share), $"≥ {Units.Percent(PeakBar)}", RowResult.Decide(share >= PeakBar));
+    }
+
+    /// <summary>The losses of the first steps: each depends on the gradients of those before.</summary>
+    private static RowResult Losses(string name, Side ours, Side theirs)
+    {
+        double difference = 0;
+        for (int step = 0; step < AgreementSteps; step++)
+            difference = Math.Max(difference, Agreement.Relative(ours.Output(), theirs.Output()));
+        return new RowResult(Section, $"{name}, loss of {AgreementSteps} steps", "", "PyTorch", Units.Small(difference),
+            $"≤ {Units.Small(AgreementBar)}", RowResult.Decide(difference <= AgreementBar));
+    }
+}

@@ -1,0 +1,163 @@
+"""PyTorch's side of the comparison: a vision transformer written by hand, with our weights. Requests come as JSON lines on
+stdin, answers go out as JSON lines; see Espalier.Peers/Peers/Peer.cs."""
+
+import json
+import struct
+import sys
+import time
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+def read_safetensors(path):
+    """Name -> float32 tensor, and the model's shape from the metadata."""
+    with open(path, "rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+        data = file.read()
+    config = json.loads(header.pop("__metadata__")["espalier"])["config"]
+    tensors = {}
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        array = np.frombuffer(data[begin:end], dtype="<f4").reshape(entry["shape"])
+        tensors[name] = torch.from_numpy(array.copy())
+    return tensors, config
+
+
+class Block(nn.Module):
+    """x + Attention(LN(x)), then x + MLP(LN(x))."""
+
+    def __init__(self, width, hidden, heads):
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = nn.LayerNorm(width, eps=1e-6)
+        self.ffn_norm = nn.LayerNorm(width, eps=1e-6)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, x):
+        batch, tokens, width = x.shape
+        qkv = self.qkv(self.attention_norm(x)).reshape(batch, tokens, 3, self.heads, width // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        scores = (query * (width // self.heads) ** -0.5) @ key.transpose(-2, -1)
+        mixed = (F.softmax(scores, dim=-1) @ value).transpose(1, 2).reshape(batch, tokens, width)
+        x = x + self.out(mixed)
+        return x + self.fc2(F.gelu(self.fc1(self.ffn_norm(x))))
+
+
+class VisionTransformer(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        width, patch = config["hiddenSize"], config["patchSize"]
+        grid = config["imageSize"] // patch
+        self.patches = nn.Conv2d(config["channels"], width, patch, patch)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.positions = nn.Parameter(torch.zeros(1, grid * grid + 1, width))
+        self.blocks = nn.ModuleList(
+            Block(width, config["mlpDim"], config["numHeads"]) for _ in range(config["numLayers"]))
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.head = nn.Linear(width, config["numClasses"])
+
+    def forward(self, images):
+        x = self.patches(images).flatten(2).transpose(1, 2)
+        x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], 1) + self.positions
+        for block in self.blocks:
+            x = block(x)
+        return self.head(self.norm(x[:, 0]))
+
+
+def load_weights(model, tensors):
+    """Query, key and value become one matrix, as fast PyTorch models have it; every other name is only another name."""
+    state = {}
+    for name, value in tensors.items():
+        for ours, theirs in [("transformer.embeddings.patch_embeddings", "patches"),
+                             ("transformer.embeddings.position_embeddings", "positions"),
+                             ("transformer.embeddings.cls_token", "cls_token"),
+                             ("transformer.encoder.encoder_norm", "norm"),
+                             ("transformer.encoder.layer", "blocks"),
+                             (".ffn.fc", ".fc"), (".attn.", ".")]:
+            name = name.replace(ours, theirs)
+        state[name] = value
+    for i in range(len(model.blocks)):
+        for part in ["weight", "bias"]:
+            thirds = [state.pop(f"blocks.{i}.{which}.{part}") for which in ["query", "key", "value"]]
+            state[f"blocks.{i}.qkv.{part}"] = torch.cat(thirds)
+    model.load_state_dict(state)
+
+
+class Loaded:
+    def __init__(self, request):
+        tensors, config = read_safetensors(request["file"])
+        self.model = VisionTransformer(config)
+        load_weights(self.model, tensors)
+        shape = (request["batch"], config["channels"], config["imageSize"], config["imageSize"])
+        pixels = np.fromfile(request["input"], dtype="<f4", count=int(np.prod(shape)))
+        self.images = torch.from_numpy(pixels.reshape(shape))
+        self.labels = torch.arange(request["batch"]) % config["numClasses"]
+        self.training = request["task"] == "train"
+        self.model.train(self.training)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=request.get("lr", 0.0))
+
+    def call(self):
+        if not self.training:
+            with torch.inference_mode():
+                return self.model(self.images)
+        self.optimizer.zero_grad(set_to_none=True)
+        logits = self.model(self.images)
+        loss = F.cross_entropy(logits, self.labels)
+        loss.backward()
+        self.optimizer.step()
+        return loss
+
+    def run(self, seconds):
+        times, start = [], time.perf_counter()
+        now = start
+        while not times or now - start < seconds:
+            self.call()
+            end = time.perf_counter()
+            times.append((end - now) * 1000)
+            now = end
+        return times
+
+
+def blas():
+    """The BLAS library that is really there, which no function of PyTorch says."""
+    with open("/proc/self/maps") as maps:
+        files = {line.split()[-1].rsplit("/", 1)[-1] for line in maps if ".so" in line}
+    return next((f for f in sorted(files) if "openblas" in f), next((f for f in files if "blas" in f), "no BLAS"))
+
+
+def answer(request, loaded):
+    op = request["op"]
+    if op == "hello":
+        return {"name": "PyTorch", "version": torch.__version__, "host": f"Python {sys.version.split()[0]}, {blas()}"}
+    if op == "load":
+        torch.set_num_threads(request["threads"])
+        loaded[request["id"]] = Loaded(request)
+        return {}
+    if op == "run":
+        return {"times": loaded[request["id"]].run(request["seconds"])}
+    if op == "output":
+        return {"output": loaded[request["id"]].call().detach().flatten().tolist()}
+    if op == "unload":
+        del loaded[request["id"]]
+        return {}
+    raise ValueError("no such request: " + op)
+
+
+def main():
+    loaded = {}
+    for line in sys.stdin:
+        try:
+            reply = answer(json.loads(line), loaded)
+        except Exception as error:
+            reply = {"error": str(error).splitlines()[0]}
+        print(json.dumps(reply), flush=True)
+
+
+main()
