@@ -36,9 +36,10 @@ fi
 
 # Debian's PyTorch takes whatever BLAS the system has, which may be the plain reference one. It is at its best with OpenBLAS on
 # the same OpenMP threads as its own; unpacked here, it changes nothing in the system.
+download() { apt-get -q -o APT::Sandbox::User=root download libopenblas0-openmp; }
 if ! compgen -G "$work/openblas/usr/lib/*/openblas-openmp/libblas.so.3" >/dev/null; then
     mkdir -p "$work/openblas"
-    (cd "$work/openblas" && { apt-get -q download libopenblas0-openmp || { apt-get -y -q update && apt-get -q download libopenblas0-openmp; }; } &&
+    (cd "$work/openblas" && { download || { apt-get -y -q update && download; }; } &&
         dpkg -x libopenblas0-openmp_*.deb .) >/dev/null
 fi
 

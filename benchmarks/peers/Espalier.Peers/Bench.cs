@@ -44,9 +44,9 @@ internal sealed class Bench(BenchSettings settings, Action<string> log) : IDispo
     }
 
     /// <summary>Measures in turn and keeps the figures.</summary>
-    public Rounds Measure(string trial, params Lane[] lanes)
+    public Measurement Measure(string trial, params Lane[] lanes)
     {
-        Rounds rounds = Interleave.Run(Settings.Rounds, Settings.WindowSeconds, lanes);
+        Measurement rounds = Interleave.Run(Settings.Rounds, Settings.WindowSeconds, lanes);
         Samples.Add(new JsonObject
         {
             ["trial"] = trial,

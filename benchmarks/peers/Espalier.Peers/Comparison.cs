@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
+using Espalier.Benchmarking;
 
 namespace Espalier.Peers;
 
@@ -51,8 +52,8 @@ internal static class Comparison
         var file = new JsonObject
         {
             ["date"] = DateTime.UtcNow.ToString("O"),
-            ["commit"] = Machine.Commit(),
-            ["processor"] = Machine.Processor(),
+            ["commit"] = Revision.Current(),
+            ["processor"] = MachineInfo.Collect().Cpu,
             ["versions"] = new JsonArray([.. bench.Versions.Select(v => JsonValue.Create(v))]),
             ["rows"] = new JsonArray([.. rows.Select(r => new JsonObject
             {

@@ -11,13 +11,13 @@ internal static class Interleave
     // .NET compiles hot methods again in the background 100 ms after the last new one was called.
     private const int CompilerMilliseconds = 150;
 
-    public static Rounds Run(int rounds, double windowSeconds, params Lane[] lanes)
+    public static Measurement Run(int rounds, double windowSeconds, params Lane[] lanes)
     {
         foreach (Lane lane in lanes) WarmUp(lane, windowSeconds);
         var figures = new double[rounds][];
         for (int round = 0; round < rounds; round++)
             figures[round] = [.. lanes.Select(lane => lane.Window(windowSeconds))];
-        return new Rounds(figures);
+        return new Measurement(figures);
     }
 
     private static void WarmUp(Lane lane, double seconds)

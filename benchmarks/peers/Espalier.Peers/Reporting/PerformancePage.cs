@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using Espalier.Benchmarking;
 
 namespace Espalier.Peers;
 
@@ -16,7 +17,7 @@ internal static class PerformancePage
     public static string Results(IReadOnlyList<RowResult> rows, IReadOnlyDictionary<string, string> reasons, Bench bench, TimeSpan took)
     {
         var text = new StringBuilder();
-        text.Append(CultureInfo.InvariantCulture, $"{DateTime.UtcNow:yyyy-MM-dd}, commit {Machine.Commit()}, {Machine.Processor()}, ");
+        text.Append(CultureInfo.InvariantCulture, $"{DateTime.UtcNow:yyyy-MM-dd}, commit {Revision.Current()}, {MachineInfo.Collect().Cpu}, ");
         text.Append(CultureInfo.InvariantCulture, $"{bench.Settings.Threads} threads of {Environment.ProcessorCount} processors. ");
         text.Append(string.Join("; ", bench.Versions)).Append(". ");
         foreach (var (kernel, peak) in bench.Peaks) text.Append($"FMA peak ({kernel}) {Units.Gflops(peak)}. ");

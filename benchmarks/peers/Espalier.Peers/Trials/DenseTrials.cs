@@ -30,7 +30,7 @@ internal static class DenseTrials
         using Side ours = bench.Load(bench.Espalier, model, "infer", batch);
         using Side theirs = bench.Load(bench.Ort, model, "infer", batch);
         Lane[] lanes = peak ? [ours, theirs, bench.Peak(bench.Espalier)] : [ours, theirs];
-        Rounds rounds = bench.Measure(name, lanes);
+        Measurement rounds = bench.Measure(name, lanes);
         double ratio = rounds.Ratio(1, 0);
         yield return new RowResult(Section, name, Units.Rate(batch / rounds.Of(0)), $"ONNX Runtime {Units.Rate(batch / rounds.Of(1))}",
             Units.Times(ratio), $"≥ {Units.Times(bar)}", RowResult.Decide(ratio >= bar));

@@ -34,7 +34,7 @@ internal static class TrainingTrials
         yield return Losses(name, ours, theirs);
 
         Lane[] lanes = peak ? [ours, theirs, bench.Peak(bench.Espalier)] : [ours, theirs];
-        Rounds rounds = bench.Measure("training " + name, lanes);
+        Measurement rounds = bench.Measure("training " + name, lanes);
         double ratio = rounds.Ratio(1, 0);
         yield return new RowResult(Section, name, $"{Units.Milliseconds(rounds.Of(0))} a step",
             $"PyTorch {Units.Milliseconds(rounds.Of(1))}", Units.Times(ratio), $"≥ {Units.Times(bar)}", RowResult.Decide(ratio >= bar));

@@ -3,7 +3,7 @@ namespace Espalier.Peers;
 /// <summary>What the lanes gave, round by round. A machine that slows down or speeds up does so to all lanes of a round alike,
 /// so ratios are taken within rounds and their median is what counts.</summary>
 /// <param name="Figures">[rounds][lanes].</param>
-internal sealed record Rounds(double[][] Figures)
+internal sealed record Measurement(double[][] Figures)
 {
     /// <summary>The median of a lane's figures.</summary>
     public double Of(int lane) => Median(Figures.Select(r => r[lane]));
