@@ -30,6 +30,8 @@ internal sealed class ModelFolder(string folder)
             Path.Combine(folder, $"images-{config.Channels}x{config.ImageSize}.f32"));
         using (VisionTransformer vit = NewModel(config))
             ModelFile.Save(files.Weights, vit, new ModelStructure { Config = config });
+        using (LoadedModel model = ModelFile.Load(files.Weights))
+            OnnxFile.Write(files.Onnx, model, prune: false);
         if (!made.Values.Any(m => m.Input == files.Input)) WriteImages(files.Input, config);
         return made[name] = files;
     }
