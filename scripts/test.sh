@@ -11,7 +11,7 @@ export DOTNET_CLI_UI_LANGUAGE=en
 # Build servers would outlive the script and keep its output open.
 export MSBUILDDISABLENODEREUSE=1 DOTNET_CLI_USE_MSBUILD_SERVER=0
 # Only what this script sets may choose the kernels.
-unset ESPALIER_KERNEL ESPALIER_EXPECT_KERNEL ESPALIER_THREADS
+unset ESPALIER_KERNEL ESPALIER_EXPECT_KERNEL ESPALIER_THREADS ESPALIER_ASSEMBLED
 unset DOTNET_EnableAVX512 DOTNET_EnableAVX2 DOTNET_EnableHWIntrinsic
 
 results=$(mktemp -d) || exit 1

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Runtime.Intrinsics;
 using Espalier.Benchmarking;
 using Espalier.Cli.Display;
+using Espalier.Tensors;
 using Espalier.Tensors.Kernels;
 using Espalier.Tensors.Threading;
 
@@ -26,9 +27,16 @@ internal static class KernelsVerb
         terminal.Line($"vectors     {Widths()}");
         terminal.Line($"kernel      {KernelInfo.Name}: {KernelInfo.Reason}");
         terminal.Line($"tile        {KernelInfo.TileRows} rows by {KernelInfo.TileColumns} columns of the product");
+        foreach ((string label, Precision precision) in new[] { ("int8", Precision.Int8), ("bf16", Precision.Bf16) })
+        {
+            KernelChoice choice = KernelInfo.For(precision);
+            terminal.Line($"{label,-12}{choice.Name ?? "none"}: {choice.Reason}");
+        }
+
         terminal.Line();
         terminal.Line("to choose others:");
         terminal.Line("  lower kernels           ESPALIER_KERNEL=avx512, avx2 or portable");
+        terminal.Line("  no assembled kernels    ESPALIER_ASSEMBLED=0");
         terminal.Line("  the number of threads   --threads N, or ESPALIER_THREADS=N");
         terminal.Line("  no AVX-512 at all       DOTNET_EnableAVX512=0");
         terminal.Line("  no AVX2 either          DOTNET_EnableAVX2=0");

@@ -4,7 +4,8 @@ using System.Runtime.Intrinsics.X86;
 namespace Espalier.Tensors.Kernels;
 
 /// <summary>Which matrix kernels this process uses. Chosen once; the environment variable ESPALIER_KERNEL (avx512, avx2 or
-/// portable) chooses lower ones than the processor allows.</summary>
+/// portable) chooses lower ones than the processor allows, in single precision; ESPALIER_ASSEMBLED=0 leaves out those that are
+/// assembled at run time, in the lower precisions.</summary>
 public static class KernelInfo
 {
     private static readonly (TileSet Tiles, string Reason) Chosen = Choose(Environment.GetEnvironmentVariable("ESPALIER_KERNEL"));
@@ -20,6 +21,14 @@ public static class KernelInfo
 
     /// <summary>Columns of the product that a tile computes at once.</summary>
     public static int TileColumns => Tiles.Columns;
+
+    /// <summary>What the linear layers of <paramref name="precision"/> run on at inference.</summary>
+    public static KernelChoice For(Precision precision) => precision switch
+    {
+        Precision.Int8 => new KernelChoice(DotKernels.Int8.Tile?.Name, DotKernels.Int8.Reason),
+        Precision.Bf16 => new KernelChoice(DotKernels.Bf16.Tile?.Name, DotKernels.Bf16.Reason),
+        _ => new KernelChoice(Name, Reason),
+    };
 
     internal static TileSet Tiles => Chosen.Tiles;
 

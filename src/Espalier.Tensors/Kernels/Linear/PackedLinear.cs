@@ -18,11 +18,14 @@ internal abstract unsafe class PackedLinear(int outputs, int inputs) : IDisposab
     public static PackedLinear Create(Precision precision, int outputs, int inputs, float* weights) => precision switch
     {
         Precision.Fp32 => new PackedLinearFp32(outputs, inputs, weights),
-        _ => throw new EspalierException($"this processor has no kernel for {precision}: use fp32"),
+        Precision.Bf16 when DotKernels.Bf16.Tile is { } tile => new PackedLinearBf16(outputs, inputs, weights, tile),
+        Precision.Int8 when DotKernels.Int8.Tile is { } tile => new PackedLinearInt8(outputs, inputs, weights, tile),
+        _ => throw new EspalierException(KernelInfo.For(precision).Reason),
     };
 
     /// <summary>y [rows, Outputs] = epilogue(x [rows, Inputs] Wᵀ), the rows split over the workers.</summary>
     /// <param name="ldx">Distance between the rows of x; <paramref name="ldy"/> of y and of what the epilogue stores.</param>
+    /// <param name="epilogue">Low precision takes bias, GELU and residual only, and there the residual may be y.</param>
     public abstract void Run(int rows, float* x, int ldx, float* y, int ldy, in Epilogue epilogue);
 
     public abstract void Dispose();

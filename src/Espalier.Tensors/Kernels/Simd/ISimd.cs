@@ -22,6 +22,9 @@ internal unsafe interface ISimd<V> where V : struct
 
     static abstract V Load(float* p);
 
+    /// <summary>Integers, converted.</summary>
+    static abstract V LoadInts(int* p);
+
     static abstract void Store(V x, float* p);
 
     static abstract V Add(V a, V b);

@@ -20,6 +20,9 @@ internal readonly unsafe struct Scalar : ISimd<float>
     public static float Load(float* p) => *p;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float LoadInts(int* p) => *p;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store(float x, float* p) => *p = x;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
