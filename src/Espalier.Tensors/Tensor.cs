@@ -9,7 +9,7 @@ namespace Espalier.Tensors;
 /// </summary>
 public sealed unsafe class Tensor : IDisposable
 {
-    private readonly Storage storage;
+    private Storage storage;
     private bool disposed;
 
     private Tensor(Shape shape, Storage storage, bool scoped)
@@ -26,7 +26,7 @@ public sealed unsafe class Tensor : IDisposable
     /// <summary>A tensor whose content is not set.</summary>
     public Tensor(Shape shape) : this(shape, new Storage(shape.Length), scoped: true) { }
 
-    public Shape Shape { get; }
+    public Shape Shape { get; private set; }
 
     public int Rank => Shape.Rank;
 
@@ -136,6 +136,19 @@ public sealed unsafe class Tensor : IDisposable
         Owner = Owner?.Outer;
         Owner?.Add(this);
         return this;
+    }
+
+    /// <summary>
+    /// Swaps shape and elements with <paramref name="other"/>; both gradients are freed. Everyone who holds this tensor (a layer,
+    /// an optimiser) sees the other's content from now on, which is how a weight becomes smaller in place.
+    /// </summary>
+    internal void Exchange(Tensor other)
+    {
+        ObjectDisposedException.ThrowIf(disposed || other.disposed, this);
+        ClearGrad();
+        other.ClearGrad();
+        (Shape, other.Shape) = (other.Shape, Shape);
+        (storage, other.storage) = (other.storage, storage);
     }
 
     /// <summary>Frees the gradient, so that the next backward pass starts from nothing.</summary>

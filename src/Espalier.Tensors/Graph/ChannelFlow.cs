@@ -13,12 +13,27 @@ public sealed record Coupling(Tensor A, int AxisA, int StartA, int BlockA, Tenso
 public sealed class ChannelFlow
 {
     private readonly List<Coupling> couplings = [];
-    private readonly List<(Tensor Tensor, int Axis)> fixedAxes = [];
+    private readonly List<(Tensor Tensor, int Axis, string? Reason)> fixedAxes = [];
+    private readonly List<(Tensor Tensor, int Axis, ChannelRole Role)> roles = [];
+    private readonly List<(Tensor Tensor, int Axis)> mixedAxes = [], workAxes = [];
+    private readonly List<(Tensor A, Tensor B)> sums = [];
 
     public IReadOnlyList<Coupling> Couplings => couplings;
 
-    /// <summary>Axes whose entries cannot be removed.</summary>
-    public IReadOnlyList<(Tensor Tensor, int Axis)> FixedAxes => fixedAxes;
+    /// <summary>Axes whose entries cannot be removed, and why where the op says it.</summary>
+    public IReadOnlyList<(Tensor Tensor, int Axis, string? Reason)> FixedAxes => fixedAxes;
+
+    /// <summary>What the entries of an operand's axis are to a channel.</summary>
+    public IReadOnlyList<(Tensor Tensor, int Axis, ChannelRole Role)> Roles => roles;
+
+    /// <summary>Axes that statistics are taken over: without an entry the others change, even where it was zero.</summary>
+    public IReadOnlyList<(Tensor Tensor, int Axis)> MixedAxes => mixedAxes;
+
+    /// <summary>Axes that the op's multiply-adds are proportional to, each.</summary>
+    public IReadOnlyList<(Tensor Tensor, int Axis)> WorkAxes => workAxes;
+
+    /// <summary>Branches that are added.</summary>
+    public IReadOnlyList<(Tensor A, Tensor B)> Sums => sums;
 
     /// <summary>Entry i of one axis is entry i of the other.</summary>
     public void Same(Tensor a, int axisA, Tensor b, int axisB) => Couple(a, axisA, 0, 1, b, axisB, 0, 1, a.Shape[axisA]);
@@ -46,5 +61,25 @@ public sealed class ChannelFlow
     }
 
     /// <summary>The entries of this axis must all stay.</summary>
-    public void Fix(Tensor tensor, int axis) => fixedAxes.Add((tensor, tensor.Shape.Axis(axis)));
+    /// <param name="reason">The end of the sentence "these channels must stay: ...".</param>
+    public void Fix(Tensor tensor, int axis, string? reason = null) => fixedAxes.Add((tensor, tensor.Shape.Axis(axis), reason));
+
+    /// <summary>See <see cref="Roles"/>.</summary>
+    public void Role(Tensor tensor, int axis, ChannelRole role) => roles.Add((tensor, tensor.Shape.Axis(axis), role));
+
+    /// <summary>As the other overload, and b's entries have the role for a's channels.</summary>
+    public void Same(Tensor a, int axisA, Tensor b, int axisB, ChannelRole role)
+    {
+        Same(a, axisA, b, axisB);
+        Role(b, axisB, role);
+    }
+
+    /// <summary>See <see cref="MixedAxes"/>.</summary>
+    public void Mix(Tensor tensor, int axis) => mixedAxes.Add((tensor, tensor.Shape.Axis(axis)));
+
+    /// <summary>See <see cref="WorkAxes"/>.</summary>
+    public void Work(Tensor tensor, int axis) => workAxes.Add((tensor, tensor.Shape.Axis(axis)));
+
+    /// <summary>See <see cref="Sums"/>.</summary>
+    public void Sum(Tensor a, Tensor b) => sums.Add((a, b));
 }

@@ -89,7 +89,10 @@ public sealed unsafe class BatchNorm2dOp : Op
     public override void Flow(ChannelFlow flow)
     {
         flow.Same(Output, 1, x, 1);
-        foreach (Tensor t in (ReadOnlySpan<Tensor>)[gamma, beta, runningMean, runningVariance]) flow.Same(Output, 1, t, 0);
+        flow.Same(Output, 1, gamma, 0, ChannelRole.Scale);
+        flow.Same(Output, 1, beta, 0, ChannelRole.NormShift);
+        flow.Same(Output, 1, runningMean, 0, ChannelRole.Statistic);
+        flow.Same(Output, 1, runningVariance, 0, ChannelRole.Statistic);
     }
 }
 

@@ -57,6 +57,7 @@ public abstract unsafe class BinaryOp : Op
     {
         flow.Broadcast(Output, a);
         flow.Broadcast(Output, b);
+        if (this is AddOp or SubOp) flow.Sum(a, b);
     }
 
     private void Backward(Tensor input, int operand, Tensor dy)

@@ -40,6 +40,8 @@ public sealed unsafe class Conv2dOp : Op
 
     public override string Name => "Conv2d";
 
+    public Tensor? Bias => bias;
+
     public int Stride { get; }
 
     public Padding Padding { get; }
@@ -101,22 +103,38 @@ public sealed unsafe class Conv2dOp : Op
     }
 
     /// <summary>
-    /// y's channels are W's rows and b's entries. With one group x's channels are W's columns; with several, whole groups of
-    /// x's channels go with the group's rows of W (depthwise: channel by channel), and W's columns stay.
+    /// y's channels are W's rows and b's entries. With one group x's channels are W's columns. With many small groups (depthwise:
+    /// of one channel) a whole group of x's channels goes with the group's rows of W, and W's columns stay. With few large
+    /// groups the number of groups stays, and the same channel of every group goes.
     /// </summary>
     public override void Flow(ChannelFlow flow)
     {
-        if (bias is not null) flow.Same(Output, 1, bias, 0);
+        if (bias is not null) flow.Same(Output, 1, bias, 0, ChannelRole.Bias);
+        flow.Work(weight, 0);
+        flow.Work(weight, 1);
+        int perGroup = outputs / Groups, inputsPerGroup = channels / Groups;
         if (Groups == 1)
         {
-            flow.Same(Output, 1, weight, 0);
-            flow.Same(x, 1, weight, 1);
-            return;
+            flow.Same(Output, 1, weight, 0, ChannelRole.Producer);
+            flow.Same(x, 1, weight, 1, ChannelRole.Consumer);
         }
-        int perGroup = outputs / Groups;
-        flow.Couple(Output, 1, 0, perGroup, weight, 0, 0, perGroup, Groups);
-        flow.Couple(x, 1, 0, channels / Groups, weight, 0, 0, perGroup, Groups);
-        flow.Fix(weight, 1);
+        else if (Groups >= inputsPerGroup)
+        {
+            flow.Couple(Output, 1, 0, perGroup, weight, 0, 0, perGroup, Groups);
+            flow.Couple(x, 1, 0, inputsPerGroup, weight, 0, 0, perGroup, Groups);
+            flow.Role(weight, 0, ChannelRole.Depthwise);
+            flow.Fix(weight, 1, "the groups of a convolution keep their width");
+        }
+        else
+        {
+            flow.Same(Output, 1, weight, 0, ChannelRole.Producer);
+            flow.Role(weight, 1, ChannelRole.Consumer);
+            for (int g = 0; g < Groups; g++)
+            {
+                if (g > 0) flow.Couple(Output, 1, g * perGroup, 1, Output, 1, 0, 1, perGroup);
+                flow.Couple(x, 1, g * inputsPerGroup, 1, weight, 1, 0, 1, inputsPerGroup);
+            }
+        }
     }
 
     private static Tensor Cleared(Tensor input)

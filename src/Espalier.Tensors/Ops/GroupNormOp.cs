@@ -68,6 +68,8 @@ public sealed unsafe class GroupNormOp : Op
         flow.Couple(Output, 1, 0, size, x, 1, 0, size, Groups);
         flow.Couple(Output, 1, 0, size, gamma, 0, 0, size, Groups);
         flow.Couple(Output, 1, 0, size, beta, 0, 0, size, Groups);
+        flow.Role(gamma, 0, ChannelRole.Scale);
+        flow.Role(beta, 0, ChannelRole.NormShift);
     }
 }
 

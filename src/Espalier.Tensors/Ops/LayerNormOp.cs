@@ -50,8 +50,9 @@ public sealed unsafe class LayerNormOp : Op
     public override void Flow(ChannelFlow flow)
     {
         flow.Same(Output, 1, x, 1);
-        flow.Same(Output, 1, gamma, 0);
-        flow.Same(Output, 1, beta, 0);
+        flow.Same(Output, 1, gamma, 0, ChannelRole.Scale);
+        flow.Same(Output, 1, beta, 0, ChannelRole.NormShift);
+        flow.Mix(x, 1);
     }
 }
 

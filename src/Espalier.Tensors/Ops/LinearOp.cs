@@ -29,6 +29,8 @@ public sealed unsafe class LinearOp : Op
 
     public override string Name => "Linear";
 
+    public Tensor? Bias => bias;
+
     public override Cost Cost =>
         new((long)rows * inputs * outputs, sizeof(float) * ((long)rows * (inputs + outputs) + (long)inputs * outputs));
 
@@ -83,10 +85,14 @@ public sealed unsafe class LinearOp : Op
     /// <summary>y's channels are W's rows, b's entries and the residual's channels; x's channels are W's columns.</summary>
     public override void Flow(ChannelFlow flow)
     {
-        flow.Same(Output, 1, weight, 0);
-        flow.Same(x, 1, weight, 1);
-        if (bias is not null) flow.Same(Output, 1, bias, 0);
-        if (residual is not null) flow.Same(Output, 1, residual, 1);
+        flow.Same(Output, 1, weight, 0, ChannelRole.Producer);
+        flow.Same(x, 1, weight, 1, ChannelRole.Consumer);
+        if (bias is not null) flow.Same(Output, 1, bias, 0, ChannelRole.Bias);
+        flow.Work(weight, 0);
+        flow.Work(weight, 1);
+        if (residual is null) return;
+        flow.Same(Output, 1, residual, 1);
+        flow.Sum(Output, residual);
     }
 }
 

@@ -67,7 +67,11 @@ public sealed unsafe class MatMulOp : Op
         flow.Same(Output, -2, a, transposeA ? -1 : -2);
         flow.Same(Output, -1, b, transposeB ? -2 : -1);
         flow.Same(a, transposeA ? -2 : -1, b, transposeB ? -1 : -2);
+        flow.Work(Output, -2);
+        flow.Work(Output, -1);
+        flow.Work(a, transposeA ? -2 : -1);
         if (a.Rank != 3) return;
+        flow.Work(Output, 0);
         flow.Same(Output, 0, a, 0);
         flow.Same(Output, 0, b, 0);
     }

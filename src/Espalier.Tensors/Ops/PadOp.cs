@@ -54,9 +54,16 @@ public sealed unsafe class PadOp : Op
         For(new CopyJob(this, dx.Data, dy.Data, true, accumulate));
     }
 
+    /// <summary>A padded axis must stay, as the widths of the padding are constants of the caller.</summary>
     public override void Flow(ChannelFlow flow)
     {
-        for (int i = 0; i < x.Rank; i++) flow.Couple(Output, i, before[i], 1, x, i, 0, 1, x.Shape[i]);
+        for (int i = 0; i < x.Rank; i++)
+        {
+            flow.Couple(Output, i, before[i], 1, x, i, 0, 1, x.Shape[i]);
+            if (shape[i] == x.Shape[i]) continue;
+            flow.Fix(x, i, "they are padded to a constant width");
+            flow.Fix(Output, i, "they are padded to a constant width");
+        }
     }
 
     private int Width => x.Rank == 0 ? 1 : x.Shape[-1];

@@ -24,8 +24,9 @@ public sealed class ReshapeOp : Op
     /// <summary>
     /// Axes are matched in the shortest groups of equal size. A group of one axis on each side is the same axis. Where one
     /// axis is split into several (or several are joined to one), each entry of the first of them is a block of the one:
-    /// flattening [N, C, H, W] to [N, C·H·W] makes channel c the columns c·H·W to (c + 1)·H·W - 1. What cannot be said in blocks
-    /// must stay.
+    /// flattening [N, C, H, W] to [N, C·H·W] makes channel c the columns c·H·W to (c + 1)·H·W - 1. Splitting an axis that others
+    /// follow cuts a map's channels into a number of groups, as a channel shuffle does: that number stays, and the same channel
+    /// of every group is an entry of the last new axis. What cannot be said in blocks must stay.
     /// </summary>
     public override void Flow(ChannelFlow flow)
     {
@@ -51,6 +52,13 @@ public sealed class ReshapeOp : Op
         {
             foreach (int axis in from) flow.Fix(x, axis);
             foreach (int axis in to) flow.Fix(Output, axis);
+            return;
+        }
+        if (to.Length > 1 && from[0] < x.Rank - 1)
+        {
+            int each = shape[to[^1]];
+            for (int at = 0; at < x.Shape[from[0]]; at += each) flow.Couple(Output, to[^1], 0, 1, x, from[0], at, 1, each);
+            foreach (int axis in to[..^1]) flow.Fix(Output, axis);
             return;
         }
         int count = from.Length > 1 ? x.Shape[from[0]] : shape[to[0]];

@@ -44,13 +44,24 @@ public sealed unsafe class SliceOp : Op
         StridedRows.Move(dy.Data, length * below, dx.Data + start * below, x.Shape[axis] * below, outer, length * below, true);
     }
 
-    /// <summary>y's entries are those of x from the start on; every other axis is the same.</summary>
+    /// <summary>
+    /// y is one of several equal parts of x, and stays one if every part loses the same entries. Where x is not cut into equal
+    /// parts the place of the cut is a constant of the caller, and all entries must stay. Every other axis is the same.
+    /// </summary>
     public override void Flow(ChannelFlow flow)
     {
         for (int i = 0; i < x.Rank; i++)
         {
-            if (i == axis) flow.Couple(Output, i, 0, 1, x, i, start, 1, length);
-            else flow.Same(Output, i, x, i);
+            if (i != axis) flow.Same(Output, i, x, i);
+            else if (length > 0 && x.Shape[i] % length == 0 && start % length == 0)
+            {
+                for (int at = 0; at < x.Shape[i]; at += length) flow.Couple(Output, i, 0, 1, x, i, at, 1, length);
+            }
+            else
+            {
+                flow.Couple(Output, i, 0, 1, x, i, start, 1, length);
+                flow.Fix(x, i, "they are cut into unequal parts");
+            }
         }
     }
 }

@@ -57,6 +57,7 @@ public sealed unsafe class WeightStandardiseOp : Op
     {
         flow.Same(Output, 0, w, 0);
         flow.Same(Output, 1, w, 1);
+        flow.Mix(w, 1);
     }
 }
 

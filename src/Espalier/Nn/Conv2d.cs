@@ -7,6 +7,8 @@ namespace Espalier.Nn;
 /// </summary>
 public sealed class Conv2d : Module
 {
+    private readonly bool grouped;
+
     /// <param name="same">TensorFlow's SAME padding, from the size of each input, in place of <paramref name="padding"/>.</param>
     public Conv2d(
         int inputs, int outputs, int kernel, ref Rng rng,
@@ -14,7 +16,8 @@ public sealed class Conv2d : Module
     {
         if (groups < 1 || inputs % groups != 0 || outputs % groups != 0)
             throw new ArgumentException($"Conv2d: {inputs} inputs and {outputs} outputs do not divide into {groups} groups");
-        (Stride, Padding, Dilation, Groups, Same) = (stride, padding, dilation, groups, same);
+        (Stride, Padding, Dilation, Same) = (stride, padding, dilation, same);
+        grouped = groups > 1;
         Weight = Parameter("weight", new Shape(outputs, inputs / groups, kernel, kernel));
         Bias = bias ? Parameter("bias", new Shape(outputs)) : null;
         Init.DefaultLinear(Weight, Bias, ref rng);
@@ -30,8 +33,6 @@ public sealed class Conv2d : Module
 
     public int Dilation { get; }
 
-    public int Groups { get; }
-
     public bool Same { get; }
 
     public Tensor Forward(Tensor x)
@@ -39,6 +40,8 @@ public sealed class Conv2d : Module
         Padding padding = Same && x.Rank == 4
             ? Padding.Same(x.Shape[2], x.Shape[3], Weight.Shape[2], Weight.Shape[3], Stride, Dilation)
             : Padding;
-        return F.Conv2d(x, Weight, Bias, Stride, padding, Dilation, Groups);
+        // Not the number that it was made with: pruning may have removed whole groups.
+        int groups = grouped && x.Rank == 4 ? x.Shape[1] / Weight.Shape[1] : 1;
+        return F.Conv2d(x, Weight, Bias, Stride, padding, Dilation, groups);
     }
 }

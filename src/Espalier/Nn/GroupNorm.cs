@@ -8,14 +8,14 @@ namespace Espalier.Nn;
 /// </summary>
 public sealed class GroupNorm : Module
 {
-    private readonly int groups;
+    private readonly int size;
     private readonly float epsilon;
 
     public GroupNorm(int groups, int channels, float epsilon = 1e-5f)
     {
         if (groups < 1 || channels % groups != 0)
             throw new ArgumentException($"GroupNorm: {channels} channels do not divide into {groups} groups");
-        (this.groups, this.epsilon) = (groups, epsilon);
+        (size, this.epsilon) = (channels / groups, epsilon);
         Weight = Parameter("weight", new Shape(channels));
         Bias = Parameter("bias", new Shape(channels));
         Weight.Fill(1);
@@ -25,5 +25,5 @@ public sealed class GroupNorm : Module
 
     public Tensor Bias { get; }
 
-    public Tensor Forward(Tensor x) => F.GroupNorm(x, Weight, Bias, groups, epsilon);
+    public Tensor Forward(Tensor x) => F.GroupNorm(x, Weight, Bias, Weight.Shape[0] / size, epsilon);
 }

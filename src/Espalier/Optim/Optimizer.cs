@@ -84,6 +84,24 @@ public abstract class Optimizer : IDisposable
         }
     }
 
+    /// <summary>
+    /// Replaces every tensor that is kept for a parameter, such as its momentum, where the parameter itself was replaced by a
+    /// smaller one. Does nothing for a parameter that it does not know or has never updated.
+    /// </summary>
+    /// <param name="replace">Makes the new tensor, unscoped and of the parameter's new shape, from the old one.</param>
+    internal void ReplaceState(Tensor parameter, Func<Tensor, Tensor> replace)
+    {
+        foreach (Entry entry in entries)
+        {
+            for (int i = 0; entry.Value == parameter && i < (entry.State?.Length ?? 0); i++)
+            {
+                Tensor old = entry.State![i];
+                entry.State[i] = replace(old);
+                old.Dispose();
+            }
+        }
+    }
+
     public void Dispose()
     {
         foreach (Entry entry in entries) Free(entry);

@@ -96,7 +96,7 @@ public class Conv2dOpTests
     [Theory]
     [InlineData(6, 6, 6)]
     [InlineData(6, 12, 6)]
-    [InlineData(6, 4, 2)]
+    [InlineData(8, 4, 4)]
     public void ChannelsOfSeveralGroupsGoGroupByGroup(int channels, int outputs, int groups)
     {
         using var scope = new Scope();
@@ -108,7 +108,15 @@ public class Conv2dOpTests
         Assert.Equal(
             [new Coupling(y, 1, 0, rows, w, 0, 0, rows, groups), new Coupling(x, 1, 0, channels / groups, w, 0, 0, rows, groups)],
             flow.Couplings);
-        Assert.Equal((w, 1), Assert.Single(flow.FixedAxes));
+        Assert.Equal((w, 1, "the groups of a convolution keep their width"), Assert.Single(flow.FixedAxes));
+    }
+
+    [Fact]
+    public void FewLargeGroupsLoseTheSameChannelEach()
+    {
+        Assert.Equal(
+            ["y1=z0", "x1+0*1=z1+0*1:3", "y1+2*1=y1+0*1:2", "x1+3*1=z1+0*1:3"],
+            FlowCheck.Of(t => F.Conv2d(t[0], t[1], groups: 2), [1, 6, 4, 4], [4, 3, 3, 3]));
     }
 
     [Fact]

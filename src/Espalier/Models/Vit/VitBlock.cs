@@ -29,14 +29,14 @@ public sealed class VitBlock : Module
 public sealed class VitAttention : Module
 {
     private readonly Linear query, key, value, output;
-    private readonly int heads;
+    private readonly int headWidth;
     private readonly float scale;
 
     public VitAttention(VitConfig config, ref Rng rng)
     {
         int d = config.HiddenSize;
-        heads = config.NumHeads;
-        scale = 1 / MathF.Sqrt(d / heads);
+        headWidth = d / config.NumHeads;
+        scale = 1 / MathF.Sqrt(headWidth);
         query = Child("query", VisionTransformer.NewLinear(d, d, ref rng));
         key = Child("key", VisionTransformer.NewLinear(d, d, ref rng));
         value = Child("value", VisionTransformer.NewLinear(d, d, ref rng));
@@ -45,6 +45,7 @@ public sealed class VitAttention : Module
 
     public Tensor Forward(Tensor x, RowOffsets offsets, Tensor residual)
     {
+        int heads = query.Weight.Shape[0] / headWidth;
         Tensor mixed = F.Attention(query.Forward(x), key.Forward(x), value.Forward(x), offsets, heads, scale);
         return output.Forward(mixed, residual);
     }

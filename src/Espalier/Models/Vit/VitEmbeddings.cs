@@ -51,7 +51,7 @@ public sealed class VitEmbeddings : Module
             throw new ArgumentException(
                 $"images {images.Shape} for a model of [batch,{config.Channels},{config.ImageSize},{config.ImageSize}]");
         }
-        int batch = images.Shape[0], d = config.HiddenSize;
+        int batch = images.Shape[0], d = patchWeight.Shape[0];
         Tensor map = stem?.Forward(images) ?? images;
         Tensor patches = F.PatchesToRows(map, config.PatchSize);                         // [B N, C p p]
         Tensor weight = F.Reshape(patchWeight, new Shape(d, patches.Shape[1]));

@@ -1,0 +1,98 @@
+using Espalier.Tensors;
+
+namespace Espalier.Compression;
+
+/// <summary>
+/// Where the constants that masked channels emit go when the channels are removed. A layer that reads constant kappa through
+/// weights W has kappa · ΣW (over the kernel) in each of its outputs, which its bias can give as well, or, where it has none, a
+/// lower running mean of the batch norm behind it. At zero-padded borders fewer weights see the constant, so there the result
+/// differs.
+/// </summary>
+internal sealed class ConstantShifts
+{
+    private readonly Dictionary<Tensor, float[]> shifts = [];
+    private readonly List<string> notes = [];
+
+    /// <param name="ops">A pass of the masked network, whose weights are still masked.</param>
+    public ConstantShifts(IReadOnlyList<Op> ops, PlannedCuts cuts, IReadOnlyDictionary<Tensor, string> names)
+    {
+        ILookup<Tensor, Op> readers = ops.SelectMany(op => op.Inputs.Select(x => (x, op))).ToLookup(p => p.x, p => p.op);
+        foreach (Op op in ops)
+        {
+            if (op is not (Conv2dOp or LinearOp) || cuts.Of(op.Inputs[1], 1) is not { Length: > 0 } columns) continue;
+            float[] shift = Shift(op, columns, names[op.Inputs[1]]);
+            if (Array.TrueForAll(shift, s => s == 0)) continue;
+            Place(op, shift, readers, names[op.Inputs[1]]);
+        }
+    }
+
+    /// <summary>What to add to each entry of biases and running means.</summary>
+    public IReadOnlyDictionary<Tensor, float[]> Shifts => shifts;
+
+    /// <summary>Where the constants could not be moved exactly.</summary>
+    public IReadOnlyList<string> Notes => notes;
+
+    private unsafe float[] Shift(Op op, int[] columns, string name)
+    {
+        Tensor x = op.Inputs[0], weight = op.Inputs[1];
+        int width = weight.Shape[1], groups = x.Shape[1] / width, rows = weight.Shape[0];
+        int taps = (int)(weight.Length / ((long)rows * width));
+        var shift = new float[rows];
+        bool border = false, varies = false;
+        for (int row = 0; row < rows; row++)
+        {
+            int group = row / (rows / groups);
+            double sum = 0;
+            foreach (int column in columns)
+            {
+                float kappa = Constant(x, group * width + column, ref varies);
+                if (kappa == 0) continue;
+                border = true;
+                var kernel = new ReadOnlySpan<float>(weight.Data + ((long)row * width + column) * taps, taps);
+                foreach (float w in kernel) sum += kappa * (double)w;
+            }
+            shift[row] = (float)sum;
+        }
+        if (varies) notes.Add($"{name}: a removed channel is not constant; its mean was moved");
+        if (border && op is Conv2dOp conv && conv.Padding != default)
+            notes.Add($"{name}: the constants of removed channels end at its zero-padded border, where outputs differ");
+        return shift;
+    }
+
+    private static unsafe float Constant(Tensor x, int channel, ref bool varies)
+    {
+        int channels = x.Shape[1], plane = (int)(x.Length / ((long)x.Shape[0] * channels));
+        double sum = 0;
+        float low = float.MaxValue, high = float.MinValue;
+        for (int n = 0; n < x.Shape[0]; n++)
+        {
+            foreach (float v in new ReadOnlySpan<float>(x.Data + ((long)n * channels + channel) * plane, plane))
+            {
+                sum += v;
+                (low, high) = (Math.Min(low, v), Math.Max(high, v));
+            }
+        }
+        if (high - low <= 1e-5f * Math.Max(1, Math.Abs(high))) return low;
+        varies = true;
+        return (float)(sum / (x.Shape[0] * (long)plane));
+    }
+
+    private void Place(Op op, float[] shift, ILookup<Tensor, Op> readers, string name)
+    {
+        Tensor? bias = (op as Conv2dOp)?.Bias ?? (op as LinearOp)?.Bias;
+        if (readers[op.Inputs[1]].Count() > 1)
+            notes.Add($"{name}: runs more than once, so the constants of removed channels were dropped there");
+        else if (bias is not null)
+            Add(bias, shift, 1);
+        else if (readers[op.Output].ToArray() is { Length: > 0 } next && next.All(n => n is BatchNorm2dOp && n.Inputs[0] == op.Output))
+            foreach (Op norm in next) Add(norm.Inputs[3], shift, -1);
+        else
+            notes.Add($"{name}: has no bias and no batch norm behind it, so the constants of removed channels were dropped there");
+    }
+
+    private void Add(Tensor to, float[] shift, int sign)
+    {
+        if (!shifts.TryGetValue(to, out float[]? sum)) shifts.Add(to, sum = new float[shift.Length]);
+        for (int i = 0; i < shift.Length; i++) sum[i] += sign * shift[i];
+    }
+}

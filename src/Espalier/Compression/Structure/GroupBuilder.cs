@@ -1,0 +1,108 @@
+using Espalier.Tensors;
+
+namespace Espalier.Compression;
+
+/// <summary>
+/// Makes groups of the sets of a <see cref="FlowReader"/>: sets that take the same numbers of entries from the same axes of the
+/// same parameters are the channels of one group.
+/// </summary>
+internal sealed class GroupBuilder
+{
+    private readonly FlowReader flow;
+    private readonly IReadOnlyDictionary<Tensor, string> names;
+    private readonly List<(Tensor Tensor, int Axis)> axes = [];
+    private readonly SortedDictionary<int, List<(int Axis, int Entry)>> sets = [];
+    private readonly HashSet<string> taken = [];
+
+    public GroupBuilder(FlowReader flow, IReadOnlyDictionary<Tensor, string> names)
+    {
+        (this.flow, this.names) = (flow, names);
+        foreach (Tensor leaf in flow.Leaves)
+        {
+            for (int axis = 0; axis < leaf.Rank; axis++) Add(leaf, axis);
+        }
+        Dictionary<int, string> stays = flow.Stays(), mixed = flow.Mixed();
+        HashSet<int> streams = flow.Streams();
+        foreach (var group in sets.GroupBy(set => Signature(set.Value)))
+        {
+            int[] members = [.. group.Select(set => set.Key)];
+            if (members.FirstOrDefault(stays.ContainsKey, -1) is var fixedSet and >= 0)
+            {
+                // Some of a layer's channels may have to stay and others not.
+                Stay([.. members.Where(stays.ContainsKey)], stays[fixedSet]);
+                members = [.. members.Where(set => !stays.ContainsKey(set))];
+            }
+            if (members.Length == 0) continue;
+            if (IsWhole(members[0]))
+            {
+                Stay(members, "they can only be removed all together");
+                continue;
+            }
+            string? inexact = members.Select(mixed.GetValueOrDefault).FirstOrDefault(reason => reason is not null);
+            Build(members, members.Any(streams.Contains), inexact);
+        }
+    }
+
+    public List<ChannelGroup> Groups { get; } = [];
+
+    public List<FixedChannels> Fixed { get; } = [];
+
+    /// <summary>The number of each set that is a channel, over all groups.</summary>
+    public Dictionary<int, int> Channels { get; } = [];
+
+    private void Add(Tensor leaf, int axis)
+    {
+        int[] roots = flow.Entries.Sets(leaf, axis);
+        for (int i = 0; i < roots.Length; i++)
+        {
+            if (!sets.TryGetValue(roots[i], out var entries)) sets.Add(roots[i], entries = []);
+            entries.Add((axes.Count, i));
+        }
+        axes.Add((leaf, axis));
+    }
+
+    /// <summary>Whether a set is all there is along some axis.</summary>
+    private bool IsWhole(int set) =>
+        sets[set].GroupBy(e => e.Axis).Any(g => g.Count() == axes[g.Key].Tensor.Shape[axes[g.Key].Axis]);
+
+    private static string Signature(List<(int Axis, int Entry)> entries) =>
+        string.Join(";", entries.GroupBy(e => e.Axis).OrderBy(g => g.Key).Select(g => $"{g.Key}*{g.Count()}"));
+
+    private void Stay(int[] members, string reason)
+    {
+        // Axes that are nobody's channels, such as the sides of a kernel, are not worth a line.
+        int[] used = [.. sets[members[0]].Select(e => e.Axis).Distinct().Where(a => flow.HasRole(axes[a].Tensor, axes[a].Axis))];
+        if (used.Length == 0) return;
+        int count = members.Length == 1 ? sets[members[0]].Count(e => e.Axis == Ordered(used)[0]) : members.Length;
+        Fixed.Add(new FixedChannels(Name(used), count, reason));
+    }
+
+    private void Build(int[] members, bool stream, string? inexact)
+    {
+        int[] used = Ordered([.. sets[members[0]].Select(e => e.Axis).Distinct()]);
+        List<int[]>[] entries = [.. used.Select(_ => new List<int[]>())];
+        foreach (int set in members.OrderBy(set => sets[set].First(e => e.Axis == used[0]).Entry))
+        {
+            Channels.Add(set, Channels.Count);
+            for (int i = 0; i < used.Length; i++)
+                entries[i].Add([.. sets[set].Where(e => e.Axis == used[i]).Select(e => e.Entry).Order()]);
+        }
+        GroupSlice[] slices = [.. used.Select((a, i) =>
+            new GroupSlice(names[axes[a].Tensor], axes[a].Tensor, axes[a].Axis, Role(a), entries[i]))];
+        Groups.Add(new ChannelGroup(Name(used), Channels.Count - members.Length, slices, stream, inexact));
+    }
+
+    private ChannelRole Role(int axis) => flow.Role(axes[axis].Tensor, axes[axis].Axis);
+
+    private int[] Ordered(int[] used) => [.. used.OrderBy(a => Role(a) == ChannelRole.Producer ? 0 : 1).ThenBy(a => a)];
+
+    private string Name(int[] used)
+    {
+        string name = names[axes[Ordered(used)[0]].Tensor];
+        name = name.LastIndexOf('.') is var dot and > 0 ? name[..dot] : name;
+        if (used.All(a => Role(a) == ChannelRole.Consumer)) name += " inputs";
+        string unique = name;
+        for (int i = 2; !taken.Add(unique); i++) unique = $"{name}#{i}";
+        return unique;
+    }
+}

@@ -1,0 +1,98 @@
+using Espalier.Optim;
+using Espalier.Tensors;
+
+namespace Espalier.Compression;
+
+/// <param name="MoveConstants">
+/// Whether the constant that a removed channel would emit with zero weights (through its bias, or its norm's shift and mean) goes
+/// into what follows; without it a removed channel counts as zero.
+/// </param>
+/// <param name="Optimizer">Its momentum and moments are cut like the weights that they belong to.</param>
+public sealed record RemovalOptions(bool MoveConstants = true, Optimizer? Optimizer = null);
+
+/// <param name="Difference">The largest difference of an output between the masked network and the smaller one, on the example.</param>
+/// <param name="Notes">Where constants could not be moved exactly, one line each.</param>
+public sealed record RemovalReport(PlanSummary Summary, float Difference, IReadOnlyList<string> Notes);
+
+/// <summary>Removes channels for good: the same module holds smaller parameters and buffers afterwards.</summary>
+public static class Removal
+{
+    /// <summary>
+    /// Carries out a plan in one pass. All layers keep their tensors, which become smaller, and lose their gradients. Batch norm
+    /// keeps what it has learnt of the channels that stay. The result is compared with the masked network.
+    /// </summary>
+    /// <exception cref="EspalierException">
+    /// The plan does not fit, or the forward pass fails afterwards; the model is as it was.
+    /// </exception>
+    public static RemovalReport Apply(DependencyGraph graph, RemovalPlan plan, RemovalOptions? options = null)
+    {
+        options ??= new RemovalOptions();
+        PlanSummary summary = PlanSummary.Of(graph, plan);
+        var cuts = new PlannedCuts(graph, plan);
+        using var scope = new Scope();
+        float[] masked;
+        ConstantShifts? constants = null;
+        using (new MaskedModel(graph, plan, options.MoveConstants ? MaskKind.Constant : MaskKind.Zero))
+        using (Recording recording = graph.Record(out Tensor output))
+        {
+            masked = output.ToArray();
+            if (options.MoveConstants) constants = new ConstantShifts(recording.Ops, cuts, graph.Names);
+        }
+
+        using SwappedTensors swapped = Cut(cuts, constants?.Shifts);
+        float difference = Difference(masked, Run(graph));
+        foreach (Tensor tensor in cuts.Tensors) options.Optimizer?.ReplaceState(tensor, old => cuts.Cut(tensor, old));
+        swapped.Commit();
+        graph.Stale = true;
+        return new RemovalReport(summary, difference, constants?.Notes ?? []);
+    }
+
+    /// <summary>
+    /// The smaller network until the result is disposed, which brings the full one back: to measure its time or accuracy.
+    /// Removed channels count as zero.
+    /// </summary>
+    public static IDisposable Try(DependencyGraph graph, RemovalPlan plan)
+    {
+        plan.Check(graph);
+        return Cut(new PlannedCuts(graph, plan), null);
+    }
+
+    /// <summary>The largest |a - b|; infinite where one holds no number.</summary>
+    public static float Difference(ReadOnlySpan<float> a, ReadOnlySpan<float> b)
+    {
+        if (a.Length != b.Length) throw new ArgumentException($"{a.Length} values and {b.Length}");
+        float largest = 0;
+        for (int i = 0; i < a.Length; i++)
+        {
+            float d = Math.Abs(a[i] - b[i]);
+            largest = float.IsNaN(d) ? float.PositiveInfinity : Math.Max(largest, d);
+        }
+        return largest;
+    }
+
+    private static SwappedTensors Cut(PlannedCuts cuts, IReadOnlyDictionary<Tensor, float[]>? shifts)
+    {
+        var swapped = new SwappedTensors();
+        foreach (var (tensor, shift) in shifts ?? new Dictionary<Tensor, float[]>())
+        {
+            swapped.PutCopy(tensor);
+            System.Numerics.Tensors.TensorPrimitives.Add(tensor.Span, shift, tensor.Span);
+        }
+        foreach (Tensor tensor in cuts.Tensors) swapped.Put(tensor, cuts.Cut(tensor, tensor));
+        return swapped;
+    }
+
+    private static float[] Run(DependencyGraph graph)
+    {
+        try
+        {
+            using Recording recording = graph.Record(out Tensor output);
+            return output.ToArray();
+        }
+        catch (ArgumentException e)
+        {
+            throw new EspalierException(
+                $"the network does not run without these channels, nothing was removed: {e.Message.ReplaceLineEndings(" ")}", e);
+        }
+    }
+}
