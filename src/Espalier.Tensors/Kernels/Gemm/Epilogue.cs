@@ -1,3 +1,4 @@
+using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
@@ -10,7 +11,7 @@ internal unsafe struct Epilogue
     /// <summary>[n], added to every row; null for none.</summary>
     public float* Bias;
 
-    /// <summary>Whether the exact GELU, x (1 + erf(x/√2)) / 2, is applied after the bias.</summary>
+    /// <summary>Whether GELU by the normal distribution, x Phi(x), is applied after the bias.</summary>
     public bool Gelu;
 
     /// <summary>[m, n] with C's row distance: where the values before GELU go, for the backward pass; null for nowhere.</summary>
@@ -25,105 +26,97 @@ internal unsafe struct Epilogue
     /// <summary>Whether the product is added to what C holds. Not together with GELU.</summary>
     public bool Accumulate;
 
+    /// <summary>Whether <see cref="Apply"/> would do anything.</summary>
+    public readonly bool IsEmpty => Bias == null && !Gelu && Residual == null;
+
     /// <summary>Applies the parts that the tiles have not: to <paramref name="rows"/> by <paramref name="columns"/> values of C
     /// that begin at row <paramref name="i"/> and column <paramref name="j"/>.</summary>
     public readonly void Apply(float* c, int ldc, int i, int j, int rows, int columns)
     {
-        for (int row = i; row < i + rows; row++)
+        if (Hardware.Has512)
         {
-            nint offset = ((nint)row * ldc) + j;
-            if (Bias != null)
-            {
-                Add(Bias + j, c + offset, columns);
-            }
-
-            if (Gelu)
-            {
-                GeluRow(c + offset, PreActivation == null ? null : PreActivation + offset, columns);
-            }
-
-            if (Residual != null)
-            {
-                Add(Residual + ((nint)row * LdResidual) + j, c + offset, columns);
-            }
+            Apply<Simd512, Vector512<float>>(c, ldc, i, j, rows, columns);
+        }
+        else if (Hardware.Has256)
+        {
+            Apply<Simd256, Vector256<float>>(c, ldc, i, j, rows, columns);
+        }
+        else
+        {
+            Apply<Simd128, Vector128<float>>(c, ldc, i, j, rows, columns);
         }
     }
-
-    /// <summary>Whether <see cref="Apply"/> would do anything.</summary>
-    public readonly bool IsEmpty => Bias == null && !Gelu && Residual == null;
 
     /// <summary>c += x over <paramref name="count"/> values.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Add(float* x, float* c, nint count)
+    public static void Add(float* x, float* c, int count) =>
+        TensorPrimitives.Add(new ReadOnlySpan<float>(c, count), new ReadOnlySpan<float>(x, count), new Span<float>(c, count));
+
+    private readonly void Apply<S, V>(float* c, int ldc, int i, int j, int rows, int columns)
+        where S : ISimd<V> where V : struct
     {
-        nint j = 0;
-        if (Vector512.IsHardwareAccelerated)
+        nint offset = ((nint)i * ldc) + j;
+        if (Bias != null)
         {
-            for (; j <= count - 16; j += 16)
-            {
-                (Vector512.Load(c + j) + Vector512.Load(x + j)).Store(c + j);
-            }
+            AddTile<S, V>(Bias + j, 0, c + offset, ldc, rows, columns);
         }
 
-        if (Vector128.IsHardwareAccelerated)
+        if (Gelu)
         {
-            for (; j <= count - 4; j += 4)
-            {
-                (Vector128.Load(c + j) + Vector128.Load(x + j)).Store(c + j);
-            }
+            GeluTile<S, V>(c + offset, PreActivation == null ? null : PreActivation + offset, ldc, rows, columns);
         }
 
-        for (; j < count; j++)
+        if (Residual != null)
         {
-            c[j] += x[j];
+            AddTile<S, V>(Residual + ((nint)i * LdResidual) + j, LdResidual, c + offset, ldc, rows, columns);
         }
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void GeluRow(float* c, float* preActivation, int count)
+    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
+    private static void AddTile<S, V>(float* x, int ldx, float* c, int ldc, int rows, int columns)
+        where S : ISimd<V> where V : struct
     {
-        if (preActivation != null)
+        for (; rows > 0; rows--)
         {
-            new ReadOnlySpan<float>(c, count).CopyTo(new Span<float>(preActivation, count));
-        }
-
-        int j = 0;
-        if (Vector512.IsHardwareAccelerated)
-        {
-            for (; j <= count - 16; j += 16)
+            int j = 0;
+            for (; j <= columns - S.Width; j += S.Width)
             {
-                Vector512<float> x = Vector512.Load(c + j);
-                Vector512<float> half = x * 0.5f;
-                Vector512.MultiplyAddEstimate(half, Erf.Run(x * InverseRoot2), half).Store(c + j);
+                S.Store(S.Add(S.Load(c + j), S.Load(x + j)), c + j);
             }
-        }
 
-        if (Vector256.IsHardwareAccelerated)
-        {
-            for (; j <= count - 8; j += 8)
+            for (; j < columns; j++)
             {
-                Vector256<float> x = Vector256.Load(c + j);
-                Vector256<float> half = x * 0.5f;
-                Vector256.MultiplyAddEstimate(half, Erf.Run(x * InverseRoot2), half).Store(c + j);
+                c[j] += x[j];
             }
-        }
 
-        if (Vector128.IsHardwareAccelerated)
-        {
-            for (; j <= count - 4; j += 4)
-            {
-                Vector128<float> x = Vector128.Load(c + j);
-                Vector128<float> half = x * 0.5f;
-                Vector128.MultiplyAddEstimate(half, Erf.Run(x * InverseRoot2), half).Store(c + j);
-            }
-        }
-
-        for (; j < count; j++)
-        {
-            float half = c[j] * 0.5f;
-            c[j] = float.MultiplyAddEstimate(half, Erf.Run(c[j] * InverseRoot2), half);
+            x += ldx;
+            c += ldc;
         }
     }
 
-    private const float InverseRoot2 = 0.70710678f;
+    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
+    private static void GeluTile<S, V>(float* c, float* before, int ldc, int rows, int columns)
+        where S : ISimd<V> where V : struct
+    {
+        for (; rows > 0; rows--)
+        {
+            if (before != null)
+            {
+                new ReadOnlySpan<float>(c, columns).CopyTo(new Span<float>(before, columns));
+                before += ldc;
+            }
+
+            int j = 0;
+            for (; j <= columns - S.Width; j += S.Width)
+            {
+                S.Store(Normal.Gelu<S, V>(S.Load(c + j)), c + j);
+            }
+
+            for (; j < columns; j++)
+            {
+                c[j] = Normal.Gelu<Scalar, float>(c[j]);
+            }
+
+            c += ldc;
+        }
+    }
 }

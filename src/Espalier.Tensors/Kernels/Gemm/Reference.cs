@@ -33,7 +33,7 @@ internal static unsafe class Reference
                         epilogue.PreActivation[((nint)i * ldc) + j] = (float)sum;
                     }
 
-                    sum *= 0.5 * (1 + Erf.Run((float)(sum / Math.Sqrt(2))));
+                    sum *= Phi(sum);
                 }
 
                 if (epilogue.Residual != null)
@@ -44,5 +44,14 @@ internal static unsafe class Reference
                 c[((nint)i * ldc) + j] = (float)sum;
             }
         }
+    }
+
+    // The normal distribution to 7.5e-8 (Abramowitz and Stegun 1964, 26.2.17).
+    private static double Phi(double x)
+    {
+        double t = 1 / (1 + (0.2316419 * Math.Abs(x)));
+        double series = t * (0.319381530 + (t * (-0.356563782 + (t * (1.781477937 + (t * (-1.821255978 + (t * 1.330274429))))))));
+        double tail = Math.Exp(-x * x / 2) / Math.Sqrt(2 * Math.PI) * series;
+        return x < 0 ? tail : 1 - tail;
     }
 }

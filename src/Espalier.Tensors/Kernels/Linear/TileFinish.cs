@@ -121,8 +121,6 @@ internal unsafe ref struct TileFinish
         where S : ISimd<V>
         where V : struct
     {
-        V half = S.Set(0.5f);
-        V inverseRoot2 = S.Set(0.70710678f);
         for (int i = 0; i < lines; i++)
         {
             V rowScale = rowScales == null ? S.Zero : S.Set(rowScales[i]);
@@ -133,8 +131,7 @@ internal unsafe ref struct TileFinish
                     : S.Fma(S.Mul(S.LoadInts((int*)sums + j), S.Load(columnScales + j)), rowScale, S.Load(bias + j));
                 if (gelu)
                 {
-                    V scaled = S.Mul(v, half);
-                    v = S.Fma(scaled, S.Erf(S.Mul(v, inverseRoot2)), scaled);
+                    v = Normal.Gelu<S, V>(v);
                 }
 
                 if (residual != null)

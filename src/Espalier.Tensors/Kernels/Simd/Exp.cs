@@ -14,9 +14,13 @@ internal static class Exp
 
     /// <summary>2^x for x &lt;= 0. Below -125 it stays at 2^-125, which is nothing next to softmax's largest term, 1.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static V PowerOfTwo<S, V>(V x) where S : ISimd<V> where V : struct
+    public static V PowerOfTwo<S, V>(V x) where S : ISimd<V> where V : struct =>
+        PowerOfTwoInRange<S, V>(S.Max(S.Set(-125f), x));
+
+    /// <summary>2^x for -125 &lt;= x &lt;= 0.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static V PowerOfTwoInRange<S, V>(V x) where S : ISimd<V> where V : struct
     {
-        x = S.Max(S.Set(-125f), x);
         V shifted = S.Add(x, S.Set(Round));
         V f = S.Sub(x, S.Sub(shifted, S.Set(Round)));
         V p = S.Fma(S.Set(0.0013264727f), f, S.Set(0.0096715127f));

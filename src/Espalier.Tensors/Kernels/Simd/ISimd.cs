@@ -50,7 +50,8 @@ internal unsafe interface ISimd<V> where V : struct
     /// </summary>
     static abstract V ScaleByPower(V x, V shifted);
 
-    static abstract V Erf(V x);
+    /// <summary>-|x|.</summary>
+    static abstract V MinusAbs(V x);
 
     static abstract float Sum(V x);
 

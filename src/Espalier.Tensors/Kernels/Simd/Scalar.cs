@@ -57,7 +57,7 @@ internal readonly unsafe struct Scalar : ISimd<float>
             BitConverter.SingleToInt32Bits(x) + (BitConverter.SingleToInt32Bits(shifted) << 23));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static float Erf(float x) => Kernels.Erf.Run(x);
+    public static float MinusAbs(float x) => -MathF.Abs(x);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Sum(float x) => x;

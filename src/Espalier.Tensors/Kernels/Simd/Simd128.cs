@@ -60,7 +60,7 @@ internal readonly unsafe struct Simd128 : ISimd<Vector128<float>>
         (x.AsInt32() + (shifted.AsInt32() << 23)).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<float> Erf(Vector128<float> x) => Kernels.Erf.Run(x);
+    public static Vector128<float> MinusAbs(Vector128<float> x) => x | Vector128.Create(-0f);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Sum(Vector128<float> x) => (x[0] + x[2]) + (x[1] + x[3]);

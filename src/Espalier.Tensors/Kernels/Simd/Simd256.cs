@@ -54,7 +54,7 @@ internal readonly unsafe struct Simd256 : ISimd<Vector256<float>>
         (x.AsInt32() + (shifted.AsInt32() << 23)).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<float> Erf(Vector256<float> x) => Kernels.Erf.Run(x);
+    public static Vector256<float> MinusAbs(Vector256<float> x) => x | Vector256.Create(-0f);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Sum(Vector256<float> x) => Simd128.Sum(x.GetLower() + x.GetUpper());

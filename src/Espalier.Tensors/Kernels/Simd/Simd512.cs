@@ -55,7 +55,7 @@ internal readonly unsafe struct Simd512 : ISimd<Vector512<float>>
         (x.AsInt32() + (shifted.AsInt32() << 23)).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Erf(Vector512<float> x) => Kernels.Erf.Run(x);
+    public static Vector512<float> MinusAbs(Vector512<float> x) => x | Vector512.Create(-0f);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Sum(Vector512<float> x) => Simd256.Sum(x.GetLower() + x.GetUpper());
