@@ -1,0 +1,58 @@
+using Espalier.Nn;
+using Espalier.Tensors;
+
+namespace Espalier.Models;
+
+/// <summary>Shorthand for what the convolutional networks are made of.</summary>
+internal static class CnnLayers
+{
+    /// <summary>A convolution without bias that keeps the size of the map at stride 1.</summary>
+    public static Conv2d Conv(int inputs, int outputs, int kernel, ref Rng rng, int stride = 1, int groups = 1, bool bias = false) =>
+        new(inputs, outputs, kernel, ref rng, stride, (kernel - 1) / 2, groups: groups, bias: bias);
+
+    public static Sequential Conv(this Sequential layers, int inputs, int outputs, int kernel, ref Rng rng, int stride = 1,
+        int groups = 1, bool bias = false)
+    {
+        Conv2d conv = Conv(inputs, outputs, kernel, ref rng, stride, groups, bias);
+        return layers.Add(conv, conv.Forward);
+    }
+
+    public static Sequential BatchNorm(this Sequential layers, int channels)
+    {
+        var norm = new BatchNorm2d(channels);
+        return layers.Add(norm, norm.Forward);
+    }
+
+    public static Sequential Linear(this Sequential layers, int inputs, int outputs, ref Rng rng)
+    {
+        var linear = new Linear(inputs, outputs, ref rng);
+        return layers.Add(linear, x => linear.Forward(x));
+    }
+
+    public static Sequential Dropout(this Sequential layers, float rate)
+    {
+        var dropout = new Dropout();
+        layers.Add(dropout, dropout.Forward);
+        Nn.Dropout.SetRate(layers, rate);
+        return layers;
+    }
+
+    public static Tensor Relu6(Tensor x) => F.Clamp(x, 0, 6);
+
+    /// <summary>[N, C, H, W] -> [N, C H W].</summary>
+    public static Tensor Flatten(Tensor x) => F.Reshape(x, x.Shape[0], (int)(x.Length / x.Shape[0]));
+
+    /// <summary>He's initialisation for ReLU by fan out for every convolution, as torchvision has it.</summary>
+    public static void InitConvolutions(Module model, ref Rng rng)
+    {
+        foreach (var (_, child) in model.Children)
+        {
+            if (child is Conv2d conv)
+            {
+                Init.KaimingNormal(conv.Weight, ref rng, fanOut: true);
+                conv.Bias?.Fill(0);
+            }
+            InitConvolutions(child, ref rng);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+using Espalier.Tensors;
+
+namespace Espalier.Models;
+
+/// <summary>The convolutional networks by name, with parameter names of torchvision or of the method's reference code.</summary>
+public static class CnnPresets
+{
+    private delegate ImageClassifier Build(CnnConfig config, ref Rng rng);
+
+    private static readonly Dictionary<string, (int ImageSize, Build Build)> Known = new(StringComparer.Ordinal)
+    {
+        ["vgg11"] = (224, (CnnConfig c, ref Rng r) => new Vgg(11, norm: false, c, ref r)),
+        ["vgg13"] = (224, (CnnConfig c, ref Rng r) => new Vgg(13, norm: false, c, ref r)),
+        ["vgg16"] = (224, (CnnConfig c, ref Rng r) => new Vgg(16, norm: false, c, ref r)),
+        ["vgg19"] = (224, (CnnConfig c, ref Rng r) => new Vgg(19, norm: false, c, ref r)),
+        ["vgg11_bn"] = (224, (CnnConfig c, ref Rng r) => new Vgg(11, norm: true, c, ref r)),
+        ["vgg13_bn"] = (224, (CnnConfig c, ref Rng r) => new Vgg(13, norm: true, c, ref r)),
+        ["vgg16_bn"] = (224, (CnnConfig c, ref Rng r) => new Vgg(16, norm: true, c, ref r)),
+        ["vgg19_bn"] = (224, (CnnConfig c, ref Rng r) => new Vgg(19, norm: true, c, ref r)),
+        ["cifar-vgg11"] = (32, (CnnConfig c, ref Rng r) => new CifarVgg(11, c, ref r)),
+        ["cifar-vgg16"] = (32, (CnnConfig c, ref Rng r) => new CifarVgg(16, c, ref r)),
+        ["cifar-vgg19"] = (32, (CnnConfig c, ref Rng r) => new CifarVgg(19, c, ref r)),
+        ["vanilla-c3"] = (32, (CnnConfig c, ref Rng r) => new VanillaCnn(c, ref r)),
+        ["resnet18"] = (224, (CnnConfig c, ref Rng r) => new ResNet(18, c, ref r)),
+        ["resnet34"] = (224, (CnnConfig c, ref Rng r) => new ResNet(34, c, ref r)),
+        ["resnet50"] = (224, (CnnConfig c, ref Rng r) => new ResNet(50, c, ref r)),
+        ["resnet20"] = (32, (CnnConfig c, ref Rng r) => new CifarResNet(20, c, ref r)),
+        ["resnet56"] = (32, (CnnConfig c, ref Rng r) => new CifarResNet(56, c, ref r)),
+        ["resnet110"] = (32, (CnnConfig c, ref Rng r) => new CifarResNet(110, c, ref r)),
+        ["densenet121"] = (224, (CnnConfig c, ref Rng r) => new DenseNet(c, ref r)),
+        ["mobilenet_v2"] = (224, (CnnConfig c, ref Rng r) => new MobileNetV2(c, ref r)),
+        ["efficientnet_b0"] = (224, (CnnConfig c, ref Rng r) => new EfficientNet(c, ref r)),
+        ["xception"] = (299, (CnnConfig c, ref Rng r) => new Xception(c, ref r)),
+        ["shufflenet_v2_x1_0"] = (224, (CnnConfig c, ref Rng r) => new ShuffleNetV2(c, ref r)),
+    };
+
+    /// <summary>All networks.</summary>
+    public static IReadOnlyCollection<string> Names => Known.Keys;
+
+    /// <summary>The published shape.</summary>
+    /// <exception cref="EspalierException">There is no network of that name.</exception>
+    public static CnnConfig Get(string name)
+    {
+        RequireKnown(name, "model type");
+        int size = Known[name].ImageSize;
+        return new CnnConfig(name) { ImageSize = size, NumClasses = size == 32 ? 10 : 1000 };
+    }
+
+    /// <summary>A network with random weights.</summary>
+    public static ImageClassifier Create(CnnConfig config, ulong seed = 42)
+    {
+        config.Checked(config.Network);
+        var rng = new Rng(seed, key0: 1);
+        return Known[config.Network].Build(config, ref rng);
+    }
+
+    internal static void RequireKnown(string name, string source)
+    {
+        if (!Known.ContainsKey(name))
+            throw new EspalierException($"{source}: there is no network '{name}'; choose one of {string.Join(", ", Known.Keys)}");
+    }
+}

@@ -1,0 +1,76 @@
+using Espalier.Nn;
+using Espalier.Tensors;
+using static Espalier.Models.CnnLayers;
+
+namespace Espalier.Models;
+
+/// <summary>MobileNetV2 (Sandler et al., arXiv 1801.04381) with torchvision's names.</summary>
+public sealed class MobileNetV2 : ImageClassifier
+{
+    // Expansion, channels, blocks, stride of the first block (table 2).
+    private static readonly (int Expansion, int Channels, int Count, int Stride)[] Stages =
+        [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)];
+
+    private readonly Sequential features = new();
+    private readonly Sequential classifier;
+
+    public MobileNetV2(CnnConfig config, ref Rng rng)
+    {
+        int width = config.Scaled(32), last = config.Scaled(1280);
+        Sequential stem = new Sequential().Conv(config.Channels, width, 3, ref rng, stride: 2).BatchNorm(width).Add(Relu6);
+        features.Add(stem, stem.Forward);
+        foreach (var (expansion, channels, count, stride) in Stages)
+        {
+            int outputs = config.Scaled(channels);
+            for (int i = 0; i < count; i++)
+            {
+                var block = new InvertedResidual(width, outputs, expansion, i == 0 ? stride : 1, ref rng);
+                features.Add(block, block.Forward);
+                width = outputs;
+            }
+        }
+        Sequential top = new Sequential().Conv(width, last, 1, ref rng).BatchNorm(last).Add(Relu6);
+        features.Add(top, top.Forward);
+        Child("features", features);
+        classifier = Child("classifier", new Sequential().Dropout(0.2f).Linear(last, config.NumClasses, ref rng));
+        InitConvolutions(this, ref rng);
+    }
+
+    /// <inheritdoc/>
+    public override Tensor Forward(Tensor images) => classifier.Forward(F.GlobalAvgPool2d(features.Forward(images)));
+}
+
+/// <summary>Wider by a 1x1 convolution, depthwise 3x3, narrow again by 1x1 without activation.</summary>
+public sealed class InvertedResidual : ResidualBlock
+{
+    private readonly Sequential conv = new();
+
+    public InvertedResidual(int inputs, int outputs, int expansion, int stride, ref Rng rng)
+    {
+        HasIdentityShortcut = stride == 1 && inputs == outputs;
+        int hidden = inputs * expansion;
+        if (expansion != 1)
+        {
+            Sequential expand = new Sequential().Conv(inputs, hidden, 1, ref rng).BatchNorm(hidden).Add(Relu6);
+            conv.Add(expand, expand.Forward);
+        }
+        Sequential depthwise = new Sequential().Conv(hidden, hidden, 3, ref rng, stride, groups: hidden).BatchNorm(hidden).Add(Relu6);
+        conv.Add(depthwise, depthwise.Forward).Conv(hidden, outputs, 1, ref rng).BatchNorm(outputs);
+        Child("conv", conv);
+    }
+
+    /// <inheritdoc/>
+    public override bool HasIdentityShortcut { get; }
+
+    /// <inheritdoc/>
+    public override bool HasShortcut => HasIdentityShortcut;
+
+    /// <inheritdoc/>
+    public override Tensor Branch(Tensor x) => conv.Forward(x);
+
+    /// <inheritdoc/>
+    public override Tensor Shortcut(Tensor x) => x;
+
+    /// <inheritdoc/>
+    protected override Tensor Activate(Tensor sum) => sum;
+}

@@ -1,0 +1,39 @@
+using Espalier.Nn;
+using Espalier.Tensors;
+
+namespace Espalier.Models;
+
+/// <summary>activation(branch(x) + shortcut(x)): what residual networks repeat.</summary>
+public abstract class ResidualBlock : Module
+{
+    /// <summary>Decides whether and how the branch takes part; null where it always does.</summary>
+    public IResidualGate? Gate { get; set; }
+
+    /// <summary>Whether the shortcut hands the input on unchanged, so that the branch can be left out for good.</summary>
+    public abstract bool HasIdentityShortcut { get; }
+
+    /// <summary>False for a block that is its branch alone, because input and output differ in shape.</summary>
+    public virtual bool HasShortcut => true;
+
+    public Tensor Forward(Tensor x)
+    {
+        if (!HasShortcut) return Activate(Branch(x));
+        return Activate(Gate?.Join(this, x) ?? F.Add(Branch(x), Shortcut(x)));
+    }
+
+    /// <summary>f(x), up to its last batch norm or convolution.</summary>
+    public abstract Tensor Branch(Tensor x);
+
+    /// <summary>x, brought to the branch's shape.</summary>
+    public abstract Tensor Shortcut(Tensor x);
+
+    /// <summary>What follows the sum: ReLU, where a network does not say otherwise.</summary>
+    protected virtual Tensor Activate(Tensor sum) => F.Relu(sum);
+}
+
+/// <summary>Joins a residual block's branch and shortcut in some other way than by their sum.</summary>
+public interface IResidualGate
+{
+    /// <summary>What takes the place of branch(x) + shortcut(x); it need not run the branch.</summary>
+    Tensor Join(ResidualBlock block, Tensor x);
+}
