@@ -33,6 +33,31 @@ public class TransformerOpTests
             GradientCheck.Random(1, 8, 12));
     }
 
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void PrefixAttentionGradientsMatchDifferences(int queries)
+    {
+        using var scope = new Scope();
+        RowOffsets offsets = RowOffsets.FromLengths([3, 2, 4]);
+        GradientCheck.Check(t => F.PrefixAttention(t[0], t[1], t[2], offsets, 2, 0.7f),
+            GradientCheck.Random(1, 3 * queries, 6), GradientCheck.Random(2, 9, 6), GradientCheck.Random(3, 9, 6));
+    }
+
+    [Fact]
+    public void PrefixAttentionIsAttentionOfTheFirstRows()
+    {
+        using var scope = new Scope();
+        RowOffsets offsets = RowOffsets.FromLengths([3, 2, 4]);
+        int[] first = [0, 1, 3, 4, 5, 6];
+        Tensor q = GradientCheck.Random(1, 9, 32), k = GradientCheck.Random(2, 9, 32), v = GradientCheck.Random(3, 9, 32);
+        float[] all = F.GatherRows(F.Attention(q, k, v, offsets, 2, 0.7f), first).ToArray();
+        float[] some = F.PrefixAttention(F.GatherRows(q, first), k, v, offsets, 2, 0.7f).ToArray();
+        for (int i = 0; i < all.Length; i++) Assert.Equal(all[i], some[i], 1e-5f);
+        Assert.Throws<ArgumentException>(() => F.PrefixAttention(q, k, v, RowOffsets.FromLengths([9, 0]), 2, 1));
+        Assert.Throws<ArgumentException>(() => F.PrefixAttention(q, k, v, RowOffsets.FromLengths([5, 4]), 2, 1));
+    }
+
     [Fact]
     public void TokenGradientsMatchDifferences()
     {
@@ -61,6 +86,8 @@ public class TransformerOpTests
         Assert.Equal(["y1=x1", "y1=z0", "y1=w0"], FlowCheck.Of(t => F.LayerNorm(t[0], t[1], t[2], 1e-5f), [3, 4], [4], [4]));
         Assert.Equal(["y1+0*4=x1+0*4:2", "y1+0*4=z1+0*4:2", "y1+0*4=w1+0*4:2"],
             FlowCheck.Of(t => F.Attention(t[0], t[1], t[2], RowOffsets.Uniform(1, 3), 2, 1), [3, 8], [3, 8], [3, 8]));
+        Assert.Equal(["y1+0*4=x1+0*4:2", "y1+0*4=z1+0*4:2", "y1+0*4=w1+0*4:2"],
+            FlowCheck.Of(t => F.PrefixAttention(t[0], t[1], t[2], RowOffsets.Uniform(1, 3), 2, 1), [1, 8], [3, 8], [3, 8]));
     }
 
     [Fact]

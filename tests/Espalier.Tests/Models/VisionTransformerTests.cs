@@ -77,6 +77,49 @@ public sealed class VisionTransformerTests
         }
     }
 
+    /// <summary>The last block leaves out what the classifier does not read; neither result nor any gradient may notice.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void The_last_block_may_leave_out_all_but_the_prefix(bool distilled)
+    {
+        VitConfig config = VitPresets.Get("vit-tiny-28") with { Distilled = distilled };
+        using var vit = new VisionTransformer(config);
+        var rng = new Rng(1);
+        foreach (var (name, head) in vit.NamedParameters().Where(p => p.Name.StartsWith("head", StringComparison.Ordinal)))
+            Init.Normal(head, 1, ref rng);
+        int last = config.NumLayers - 1, prefix = config.PrefixTokens;
+        var (logits, gradients) = Pass(x => vit.Block(last, x));
+        var (fewer, same) = Pass(x =>
+        {
+            TokenRows y = vit.LastBlock(x);
+            Assert.Equal(2 * prefix, y.Rows.Shape[0]);
+            return y;
+        });
+        Close(logits, fewer);
+        for (int i = 0; i < gradients.Length; i++) Close(gradients[i], same[i]);
+
+        (float[], float[][]) Pass(Func<TokenRows, TokenRows> lastBlock)
+        {
+            using var scope = new Scope();
+            using var recording = new Recording();
+            TokenRows x = vit.Embed(Images(config, 2));
+            for (int i = 0; i < last; i++) x = vit.Block(i, x);
+            Tensor y = vit.Classify(lastBlock(x));
+            recording.Backward(F.CrossEntropy(y, [3, 7]));
+            float[][] all = [.. vit.Parameters().Select(p => p.Grad!.ToArray())];
+            vit.ClearGrads();
+            return (y.ToArray(), all);
+        }
+
+        static void Close(float[] expected, float[] actual)
+        {
+            // The gradient of a key's bias is nothing but rounding: softmax does not notice a shift.
+            float largest = expected.Max(MathF.Abs);
+            for (int i = 0; i < expected.Length; i++) Assert.Equal(expected[i], actual[i], 1e-4f * largest + 2e-6f);
+        }
+    }
+
     [Fact]
     public void Dropout_acts_in_training_only_and_repeats_with_its_seed()
     {

@@ -64,6 +64,30 @@ internal static unsafe class Attention
         else Prefix<Simd128, Vector128<float>>(heads, queries, q, ldq, k, ldk, v, ldv, output, ldo);
     }
 
+    /// <summary>The gradients of <see cref="ForwardPrefix"/>.</summary>
+    /// <param name="queries">Query rows of each image.</param>
+    /// <param name="q">[images * queries, D]; k and v [R, D] as in <see cref="Forward"/>.</param>
+    /// <param name="dOut">[images * queries, D]: gradient of the output.</param>
+    /// <param name="dq">[images * queries, D], written, but not where an image has no rows.</param>
+    /// <param name="dk">[R, D], written; likewise dv.</param>
+    public static void BackwardPrefix(
+        in AttentionHeads heads, int queries, float* q, nint ldq, float* k, nint ldk, float* v, nint ldv,
+        float* dOut, nint lddo, float* dq, nint lddq, float* dk, nint lddk, float* dv, nint lddv)
+    {
+        var x = new BackwardOperands
+        {
+            Q = q, K = k, V = v, DOut = dOut, DQ = dq, DK = dk, DV = dv,
+            LdQ = ldq, LdK = ldk, LdV = ldv, LdDOut = lddo, LdDQ = lddq, LdDK = lddk, LdDV = lddv,
+        };
+        int grain = PrefixGrain(heads, 3 * queries);
+        bool by16 = heads.Width % 16 == 0, by8 = heads.Width % 8 == 0;
+        if (Hardware.Has512 && by16)
+            Workers.For(heads.Images, grain, new AttentionPrefixBackward<Simd512, Vector512<float>>(heads, queries, x));
+        else if (Hardware.Has256 && by8)
+            Workers.For(heads.Images, grain, new AttentionPrefixBackward<Simd256, Vector256<float>>(heads, queries, x));
+        else Workers.For(heads.Images, grain, new AttentionPrefixBackward<Simd128, Vector128<float>>(heads, queries, x));
+    }
+
     private static void Forward<S, V>(
         in AttentionHeads heads, float* q, nint ldq, float* k, nint ldk, float* v, nint ldv,
         float* output, nint ldo, float* logSumExp)
@@ -93,7 +117,13 @@ internal static unsafe class Attention
             Heads = heads, Queries = queries, Q = q, K = k, Values = v, Out = output,
             LdQ = ldq, LdK = ldk, LdV = ldv, LdOut = ldo,
         };
+        Workers.For(heads.Images, PrefixGrain(heads, queries), job);
+    }
+
+    // The fewest images worth a thread: some 10 microseconds.
+    private static int PrefixGrain(in AttentionHeads heads, int queries)
+    {
         double tokens = (double)heads.Rows / Math.Max(1, heads.Images);
-        Workers.For(heads.Images, (int)Math.Clamp(1e5 / (tokens * heads.Count * heads.Width * queries + 1), 1, 1 << 20), job);
+        return (int)Math.Clamp(1e5 / (tokens * heads.Count * heads.Width * queries + 1), 1, 1 << 20);
     }
 }

@@ -61,15 +61,68 @@ public sealed class AptModel : Module
         var inputs = new TokenRows[agents.Length];
         for (int i = 0; i < Vit.Config.NumLayers; i++)
         {
-            x = Vit.Block(i, x);
+            x = Block(i, x);
             int agent = AgentAfter(i);
             if (agent < 0) continue;
             inputs[agent] = x;
-            PruneStep step = steps[^1].Prune(agents[agent].PruneProbabilities(x), Threshold, Vit.Config.PrefixTokens);
-            if (step.Offsets.Rows < x.Offsets.Rows) x = new TokenRows(F.GatherRows(x.Rows, step.Rows), step.Offsets);
-            steps.Add(step);
+            x = Act(agent, x, steps);
         }
         return new AptOutput(Vit.Classify(x), steps, inputs);
+    }
+
+    /// <summary>One pass in which no agent acts.</summary>
+    internal AptPlainOutput ForwardPlain(Tensor images)
+    {
+        var inputs = new TokenRows[agents.Length];
+        TokenRows x = Vit.Embed(images);
+        for (int i = 0; i < Vit.Config.NumLayers; i++)
+        {
+            x = Block(i, x);
+            if (AgentAfter(i) is >= 0 and int agent) inputs[agent] = x;
+        }
+        return new AptPlainOutput(Vit.Classify(x), inputs);
+    }
+
+    /// <summary>
+    /// <see cref="Forward"/> and <see cref="ForwardPlain"/> at once: up to the first token that is dropped they are the same and
+    /// done once. Not for passes with dropout: each is to have noise of its own.
+    /// </summary>
+    /// <param name="recordPlain">Whether the rest of the plain pass is recorded, too.</param>
+    internal (AptOutput Pruned, AptPlainOutput Plain) ForwardBoth(Tensor images, bool recordPlain)
+    {
+        TokenRows x = Vit.Embed(images), all = x;
+        var steps = new List<PruneStep> { PruneStep.All(x.Offsets) };
+        TokenRows[] inputs = new TokenRows[agents.Length], plainInputs = new TokenRows[agents.Length];
+        for (int i = 0; i < Vit.Config.NumLayers; i++)
+        {
+            bool same = all == x;
+            x = Block(i, x);
+            all = same ? x : Plain(() => Block(i, all));
+            int agent = AgentAfter(i);
+            if (agent < 0) continue;
+            (inputs[agent], plainInputs[agent]) = (x, all);
+            x = Act(agent, x, steps);
+        }
+        Tensor logits = Vit.Classify(x);
+        Tensor plainLogits = all == x ? logits : Plain(() => Vit.Classify(all));
+        return (new AptOutput(logits, steps, inputs), new AptPlainOutput(plainLogits, plainInputs));
+
+        T Plain<T>(Func<T> pass)
+        {
+            if (recordPlain) return pass();
+            using (Recording.Pause()) return pass();
+        }
+    }
+
+    /// <summary>Block <paramref name="index"/>; the last gives what the classifier reads, unless an agent comes after it.</summary>
+    internal TokenRows Block(int index, TokenRows x) =>
+        index == Vit.Config.NumLayers - 1 && AgentAfter(index) < 0 ? Vit.LastBlock(x) : Vit.Block(index, x);
+
+    private TokenRows Act(int agent, TokenRows x, List<PruneStep> steps)
+    {
+        PruneStep step = steps[^1].Prune(agents[agent].PruneProbabilities(x), Threshold, Vit.Config.PrefixTokens);
+        steps.Add(step);
+        return step.Offsets.Rows < x.Offsets.Rows ? new TokenRows(F.GatherRows(x.Rows, step.Rows), step.Offsets) : x;
     }
 
     /// <summary>Multiply-adds of a pruned pass over one image, agents included; tokens as in <see cref="AptOutput.TokensOf"/>.</summary>

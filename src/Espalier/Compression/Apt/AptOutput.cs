@@ -17,6 +17,11 @@ public sealed record AptOutput(Tensor Logits, IReadOnlyList<PruneStep> Steps, IR
         [.. Steps.Select(s => s.Tokens[s.Offsets[image]..s.Offsets[image + 1]])];
 }
 
+/// <summary>What an unpruned pass gives.</summary>
+/// <param name="Logits">[B, classes].</param>
+/// <param name="AgentInputs">What each agent would see.</param>
+internal sealed record AptPlainOutput(Tensor Logits, IReadOnlyList<TokenRows> AgentInputs);
+
 /// <summary>Which tokens of each image are left after an agent has acted.</summary>
 /// <param name="Offsets">How many are left of which image.</param>
 /// <param name="Rows">[rows left] the row that each had before the agent acted.</param>

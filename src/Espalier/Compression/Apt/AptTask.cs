@@ -16,8 +16,9 @@ namespace Espalier.Compression.Apt;
 /// <item>probe: for each agent one token an image is dropped; the sign of p_new - p_old is the target of that agent.</item>
 /// </list>
 /// The probes start from the features of the observing pass just where their token goes, and the suffixes of all agents'
-/// probes run as one batch. Neither keeps a graph. Cost where nothing is pruned yet, in forward passes: 1 + 3 + the suffixes
-/// (1.5 for agents after blocks 2, 5 and 8 of 12), and falling with pruning.
+/// probes run as one batch. Neither keeps a graph. Without dropout the first two streams are one up to the first token that
+/// goes. Cost in forward passes for agents after blocks 2, 5 and 8 of 12: with nothing pruned 3 (4 with dropout) and less than
+/// 1.5 for the suffixes; falling with pruning.
 /// </summary>
 public sealed class AptTask : ITrainingTask
 {
@@ -71,8 +72,14 @@ public sealed class AptTask : ITrainingTask
         Begin();
         Dropout.Seed(model, ref rng);
         var log = new Dictionary<string, double>();
-        Observed observed = Observe(images, labels, gradientScale, log);
-        AptOutput pruned = SelfPruned(images, labels, observed, gradientScale, log);
+        AptPlainOutput observed;
+        AptOutput pruned;
+        if (dropout == 0) (pruned, observed) = TrainBoth(images, labels, gradientScale, log);
+        else
+        {
+            observed = Observe(images, labels, gradientScale, log);
+            pruned = SelfPruned(images, labels, observed, gradientScale, log);
+        }
         TrainAgents(images, labels, observed, pruned, gradientScale, ref rng, log);
 
         double share = ComputeShare(pruned);
@@ -143,26 +150,32 @@ public sealed class AptTask : ITrainingTask
 
     public void SaveModel(string path) => ModelFile.Save(path, model, structure with { Threshold = model.Threshold });
 
-    /// <summary>Stream 1: the loss of the pruned model trains everything but the agents.</summary>
-    private AptOutput SelfPruned(Tensor images, int[] labels, Observed teacher, float scale, Dictionary<string, double> log)
+    /// <summary>Streams 0 and 1 without dropout: they share what comes before the first dropped token.</summary>
+    private (AptOutput Pruned, AptPlainOutput Observed) TrainBoth(
+        Tensor images, int[] labels, float scale, Dictionary<string, double> log)
     {
         model.Training = true;
         using var scope = new Scope();      // what the backward pass needed is free for the probes
         using var recording = new Recording();
-        AptOutput output = model.Forward(images);
-        Tensor loss = F.CrossEntropy(output.Logits, labels, labelSmoothing);
-        log["loss"] = loss.Item();
-        if (options.SelfDistill > 0)
-        {
-            Tensor target;
-            using (Recording.Pause()) target = F.Softmax(teacher.Logits);
-            Tensor distilled = F.CrossEntropy(output.Logits, target);
-            loss = F.Add(F.Mul(loss, 1 - options.SelfDistill), F.Mul(distilled, options.SelfDistill));
-        }
+        var (pruned, observed) = model.ForwardBoth(images, recordPlain: options.PlainLoss > 0);
+        Tensor loss = PrunedLoss(pruned, labels, observed, log);
+        if (options.PlainLoss > 0)
+            loss = F.Add(loss, F.Mul(PlainLoss(observed, labels, log), options.PlainLoss));
         recording.Backward(loss, scale);
-        for (int i = 0; i < output.Steps.Count; i++) log[$"tokens/{i}"] = (double)output.Steps[i].Offsets.Rows / images.Shape[0];
-        foreach (TokenRows input in output.AgentInputs) input.Rows.Keep();
-        output.Logits.Keep();
+        Keep([.. pruned.AgentInputs, .. observed.AgentInputs], pruned.Logits, observed.Logits);
+        return (pruned, observed);
+    }
+
+    /// <summary>Stream 1: the loss of the pruned model trains everything but the agents.</summary>
+    private AptOutput SelfPruned(
+        Tensor images, int[] labels, AptPlainOutput teacher, float scale, Dictionary<string, double> log)
+    {
+        model.Training = true;
+        using var scope = new Scope();
+        using var recording = new Recording();
+        AptOutput output = model.Forward(images);
+        recording.Backward(PrunedLoss(output, labels, teacher, log), scale);
+        Keep(output.AgentInputs, output.Logits);
         return output;
     }
 
@@ -170,42 +183,51 @@ public sealed class AptTask : ITrainingTask
     /// Stream 0: the unpruned pass. With a plain loss it is trained, too; where dropout would then disturb the rewards, they are
     /// observed in a pass of their own.
     /// </summary>
-    private Observed Observe(Tensor images, int[] labels, float scale, Dictionary<string, double> log)
+    private AptPlainOutput Observe(Tensor images, int[] labels, float scale, Dictionary<string, double> log)
     {
-        Observed? trained = null;
+        AptPlainOutput? trained = null;
         if (options.PlainLoss > 0)
         {
             model.Training = true;
             using var scope = new Scope();
             using var recording = new Recording();
-            trained = Plain(images);
-            Tensor loss = F.CrossEntropy(trained.Logits, labels, labelSmoothing);
-            recording.Backward(loss, scale * options.PlainLoss);
-            log["plain_loss"] = loss.Item();
-            foreach (TokenRows input in trained.AgentInputs) input.Rows.Keep();
-            trained.Logits.Keep();
+            trained = model.ForwardPlain(images);
+            recording.Backward(PlainLoss(trained, labels, log), scale * options.PlainLoss);
+            Keep(trained.AgentInputs, trained.Logits);
         }
-        bool usable = trained is not null && (dropout == 0 || options.RewardDropout);
-        if (usable) return trained!;
+        if (trained is not null && options.RewardDropout) return trained;
         model.Training = options.RewardDropout;
-        return Plain(images);
+        return model.ForwardPlain(images);
     }
 
-    private Observed Plain(Tensor images)
+    private Tensor PrunedLoss(AptOutput output, int[] labels, AptPlainOutput teacher, Dictionary<string, double> log)
     {
-        var inputs = new TokenRows[model.Layers.Count];
-        TokenRows x = model.Vit.Embed(images);
-        for (int i = 0; i < model.Vit.Config.NumLayers; i++)
-        {
-            x = model.Vit.Block(i, x);
-            int agent = model.AgentAfter(i);
-            if (agent >= 0) inputs[agent] = x;
-        }
-        return new Observed(model.Vit.Classify(x), inputs);
+        for (int i = 0; i < output.Steps.Count; i++)
+            log[$"tokens/{i}"] = (double)output.Steps[i].Offsets.Rows / labels.Length;
+        Tensor loss = F.CrossEntropy(output.Logits, labels, labelSmoothing);
+        log["loss"] = loss.Item();
+        if (options.SelfDistill == 0) return loss;
+        Tensor target;
+        using (Recording.Pause()) target = F.Softmax(teacher.Logits);
+        Tensor distilled = F.CrossEntropy(output.Logits, target);
+        return F.Add(F.Mul(loss, 1 - options.SelfDistill), F.Mul(distilled, options.SelfDistill));
+    }
+
+    private Tensor PlainLoss(AptPlainOutput output, int[] labels, Dictionary<string, double> log)
+    {
+        Tensor loss = F.CrossEntropy(output.Logits, labels, labelSmoothing);
+        log["plain_loss"] = loss.Item();
+        return loss;
+    }
+
+    /// <summary>Lets what later streams need outlive the scope of this one; a tensor may be named twice.</summary>
+    private static void Keep(IEnumerable<TokenRows> rows, params Tensor[] logits)
+    {
+        foreach (Tensor tensor in rows.Select(r => r.Rows).Concat(logits).ToHashSet()) tensor.Keep();
     }
 
     /// <summary>Stream 2, for all agents at once.</summary>
-    private void TrainAgents(Tensor images, int[] labels, Observed observed, AptOutput pruned, float scale, ref Rng rng,
+    private void TrainAgents(Tensor images, int[] labels, AptPlainOutput observed, AptOutput pruned, float scale, ref Rng rng,
         Dictionary<string, double> log)
     {
         model.Training = options.RewardDropout;
@@ -216,7 +238,7 @@ public sealed class AptTask : ITrainingTask
         var slots = new List<int>();        // which probe or reference each stretch of images in the packed batch is
         for (int i = 0; i < model.Vit.Config.NumLayers; i++)
         {
-            if (packed is { } running) packed = model.Vit.Block(i, running);
+            if (packed is { } running) packed = model.Block(i, running);
             int agent = model.AgentAfter(i);
             if (agent < 0) continue;
             int reference = 0;
@@ -230,7 +252,7 @@ public sealed class AptTask : ITrainingTask
             }
             else if (RewardDropoutNeedsOwnPrefix)
             {
-                context = Plain(images).AgentInputs[agent];
+                context = model.ForwardPlain(images).AgentInputs[agent];
             }
             for (int k = 0; k < options.Probes; k++)
             {
@@ -294,6 +316,4 @@ public sealed class AptTask : ITrainingTask
         for (int b = 0; b < images; b++) sum += model.MultiplyAdds(output.TokensOf(b));
         return sum / images / VitCost.Dense(model.Vit.Config);
     }
-
-    private sealed record Observed(Tensor Logits, TokenRows[] AgentInputs);
 }

@@ -10,6 +10,14 @@ public readonly record struct TokenRows(Tensor Rows, RowOffsets Offsets)
     /// <summary>Rows of the class tokens: the first of each image.</summary>
     public int[] ClassRows() => Offsets.Starts[..^1].ToArray();
 
+    /// <summary>The first <paramref name="count"/> rows of each image.</summary>
+    public int[] PrefixRows(int count)
+    {
+        var rows = new int[Images * count];
+        for (int i = 0; i < rows.Length; i++) rows[i] = Offsets[i / count] + i % count;
+        return rows;
+    }
+
     /// <summary>The rows of <paramref name="index"/>, which must be sorted and leave image b <paramref name="lengths"/>[b] of them.</summary>
     public TokenRows Keep(int[] index, int[] lengths) =>
         new(F.GatherRows(Rows, index), RowOffsets.FromLengths(lengths));

@@ -53,22 +53,32 @@ public sealed class VisionTransformer : Module
     public Tensor Forward(Tensor images)
     {
         TokenRows x = Embed(images);
-        for (int i = 0; i < blocks.Length; i++) x = Block(i, x);
-        return Classify(x);
+        for (int i = 0; i < blocks.Length - 1; i++) x = Block(i, x);
+        return Classify(LastBlock(x));
     }
 
     /// <summary>[B, C, S, S] -> the rows that enter block 0.</summary>
     public TokenRows Embed(Tensor images) => embeddings.Forward(images);
 
     /// <summary>Block <paramref name="index"/> (0-based).</summary>
-    public TokenRows Block(int index, TokenRows x)
+    public TokenRows Block(int index, TokenRows x) => Run(blocks[index], x, prefixOnly: false);
+
+    /// <summary>
+    /// The last block, for <see cref="Classify"/>: the rows of the class token (and DeiT's distillation token) alone, since no
+    /// other reaches the result. A recording of structure and cost gets the block whole, as the literature counts it.
+    /// </summary>
+    public TokenRows LastBlock(TokenRows x) => Run(blocks[^1], x, prefixOnly: Recording.Current is not { Gradients: false });
+
+    private TokenRows Run(VitBlock block, TokenRows x, bool prefixOnly)
     {
-        if (Recording.Current is not null) return blocks[index].Forward(x);
+        if (Recording.Current is not null) return Forward();
         // Nobody asks for what lies between: the next block can have its memory, still warm in the cache.
         using var scope = new Scope();
-        TokenRows y = blocks[index].Forward(x);
+        TokenRows y = Forward();
         y.Rows.Keep();
         return y;
+
+        TokenRows Forward() => prefixOnly ? block.ForwardPrefix(x, Config.PrefixTokens) : block.Forward(x);
     }
 
     /// <summary>Output of the last block -> logits [images, classes], from the class token (and DeiT's distillation token).</summary>

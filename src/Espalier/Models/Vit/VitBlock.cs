@@ -23,6 +23,15 @@ public sealed class VitBlock : Module
         Tensor rows = attention.Forward(attentionNorm.Forward(x.Rows), x.Offsets, residual: x.Rows);
         return x with { Rows = mlp.Forward(mlpNorm.Forward(rows), residual: rows) };
     }
+
+    /// <summary>What <see cref="Forward"/> gives for the first <paramref name="prefix"/> rows of each image, and these alone.</summary>
+    public TokenRows ForwardPrefix(TokenRows x, int prefix)
+    {
+        int[] first = x.PrefixRows(prefix);
+        Tensor residual = F.GatherRows(x.Rows, first);
+        Tensor rows = attention.ForwardPrefix(attentionNorm.Forward(x.Rows), x.Offsets, first, residual);
+        return new TokenRows(mlp.Forward(mlpNorm.Forward(rows), residual: rows), RowOffsets.Uniform(x.Images, prefix));
+    }
 }
 
 /// <summary>residual + Out(MultiHead(x)): softmax(q kᵀ / sqrt(d)) v in heads of d = D / heads.</summary>
@@ -43,11 +52,21 @@ public sealed class VitAttention : Module
         output = Child("out", VisionTransformer.NewLinear(d, d, ref rng));
     }
 
+    // Of the weights, which may have lost heads since.
+    private int Heads => query.Weight.Shape[0] / headWidth;
+
     public Tensor Forward(Tensor x, RowOffsets offsets, Tensor residual)
     {
-        int heads = query.Weight.Shape[0] / headWidth;
-        Tensor mixed = F.Attention(query.Forward(x), key.Forward(x), value.Forward(x), offsets, heads, scale);
+        Tensor mixed = F.Attention(query.Forward(x), key.Forward(x), value.Forward(x), offsets, Heads, scale);
         return output.Forward(mixed, residual);
+    }
+
+    /// <param name="queries">The rows whose result is wanted, as many of each image.</param>
+    /// <param name="residual">[queries, D].</param>
+    public Tensor ForwardPrefix(Tensor x, RowOffsets offsets, int[] queries, Tensor residual)
+    {
+        Tensor q = query.Forward(F.GatherRows(x, queries));
+        return output.Forward(F.PrefixAttention(q, key.Forward(x), value.Forward(x), offsets, Heads, scale), residual);
     }
 }
 

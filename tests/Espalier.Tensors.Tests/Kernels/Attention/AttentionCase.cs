@@ -10,7 +10,7 @@ internal sealed unsafe class AttentionCase : IDisposable
     private readonly int[] offsets;
     private readonly int heads, d, ld, ldo;
     private readonly float scale;
-    private readonly GuardedFloats qkv, dQkv, output, queries, few, logSumExp, dOut;
+    private readonly GuardedFloats qkv, dQkv, output, queries, few, dFew, dQueries, dKeys, logSumExp, dOut;
 
     public AttentionCase(int[] tokens, int heads, int d, float range = 2f)
     {
@@ -32,29 +32,36 @@ internal sealed unsafe class AttentionCase : IDisposable
         logSumExp = new GuardedFloats(rows * heads);
         few = new GuardedFloats(2 * tokens.Length * ldo);
         queries = new GuardedFloats(2 * tokens.Length * ldo);
+        dFew = new GuardedFloats(2 * tokens.Length * ldo);
+        dQueries = new GuardedFloats(2 * tokens.Length * ldo);
+        dKeys = new GuardedFloats(rows * ld);
         for (int b = 0; b < tokens.Length; b++)
         {
             if (tokens[b] == 0) continue;
             qkv.Span.Slice(offsets[b] * ld, D).CopyTo(queries.Span[(2 * b * ldo)..]);
             qkv.Span.Slice((offsets[b + 1] - 1) * ld, D).CopyTo(queries.Span[((2 * b + 1) * ldo)..]);
+            dOut.Span.Slice(offsets[b] * ldo, D).CopyTo(dFew.Span[(2 * b * ldo)..]);
+            dOut.Span.Slice((offsets[b + 1] - 1) * ldo, D).CopyTo(dFew.Span[((2 * b + 1) * ldo)..]);
         }
     }
 
     private int D => heads * d;
 
-    /// <summary>Runs all three kernels and gives every float they wrote.</summary>
+    /// <summary>Runs all four kernels and gives every float they wrote.</summary>
     public float[] Run()
     {
         Execute();
-        return [.. output.Span, .. logSumExp.Span, .. dQkv.Span, .. few.Span];
+        return [.. output.Span, .. logSumExp.Span, .. dQkv.Span, .. few.Span, .. dQueries.Span, .. dKeys.Span];
     }
 
-    /// <summary>Runs all three kernels.</summary>
+    /// <summary>Runs all four kernels.</summary>
     public void Execute()
     {
         dQkv.Span.Fill(float.NaN);
         output.Span.Fill(float.NaN);
         few.Span.Fill(float.NaN);
+        dQueries.Span.Fill(float.NaN);
+        dKeys.Span.Fill(float.NaN);
         logSumExp.Span.Fill(float.NaN);
         float* q = qkv.Pointer, dq = dQkv.Pointer;
         fixed (int* o = offsets)
@@ -67,6 +74,9 @@ internal sealed unsafe class AttentionCase : IDisposable
                 dq, ld, dq + D, ld, dq + 2 * D, ld);
             Tensors.Kernels.Attention.ForwardPrefix(
                 h, 2, queries.Pointer, ldo, q + D, ld, q + 2 * D, ld, few.Pointer, ldo);
+            Tensors.Kernels.Attention.BackwardPrefix(
+                h, 2, queries.Pointer, ldo, q + D, ld, q + 2 * D, ld, dFew.Pointer, ldo,
+                dQueries.Pointer, ldo, dKeys.Pointer + D, ld, dKeys.Pointer + 2 * D, ld);
         }
     }
 
@@ -83,11 +93,14 @@ internal sealed unsafe class AttentionCase : IDisposable
         CheckGaps(dQkv, ld);
         CheckGaps(output, ldo);
         CheckGaps(few, ldo);
+        CheckGaps(dQueries, ldo);
+        CheckGaps(dKeys, ld);
     }
 
     public void Dispose()
     {
-        foreach (GuardedFloats x in new[] { qkv, dQkv, output, queries, few, logSumExp, dOut }) x.Dispose();
+        foreach (GuardedFloats x in new[] { qkv, dQkv, output, queries, few, dFew, dQueries, dKeys, logSumExp, dOut })
+            x.Dispose();
     }
 
     private void CheckHead(int image, int n, int row0, int t, double tolerance)
@@ -115,6 +128,17 @@ internal sealed unsafe class AttentionCase : IDisposable
         Near.Equal(dv, Actual(dQkv, ld, 2 * D), tolerance);
         Near.Equal(expected.Out.AsSpan(0, d), few.Span.Slice(2 * image * ldo + n * d, d), tolerance);
         Near.Equal(expected.Out.AsSpan((t - 1) * d, d), few.Span.Slice((2 * image + 1) * ldo + n * d, d), tolerance);
+
+        // The gradients of the first and the last row's results alone; one and the same row counts twice.
+        int last = t - 1;
+        var ends = new double[t * d];
+        for (int c = 0; c < d; c++) (ends[c], ends[last * d + c]) = (g[c], g[last * d + c]);
+        (double[] dqEnds, double[] dkEnds, double[] dvEnds) = expected.Backward(q, k, v, ends, t, d, scale);
+        double times = last == 0 ? 2 : 1;
+        Near.Equal(dqEnds.AsSpan(0, d), dQueries.Span.Slice(2 * image * ldo + n * d, d), tolerance);
+        Near.Equal(dqEnds.AsSpan(last * d, d), dQueries.Span.Slice((2 * image + 1) * ldo + n * d, d), tolerance);
+        Near.Equal(Array.ConvertAll(dkEnds, x => times * x), Actual(dKeys, ld, D), tolerance);
+        Near.Equal(Array.ConvertAll(dvEnds, x => times * x), Actual(dKeys, ld, 2 * D), tolerance);
     }
 
     private static void CheckGaps(GuardedFloats x, int stride)
