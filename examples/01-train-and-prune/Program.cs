@@ -3,6 +3,7 @@
 using System.Globalization;
 using Espalier.Compression.Apt;
 using Espalier.Data;
+using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Training;
 
@@ -24,10 +25,10 @@ using (var model = new AptModel(new VisionTransformer(shape)))
     task.SaveModel(path);
 }
 
-using LoadedModel loaded = ModelFile.Load(path);                              // the file says all: shape, agents, classes
+using VitSession session = VitSession.Open(path);                             // the file says all: shape, agents, classes
 using var images = new DataLoader(data.Test, eval, batchSize: 100);
-Show("unpruned", new Evaluator(loaded.Vit, null).Run(images.Once()));
-Show("pruned", new Evaluator(loaded.Vit, loaded.Apt).Run(images.Once()));
+Show("unpruned", new Evaluator(session, Pruning.None).Run(images.Once()));
+Show("pruned", new Evaluator(session).Run(images.Once()));
 
 static void Show(string name, Evaluation e)
 {

@@ -1,5 +1,6 @@
 using System.Text;
 using Espalier.Data;
+using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Tensors;
 using Espalier.Tensors.Kernels;
@@ -25,31 +26,31 @@ internal sealed class AptResults(Session session, AptReproduction runs, IReadOnl
     public IReadOnlyList<AptResult> Measure()
     {
         DatasetPair data = Datasets.Open("fashion-mnist", dataDir);
-        var models = AptReproduction.Methods.Select(m => seeds.Select(s => ModelFile.Load(runs.Checkpoint(m.Id, s))).ToArray()).ToArray();
+        var models = AptReproduction.Methods.Select(m => seeds.Select(s => VitSession.Open(runs.Checkpoint(m.Id, s))).ToArray()).ToArray();
         try
         {
-            var rows = new List<(string Name, LoadedModel[] Models, bool Prune)>();
+            var rows = new List<(string Name, VitSession[] Models, bool Prune)>();
             for (int i = 0; i < models.Length; i++)
             {
                 string name = AptReproduction.Methods[i].Name;
-                if (models[i][0].Apt is null) rows.Add((name, models[i], false));
+                if (models[i][0].AgentLayers.Count == 0) rows.Add((name, models[i], false));
                 else rows.AddRange([($"{name}, pruned", models[i], true), ($"{name}, unpruned", models[i], false)]);
             }
             var evaluations = rows.Select(r => r.Models.Select((m, s) =>
-                new EvaluationRun(session, m.Vit, m.Apt, data.Test, 100).Run($"{r.Name}, seed {seeds[s]}", r.Prune)).ToArray()).ToArray();
+                new EvaluationRun(session, m, data.Test, 100).Run($"{r.Name}, seed {seeds[s]}", r.Prune)).ToArray()).ToArray();
 
             using var scope = new Scope();
-            IReadOnlyList<Tensor> batches = ModelSpeed.Batches(data.Test, models[0][0].Vit.Config, TimedBatch, TimedBatches);
+            IReadOnlyList<Tensor> batches = ModelSpeed.Batches(data.Test, models[0][0].Config, TimedBatch, TimedBatches);
             // All seeds of a row in one pass over the batches: a row's speed is the mean over its seeds.
             double[] speed = ModelSpeed.ImagesPerSecond([.. rows.Select(r => new ModelSpeed.Timed(images =>
             {
-                foreach (LoadedModel m in r.Models) ModelSpeed.Pass(m.Vit, r.Prune ? m.Apt : null)(images);
+                foreach (VitSession m in r.Models) ModelSpeed.Pass(m, r.Prune ? m.Pruning : Pruning.None)(images);
             }, batches))], Rounds);
             return [.. rows.Select((r, i) => new AptResult(r.Name, evaluations[i], speed[i] * seeds.Count))];
         }
         finally
         {
-            foreach (LoadedModel m in models.SelectMany(m => m)) m.Dispose();
+            foreach (VitSession m in models.SelectMany(m => m)) m.Dispose();
         }
     }
 

@@ -1,6 +1,7 @@
 using Espalier.Benchmarking;
 using Espalier.Cli.Display;
 using Espalier.Compression.Apt;
+using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Tensors;
 using Espalier.Tensors.Kernels;
@@ -25,7 +26,8 @@ internal sealed record BenchRun(
         using var scope = new Scope();
         var peak = Plan.Threads.ToDictionary(t => t, PeakFma.Measure);
         Dictionary<int, Tensor> batches = Plan.BatchSizes.ToDictionary(n => n, First);
-        BenchWork[] work = [.. cases.Select(c => Work(c, batches[c.BatchSize]))];
+        using VitSession session = Apt is null ? new VitSession(Vit) : new VitSession(Apt);
+        BenchWork[] work = [.. cases.Select(c => Work(c, session, batches[c.BatchSize]))];
         // What training steps are held against; nobody asked for them, so they are not among the results.
         BenchCase[] forwards = [.. cases.Where(c => c.Mode == BenchMode.Train)
             .Select(c => new BenchCase(BenchMode.Infer, BenchCase.Dense, c.Threads, c.BatchSize)).Distinct()];
@@ -33,7 +35,7 @@ internal sealed record BenchRun(
         {
             (long Peak, long Allocated)[] memory = [.. work.Select((w, i) => Memory(cases[i], w))];
             TimedWork[] timed = [.. work.Select((w, i) => Timed(cases[i], w.Run)),
-                .. forwards.Select(f => Timed(f, BenchWork.Inference(Vit, null, batches[f.BatchSize]).Run))];
+                .. forwards.Select(f => Timed(f, BenchWork.Inference(session, Pruning.None, batches[f.BatchSize]).Run))];
             IReadOnlyList<long[]> samples =
                 Watch.Run(Progress, "bench", 1, report => Plan.Rounds.Measure(timed, report, Cancel));
             var forwardTimes = forwards.Select((f, i) => (f, SampleStatistics.Of(samples[work.Length + i]).P50))
@@ -50,8 +52,8 @@ internal sealed record BenchRun(
         }
     }
 
-    private BenchWork Work(BenchCase c, Tensor images) => c.Mode == BenchMode.Infer
-        ? BenchWork.Inference(Vit, c.Prunes ? Apt : null, images)
+    private BenchWork Work(BenchCase c, VitSession session, Tensor images) => c.Mode == BenchMode.Infer
+        ? BenchWork.Inference(session, c.Prunes ? session.Pruning : Pruning.None, images)
         : BenchWork.Training(Vit, c.Prunes ? Apt : null, images);
 
     private static TimedWork Timed(BenchCase c, Action run) => new(run, () => Workers.Threads = c.Threads);

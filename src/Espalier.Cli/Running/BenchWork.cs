@@ -1,5 +1,6 @@
 using Espalier.Compression.Apt;
 using Espalier.Data;
+using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Optim;
 using Espalier.Tensors;
@@ -18,19 +19,13 @@ internal sealed record BenchWork(Action Run, double? MultiplyAdds, double[] Toke
 
     public void Dispose() => Owned?.Dispose();
 
-    /// <summary>A forward pass of the module, without gradients.</summary>
-    /// <param name="apt">The agents, or null to keep every token.</param>
+    /// <summary>A forward pass of a session.</summary>
     /// <param name="images">[B, C, S, S].</param>
-    public static BenchWork Inference(VisionTransformer vit, AptModel? apt, Tensor images)
+    public static BenchWork Inference(VitSession session, Pruning pruning, Tensor images)
     {
-        var (macs, tokens) = Count(vit, apt, images);
-        return new BenchWork(() =>
-        {
-            vit.Training = false;
-            using var scope = new Scope();
-            if (apt is null) vit.Forward(images);
-            else apt.Forward(images);
-        }, macs, tokens);
+        var (macs, tokens) = Count(session, pruning, images);
+        var logits = new float[images.Shape[0] * session.Config.NumClasses];
+        return new BenchWork(() => session.Run(images.Span, images.Shape[0], logits, pruning), macs, tokens);
     }
 
     /// <summary>
@@ -47,7 +42,8 @@ internal sealed record BenchWork(Action Run, double? MultiplyAdds, double[] Toke
         for (int i = 0; i < batch.Count; i++) batch.Labels[i] = i % config.NumClasses;
         Tensor[] parameters = [.. task.Model.Parameters()];
         Optimizer optimizer = Optimizers.Create("sgd", task.ParameterGroups);
-        var (macs, tokens) = Count(vit, apt, images);
+        using var session = apt is null ? new VitSession(vit) : new VitSession(apt);
+        var (macs, tokens) = Count(session, session.Pruning, images);
         return new BenchWork(() =>
         {
             task.Model.Training = true;
@@ -60,20 +56,18 @@ internal sealed record BenchWork(Action Run, double? MultiplyAdds, double[] Toke
         }, apt is null ? TrainingPasses * macs : null, tokens, optimizer);
     }
 
-    private static (double Macs, double[] Tokens) Count(VisionTransformer vit, AptModel? apt, Tensor images)
+    private static (double Macs, double[] Tokens) Count(VitSession session, Pruning pruning, Tensor images)
     {
-        if (apt is null) return (VitCost.Dense(vit.Config), [vit.Config.Tokens]);
-        vit.Training = false;
         int batch = images.Shape[0];
-        using var scope = new Scope();
-        AptOutput output = apt.Forward(images);
+        var trace = new TokenTrace();
+        session.Run(images.Span, batch, new float[batch * session.Config.NumClasses], pruning, trace);
         double macs = 0;
-        double[] tokens = new double[1 + apt.Layers.Count];
+        double[] tokens = new double[trace.Stages];
         for (int b = 0; b < batch; b++)
         {
-            int[] left = output.TokensOf(b);
+            ReadOnlySpan<int> left = trace.Counts(b);
             for (int i = 0; i < left.Length; i++) tokens[i] += (double)left[i] / batch;
-            macs += (double)apt.MultiplyAdds(left) / batch;
+            macs += (double)session.MultiplyAdds(left) / batch;
         }
         return (macs, tokens);
     }

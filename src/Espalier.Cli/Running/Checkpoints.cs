@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Espalier.Cli.Options;
+using Espalier.Inference;
 using Espalier.Models;
 
 namespace Espalier.Cli.Running;
@@ -22,26 +23,59 @@ internal static class Checkpoints
         throw new EspalierException($"there is no {Shipped} here or above the program; say which checkpoint with --model FILE");
     }
 
-    /// <summary>Reads it whole, with the shape and threshold that the options give.</summary>
-    public static LoadedModel Load(ParseResult parse, string path)
+    /// <summary>Opens it for inference, with the shape and threshold that the options give.</summary>
+    public static VitSession Open(ParseResult parse, string path)
     {
-        VitConfig? shape = ModelChoice.OfFinished(path, parse.GetValue(Shared.Config), parse.GetValue(Shared.ModelType));
-        LoadedModel model = ModelFile.Load(path, shape);
-        if (model.Vit.Config.Channels is not (1 or 3))
+        VitSession model = VitSession.Open(path, Shape(parse, path));
+        try
+        {
+            CheckChannels(model.Config, path);
+            if (parse.GetValue(Shared.Threshold) is { } threshold)
+            {
+                RequireAgents(model.AgentLayers.Count > 0, path);
+                model.Pruning = Pruning.Threshold(threshold);
+            }
+            return model;
+        }
+        catch
         {
             model.Dispose();
-            throw new EspalierException($"{path}: is for images of {model.Vit.Config.Channels} channels; "
-                + "images have 1 (grey) or 3 (RGB)");
+            throw;
         }
-        if (parse.GetValue(Shared.Threshold) is { } threshold)
+    }
+
+    /// <summary>Reads its modules, with the shape and threshold that the options give.</summary>
+    public static LoadedModel Load(ParseResult parse, string path)
+    {
+        LoadedModel model = ModelFile.Load(path, Shape(parse, path));
+        try
         {
-            if (model.Apt is null)
+            CheckChannels(model.Vit.Config, path);
+            if (parse.GetValue(Shared.Threshold) is { } threshold)
             {
-                model.Dispose();
-                throw new EspalierException($"{path}: has no agents, so --threshold has no meaning; leave it out");
+                RequireAgents(model.Apt is not null, path);
+                model.Apt!.Threshold = threshold;
             }
-            model.Apt.Threshold = threshold;
+            return model;
         }
-        return model;
+        catch
+        {
+            model.Dispose();
+            throw;
+        }
+    }
+
+    private static VitConfig? Shape(ParseResult parse, string path) =>
+        ModelChoice.OfFinished(path, parse.GetValue(Shared.Config), parse.GetValue(Shared.ModelType));
+
+    private static void CheckChannels(VitConfig config, string path)
+    {
+        if (config.Channels is not (1 or 3))
+            throw new EspalierException($"{path}: is for images of {config.Channels} channels; images have 1 (grey) or 3 (RGB)");
+    }
+
+    private static void RequireAgents(bool there, string path)
+    {
+        if (!there) throw new EspalierException($"{path}: has no agents, so --threshold has no meaning; leave it out");
     }
 }

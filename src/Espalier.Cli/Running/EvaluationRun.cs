@@ -1,13 +1,13 @@
 using Espalier.Cli.Display;
-using Espalier.Compression.Apt;
 using Espalier.Data;
+using Espalier.Inference;
 using Espalier.Models;
 
 namespace Espalier.Cli.Running;
 
 /// <summary>Runs images through a model while a bar shows how far it is.</summary>
 /// <param name="Data">What is evaluated on.</param>
-internal sealed record EvaluationRun(Session Session, VisionTransformer Vit, AptModel? Apt, IImageDataset Data, int BatchSize)
+internal sealed record EvaluationRun(Session Session, VitSession Model, IImageDataset Data, int BatchSize)
 {
     /// <summary>The thresholds of the trade-off curve.</summary>
     public static IReadOnlyList<float> CurveThresholds { get; } = [0.1f, 0.2f, 0.3f, 0.4f, 0.5f, 0.6f, 0.7f, 0.8f, 0.9f];
@@ -16,15 +16,24 @@ internal sealed record EvaluationRun(Session Session, VisionTransformer Vit, Apt
 
     /// <param name="prune">False to keep every token.</param>
     /// <param name="each">Called for every image, in order.</param>
-    public Evaluation Run(string what, bool prune, Action<ImageResult>? each = null)
+    public Evaluation Run(string what, bool prune, Action<ImageResult>? each = null) => Run(what, Rule(prune), each);
+
+    /// <summary>What the agents drop in such a pass.</summary>
+    public Pruning Rule(bool prune) => prune ? Model.Pruning : Pruning.None;
+
+    /// <summary>The pruned model at several thresholds.</summary>
+    public IReadOnlyList<(double Threshold, Evaluation Evaluation)> Curve() =>
+        [.. CurveThresholds.Select(t =>
+            (Math.Round(t, 2), Run($"threshold {Format.Number(t, "0.0")}", Pruning.Threshold(t), null)))];
+
+    private Evaluation Run(string what, Pruning pruning, Action<ImageResult>? each)
     {
-        AptModel? agents = prune ? Apt : null;
-        VitConfig config = Vit.Config;
+        VitConfig config = Model.Config;
         using var loader = new DataLoader(Data, ImagePipeline.Eval(config.ImageSize, config.Channels), BatchSize);
-        WarmUp(loader, agents);
+        WarmUp(loader, pruning);
         return Watch.Run(Session.Terminal, what, Data.Count, report =>
         {
-            var evaluator = new Evaluator(Vit, agents);
+            var evaluator = new Evaluator(Model, pruning);
             int done = 0;
             foreach (Batch batch in loader.Once())
             {
@@ -37,30 +46,11 @@ internal sealed record EvaluationRun(Session Session, VisionTransformer Vit, Apt
         });
     }
 
-    /// <summary>The pruned model at several thresholds; its own is put back afterwards.</summary>
-    public IReadOnlyList<(double Threshold, Evaluation Evaluation)> Curve()
-    {
-        AptModel agents = Apt ?? throw new InvalidOperationException("a curve is over the agents' threshold");
-        float before = agents.Threshold;
-        try
-        {
-            return [.. CurveThresholds.Select(t =>
-            {
-                agents.Threshold = t;
-                return (Math.Round(t, 2), Run($"threshold {Format.Number(t, "0.0")}", prune: true));
-            })];
-        }
-        finally
-        {
-            agents.Threshold = before;
-        }
-    }
-
     /// <summary>Lets a small model's code be compiled before it is timed; a large one does not notice.</summary>
-    private void WarmUp(DataLoader loader, AptModel? agents)
+    private void WarmUp(DataLoader loader, Pruning pruning)
     {
-        if ((double)VitCost.Dense(Vit.Config) * BatchSize > SmallBatch) return;
-        var evaluator = new Evaluator(Vit, agents);
+        if ((double)VitCost.Dense(Model.Config) * BatchSize > SmallBatch) return;
+        var evaluator = new Evaluator(Model, pruning);
         foreach (Batch batch in loader.Once().Take(4)) evaluator.Run(batch);
     }
 }

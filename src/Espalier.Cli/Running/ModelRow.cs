@@ -25,10 +25,10 @@ internal sealed record ModelRow(string Name, Evaluation Evaluation, EvaluationRu
         int batches = (int)Math.Min(LongestRound / (imageSeconds * first.BatchSize), 1 << 20);
         if (batches == 0) return;
         using var scope = new Scope();
-        var images = rows.Select(r => r.Run.Vit.Config).DistinctBy(Input)
+        var images = rows.Select(r => r.Run.Model.Config).DistinctBy(Input)
             .ToDictionary(Input, c => ModelSpeed.Batches(first.Data, c, first.BatchSize, batches));
         double[] rates = ModelSpeed.ImagesPerSecond([.. rows.Select(r => new ModelSpeed.Timed(
-            ModelSpeed.Pass(r.Run.Vit, r.Prune ? r.Run.Apt : null), images[Input(r.Run.Vit.Config)]))], Rounds);
+            ModelSpeed.Pass(r.Run.Model, r.Run.Rule(r.Prune)), images[Input(r.Run.Model.Config)]))], Rounds);
         for (int i = 0; i < rows.Count; i++)
             rows[i] = rows[i] with { Evaluation = rows[i].Evaluation with { ImagesPerSecond = rates[i] } };
 

@@ -1,6 +1,6 @@
 using Espalier.Benchmarking;
-using Espalier.Compression.Apt;
 using Espalier.Data;
+using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Tensors;
 
@@ -35,11 +35,15 @@ internal static class ModelSpeed
         return [.. loader.Once().Take(count).Select(b => b.ToTensor(config))];
     }
 
-    /// <summary>A pass of this model, pruned where agents are given.</summary>
-    public static Action<Tensor> Pass(VisionTransformer vit, AptModel? apt) => images =>
+    /// <summary>A pass of this model.</summary>
+    public static Action<Tensor> Pass(VitSession model, Pruning pruning)
     {
-        vit.Training = false;
-        if (apt is null) vit.Forward(images);
-        else apt.Forward(images);
-    };
+        float[] logits = [];
+        return images =>
+        {
+            int batch = images.Shape[0], count = batch * model.Config.NumClasses;
+            if (logits.Length != count) logits = new float[count];
+            model.Run(images.Span, batch, logits, pruning);
+        };
+    }
 }

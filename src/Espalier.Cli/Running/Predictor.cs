@@ -1,6 +1,7 @@
-using Espalier.Compression.Apt;
+using System.Numerics.Tensors;
 using Espalier.Data;
 using Espalier.Imaging;
+using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Tensors;
 
@@ -17,19 +18,21 @@ internal sealed record ImagePrediction(float[] Probabilities, int[] Tokens, int[
 }
 
 /// <summary>Runs single pictures through a model.</summary>
-internal sealed class Predictor(LoadedModel model)
+internal sealed class Predictor(VitSession model)
 {
-    private readonly ImagePipeline pipeline = ImagePipeline.Eval(model.Vit.Config.ImageSize, model.Vit.Config.Channels);
+    private readonly ImagePipeline pipeline = ImagePipeline.Eval(model.Config.ImageSize, model.Config.Channels);
+    private readonly TokenTrace trace = new(indices: true);
 
     public ImagePrediction Run(Image image)
     {
-        VitConfig c = model.Vit.Config;
-        using var scope = new Scope();
-        var input = new Tensor(new Shape(1, c.Channels, c.ImageSize, c.ImageSize));
+        VitConfig c = model.Config;
+        var input = new float[c.Channels * c.ImageSize * c.ImageSize];
         var rng = new Rng(0);
-        pipeline.Run(image, ref rng, input.Span);
-        if (model.Apt is null) return new ImagePrediction(F.Softmax(model.Vit.Forward(input)).ToArray(), [c.Tokens], []);
-        AptOutput output = model.Apt.Forward(input);
-        return new ImagePrediction(F.Softmax(output.Logits).ToArray(), output.TokensOf(0), output.KeptOf(0)[1..]);
+        pipeline.Run(image, ref rng, input);
+        var probabilities = new float[c.NumClasses];
+        model.Run(input, 1, probabilities, trace);
+        TensorPrimitives.SoftMax(probabilities, probabilities);
+        int[][] kept = [.. Enumerable.Range(1, trace.Stages - 1).Select(stage => trace.Kept(0, stage).ToArray())];
+        return new ImagePrediction(probabilities, trace.Counts(0).ToArray(), kept);
     }
 }

@@ -17,18 +17,18 @@ internal static class RunReport
     public static ReportData Build(EvaluationRun run, List<ModelRow> rows, ModelStructure structure,
         IReadOnlyList<HistoryPoint> history, string name)
     {
-        IReadOnlyList<int> layers = run.Apt?.Layers ?? [];
-        double dense = VitCost.Dense(run.Vit.Config);
+        IReadOnlyList<int> layers = run.Model.AgentLayers;
+        double dense = VitCost.Dense(run.Model.Config);
         var gallery = new List<ImageResult>();
         var counts = new TokenCounts(1 + layers.Count);
         ReportData data = new()
         {
-            Title = run.Apt is null ? $"{name}: vision transformer" : $"{name}: automatic pruning transformer",
+            Title = layers.Count == 0 ? $"{name}: vision transformer" : $"{name}: automatic pruning transformer",
             Subtitle = Subtitle(run, structure),
             Version = VersionAction.Text,
             Curves = [.. ReportBuilder.Curves(name, history, layers)],
         };
-        if (run.Apt is null)
+        if (layers.Count == 0)
         {
             rows.Add(ModelRow.Of(name, run, prune: false));
             ModelRow.MeasureSpeed(rows);
@@ -48,7 +48,7 @@ internal static class RunReport
             Rows = Rows(rows),
             TradeOff = [.. ReportBuilder.TradeOff(run.Curve(), dense)],
             Tokens = [.. ReportBuilder.Histograms(counts, layers)],
-            Gallery = [.. ReportBuilder.Gallery(gallery, run.Data, run.Vit.Config, layers)],
+            Gallery = [.. ReportBuilder.Gallery(gallery, run.Data, run.Model.Config, layers)],
         };
     }
 
@@ -57,7 +57,7 @@ internal static class RunReport
 
     private static string Subtitle(EvaluationRun run, ModelStructure structure)
     {
-        VitConfig c = run.Vit.Config;
+        VitConfig c = run.Model.Config;
         return $"{structure.Dataset ?? run.Data.Name}, {run.Data.Count} test images · ViT with "
             + $"{c.NumLayers} blocks of width {c.HiddenSize}, {c.PatchSize} x {c.PatchSize} patches · "
             + $"{RuntimeInformation.ProcessArchitecture}, {Workers.Threads} threads";

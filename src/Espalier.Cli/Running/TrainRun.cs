@@ -1,6 +1,7 @@
 using Espalier.Cli.Display;
 using Espalier.Compression.Apt;
 using Espalier.Data;
+using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Training;
 
@@ -13,6 +14,7 @@ internal sealed class TrainRun : IDisposable
     private readonly TrainPlan plan;
     private readonly DataChoice.Splits splits;
     private readonly ITrainingTask task;
+    private VitSession? trained;
 
     /// <summary>Opens the data, builds the model and reads the checkpoint to start from.</summary>
     public TrainRun(TrainPlan plan, DatasetPair data, Session session)
@@ -69,9 +71,18 @@ internal sealed class TrainRun : IDisposable
     }
 
     /// <summary>The trained model on the test images, as it stands at the end of the run.</summary>
-    public EvaluationRun OnTest() => new(session, Vit, Apt, splits.Test, plan.Options.EvalBatchSize);
+    public EvaluationRun OnTest()
+    {
+        trained?.Dispose();
+        trained = Apt is null ? new VitSession(Vit) : new VitSession(Apt);
+        return new EvaluationRun(session, trained, splits.Test, plan.Options.EvalBatchSize);
+    }
 
-    public void Dispose() => task.Model.Dispose();
+    public void Dispose()
+    {
+        trained?.Dispose();
+        task.Model.Dispose();
+    }
 
     private LoadReport? ReadStart()
     {

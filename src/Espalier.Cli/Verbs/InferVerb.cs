@@ -4,6 +4,7 @@ using Espalier.Cli.Options;
 using Espalier.Cli.Running;
 using Espalier.Data;
 using Espalier.Formats;
+using Espalier.Inference;
 using Espalier.Models;
 
 namespace Espalier.Cli.Verbs;
@@ -34,17 +35,17 @@ internal static class InferVerb
     private static int Run(ParseResult parse, Session session)
     {
         string path = Checkpoints.Required(parse);
-        using LoadedModel model = Checkpoints.Load(parse, path);
+        using VitSession model = Checkpoints.Open(parse, path);
         DatasetPair pair = DataChoice.Open(parse.GetValue(Shared.Data), parse.GetValue(Shared.DataDir), model.Structure, path);
         IImageDataset data = DataChoice.Limit(DataChoice.Of(pair, parse.GetValue(Split)), parse.GetValue(Limit));
-        ModelChoice.RequireClasses(model.Vit.Config, path, data);
-        bool prune = !parse.GetValue(NoPrune);
-        if (parse.GetValue(Curve) && (model.Apt is null || !prune))
+        ModelChoice.RequireClasses(model.Config, path, data);
+        bool prune = !parse.GetValue(NoPrune), hasAgents = model.AgentLayers.Count > 0;
+        if (parse.GetValue(Curve) && (!hasAgents || !prune))
             throw new EspalierException($"{path}: --curve moves the agents' threshold, so it needs "
                 + "a checkpoint with agents, and no --no-prune");
 
-        var run = new EvaluationRun(session, model.Vit, model.Apt, data, parse.GetValue(BatchSize) ?? 32);
-        var counts = new TokenCounts(1 + (model.Apt?.Layers.Count ?? 0));
+        var run = new EvaluationRun(session, model, data, parse.GetValue(BatchSize) ?? 32);
+        var counts = new TokenCounts(1 + model.AgentLayers.Count);
         Evaluation result = Evaluate(run, path, prune, counts, parse.GetValue(Output));
         Print(session.Terminal, model, result, counts, data, prune);
         if (parse.GetValue(Output) is { } output) session.Terminal.Line($"wrote {result.Images} lines to {output}");
@@ -82,14 +83,14 @@ internal static class InferVerb
         }
     }
 
-    private static void Print(Terminal terminal, LoadedModel model, Evaluation result, TokenCounts counts, IImageDataset data,
+    private static void Print(Terminal terminal, VitSession model, Evaluation result, TokenCounts counts, IImageDataset data,
         bool prune)
     {
-        string how = model.Apt is null ? "no agents" : prune ? $"pruned, threshold {Format.Number(model.Apt.Threshold, "0.###")}"
-            : "unpruned";
+        string how = model.AgentLayers.Count == 0 ? "no agents" : !prune ? "unpruned"
+            : $"pruned, threshold {Format.Number(model.Pruning.Limit, "0.###")}";
         terminal.Line($"{data.Name}, {result.Images} images, {how}");
-        Tables.Tokens(terminal, counts, model.Apt?.Layers ?? []);
-        double dense = VitCost.Dense(model.Vit.Config);
+        Tables.Tokens(terminal, counts, model.AgentLayers);
+        double dense = VitCost.Dense(model.Config);
         terminal.Line($"accuracy    {Format.Percent(result.Accuracy)}");
         terminal.Line($"loss        {Format.Number(result.Loss, "0.0000")}");
         terminal.Line($"MACs/image  {Format.Large(result.MultiplyAdds)} "

@@ -4,6 +4,7 @@ using Espalier.Cli.Display;
 using Espalier.Cli.Options;
 using Espalier.Cli.Running;
 using Espalier.Imaging;
+using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Reporting;
 
@@ -36,7 +37,7 @@ internal static class PredictVerb
     private static int Run(ParseResult parse, Session session)
     {
         string path = Checkpoints.OrShipped(parse);
-        using LoadedModel model = Checkpoints.Load(parse, path);
+        using VitSession model = Checkpoints.Open(parse, path);
         var predictor = new Predictor(model);
         string folder = parse.GetValue(Shared.OutputDir) ?? ".";
         var written = new HashSet<string>();
@@ -52,23 +53,23 @@ internal static class PredictVerb
             first = false;
             Print(session.Terminal, file, model, prediction, parse.GetValue(Top) ?? 5);
             if (parse.GetValue(NoPicture) || prediction.Kept.Length == 0) continue;
-            Draw(session.Terminal, image, model.Vit.Config, prediction);
+            Draw(session.Terminal, image, model.Config, prediction);
             string picture = Path.Combine(folder, Unique(written, Path.GetFileNameWithoutExtension(file)) + ".tokens.png");
             Folders.Make(folder);
             PngWriter.Write(picture,
-                TokenPicture.Strip(image, model.Vit.Config.Grid, prediction.Kept, model.Vit.Config.PrefixTokens));
+                TokenPicture.Strip(image, model.Config.Grid, prediction.Kept, model.Config.PrefixTokens));
             session.Terminal.Line($"drawn in {picture}");
         }
         return ExitCodes.Done;
     }
 
-    private static void Print(Terminal terminal, string file, LoadedModel model, ImagePrediction prediction, int top)
+    private static void Print(Terminal terminal, string file, VitSession model, ImagePrediction prediction, int top)
     {
         terminal.Line(file);
         foreach (int c in prediction.Ranking.Take(top))
             terminal.Line($"  {Format.Percent(prediction.Probabilities[c]),8}  {ClassName(model.Structure, c)}");
         terminal.Line("  tokens: " + string.Join(", ", prediction.Tokens.Select((n, i) =>
-            i == 0 ? $"{n} initial" : $"{n} after layer {model.Apt!.Layers[i - 1]}")));
+            i == 0 ? $"{n} initial" : $"{n} after layer {model.AgentLayers[i - 1]}")));
     }
 
     private static void Draw(Terminal terminal, Image image, VitConfig config, ImagePrediction prediction)

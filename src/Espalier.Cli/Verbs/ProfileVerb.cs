@@ -4,6 +4,7 @@ using Espalier.Cli.Display;
 using Espalier.Cli.Options;
 using Espalier.Cli.Running;
 using Espalier.Compression.Apt;
+using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Tensors;
 using Espalier.Tensors.Kernels;
@@ -76,8 +77,9 @@ internal static class ProfileVerb
 
     private static void PrintPruned(Terminal terminal, AptModel apt, InputImages images)
     {
-        BenchWork plain = BenchWork.Inference(apt.Vit, null, images.Pixels);
-        BenchWork pruned = BenchWork.Inference(apt.Vit, apt, images.Pixels);
+        using var session = new VitSession(apt);
+        BenchWork plain = BenchWork.Inference(session, Pruning.None, images.Pixels);
+        BenchWork pruned = BenchWork.Inference(session, session.Pruning, images.Pixels);
         double[] ms = [.. new Rounds().Measure(plain.Run, pruned.Run).Select(s => SampleStatistics.Of(s).P50 / 1e6)];
         double dense = VitCost.Dense(apt.Vit.Config);
         terminal.Line($"unpruned    {Format.Large(dense)} MACs an image, {Format.Number(ms[0], "0.000")} ms");

@@ -3,7 +3,7 @@ using Espalier.Cli.Display;
 using Espalier.Cli.Options;
 using Espalier.Cli.Running;
 using Espalier.Data;
-using Espalier.Models;
+using Espalier.Inference;
 using Espalier.Reporting;
 using Espalier.Training;
 
@@ -37,22 +37,22 @@ internal static class ReportVerb
     private static int Run(ParseResult parse, Session session)
     {
         var (checkpoint, run) = Find(parse.GetValue(Source)!, parse.GetValue(Name));
-        using LoadedModel model = ModelFile.Load(checkpoint);
+        using VitSession model = VitSession.Open(checkpoint);
         DatasetPair pair =
             DataChoice.Open(parse.GetValue(Shared.Data), parse.GetValue(Shared.DataDir), model.Structure, checkpoint);
         IImageDataset data = DataChoice.Limit(pair.Test, parse.GetValue(Limit));
-        ModelChoice.RequireClasses(model.Vit.Config, checkpoint, data);
+        ModelChoice.RequireClasses(model.Config, checkpoint, data);
         string output = parse.GetValue(Output)
             ?? Path.Combine(Path.GetDirectoryName(Path.GetFullPath(checkpoint))!, "report.html");
 
         int batchSize = parse.GetValue(BatchSize) ?? 32;
-        var evaluation = new EvaluationRun(session, model.Vit, model.Apt, data, batchSize);
+        var evaluation = new EvaluationRun(session, model, data, batchSize);
         var rows = new List<ModelRow>();
-        using LoadedModel? plain = parse.GetValue(Plain) is { } plainPath ? ModelFile.Load(plainPath) : null;
+        using VitSession? plain = parse.GetValue(Plain) is { } plainPath ? VitSession.Open(plainPath) : null;
         if (plain is not null)
         {
-            ModelChoice.RequireClasses(plain.Vit.Config, parse.GetValue(Plain)!, data);
-            rows.Add(ModelRow.Of("plain ViT", new EvaluationRun(session, plain.Vit, null, data, batchSize), prune: false));
+            ModelChoice.RequireClasses(plain.Config, parse.GetValue(Plain)!, data);
+            rows.Add(ModelRow.Of("plain ViT", new EvaluationRun(session, plain, data, batchSize), prune: false));
         }
         IReadOnlyList<HistoryPoint> history = run is null ? [] : TrainingHistory.Read(run.History);
         ReportData report =

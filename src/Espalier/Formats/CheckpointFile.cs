@@ -16,11 +16,31 @@ public static class CheckpointFile
     /// <inheritdoc cref="Read(string)" path="/exception"/>
     public static Checkpoint Read(Stream stream, string source) => ReadGuard.Run(source, () => Sniff(stream, source));
 
+    /// <summary>Opens a safetensors file for reading parts of it; null where the file is of another format.</summary>
+    /// <inheritdoc cref="Read(string)" path="/exception"/>
+    internal static SafetensorsReader? OpenSafetensors(string path)
+    {
+        bool matches = ReadGuard.Open(path, stream =>
+        {
+            Span<byte> start = stackalloc byte[16];
+            return IsSafetensors(Start(stream, start), stream);
+        });
+        return matches ? SafetensorsReader.Open(path) : null;
+    }
+
+    private static ReadOnlySpan<byte> Start(Stream stream, Span<byte> buffer)
+    {
+        stream.Position = 0;
+        return buffer[..stream.ReadAtLeast(buffer, buffer.Length, throwOnEndOfStream: false)];
+    }
+
+    private static bool IsSafetensors(ReadOnlySpan<byte> start, Stream stream) => start.Length > 8 && start[8] == '{'
+        && !start.StartsWith("PK"u8) && BinaryPrimitives.ReadUInt64LittleEndian(start) <= (ulong)stream.Length - 8;
+
     private static Checkpoint Sniff(Stream stream, string source)
     {
-        Span<byte> start = stackalloc byte[16];
-        stream.Position = 0;
-        start = start[..stream.ReadAtLeast(start, start.Length, throwOnEndOfStream: false)];
+        Span<byte> buffer = stackalloc byte[16];
+        ReadOnlySpan<byte> start = Start(stream, buffer);
         if (start.StartsWith("PK"u8))
         {
             var zip = new ZipFileReader(stream);
@@ -28,8 +48,7 @@ public static class CheckpointFile
             if (Npz.Matches(zip)) return Npz.Read(zip, source);
             throw new InvalidDataException("a zip file with neither .npy arrays nor a PyTorch data.pkl; not a checkpoint");
         }
-        if (start.Length > 8 && start[8] == '{'
-            && BinaryPrimitives.ReadUInt64LittleEndian(start) <= (ulong)stream.Length - 8)
+        if (IsSafetensors(start, stream))
         {
             using var reader = new SafetensorsReader(stream, source, leaveOpen: true);
             return reader.ToCheckpoint();

@@ -71,9 +71,20 @@ public sealed class SafetensorsReader : IDisposable
         if (destination.Length != info.Count)
             throw new EspalierException(
                 $"{Source}: entry '{name}' has {info.Count} elements where {destination.Length} are wanted");
+        ReadFloats(name, 0, destination);
+    }
+
+    /// <summary>Reads a part of an entry, from element <paramref name="start"/> on.</summary>
+    /// <exception cref="EspalierException">No such entry, too few elements, or the file cannot be read.</exception>
+    internal void ReadFloats(string name, int start, Span<float> destination)
+    {
+        SafetensorsInfo info = Find(name, null);
+        if (start < 0 || start + (long)destination.Length > info.Count)
+            throw new EspalierException(
+                $"{Source}: entry '{name}' has {info.Count} elements where {start + (long)destination.Length} are wanted");
         try
         {
-            stream.Position = dataStart + info.Offset;
+            stream.Position = dataStart + info.Offset + (long)start * info.Type.Size();
             ElementReader.ReadFloats(stream, info.Type, destination);
         }
         catch (IOException e)

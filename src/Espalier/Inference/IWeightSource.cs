@@ -6,7 +6,8 @@ namespace Espalier.Inference;
 /// </summary>
 internal interface IWeightSource
 {
-    VitConfig Config { get; }
+    /// <summary>The model's shape, and what a file says beyond it.</summary>
+    ModelStructure Structure { get; }
 
     /// <summary>Blocks (0-based, rising) after which an agent acts; empty for a plain model.</summary>
     IReadOnlyList<int> AgentLayers { get; }

@@ -20,11 +20,12 @@ internal sealed class ModuleWeights : IWeightSource
 
     private ModuleWeights(Module module, VitConfig config, IReadOnlyList<int> layers, float threshold)
     {
-        (Config, AgentLayers, Threshold) = (config, layers, threshold);
+        (AgentLayers, Threshold) = (layers, threshold);
+        Structure = new ModelStructure { Config = config };
         tensors = module.StateDict().ToDictionary(p => p.Name, p => p.Value);
     }
 
-    public VitConfig Config { get; }
+    public ModelStructure Structure { get; }
 
     public IReadOnlyList<int> AgentLayers { get; }
 

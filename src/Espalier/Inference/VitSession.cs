@@ -47,10 +47,21 @@ public sealed unsafe class VitSession : IDisposable
     {
     }
 
+    /// <summary>A session straight from a checkpoint of any supported format. Of a safetensors file each tensor is packed as soon as
+    /// it is read, so that the model is never in memory twice.</summary>
+    /// <param name="config">The shape, where the file has no structure block; it wins over one.</param>
+    /// <exception cref="EspalierException">The file cannot be read or is not of that shape, or this processor has no kernel for the
+    /// precision.</exception>
+    public static VitSession Open(string path, VitConfig? config = null, SessionOptions? options = null)
+    {
+        using ModelTensors file = ModelTensors.Open(path);
+        return new VitSession(new FileWeights(file, config), options);
+    }
+
     internal VitSession(IWeightSource source, SessionOptions? options)
     {
         options ??= new SessionOptions();
-        Config = source.Config;
+        Structure = source.Structure;
         AgentLayers = [.. source.AgentLayers];
         Precision = options.Precision;
         Pruning = options.Pruning ?? (AgentLayers.Count > 0 ? Pruning.Threshold(source.Threshold) : Pruning.None);
@@ -62,7 +73,10 @@ public sealed unsafe class VitSession : IDisposable
         chunk = (int)Math.Clamp(ChunkBytes / (rowBytes * Config.Tokens), 1, 64);
     }
 
-    public VitConfig Config { get; }
+    /// <summary>What the checkpoint says of itself; of a module only the shape.</summary>
+    public ModelStructure Structure { get; }
+
+    public VitConfig Config => Structure.Config;
 
     /// <summary>Blocks (0-based) after which an agent acts.</summary>
     public IReadOnlyList<int> AgentLayers { get; }

@@ -1,4 +1,5 @@
 using Espalier.Models;
+using Espalier.Nn;
 using Espalier.Tensors;
 using Espalier.Tensors.Kernels;
 
@@ -17,7 +18,7 @@ internal sealed unsafe class WeightPacker : IDisposable
 
     private WeightPacker(IWeightSource source, Precision precision)
     {
-        (this.source, this.precision, config) = (source, precision, source.Config);
+        (this.source, this.precision, config) = (source, precision, source.Structure.Config);
         long d = config.HiddenSize, patch = (long)config.PatchChannels * config.PatchSize * config.PatchSize;
         long most = new[] { 3 * d * d, d * config.MlpDim, d * patch, d * config.NumClasses, d * config.Tokens }.Max();
         if (source.AgentLayers.Count > 0) most = Math.Max(most, 4 * d * d);
@@ -115,6 +116,7 @@ internal sealed unsafe class WeightPacker : IDisposable
 
     private HybridStem Stem()
     {
+        using InitSkip _ = Init.Skip();
         var rng = new Rng(0);
         HybridStem stem = VitEmbeddings.NewStem(config, ref rng);
         foreach (var (name, value) in stem.StateDict()) source.Read(VitEmbeddings.StemPrefix + name, value.Span);

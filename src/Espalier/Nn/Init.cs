@@ -5,19 +5,34 @@ namespace Espalier.Nn;
 /// <summary>Initialisers, named as in <c>torch.nn.init</c>.</summary>
 public static class Init
 {
+    [ThreadStatic]
+    private static bool skipped;
+
+    /// <summary>While it is open, this thread's initialisers do nothing: for models whose values are read from a file next.
+    /// </summary>
+    internal static InitSkip Skip()
+    {
+        bool before = skipped;
+        skipped = true;
+        return new InitSkip(() => skipped = before);
+    }
+
     public static void Uniform(Tensor t, float low, float high, ref Rng rng)
     {
+        if (skipped) return;
         foreach (ref float x in t.Span) x = rng.NextFloat(low, high);
     }
 
     public static void Normal(Tensor t, float std, ref Rng rng)
     {
+        if (skipped) return;
         foreach (ref float x in t.Span) x = std * rng.NextNormal();
     }
 
     /// <summary>Normal with mean 0, drawn again while outside ±<paramref name="bound"/> (an absolute bound, not in units of std).</summary>
     public static void TruncatedNormal(Tensor t, float std, ref Rng rng, float bound = 2)
     {
+        if (skipped) return;
         foreach (ref float x in t.Span)
             do x = std * rng.NextNormal();
             while (MathF.Abs(x) > bound);
@@ -54,4 +69,10 @@ public static class Init
         for (int i = 2; i < shape.Rank; i++) kernel *= shape[i];
         return (shape[1] * kernel, shape[0] * kernel);
     }
+}
+
+/// <summary>Ends <see cref="Init.Skip"/>.</summary>
+internal sealed class InitSkip(Action end) : IDisposable
+{
+    public void Dispose() => end();
 }

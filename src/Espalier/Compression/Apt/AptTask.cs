@@ -1,5 +1,6 @@
 using System.Globalization;
 using Espalier.Data;
+using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Nn;
 using Espalier.Optim;
@@ -115,8 +116,9 @@ public sealed class AptTask : ITrainingTask
 
     public EvaluationResult Evaluate(IEnumerable<Batch> batches)
     {
-        var prunedRun = new Evaluator(model.Vit, model);
-        var plainRun = new Evaluator(model.Vit, null);
+        using var session = new VitSession(model);
+        var prunedRun = new Evaluator(session);
+        var plainRun = new Evaluator(session, Pruning.None);
         foreach (Batch batch in batches)
         {
             prunedRun.Run(batch);

@@ -28,21 +28,16 @@ public static class ModelFile
     /// <exception cref="EspalierException">The file cannot be read, or its tensors are not of that shape.</exception>
     public static LoadedModel Load(string path, VitConfig? config = null)
     {
-        Checkpoint file = CheckpointFile.Read(path);
-        var arrays = PublishedNames.ToModelNames(file);
-        ModelStructure structure = Choose(path, Structure(file), config, arrays);
-        CheckHeads(file, structure.Config);
-        int agents = CountAgents(arrays);
-        int[] layers = structure.Config.PruneLayers ?? structure.Config.DefaultPruneLayers();
-        if (agents > 0 && agents != layers.Length)
-            throw new EspalierException($"{path}: has {agents} agents, but the configuration names {layers.Length} pruneLayers; "
-                + "give the blocks that they act after with --config");
+        using ModelTensors file = ModelTensors.Open(path);
+        var (structure, layers) = Describe(file, config);
+        using InitSkip _ = Init.Skip();
         var vit = new VisionTransformer(structure.Config);
-        AptModel? apt = agents > 0 ? new AptModel(vit, layers) { Threshold = structure.Threshold ?? 0.5f } : null;
+        AptModel? apt = layers.Length > 0 ? new AptModel(vit, layers) { Threshold = structure.Threshold ?? 0.5f } : null;
         var model = new LoadedModel(vit, apt, structure, LoadReport.Empty);
         try
         {
-            LoadReport report = StateLoader.Load(model.Module, structure.Config, arrays, path, _ => false, replaceHead: false);
+            LoadReport report =
+                StateLoader.Load(model.Module, structure.Config, file, _ => false, replaceHead: false, whole: false);
             model.Module.Training = false;
             return model with { Report = report };
         }
@@ -53,6 +48,21 @@ public static class ModelFile
         }
     }
 
+    /// <summary>What a finished model's file, completed by a given shape, says of it; and the blocks after which its agents act.
+    /// </summary>
+    internal static (ModelStructure Structure, int[] AgentLayers) Describe(ModelTensors file, VitConfig? config)
+    {
+        ModelStructure structure = Choose(file, config);
+        CheckHeads(file, structure.Config);
+        int agents = CountAgents(file);
+        if (agents == 0) return (structure, []);
+        int[] layers = structure.Config.PruneLayers ?? structure.Config.DefaultPruneLayers();
+        if (agents != layers.Length)
+            throw new EspalierException($"{file.Source}: has {agents} agents, but the configuration names {layers.Length} "
+                + "pruneLayers; give the blocks that they act after with --config");
+        return (structure, layers);
+    }
+
     /// <summary>
     /// Reads what fits into an existing model, to train it further: head and agents may be new. Where it throws, the model is
     /// as it was.
@@ -61,15 +71,20 @@ public static class ModelFile
     /// <exception cref="EspalierException">Unreadable; or lacks a tensor of the backbone, or has one of another shape.</exception>
     public static LoadReport LoadInto(Module model, VitConfig config, string path, bool replaceHead = true)
     {
-        Checkpoint file = CheckpointFile.Read(path);
-        var arrays = PublishedNames.ToModelNames(file);
+        using ModelTensors file = ModelTensors.Open(path);
         CheckHeads(file, config);
-        return StateLoader.Load(model, config, arrays, path,
-            name => name.StartsWith(AgentPrefix, StringComparison.Ordinal) || StateLoader.IsHead(name), replaceHead);
+        return StateLoader.Load(model, config, file,
+            name => name.StartsWith(AgentPrefix, StringComparison.Ordinal) || StateLoader.IsHead(name), replaceHead, whole: true);
     }
 
-    /// <summary>The structure block of a file, or null where it has none.</summary>
-    public static ModelStructure? ReadStructure(string path) => Structure(CheckpointFile.Read(path));
+    /// <summary>The structure block of a file, or null where it has none; reads no tensor. Only safetensors files have one.
+    /// </summary>
+    /// <exception cref="EspalierException">The file is missing or damaged.</exception>
+    public static ModelStructure? ReadStructure(string path)
+    {
+        using SafetensorsReader? file = CheckpointFile.OpenSafetensors(path);
+        return file is null ? null : Structure(file.Metadata, path);
+    }
 
     /// <summary>
     /// A named shape with the classes, channels and image size that the tensors of a checkpoint have, where they are there to
@@ -77,17 +92,17 @@ public static class ModelFile
     /// </summary>
     public static VitConfig FitTo(string path, VitConfig shape)
     {
-        var arrays = PublishedNames.ToModelNames(CheckpointFile.Read(path));
-        if (arrays.TryGetValue("head.weight", out NamedArray? head) && head.Shape.Length == 2)
-            shape = shape with { NumClasses = head.Shape[0] };
+        using ModelTensors file = ModelTensors.Open(path);
+        var shapes = file.Shapes;
+        if (shapes.TryGetValue("head.weight", out int[]? head) && head.Length == 2) shape = shape with { NumClasses = head[0] };
         if (shape.Stem != VitStem.Patches) return shape.Checked(path);
         const string embeddings = "transformer.embeddings.";
-        if (arrays.TryGetValue(embeddings + "patch_embeddings.weight", out NamedArray? patches) && patches.Shape.Length == 4)
-            shape = shape with { Channels = patches.Shape[1] };
-        if (arrays.TryGetValue(embeddings + "position_embeddings", out NamedArray? positions) && positions.Shape.Length == 3)
+        if (shapes.TryGetValue(embeddings + "patch_embeddings.weight", out int[]? patches) && patches.Length == 4)
+            shape = shape with { Channels = patches[1] };
+        if (shapes.TryGetValue(embeddings + "position_embeddings", out int[]? positions) && positions.Length == 3)
         {
-            int grid = (int)Math.Sqrt(Math.Max(positions.Shape[1] - shape.PrefixTokens, 0));
-            if (grid * grid == positions.Shape[1] - shape.PrefixTokens) shape = shape with { ImageSize = grid * shape.PatchSize };
+            int grid = (int)Math.Sqrt(Math.Max(positions[1] - shape.PrefixTokens, 0));
+            if (grid * grid == positions[1] - shape.PrefixTokens) shape = shape with { ImageSize = grid * shape.PatchSize };
         }
         return shape.Checked(path);
     }
@@ -103,16 +118,16 @@ public static class ModelFile
         Safetensors.Write(path, arrays, new Dictionary<string, string> { [ModelStructure.MetadataKey] = json });
     }
 
-    private static ModelStructure? Structure(Checkpoint file) =>
-        file.Metadata.TryGetValue(ModelStructure.MetadataKey, out string? json) ? ModelStructure.Parse(json, file.Source) : null;
+    private static ModelStructure? Structure(IReadOnlyDictionary<string, string> metadata, string source) =>
+        metadata.TryGetValue(ModelStructure.MetadataKey, out string? json) ? ModelStructure.Parse(json, source) : null;
 
     /// <summary>
     /// The given shape, completed by the file's structure block, or the block itself, which must not ask for a larger model
     /// than the file fills: otherwise a few bytes could claim all memory.
     /// </summary>
-    private static ModelStructure Choose(string path, ModelStructure? block, VitConfig? config,
-        IReadOnlyDictionary<string, NamedArray> arrays)
+    private static ModelStructure Choose(ModelTensors file, VitConfig? config)
     {
+        ModelStructure? block = Structure(file.Metadata, file.Source);
         if (config is not null)
         {
             if (block is null) return new ModelStructure { Config = config };
@@ -121,24 +136,24 @@ public static class ModelFile
             return block with { Config = config, ClassNames = sameClasses ? block.ClassNames : null };
         }
         if (block is null)
-            throw new EspalierException($"{path}: says nothing of the model's shape; give it with --config FILE.json or "
+            throw new EspalierException($"{file.Source}: says nothing of the model's shape; give it with --config FILE.json or "
                 + "--model-type NAME");
-        long needed = VitCost.Parameters(block.Config), there = arrays.Values.Sum(a => a.Data.LongLength);
+        long needed = VitCost.Parameters(block.Config), there = file.Count;
         if (needed > there)
-            throw new EspalierException($"{path}: its structure block describes a model of {needed} parameters, but the file holds "
-                + $"{there}; it is damaged or cut short");
+            throw new EspalierException($"{file.Source}: its structure block describes a model of {needed} parameters, but the "
+                + $"file holds {there}; it is damaged or cut short");
         return block;
     }
 
     /// <summary>No tensor's shape tells the number of heads, and with a wrong one the model would compute nonsense.</summary>
-    private static void CheckHeads(Checkpoint file, VitConfig config)
+    private static void CheckHeads(ModelTensors file, VitConfig config)
     {
-        if ((Structure(file)?.Config.NumHeads ?? GoogleNames.Heads(file)) is { } heads && heads != config.NumHeads)
+        if ((Structure(file.Metadata, file.Source)?.Config.NumHeads ?? file.Heads) is { } heads && heads != config.NumHeads)
             throw new EspalierException($"{file.Source}: is of a model with {heads} attention heads, not {config.NumHeads}; "
                 + "correct numHeads in the configuration");
     }
 
-    private static int CountAgents(IReadOnlyDictionary<string, NamedArray> arrays) =>
-        arrays.Keys.Where(k => k.StartsWith(AgentPrefix, StringComparison.Ordinal))
+    private static int CountAgents(ModelTensors file) =>
+        file.Shapes.Keys.Where(k => k.StartsWith(AgentPrefix, StringComparison.Ordinal))
             .Select(k => k[AgentPrefix.Length..].Split('.')[0]).Distinct().Count();
 }

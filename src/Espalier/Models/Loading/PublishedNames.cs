@@ -12,10 +12,16 @@ internal static class PublishedNames
     public static IReadOnlyDictionary<string, NamedArray> ToModelNames(Checkpoint file) =>
         ReadGuard.Run(file.Source, () => Convert(file));
 
+    /// <summary>Whether these are the names of Google's layout.</summary>
+    public static bool IsGoogle(IEnumerable<string> names) => names.Any(k => k.EndsWith("embedding/kernel", StringComparison.Ordinal));
+
+    /// <summary>Whether these are the names of the DeiT / timm state dict.</summary>
+    public static bool IsTimm(IEnumerable<string> names) => names.Contains("patch_embed.proj.weight");
+
     private static IReadOnlyDictionary<string, NamedArray> Convert(Checkpoint file)
     {
-        if (file.Arrays.Keys.Any(k => k.EndsWith("embedding/kernel", StringComparison.Ordinal))) return GoogleNames.Convert(file);
-        if (file.Arrays.ContainsKey("patch_embed.proj.weight")) return TimmNames.Convert(file);
+        if (IsGoogle(file.Arrays.Keys)) return GoogleNames.Convert(file);
+        if (IsTimm(file.Arrays.Keys)) return TimmNames.Convert(file);
         return file.Arrays;
     }
 }

@@ -1,11 +1,11 @@
-using Espalier.Formats;
+using System.Buffers;
 using Espalier.Nn;
 using Espalier.Tensors;
 using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 
 namespace Espalier.Models;
 
-/// <summary>Copies the arrays of a checkpoint into a model by name. Checks everything first: a file that does not fit changes nothing.</summary>
+/// <summary>Brings the tensors of a checkpoint and those of a model together, by name.</summary>
 internal static class StateLoader
 {
     private const string Positions = "transformer.embeddings.position_embeddings";
@@ -14,67 +14,83 @@ internal static class StateLoader
     public static bool IsHead(string name) =>
         name.StartsWith("head.", StringComparison.Ordinal) || name.StartsWith("head_dist.", StringComparison.Ordinal);
 
+    /// <summary>Checks names and shapes; reads nothing.</summary>
+    /// <param name="wanted">The model's tensors.</param>
     /// <param name="mayMiss">Whether the file may lack this tensor (a new head, new agents); anything else missing is an error.</param>
     /// <param name="replaceHead">Keep the model's own head where the file's is for another number of classes.</param>
-    public static LoadReport Load(Module model, VitConfig config, IReadOnlyDictionary<string, NamedArray> arrays, string source,
+    public static LoadReport Match(IEnumerable<(string Name, Shape Shape)> wanted, VitConfig config, ModelTensors file,
         Func<string, bool> mayMiss, bool replaceHead)
     {
         List<string> matched = [], resized = [], missing = [], replaced = [];
-        var copies = new List<(string Name, Tensor To, float[] From)>();
         var known = new HashSet<string>();
-        foreach (var (name, tensor) in model.StateDict())
+        foreach (var (name, shape) in wanted)
         {
             known.Add(name);
-            if (!arrays.TryGetValue(name, out NamedArray? array))
-            {
-                missing.Add(name);
-                continue;
-            }
-            if (array.Shape.AsSpan().SequenceEqual(tensor.Shape.ToArray()))
-            {
-                copies.Add((name, tensor, array.Data));
-                matched.Add(name);
-            }
-            else if (name == Positions && array.Shape is [1, _, var d] && d == config.HiddenSize)
-            {
-                copies.Add((name, tensor, Resized(array, config, source)));
-                resized.Add($"{name} {Text(array)} -> {tensor.Shape}");
-            }
-            else if (replaceHead && IsHead(name))
-            {
-                replaced.Add(name);
-            }
+            if (!file.Shapes.TryGetValue(name, out int[]? stored)) missing.Add(name);
+            else if (stored.AsSpan().SequenceEqual(shape.ToArray())) matched.Add(name);
+            else if (name == Positions && stored is [1, _, var d] && d == config.HiddenSize)
+                resized.Add($"{name} {Text(stored)} -> {shape}");
+            else if (replaceHead && IsHead(name)) replaced.Add(name);
             else
-            {
-                throw new EspalierException($"{source}: {name} has shape {Text(array)} in the file but {tensor.Shape} in the model; "
+                throw new EspalierException($"{file.Source}: {name} has shape {Text(stored)} in the file but {shape} in the model; "
                     + "give the model's true shape with --config");
-            }
         }
         string[] lacking = [.. missing.Where(name => !mayMiss(name))];
         if (lacking.Length > 0)
-            throw new EspalierException($"{source}: lacks {lacking.Length} of the model's tensors ({LoadReport.Shortened(lacking)}); "
-                + "is it a checkpoint of this model?");
-        foreach (var (name, _, from) in copies)
-        {
-            if (!TensorPrimitives.IsFiniteAll<float>(from))
-                throw new EspalierException($"{source}: {name} holds NaN or infinite values; the file is damaged or its training "
-                    + "diverged");
-        }
-        foreach (var (_, to, from) in copies) from.CopyTo(to.Span);
-        return new LoadReport(matched, resized, missing, [.. arrays.Keys.Where(k => !known.Contains(k))], replaced);
+            throw new EspalierException($"{file.Source}: lacks {lacking.Length} of the model's tensors "
+                + $"({LoadReport.Shortened(lacking)}); is it a checkpoint of this model?");
+        return new LoadReport(matched, resized, missing, [.. file.Shapes.Keys.Where(k => !known.Contains(k))], replaced);
     }
 
-    private static float[] Resized(NamedArray positions, VitConfig config, string source)
+    /// <summary>Reads the values of one tensor, positions fitted to the model's grid.</summary>
+    /// <exception cref="EspalierException">They are not finite, or no grid.</exception>
+    public static void Read(ModelTensors file, string name, VitConfig config, Span<float> destination)
+    {
+        if (name == Positions && file.Shapes[name][1] != config.Tokens) Resized(file, config).CopyTo(destination);
+        else file.Read(name, destination);
+        if (!TensorPrimitives.IsFiniteAll<float>(destination))
+            throw new EspalierException($"{file.Source}: {name} holds NaN or infinite values; the file is damaged or its training "
+                + "diverged");
+    }
+
+    /// <summary>Fills a model.</summary>
+    /// <param name="whole">Whether the model is to stay as it was where a value is bad, which takes reading the file twice.</param>
+    /// <inheritdoc cref="Match" path="/param"/>
+    public static LoadReport Load(Module model, VitConfig config, ModelTensors file, Func<string, bool> mayMiss, bool replaceHead,
+        bool whole)
+    {
+        LoadReport report = Match(model.StateDict().Select(p => (p.Name, p.Value.Shape)), config, file, mayMiss, replaceHead);
+        var kept = report.Missing.Concat(report.Replaced).ToHashSet();
+        (string Name, Tensor Value)[] targets = [.. model.StateDict().Where(p => !kept.Contains(p.Name))];
+        if (whole) foreach (var (name, value) in targets) Check(file, name, config, checked((int)value.Length));
+        foreach (var (name, value) in targets) Read(file, name, config, value.Span);
+        return report;
+    }
+
+    private static void Check(ModelTensors file, string name, VitConfig config, int length)
+    {
+        float[] values = ArrayPool<float>.Shared.Rent(length);
+        try
+        {
+            Read(file, name, config, values.AsSpan(0, length));
+        }
+        finally
+        {
+            ArrayPool<float>.Shared.Return(values);
+        }
+    }
+
+    private static float[] Resized(ModelTensors file, VitConfig config)
     {
         try
         {
-            return PositionResize.Run(positions.Data, config.HiddenSize, config.PrefixTokens, config.Grid);
+            return PositionResize.Run(file.Read(Positions), config.HiddenSize, config.PrefixTokens, config.Grid);
         }
         catch (EspalierException e)
         {
-            throw new EspalierException($"{source}: {e.Message}", e);
+            throw new EspalierException($"{file.Source}: {e.Message}", e);
         }
     }
 
-    private static string Text(NamedArray a) => $"[{string.Join(",", a.Shape)}]";
+    private static string Text(int[] shape) => $"[{string.Join(",", shape)}]";
 }

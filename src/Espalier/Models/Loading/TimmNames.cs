@@ -12,21 +12,29 @@ internal static class TimmNames
         var arrays = new Dictionary<string, NamedArray>();
         foreach (NamedArray array in file.Arrays.Values)
         {
-            string[] path = array.Name.Split('.');
-            if (path is ["blocks", var i, "attn", "qkv", var part])
+            int start = 0;
+            foreach (var (name, shape) in Parts(array.Name, array.Shape))
             {
-                foreach (var (name, third) in Thirds(array)) Add($"transformer.encoder.layer.{i}.attn.{name}.{part}", third);
-                continue;
+                int length = (int)ArrayShape.Count(shape);
+                float[] data = length == array.Data.Length ? array.Data : array.Data[start..(start + length)];
+                if (!arrays.TryAdd(name, new NamedArray(name, shape, data)))
+                    throw new InvalidDataException($"two arrays both stand for {name}");
+                start += length;
             }
-            Add(Rename(path), array);
         }
         return arrays;
+    }
 
-        void Add(string name, NamedArray a)
-        {
-            if (!arrays.TryAdd(name, new NamedArray(name, a.Shape, a.Data)))
-                throw new InvalidDataException($"two arrays both stand for {name}");
-        }
+    /// <summary>What one array of the file stands for: the names and shapes of its parts, which follow one another.</summary>
+    public static IEnumerable<(string Name, int[] Shape)> Parts(string stored, int[] shape)
+    {
+        string[] path = stored.Split('.');
+        if (path is not ["blocks", var i, "attn", "qkv", var part]) return [(Rename(path), shape)];
+        if (shape.Length == 0 || shape[0] % 3 != 0)
+            throw new InvalidDataException($"array {stored} has shape [{string.Join(",", shape)}]; three matrices are expected");
+        int[] third = [shape[0] / 3, .. shape[1..]];
+        string[] names = ["query", "key", "value"];
+        return names.Select(name => ($"transformer.encoder.layer.{i}.attn.{name}.{part}", third));
     }
 
     private static string Rename(string[] path) => path switch
@@ -41,14 +49,4 @@ internal static class TimmNames
         ["blocks", var i, "mlp", var fc, var p] => $"transformer.encoder.layer.{i}.ffn.{fc}.{p}",
         _ => string.Join('.', path),
     };
-
-    private static IEnumerable<(string Name, NamedArray Part)> Thirds(NamedArray a)
-    {
-        if (a.Shape.Length == 0 || a.Shape[0] % 3 != 0)
-            throw new InvalidDataException($"array {a.Name} has shape [{string.Join(",", a.Shape)}]; three matrices are expected");
-        int length = a.Data.Length / 3;
-        int[] shape = [a.Shape[0] / 3, .. a.Shape[1..]];
-        string[] names = ["query", "key", "value"];
-        for (int i = 0; i < 3; i++) yield return (names[i], new NamedArray(names[i], shape, a.Data[(i * length)..((i + 1) * length)]));
-    }
 }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Espalier.Data;
+using Espalier.Inference;
 using Espalier.Nn;
 using Espalier.Tensors;
 using Espalier.Training;
@@ -41,7 +42,8 @@ public sealed class ClassificationTask : ITrainingTask
 
     public EvaluationResult Evaluate(IEnumerable<Batch> batches)
     {
-        Evaluation e = new Evaluator(vit, null).Run(batches);
+        using var session = new VitSession(vit);
+        Evaluation e = new Evaluator(session).Run(batches);
         return new EvaluationResult(
             new Dictionary<string, double> { ["accuracy"] = e.Accuracy, ["loss"] = e.Loss, ["images_per_second"] = e.ImagesPerSecond },
             new Dictionary<string, double> { ["plain"] = e.Accuracy });

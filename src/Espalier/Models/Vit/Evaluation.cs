@@ -1,7 +1,6 @@
 using System.Diagnostics;
-using Espalier.Compression.Apt;
 using Espalier.Data;
-using Espalier.Tensors;
+using Espalier.Inference;
 using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 
 namespace Espalier.Models;
@@ -18,11 +17,14 @@ public sealed record ImageResult(int Index, int Label, int Prediction, float Los
 /// <param name="ImagesPerSecond">Of the model alone: decoding runs beside it and is not counted.</param>
 public sealed record Evaluation(int Images, double Accuracy, double Loss, double[] Tokens, double MultiplyAdds, double ImagesPerSecond);
 
-/// <summary>Runs batches through a model in evaluation mode and averages what comes out.</summary>
-/// <param name="apt">The agents, for a pruned pass; null for one that keeps every token.</param>
-public sealed class Evaluator(VisionTransformer vit, AptModel? apt)
+/// <summary>Runs batches through a model and averages what comes out.</summary>
+/// <param name="rule">What the agents drop; null for what the session says, <see cref="Pruning.None"/> to keep every token.</param>
+public sealed class Evaluator(VitSession session, Pruning? rule = null)
 {
-    private readonly double[] tokens = new double[1 + (apt?.Layers.Count ?? 0)];
+    private readonly Pruning pruning = rule ?? session.Pruning;
+    private readonly TokenTrace trace = new(indices: (rule ?? session.Pruning).IsActive);
+    private readonly double[] tokens = new double[(rule ?? session.Pruning).IsActive ? 1 + session.AgentLayers.Count : 1];
+    private float[] logits = [];
     private int images, correct;
     private double loss, multiplyAdds, seconds;
 
@@ -40,21 +42,19 @@ public sealed class Evaluator(VisionTransformer vit, AptModel? apt)
     /// <param name="each">Called for every image, in order.</param>
     public void Run(Batch batch, Action<ImageResult>? each = null)
     {
-        vit.Training = false;
-        using var scope = new Scope();
-        Tensor input = batch.ToTensor(vit.Config);
+        int classes = session.Config.NumClasses;
+        if (logits.Length != batch.Count * classes) logits = new float[batch.Count * classes];
         long start = Stopwatch.GetTimestamp();
-        AptOutput? pruned = apt?.Forward(input);
-        Tensor logits = pruned?.Logits ?? vit.Forward(input);
+        session.Run(batch.Pixels, batch.Count, logits, pruning, trace);
         seconds += Stopwatch.GetElapsedTime(start).TotalSeconds;
         for (int b = 0; b < batch.Count; b++)
         {
-            ImageResult result = One(batch, b, logits, pruned, vit.Config.Tokens);
+            ImageResult result = One(batch, b, logits.AsSpan(b * classes, classes));
             images++;
             if (result.Prediction == result.Label) correct++;
             loss += result.Loss;
             for (int i = 0; i < tokens.Length; i++) tokens[i] += result.Tokens[i];
-            multiplyAdds += apt?.MultiplyAdds(result.Tokens) ?? VitCost.Dense(vit.Config);
+            multiplyAdds += session.MultiplyAdds(result.Tokens);
             each?.Invoke(result);
         }
     }
@@ -66,14 +66,15 @@ public sealed class Evaluator(VisionTransformer vit, AptModel? apt)
         return Mean;
     }
 
-    private static ImageResult One(Batch batch, int b, Tensor logits, AptOutput? pruned, int tokens)
+    private ImageResult One(Batch batch, int b, ReadOnlySpan<float> given)
     {
-        int classes = logits.Shape[1], label = batch.Labels[b];
-        float[] row = logits.Span.Slice(b * classes, classes).ToArray();
+        int label = batch.Labels[b];
+        float[] row = given.ToArray();
         float max = TensorPrimitives.Max<float>(row), sum = 0;
         foreach (float x in row) sum += MathF.Exp(x - max);
-        float loss = label < classes ? max + MathF.Log(sum) - row[label] : float.NaN;
+        float loss = label < row.Length ? max + MathF.Log(sum) - row[label] : float.NaN;
+        int[][]? kept = pruning.IsActive ? [.. Enumerable.Range(0, trace.Stages).Select(s => trace.Kept(b, s).ToArray())] : null;
         return new ImageResult(batch.Indices[b], label, TensorPrimitives.IndexOfMax<float>(row), loss, row,
-            pruned?.TokensOf(b) ?? [tokens], pruned?.KeptOf(b));
+            trace.Counts(b).ToArray(), kept);
     }
 }

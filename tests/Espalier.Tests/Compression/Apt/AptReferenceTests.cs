@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Espalier.Compression.Apt;
 using Espalier.Data;
+using Espalier.Inference;
 using Espalier.Formats;
 using Espalier.Models;
 using Espalier.Optim;
@@ -77,7 +78,8 @@ internal static class AptGolden
     {
         var results = new List<ImageResult>();
         using DataLoader loader = Loader(Datasets.Open("fashion-mnist", Path("")).Test, batchSize);
-        new Evaluator(vit, apt).Run(loader.Once(), results.Add);
+        using var session = apt is null ? new VitSession(vit) : new VitSession(apt);
+        new Evaluator(session).Run(loader.Once(), results.Add);
         return results;
     }
 

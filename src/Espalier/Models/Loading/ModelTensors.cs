@@ -1,0 +1,71 @@
+using Espalier.Formats;
+
+namespace Espalier.Models;
+
+/// <summary>The tensors of a checkpoint under the model's own names, whatever the file calls them. A safetensors file is read
+/// tensor by tensor, when one is asked for; other formats are there whole once they are open.</summary>
+internal abstract class ModelTensors : IDisposable
+{
+    /// <summary>The file, for messages.</summary>
+    public abstract string Source { get; }
+
+    public abstract IReadOnlyDictionary<string, string> Metadata { get; }
+
+    /// <summary>In the file's order.</summary>
+    public abstract IReadOnlyDictionary<string, int[]> Shapes { get; }
+
+    /// <summary>Attention heads, where the layout tells; else null.</summary>
+    public virtual int? Heads => null;
+
+    /// <summary>Numbers in all tensors.</summary>
+    public long Count => Shapes.Values.Sum(s => ArrayShape.Count(s));
+
+    /// <exception cref="EspalierException">The file is missing, of no known format, or damaged.</exception>
+    public static ModelTensors Open(string path)
+    {
+        if (CheckpointFile.OpenSafetensors(path) is not { } reader) return new ReadTensors(CheckpointFile.Read(path));
+        try
+        {
+            if (ReadGuard.Run(path, () => StoredTensors.Over(reader)) is { } stored) return stored;
+            using (reader) return new ReadTensors(reader.ToCheckpoint());
+        }
+        catch
+        {
+            reader.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Copies a tensor; threads may call it at once.</summary>
+    /// <exception cref="EspalierException">The file cannot be read.</exception>
+    public abstract void Read(string name, Span<float> destination);
+
+    /// <summary>All of a tensor.</summary>
+    public float[] Read(string name)
+    {
+        var values = new float[ArrayShape.Count(Shapes[name])];
+        Read(name, values);
+        return values;
+    }
+
+    public virtual void Dispose()
+    {
+    }
+
+    /// <summary>A file that has been read whole.</summary>
+    private sealed class ReadTensors(Checkpoint file) : ModelTensors
+    {
+        private readonly IReadOnlyDictionary<string, NamedArray> arrays = PublishedNames.ToModelNames(file);
+
+        public override string Source => file.Source;
+
+        public override IReadOnlyDictionary<string, string> Metadata => file.Metadata;
+
+        public override IReadOnlyDictionary<string, int[]> Shapes =>
+            field ??= new OrderedDictionary<string, int[]>(arrays.Select(a => KeyValuePair.Create(a.Key, a.Value.Shape)));
+
+        public override int? Heads => GoogleNames.Heads(file);
+
+        public override void Read(string name, Span<float> destination) => arrays[name].Data.CopyTo(destination);
+    }
+}
