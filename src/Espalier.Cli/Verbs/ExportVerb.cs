@@ -12,14 +12,17 @@ internal static class ExportVerb
     private static readonly Option<string?> Onnx = Opt.Text("--onnx", "The file to write", "FILE.onnx");
     private static readonly Option<bool> Dense =
         Opt.Flag("--dense", "Keep every token, for batches of any size; else the agents act, on one image at a time");
+    private static readonly Option<string?> Precision = Opt.Choice("--precision",
+        "Of the matrix products in the blocks [fp32]; int8 rounds weights and what meets them to 8 bits", "fp32", "int8");
 
     public static Command Create(Session session)
     {
         var verb = new Verb("export", "Writes a checkpoint as an ONNX file, pruned where it has agents.",
             "espalier export --onnx apt.onnx --model apt.safetensors",
-            "espalier export --onnx vit.onnx --model ViT-B_16.npz --model-type ViT-B_16 --dense")
+            "espalier export --onnx vit.onnx --model ViT-B_16.npz --model-type ViT-B_16 --dense",
+            "espalier export --onnx small.onnx --model apt.safetensors --precision int8")
         {
-            Onnx, Shared.Model, Dense, Shared.Threshold, Shared.Config, Shared.ModelType,
+            Onnx, Shared.Model, Dense, Precision, Shared.Threshold, Shared.Config, Shared.ModelType,
         };
         verb.SetAction(parse => Run(parse, session.Terminal));
         return verb;
@@ -33,9 +36,10 @@ internal static class ExportVerb
             throw new EspalierException("--dense keeps every token, so --threshold has no meaning; leave one of them out");
         using LoadedModel model = Checkpoints.Load(parse, Checkpoints.Required(parse));
         bool prune = model.Apt is not null && !dense;
-        OnnxSummary file = OnnxFile.Write(path, model, prune);
+        bool int8 = parse.GetValue(Precision) == "int8";
+        OnnxSummary file = OnnxFile.Write(path, model, prune, int8 ? Tensors.Precision.Int8 : Tensors.Precision.Fp32);
         string how = prune ? $"pruned, threshold {Format.Number(model.Apt!.Threshold, "0.###")}" : "every token kept";
-        terminal.Line($"wrote {path}, {Format.Bytes(file.Bytes)}, {how}");
+        terminal.Line($"wrote {path}, {Format.Bytes(file.Bytes)}, {how}{(int8 ? ", int8" : "")}");
         terminal.Line($"inputs   {string.Join(", ", file.Inputs)}");
         terminal.Line($"outputs  {string.Join(", ", file.Outputs)}");
         terminal.Line($"opset    {file.Opset}");

@@ -30,6 +30,16 @@ public sealed class ExportVerbTests : IDisposable
     }
 
     [Fact]
+    public void In_8_bits_it_is_smaller()
+    {
+        Tool.Run(Export("--dense")).MustSucceed();
+        long before = new FileInfo(Onnx).Length;
+        Assert.Contains("every token kept, int8", Tool.Run(Export("--dense", "--precision", "int8")).MustSucceed().Out);
+        Assert.True(new FileInfo(Onnx).Length < 0.6 * before);
+        Assert.Contains("one of fp32, int8", Tool.Run(Export("--precision", "int4")).MustFail(2));
+    }
+
+    [Fact]
     public void A_plain_model_is_written_dense_and_has_no_threshold()
     {
         Tool.Run("train", "--data", "fashion-mnist-sample", "--method", "none", "--model-type", "vit-tiny-28", "--num-steps", "1",

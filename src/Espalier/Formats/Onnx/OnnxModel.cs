@@ -18,7 +18,7 @@ internal sealed record OnnxModel(OnnxGraph Graph, int Opset, IReadOnlyList<KeyVa
         ProtoMessage message = Encode();
         if (message.Length > MaxLength)
             throw new EspalierException($"{path}: the model takes {message.Length / 1e9:0.0} GB, but an ONNX file holds at most "
-                + "2 GB; choose a smaller model");
+                + "2 GB; choose int8 or a smaller model");
         AtomicFile.Write(path, message.CopyTo);
     }
 

@@ -24,15 +24,22 @@ public static class OnnxFile
     /// has two outputs more: "tokens" [agents], how many are left after each agent, and "kept" [tokens left], which ones.
     /// </summary>
     /// <param name="prune">Whether the agents act, at the model's threshold; else every token is kept.</param>
+    /// <param name="precision">Of the products in the blocks; fp32 or int8. All else, the agents too, is float32.</param>
     /// <exception cref="EspalierException">No agents to prune with, too large, or the file cannot be written.</exception>
-    public static OnnxSummary Write(string path, LoadedModel model, bool prune)
+    public static OnnxSummary Write(string path, LoadedModel model, bool prune, Precision precision = Precision.Fp32)
     {
+        OnnxLinear linear = precision switch
+        {
+            Precision.Fp32 => new OnnxLinearFp32(),
+            Precision.Int8 => new OnnxLinearInt8(),
+            _ => throw new EspalierException($"{path}: an ONNX file is written in fp32 or int8, not {precision}"),
+        };
         using Recording.PauseBlock pause = Recording.Pause();
         using var scope = new Scope();      // of what is computed for the file
         VitConfig c = model.Vit.Config;
         var graph = new OnnxGraph("vit");
         var weights = new OnnxWeights(graph, model.Module);
-        var vit = new VitOnnx(graph, weights, c, new OnnxLinearFp32(), batch: !prune);
+        var vit = new VitOnnx(graph, weights, c, linear, batch: !prune);
         string size = c.ImageSize.ToString(CultureInfo.InvariantCulture), images = prune ? "1" : "N";
         string channels = c.Channels.ToString(CultureInfo.InvariantCulture);
         string classes = c.NumClasses.ToString(CultureInfo.InvariantCulture);

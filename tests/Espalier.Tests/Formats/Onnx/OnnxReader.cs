@@ -30,6 +30,8 @@ internal sealed class ProtoFields
 
     public long[] Ints(int field) => [.. Values(field).Cast<long>()];
 
+    public float Float(int field) => (float)Assert.Single(fields[field]);
+
     public byte[] Bytes(int field) => (byte[])Assert.Single(fields[field]);
 
     public string Text(int field) => Encoding.UTF8.GetString(Bytes(field));

@@ -40,12 +40,14 @@ public sealed class OnnxFileTests : IDisposable
     }
 
     [Theory]
-    [InlineData(false)]
-    [InlineData(true)]
-    public void EveryValueIsThereBeforeItIsReadAndIsRead(bool prune)
+    [InlineData(false, Precision.Fp32)]
+    [InlineData(true, Precision.Fp32)]
+    [InlineData(false, Precision.Int8)]
+    [InlineData(true, Precision.Int8)]
+    public void EveryValueIsThereBeforeItIsReadAndIsRead(bool prune, Precision precision)
     {
         using LoadedModel model = RandomModel.Create(RandomModel.Tiny with { Distilled = true }, agents: true);
-        OnnxFile.Write(File, model, prune);
+        OnnxFile.Write(File, model, prune, precision);
         var read = new OnnxReader(File);
         HashSet<string> known = [.. read.Constants.Keys, "images"], unread = [.. read.Constants.Keys, "images"];
         foreach (var (op, inputs, outputs) in read.Nodes)
@@ -77,6 +79,36 @@ public sealed class OnnxFileTests : IDisposable
             Assert.Equal(tensor.Shape.ToArray(), shape.Select(n => (int)n));
             Assert.Equal(tensor.ToArray(), MemoryMarshal.Cast<byte, float>(data).ToArray());
         }
+    }
+
+    [Fact]
+    public void WeightsOf8BitsAreRoundedByTheLargestOfTheirOutput()
+    {
+        using LoadedModel model = RandomModel.Create(RandomModel.Tiny);
+        const string name = "transformer.encoder.layer.1.ffn.fc1.weight";
+        Tensor weight = model.Module.StateDict().Single(p => p.Name == name).Value;
+        weight.Span[..24].Clear();      // an output without weights
+        OnnxFile.Write(File, model, prune: false, Precision.Int8);
+        var read = new OnnxReader(File);
+        var (shape, type, data) = read.Constants[name];
+        Assert.Equal([24, 40], shape);
+        Assert.Equal(3, type);
+        float[] scales = MemoryMarshal.Cast<byte, float>(read.Constants[name + ".scales"].Data).ToArray();
+        for (int o = 0; o < 40; o++)
+        {
+            float[] row = weight.Span.Slice(o * 24, 24).ToArray();
+            Assert.Equal(row.Max(MathF.Abs) / 127, scales[o], 1e-7f);
+            for (int i = 0; i < 24; i++)
+                Assert.True(MathF.Abs((sbyte)data[i * 40 + o] * scales[o] - row[i]) <= 0.5001f * scales[o], $"{o}, {i}");
+        }
+    }
+
+    [Fact]
+    public void AnotherPrecisionIsRefused()
+    {
+        using LoadedModel model = RandomModel.Create(RandomModel.Tiny);
+        Assert.Contains("fp32 or int8", Assert.Throws<EspalierException>(
+            () => OnnxFile.Write(File, model, prune: false, Precision.Bf16)).Message);
     }
 
     [Fact]

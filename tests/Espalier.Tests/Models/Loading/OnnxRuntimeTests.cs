@@ -95,6 +95,29 @@ public sealed class OnnxRuntimeTests : IDisposable
         AssertClose(model.Vit.Forward(images).ToArray(), OnnxRuntime.Floats(results["logits"]));
     }
 
+    /// <summary>Rounding moves logits a little and flips some decisions of the agents; hardly any prediction changes.</summary>
+    [OnnxRuntimeTheory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void TheShippedModelIn8BitsPredictsTheSame(bool prune)
+    {
+        using LoadedModel model = Shipped();
+        using var scope = new Scope();
+        Tensor images = SampleImages(model, 200);
+        OnnxFile.Write(File, model, prune, Precision.Int8);
+        Dictionary<string, byte[]> results = OnnxRuntime.Run(File, images.Span, prune ? 1 : 50);
+        Tensor expected = prune ? model.Apt!.Forward(images).Logits : model.Vit.Forward(images);
+        float[] actual = OnnxRuntime.Floats(results["logits"]);
+        int classes = model.Vit.Config.NumClasses, same = 0;
+        for (int b = 0; b < 200; b++)
+            if (Best(expected.Span.Slice(b * classes, classes)) == Best(actual.AsSpan(b * classes, classes))) same++;
+        Assert.True(same >= 196, $"{same} of 200 predictions are the same");
+        float[] differences = [.. expected.ToArray().Zip(actual, (x, y) => MathF.Abs(x - y))];
+        Assert.InRange(differences.Average(), 1e-4f, 0.05f);
+    }
+
+    private static int Best(ReadOnlySpan<float> logits) => System.Numerics.Tensors.TensorPrimitives.IndexOfMax(logits);
+
     /// <summary>Every image, but for those where a decision is so close to the threshold that it may fall either way.</summary>
     private void ComparePruned(LoadedModel model, Tensor images, AptOutput expected, int atLeast)
     {
