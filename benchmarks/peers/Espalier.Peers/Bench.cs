@@ -38,9 +38,7 @@ internal sealed class Bench(BenchSettings settings, Action<string> log) : IDispo
     public Side Load(Peer peer, ModelFiles model, string task, int batch, JsonObject? options = null)
     {
         string file = peer == ort ? model.Onnx : model.Weights;
-        return File.Exists(file)
-            ? new Side(peer, model, file, task, batch, Settings.Threads, options)
-            : throw new NotAvailableException($"no {Path.GetExtension(file)} of {model.Name}");
+        return new Side(peer, model, file, task, batch, Settings.Threads, options);
     }
 
     /// <summary>Measures in turn and keeps the figures.</summary>
@@ -78,6 +76,3 @@ internal sealed class Bench(BenchSettings settings, Action<string> log) : IDispo
         return peer;
     }
 }
-
-/// <summary>Something that a row needs is not there; the row says so.</summary>
-internal sealed class NotAvailableException(string message) : EspalierException(message);

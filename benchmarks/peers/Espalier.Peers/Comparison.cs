@@ -35,13 +35,14 @@ internal static class Comparison
     private static bool Matches(Trial trial, string? filter) =>
         filter is null || $"{trial.Section}: {trial.Name}".Contains(filter, StringComparison.OrdinalIgnoreCase);
 
+    /// <summary>A trial that cannot run here gives a row that says why, and the others go on.</summary>
     private static IEnumerable<RowResult> RunOne(Trial trial, Bench bench)
     {
         try
         {
             return [.. trial.Run(bench)];
         }
-        catch (NotAvailableException e)
+        catch (EspalierException e)
         {
             return [RowResult.NotAvailable(trial.Section, trial.Name, e.Message)];
         }

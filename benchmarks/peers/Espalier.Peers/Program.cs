@@ -2,6 +2,17 @@ using System.CommandLine;
 using Espalier.Peers;
 using Espalier;
 
+// The roles of child processes first: what starts quickly is measured.
+switch (args)
+{
+    case ["serve"]:
+        new Server().Run(Console.In, Console.Out);
+        return 0;
+    case ["first", var weights, var input, var batch]:
+        FirstPrediction.Run(weights, input, int.Parse(batch), Console.Out);
+        return 0;
+}
+
 var rows = new Option<string?>("--rows") { Description = "Only the trials whose section or name contains this" };
 var quick = new Option<bool>("--quick") { Description = "Three short rounds: about two minutes, rough figures, the page stays as it is" };
 var work = new Option<string>("--work") { Description = "Folder for models, node modules and raw samples", Required = true };
@@ -9,10 +20,7 @@ var scripts = new Option<string>("--scripts") { Description = "Folder of the pee
 var page = new Option<string?>("--page") { Description = "The page that a full run writes its results into" };
 var threads = new Option<int>("--threads") { Description = "Threads of every side", DefaultValueFactory = _ => 2 };
 
-var serve = new Command("serve", "Answers the requests of a measuring process") { Hidden = true };
-serve.SetAction(_ => new Server().Run(Console.In, Console.Out));
-
-var root = new RootCommand("Runs Espalier beside ONNX Runtime and PyTorch") { rows, quick, work, scripts, page, threads, serve };
+var root = new RootCommand("Runs Espalier beside ONNX Runtime and PyTorch") { rows, quick, work, scripts, page, threads };
 root.SetAction(parse =>
 {
     bool full = !parse.GetValue(quick);

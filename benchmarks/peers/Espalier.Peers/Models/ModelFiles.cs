@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Espalier.Compression.Apt;
 using Espalier.Models;
 using Espalier.Nn;
 using Espalier.Tensors;
@@ -21,19 +22,24 @@ internal sealed class ModelFolder(string folder)
 
     private readonly Dictionary<string, ModelFiles> made = [];
 
-    public ModelFiles Get(string name)
+    /// <param name="agents">Whether it has APT's agents, random too.</param>
+    public ModelFiles Get(string name, bool agents = false)
     {
-        if (made.TryGetValue(name, out ModelFiles? files)) return files;
+        string key = agents ? name + " APT" : name;
+        if (made.TryGetValue(key, out ModelFiles? files)) return files;
         Directory.CreateDirectory(folder);
         VitConfig config = Shapes.Get(name);
-        files = new ModelFiles(name, config, Path.Combine(folder, name.Replace('/', '-') + ".safetensors"),
+        files = new ModelFiles(name, config, Path.Combine(folder, key.Replace('/', '-').Replace(' ', '-') + ".safetensors"),
             Path.Combine(folder, $"images-{config.Channels}x{config.ImageSize}.f32"));
         using (VisionTransformer vit = NewModel(config))
-            ModelFile.Save(files.Weights, vit, new ModelStructure { Config = config });
-        using (LoadedModel model = ModelFile.Load(files.Weights))
+            ModelFile.Save(files.Weights, agents ? new AptModel(vit) : vit, new ModelStructure { Config = config });
+        if (!agents)
+        {
+            using LoadedModel model = ModelFile.Load(files.Weights);
             OnnxFile.Write(files.Onnx, model, prune: false);
+        }
         if (!made.Values.Any(m => m.Input == files.Input)) WriteImages(files.Input, config);
-        return made[name] = files;
+        return made[key] = files;
     }
 
     /// <summary>Xavier matrices; everything that starts at a constant gets noise, so that a forgotten bias would show.</summary>

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
+using Espalier.Inference;
 using Espalier.Tensors;
 using Espalier.Tensors.Kernels;
 using Espalier.Tensors.Threading;
@@ -49,6 +50,10 @@ internal sealed class Server
                 loaded.Remove(id, out IWork? work);
                 work!.Dispose();
                 return [];
+            case "tokens":
+                return new() { ["tokens"] = new JsonArray([.. ((InferenceWork)loaded[id]).Tokens().Select(n => JsonValue.Create(n))]) };
+            case "allocated":
+                return new() { ["bytes"] = AllocatedBytes(loaded[id]) };
             case "peak":
                 return new() { ["gflops"] = PeakFma.Measure((int)request["threads"]!), ["kernel"] = KernelInfo.Name };
             case var op:
@@ -62,10 +67,29 @@ internal sealed class Server
         int batch = (int)request["batch"]!;
         return task switch
         {
-            "infer" or "forward" => new ForwardWork(file, input, batch),
+            "infer" => new InferenceWork(file, input, batch, Options(request)),
+            "forward" => new ForwardWork(file, input, batch),
+            "train-apt" => new AptTrainingWork(file, input, batch, (double)request["share"]!),
             "train" => new TrainingWork(file, input, batch, (float)request["lr"]!),
             _ => throw new EspalierException($"no such task: {task}"),
         };
+    }
+
+    /// <summary>Dense, unless a share of tokens to keep is given.</summary>
+    private static SessionOptions Options(JsonObject request) => new()
+    {
+        Precision = request["precision"] is { } precision ? Enum.Parse<Precision>((string)precision!) : Precision.Fp32,
+        Pruning = request["keepShare"] is { } share ? Pruning.KeepShare((double)share) : Pruning.None,
+    };
+
+    /// <summary>Managed bytes that a call allocates when it is warm.</summary>
+    private static double AllocatedBytes(IWork work)
+    {
+        const int calls = 10;
+        for (int i = 0; i < calls; i++) work.Call();
+        long before = GC.GetTotalAllocatedBytes(precise: true);
+        for (int i = 0; i < calls; i++) work.Call();
+        return (GC.GetTotalAllocatedBytes(precise: true) - before) / (double)calls;
     }
 
     /// <summary>Milliseconds of each call, until the window is over.</summary>

@@ -1,5 +1,3 @@
-using Espalier.Models;
-
 namespace Espalier.Peers;
 
 /// <summary>Dense single-precision inference, against ONNX Runtime and against what the processor can do.</summary>
@@ -35,7 +33,7 @@ internal static class DenseTrials
         yield return new RowResult(Section, name, Units.Rate(batch / rounds.Of(0)), $"ONNX Runtime {Units.Rate(batch / rounds.Of(1))}",
             Units.Times(ratio), $"≥ {Units.Times(bar)}", RowResult.Decide(ratio >= bar));
         if (!peak) yield break;
-        double gflop = 2e-9 * batch * VitCost.Dense(model.Config);
+        double gflop = 2e-9 * batch * WorkDone.Dense(model.Config);
         double share = rounds.Median(r => gflop / r[0] / r[2]);
         yield return new RowResult(Section, $"{name}, of the FMA peak", Units.Gflops(gflop / rounds.Of(0)),
             $"peak {Units.Gflops(rounds.Of(2))}", Units.Percent(share), $"≥ {Units.Percent(PeakBar)}", RowResult.Decide(share >= PeakBar));

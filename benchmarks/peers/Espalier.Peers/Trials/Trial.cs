@@ -12,6 +12,11 @@ internal static class AllTrials
     [
         .. AgreementTrials.All(),
         .. DenseTrials.All(),
+        .. AptTrials.All(),
+        .. LowPrecisionTrials.All(),
+        .. Avx2Trials.All(),
+        .. ResourceTrials.All(),
         .. TrainingTrials.All(),
+        .. AptTrainingTrials.All(),
     ];
 }

@@ -1,0 +1,34 @@
+using Espalier.Data;
+using Espalier.Inference;
+using Espalier.Models;
+using Espalier.Tensors;
+using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
+
+namespace Espalier.Peers;
+
+/// <summary>What the model in models/ says of the test images of Fashion-MNIST.</summary>
+internal static class FashionAnswers
+{
+    private const int BatchSize = 100;
+
+    /// <summary>The most likely class of each test image.</summary>
+    /// <param name="pruned">Whether the agents act, at the model's own threshold.</param>
+    public static int[] Of(BenchSettings settings, Precision precision, bool pruned)
+    {
+        string file = Path.Combine(settings.Scripts, "..", "..", "models", "apt-fashion-mnist.safetensors");
+        var options = new SessionOptions { Precision = precision, Pruning = pruned ? null : Pruning.None };
+        using VitSession session = Sessions.Open(file, options);
+        VitConfig c = session.Config;
+        using var images = new DataLoader(Datasets.Open("fashion-mnist", null).Test, ImagePipeline.Eval(c.ImageSize, c.Channels), BatchSize);
+        var answers = new List<int>();
+        var logits = new float[BatchSize * c.NumClasses];
+        foreach (Batch batch in images.Once())
+        {
+            Span<float> result = logits.AsSpan(0, batch.Count * c.NumClasses);
+            session.Run(batch.Pixels, batch.Count, result);
+            for (int i = 0; i < batch.Count; i++)
+                answers.Add(TensorPrimitives.IndexOfMax<float>(result.Slice(i * c.NumClasses, c.NumClasses)));
+        }
+        return [.. answers];
+    }
+}

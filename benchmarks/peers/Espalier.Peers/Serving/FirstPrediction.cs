@@ -1,0 +1,22 @@
+using System.Text.Json.Nodes;
+using Espalier.Benchmarking;
+using Espalier.Inference;
+using Espalier.Tensors.Threading;
+using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
+
+namespace Espalier.Peers;
+
+/// <summary>A process that makes one prediction and ends: for the time from its start, and for its memory.</summary>
+internal static class FirstPrediction
+{
+    public static void Run(string weights, string input, int batch, TextWriter output)
+    {
+        Workers.Threads = 2;
+        using VitSession session = Sessions.Open(weights, new SessionOptions());
+        float[] images = InputFile.Read(input, batch, session.Config);
+        var logits = new float[batch * session.Config.NumClasses];
+        session.Run(images, batch, logits);
+        int label = TensorPrimitives.IndexOfMax<float>(logits.AsSpan(0, session.Config.NumClasses));
+        output.WriteLine(new JsonObject { ["label"] = label, ["peak"] = PeakMemory.Bytes / 1024 }.ToJsonString());
+    }
+}
