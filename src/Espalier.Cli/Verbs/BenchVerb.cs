@@ -24,7 +24,7 @@ internal static class BenchVerb
         Opt.Choices("--mode", "Forward pass, or training step: forward, backward and SGD [infer]", "infer", "train");
     private static readonly Option<bool> Pruned = Opt.Flag("--pruned", "Only the pruned passes of a model with agents");
     private static readonly Option<bool> Dense = Opt.Flag("--dense", "Only the passes that keep every token");
-    private static readonly Option<int?> WarmUp = Opt.Number("--warmup", "Calls before the clock counts, at least 0.5 s of them [2]",
+    private static readonly Option<int?> WarmUp = Opt.Number("--warmup", "Fewest calls before the clock counts; they go on while they get faster [2]",
         1, 1_000_000);
     private static readonly Option<int?> Repeats =
         Opt.Number("--repeats", "Rounds: in each one every configuration is called [10]", 1, 1_000_000);

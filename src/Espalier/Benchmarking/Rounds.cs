@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime;
 
 namespace Espalier.Benchmarking;
 
@@ -16,8 +17,11 @@ public sealed record Rounds
     /// <summary>Calls of each piece before the clock counts, at least 1.</summary>
     public int WarmUp { get; init; } = 2;
 
-    /// <summary>The warm-up goes on for as long at least: just-in-time compilation takes that to settle.</summary>
-    public TimeSpan WarmUpTime { get; init; } = TimeSpan.FromMilliseconds(500);
+    /// <summary>
+    /// The warm-up goes on until for as long as this no call was faster than those before and nothing was compiled, or until ten
+    /// times as long have passed: code that is called often is replaced more than once, each time after a few tenths of a second.
+    /// </summary>
+    public TimeSpan SettleTime { get; init; } = TimeSpan.FromSeconds(0.5);
 
     /// <summary>Rounds, and so the fewest samples of each piece.</summary>
     public int Repeats { get; init; } = 10;
@@ -34,13 +38,8 @@ public sealed record Rounds
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(WarmUp, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(Repeats, 1);
-        int done = 0, total = work.Count * (1 + Repeats);
-        int[] bursts = [.. work.Select(w =>
-        {
-            int calls = Burst(Warm(w, cancel));
-            progress?.Invoke((double)++done / total);
-            return calls;
-        })];
+        int done = 0, total = work.Count * Repeats;
+        int[] bursts = [.. Settle(work, cancel).Select(Burst)];
         List<long>[] samples = [.. bursts.Select(calls => new List<long>(calls * Repeats))];
         for (int round = 0; round < Repeats; round++)
         {
@@ -60,14 +59,26 @@ public sealed record Rounds
     /// <summary>The same for work that needs no stage.</summary>
     public IReadOnlyList<long[]> Measure(params Action[] work) => Measure([.. work.Select(w => new TimedWork(w))]);
 
-    /// <returns>The shortest call in nanoseconds.</returns>
-    private long Warm(TimedWork work, CancellationToken cancel)
+    /// <summary>The warm-up alone, all pieces in turn: much of their code is the same.</summary>
+    /// <returns>The fastest call of each piece in nanoseconds.</returns>
+    public long[] Settle(IReadOnlyList<TimedWork> work, CancellationToken cancel = default)
     {
-        work.Before?.Invoke();
-        long start = Stopwatch.GetTimestamp(), least = long.MaxValue;
-        for (int i = 0; i < WarmUp || Stopwatch.GetElapsedTime(start) < WarmUpTime; i++)
-            least = Math.Min(least, Call(work, cancel));
-        return least;
+        const double faster = 0.97;
+        long[] least = [.. work.Select(_ => long.MaxValue)];
+        long start = Stopwatch.GetTimestamp(), changed = start, compiled = 0;
+        for (int calls = 1; ; calls++)
+        {
+            for (int i = 0; i < work.Count; i++)
+            {
+                work[i].Before?.Invoke();
+                long time = Call(work[i], cancel);
+                if (time < faster * least[i]) changed = Stopwatch.GetTimestamp();
+                least[i] = Math.Min(least[i], time);
+            }
+            if (compiled != (compiled = JitInfo.GetCompiledMethodCount())) changed = Stopwatch.GetTimestamp();
+            bool settled = Stopwatch.GetElapsedTime(changed) >= SettleTime || Stopwatch.GetElapsedTime(start) >= 10 * SettleTime;
+            if (calls >= WarmUp && settled) return least;
+        }
     }
 
     private int Burst(long callNanoseconds) => (int)Math.Clamp(

@@ -1,4 +1,4 @@
-using System.Diagnostics;
+using Espalier.Benchmarking;
 using Espalier.Tensors;
 
 namespace Espalier.Models;
@@ -28,9 +28,6 @@ public static class VitProfile
 {
     private const string BlockPrefix = "transformer.encoder.layer.";
 
-    /// <summary>Just-in-time compilation takes that to settle.</summary>
-    private static readonly TimeSpan WarmUp = TimeSpan.FromMilliseconds(300);
-
     /// <param name="images">[B, C, S, S].</param>
     /// <param name="passes">Timed passes; others come before them, for code and memory to be ready.</param>
     public static IReadOnlyList<LayerProfile> Run(VisionTransformer vit, Tensor images, int passes = 5)
@@ -40,9 +37,7 @@ public static class VitProfile
         vit.Training = false;
         try
         {
-            long start = Stopwatch.GetTimestamp();
-            do Pass(vit, images);
-            while (Stopwatch.GetElapsedTime(start) < WarmUp);
+            new Rounds().Settle([new TimedWork(() => Pass(vit, images))]);
             Timed[] runs = [.. Enumerable.Range(0, passes).Select(_ => Pass(vit, images))];
             return Layers(vit, runs);
         }
