@@ -1,5 +1,6 @@
 using System.Globalization;
 using Espalier.Cli.Running;
+using Espalier.Tensors.Kernels;
 
 namespace Espalier.Cli.Display;
 
@@ -15,15 +16,15 @@ internal sealed record BenchColumn(string Name, Func<BenchReport, BenchResult, o
     [
         new("cpu_info", (b, _) => b.Machine.Cpu),
         new("build_commit", (b, _) => b.Machine.Commit),
-        new("kernel", (b, _) => b.Machine.Kernel),
+        new("kernel", (_, r) => KernelInfo.For(r.Case.Precision).Name),
     ];
 
     public static IReadOnlyList<BenchColumn> Result { get; } =
     [
         new("model", (b, _) => b.Model),
         new("mode", (_, r) => r.Case.Mode == BenchMode.Infer ? "infer" : "train"),
-        new("variant", (_, r) => r.Case.Variant),
-        new("precision", (_, _) => "fp32"),
+        new("variant", (_, r) => r.Case.Variant.Name),
+        new("precision", (_, r) => Format.Name(r.Case.Precision)),
         new("threads", (_, r) => (long)r.Case.Threads),
         .. Of("infer", BenchMode.Infer),
         .. Of("train", BenchMode.Train),

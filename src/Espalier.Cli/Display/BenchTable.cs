@@ -10,7 +10,7 @@ internal sealed record BenchCell(string Heading, bool IsText, Func<BenchResult, 
 internal static class BenchTable
 {
     /// <summary>Wide enough for every column.</summary>
-    private const int FullWidth = 160;
+    private const int FullWidth = 200;
 
     public static string Plain(BenchReport report)
     {
@@ -27,6 +27,7 @@ internal static class BenchTable
         foreach (string line in Header(report)) terminal.Line(line);
         IReadOnlyList<BenchCell> cells = Cells(report);
         Table table = Tables.New([.. cells.Select(c => c.Heading)]);
+        foreach (TableColumn column in table.Columns) column.Padding = new Padding(0, 0, 1, 0);
         foreach (BenchResult r in report.Results) table.Row([.. cells.Select(c => c.Text(r))]);
         terminal.Console.Write(table);
         foreach (string line in Tokens(report)) terminal.Line(line);
@@ -39,23 +40,29 @@ internal static class BenchTable
         string commit = m.Commit is null ? "" : $" ({m.Commit})";
         string peak = string.Join(", ", report.Peak.Select(p =>
             $"{Format.Number(p.Value, "0")} on {p.Key} {(p.Key == 1 ? "thread" : "threads")}"));
-        string agents = report.PruneLayers.Count == 0 ? "" : $", agents after {string.Join(", ", report.PruneLayers)}";
+        string agents = report.PruneLayers.Count == 0 ? ""
+            : $", {(report.RandomAgents ? "random agents" : "agents")} after {string.Join(", ", report.PruneLayers)}";
+        string numbers = string.Join(", ", report.Results.Select(r => Format.Name(r.Case.Precision)).Distinct());
         return
         [
             $"espalier {m.Version}{commit}, {m.Framework}, {m.Os}",
-            $"{m.Cpu}, {m.Cores} cores, {m.Kernel} kernels; FMA peak in GFLOP/s: {peak}",
-            $"{report.Model}: {Format.Large(report.Parameters)} parameters, {Format.Large(report.DenseMultiplyAdds)} MACs an image "
-                + $"of {report.ImageSize} pixels{agents}; on {report.Images}",
+            $"{m.Cpu}, {m.Cores} cores, {m.Kernel} kernels in fp32; FMA peak in GFLOP/s: {peak}",
+            $"{report.Model}, {numbers}: {Format.Large(report.Parameters)} parameters, "
+                + $"{Format.Large(report.DenseMultiplyAdds)} MACs an image of {report.ImageSize} pixels{agents}; on {report.Images}",
         ];
     }
 
-    /// <summary>The columns; the last one only where training steps were measured.</summary>
+    /// <summary>The columns, without those of numbers and training steps where there is only one kind, or none.</summary>
     public static IReadOnlyList<BenchCell> Cells(BenchReport report)
     {
         bool train = report.Results.Any(r => r.ForwardEquivalents is not null);
+        BenchCell[] numbers = Mixed(report) ? [new("numbers", true, r => Format.Name(r.Case.Precision))] : [];
+        BenchCell[] forwards =
+            train ? [new("forwards", false, r => r.ForwardEquivalents is { } n ? Format.Number(n, "0.00") : "")] : [];
         return
         [
-            new("pass", true, r => $"{(r.Case.Mode == BenchMode.Infer ? "infer" : "train")} {r.Case.Variant}"),
+            new("pass", true, r => $"{(r.Case.Mode == BenchMode.Infer ? "infer" : "train")} {r.Case.Variant.Name}"),
+            .. numbers,
             new("threads", false, r => $"{r.Case.Threads}"),
             new("batch", false, r => $"{r.Case.BatchSize}"),
             new("images/s", false, r => Format.Rate(r.ImagesPerSecond)),
@@ -67,14 +74,21 @@ internal static class BenchTable
             new("peak", false, r => r.PeakShare is { } share ? Format.Share(share) : ""),
             new("memory", false, r => Format.Bytes(r.PeakBytes)),
             new("alloc", false, r => Format.Bytes(r.AllocatedBytes)),
-            .. train ? [new BenchCell("forwards", false,
-                r => r.ForwardEquivalents is { } n ? Format.Number(n, "0.00") : "")] : Array.Empty<BenchCell>(),
+            .. forwards,
         ];
     }
 
     /// <summary>Tokens of the pruned passes, a line for each.</summary>
-    public static IEnumerable<string> Tokens(BenchReport report) => report.Results.Where(r => r.Case.Prunes)
-        .Select(r => $"{r.Case.Variant}, batch of {r.Case.BatchSize}: tokens {Format.Tokens(r.Tokens)}").Distinct();
+    public static IEnumerable<string> Tokens(BenchReport report)
+    {
+        bool mixed = Mixed(report);
+        return report.Results.Where(r => r.Case.Variant.Prunes).Select(r =>
+            $"{r.Case.Variant.Name}{(mixed ? " " + Format.Name(r.Case.Precision) : "")}, batch of {r.Case.BatchSize}: "
+            + $"tokens {Format.Tokens(r.Tokens)}").Distinct();
+    }
+
+    private static bool Mixed(BenchReport report) =>
+        report.Results.Any(r => r.Case.Precision != report.Results[0].Case.Precision);
 
     private static string Milliseconds(double nanoseconds) =>
         Format.Number(nanoseconds / 1e6, nanoseconds < 1e7 ? "0.000" : nanoseconds < 1e8 ? "0.00" : "0.0");

@@ -12,7 +12,8 @@ internal static class BenchWriter
     {
         BenchColumn[] columns = [.. BenchColumn.Machine, .. BenchColumn.Result];
         var text = new StringBuilder().AppendJoin(',', columns.Select(c => c.Name)).Append('\n');
-        foreach (BenchResult r in report.Results) text.AppendJoin(',', columns.Select(c => Quoted(c.Text(report, r)))).Append('\n');
+        foreach (BenchResult r in report.Results)
+            text.AppendJoin(',', columns.Select(c => Quoted(c.Text(report, r)))).Append('\n');
         return text.ToString();
     }
 
@@ -50,7 +51,8 @@ internal static class BenchWriter
         foreach (string line in BenchTable.Header(report)) text.Append(line).Append("  \n");
         text.Append('\n').Append("| ").AppendJoin(" | ", cells.Select(c => c.Heading)).Append(" |\n");
         text.Append("| ").AppendJoin(" | ", cells.Select(c => c.IsText ? "---" : "---:")).Append(" |\n");
-        foreach (BenchResult r in report.Results) text.Append("| ").AppendJoin(" | ", cells.Select(c => c.Text(r))).Append(" |\n");
+        foreach (BenchResult r in report.Results)
+            text.Append("| ").AppendJoin(" | ", cells.Select(c => c.Text(r))).Append(" |\n");
         text.Append('\n');
         foreach (string line in BenchTable.Tokens(report)) text.Append(line).Append("  \n");
         return text.ToString();

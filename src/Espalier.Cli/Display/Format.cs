@@ -1,4 +1,5 @@
 using System.Globalization;
+using Espalier.Tensors;
 
 namespace Espalier.Cli.Display;
 
@@ -28,6 +29,9 @@ internal static class Format
         >= 1 << 10 => Number(value / (1 << 10), "0.0") + " KiB",
         _ => Number(value, "0") + " B",
     };
+
+    /// <summary>As options have it: "fp32".</summary>
+    public static string Name(Precision precision) => precision.ToString().ToLowerInvariant();
 
     /// <summary>Images a second.</summary>
     public static string Rate(double value) => Number(value, value < 100 ? "0.0" : "#,0");

@@ -22,7 +22,7 @@ internal static class Opt
             },
         };
 
-    /// <summary>One or more numbers with commas between them, without those that come twice; empty where it is not given.</summary>
+    /// <summary>One or more numbers with commas between, each once; empty where it is not given.</summary>
     public static Option<T[]> Numbers<T>(string name, string description, T low, T high, string helpName = "N,N")
         where T : struct, INumber<T> => new(name)
         {

@@ -1,4 +1,7 @@
+using System.Globalization;
 using Espalier.Benchmarking;
+using Espalier.Inference;
+using Espalier.Tensors;
 
 namespace Espalier.Cli.Running;
 
@@ -11,25 +14,43 @@ internal enum BenchMode
     Train,
 }
 
-/// <summary>One line of the result: what is run, and how.</summary>
-/// <param name="Variant">"dense" or "pruned".</param>
-internal sealed record BenchCase(BenchMode Mode, string Variant, int Threads, int BatchSize)
+/// <summary>What a pass does with the tokens.</summary>
+/// <param name="Name">For people and files.</param>
+/// <param name="Share">Of its tokens that each agent keeps; null where the threshold decides, or nothing is dropped.</param>
+internal sealed record BenchVariant(string Name, bool Prunes, double? Share = null)
 {
-    public bool Prunes => Variant != Dense;
+    /// <summary>Every token stays.</summary>
+    public static BenchVariant Dense { get; } = new("dense", Prunes: false);
 
-    public const string Dense = "dense", Pruned = "pruned";
+    /// <summary>Agents drop by their threshold.</summary>
+    public static BenchVariant Pruned { get; } = new("pruned", Prunes: true);
+
+    /// <summary>Every agent keeps this share.</summary>
+    public static BenchVariant Keep(double share) =>
+        new(string.Create(CultureInfo.InvariantCulture, $"keep-{share}"), Prunes: true, share);
+
+    /// <param name="own">What the agents drop by their threshold.</param>
+    public Pruning Rule(Pruning own) => !Prunes ? Pruning.None : Share is { } share ? Pruning.KeepShare(share) : own;
+}
+
+/// <summary>One line of the result: what is run, and how.</summary>
+internal sealed record BenchCase(BenchMode Mode, BenchVariant Variant, Precision Precision, int Threads, int BatchSize)
+{
+    /// <summary>The forward pass that a training step of the same size is held against.</summary>
+    public BenchCase Forward => this with { Mode = BenchMode.Infer, Variant = BenchVariant.Dense };
 }
 
 /// <summary>What `bench` is to measure.</summary>
-/// <param name="Variants">As in <see cref="BenchCase.Variant"/>.</param>
-internal sealed record BenchPlan(
-    IReadOnlyList<BenchMode> Modes, IReadOnlyList<string> Variants, IReadOnlyList<int> Threads, IReadOnlyList<int> BatchSizes,
-    Rounds Rounds)
+internal sealed record BenchPlan(IReadOnlyList<BenchMode> Modes, IReadOnlyList<BenchVariant> Variants,
+    IReadOnlyList<Precision> Precisions, IReadOnlyList<int> Threads, IReadOnlyList<int> BatchSizes, Rounds Rounds)
 {
+    /// <summary>All combinations; training is in fp32 only, and knows no fixed share of tokens.</summary>
     public IEnumerable<BenchCase> Cases() =>
         from mode in Modes
         from variant in Variants
+        from precision in Precisions
         from threads in Threads
         from batch in BatchSizes
-        select new BenchCase(mode, variant, threads, batch);
+        where mode == BenchMode.Infer || (precision == Precision.Fp32 && variant.Share is null)
+        select new BenchCase(mode, variant, precision, threads, batch);
 }

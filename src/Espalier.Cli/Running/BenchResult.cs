@@ -28,7 +28,9 @@ internal sealed record BenchResult(BenchCase Case, long[] Samples, double? Multi
 
 /// <summary>Everything that `bench` writes.</summary>
 /// <param name="Model">The checkpoint's or the preset's name.</param>
+/// <param name="RandomAgents">Whether the agents know nothing: then the number of tokens counts, not which.</param>
 /// <param name="Images">Where they are from.</param>
 /// <param name="Peak">GFLOP/s by number of threads.</param>
 internal sealed record BenchReport(MachineInfo Machine, string Model, long Parameters, double DenseMultiplyAdds, int ImageSize,
-    IReadOnlyList<int> PruneLayers, string Images, IReadOnlyDictionary<int, double> Peak, IReadOnlyList<BenchResult> Results);
+    IReadOnlyList<int> PruneLayers, bool RandomAgents, string Images, IReadOnlyDictionary<int, double> Peak,
+    IReadOnlyList<BenchResult> Results);

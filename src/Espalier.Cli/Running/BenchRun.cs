@@ -1,8 +1,6 @@
 using Espalier.Benchmarking;
 using Espalier.Cli.Display;
-using Espalier.Compression.Apt;
 using Espalier.Inference;
-using Espalier.Models;
 using Espalier.Tensors;
 using Espalier.Tensors.Kernels;
 using Espalier.Tensors.Memory;
@@ -14,67 +12,85 @@ namespace Espalier.Cli.Running;
 /// <param name="Progress">Where progress is shown.</param>
 /// <param name="Images">As many as the largest batch has.</param>
 internal sealed record BenchRun(
-    Terminal Progress, CancellationToken Cancel, VisionTransformer Vit, AptModel? Apt, InputImages Images, BenchPlan Plan)
+    Terminal Progress, CancellationToken Cancel, BenchModel Model, InputImages Images, BenchPlan Plan)
 {
     private const int AllocationCalls = 2;
 
     public (IReadOnlyDictionary<int, double> Peak, IReadOnlyList<BenchResult> Results) Measure()
     {
-        BenchCase[] cases = [.. Plan.Cases()];
         int threads = Workers.Threads;
-        bool training = Vit.Training;
         using var scope = new Scope();
-        var peak = Plan.Threads.ToDictionary(t => t, PeakFma.Measure);
         Dictionary<int, Tensor> batches = Plan.BatchSizes.ToDictionary(n => n, First);
-        using VitSession session = Apt is null ? new VitSession(Vit) : new VitSession(Apt);
-        BenchWork[] work = [.. cases.Select(c => Work(c, session, batches[c.BatchSize]))];
-        // What training steps are held against; nobody asked for them, so they are not among the results.
-        BenchCase[] forwards = [.. cases.Where(c => c.Mode == BenchMode.Train)
-            .Select(c => new BenchCase(BenchMode.Infer, BenchCase.Dense, c.Threads, c.BatchSize)).Distinct()];
+        var sessions = new Dictionary<Precision, VitSession>();
+        var work = new List<BenchWork>();
         try
         {
-            (long Peak, long Allocated)[] memory = [.. work.Select((w, i) => Memory(cases[i], w))];
-            TimedWork[] timed = [.. work.Select((w, i) => Timed(cases[i], w.Run)),
-                .. forwards.Select(f => Timed(f, BenchWork.Inference(session, Pruning.None, batches[f.BatchSize]).Run))];
+            var peak = Plan.Threads.ToDictionary(t => t, PeakFma.Measure);
+            BenchCase[] cases = [.. Plan.Cases()];
+            Dictionary<BenchCase, (long Peak, long Allocated)> memory = MeasureMemory(cases, batches);
+            work.AddRange(cases.Select(c => Work(c, batches[c.BatchSize], sessions)));
+            // Training steps are held against these; nobody asked for them, so they are not among the results.
+            BenchCase[] forwards = [.. cases.Where(c => c.Mode == BenchMode.Train).Select(c => c.Forward).Distinct()];
+            TimedWork[] timed = [.. cases.Select((c, i) => Timed(c, work[i].Run)),
+                .. forwards.Select(f => Timed(f, BenchWork.Forward(Model.Vit, batches[f.BatchSize]).Run))];
             IReadOnlyList<long[]> samples =
                 Watch.Run(Progress, "bench", 1, report => Plan.Rounds.Measure(timed, report, Cancel));
-            var forwardTimes = forwards.Select((f, i) => (f, SampleStatistics.Of(samples[work.Length + i]).P50))
-                .ToDictionary(f => f.f, f => f.P50);
+            var forward = forwards.Index()
+                .ToDictionary(f => f.Item, f => SampleStatistics.Of(samples[cases.Length + f.Index]).P50);
             return (peak, [.. cases.Select((c, i) => new BenchResult(c, samples[i], work[i].MultiplyAdds, work[i].Tokens,
-                memory[i].Peak, memory[i].Allocated, peak[c.Threads], c.Mode == BenchMode.Train
-                    ? forwardTimes[new BenchCase(BenchMode.Infer, BenchCase.Dense, c.Threads, c.BatchSize)] : null))]);
+                memory[c].Peak, memory[c].Allocated, peak[c.Threads], c.Mode == BenchMode.Train ? forward[c.Forward] : null))]);
         }
         finally
         {
             foreach (BenchWork w in work) w.Dispose();
+            foreach (VitSession session in sessions.Values) session.Dispose();
             Workers.Threads = threads;
-            Vit.Training = training;
         }
     }
 
-    private BenchWork Work(BenchCase c, VitSession session, Tensor images) => c.Mode == BenchMode.Infer
-        ? BenchWork.Inference(session, c.Prunes ? session.Pruning : Pruning.None, images)
-        : BenchWork.Training(Vit, c.Prunes ? Apt : null, images);
+    /// <param name="sessions">Those that are there already; one that is missing is made. All variants share them.</param>
+    private BenchWork Work(BenchCase c, Tensor images, Dictionary<Precision, VitSession> sessions)
+    {
+        Workers.Threads = c.Threads;
+        if (c.Mode == BenchMode.Train) return BenchWork.Training(Model.Vit, c.Variant.Prunes ? Model.Apt : null, images);
+        if (!sessions.TryGetValue(c.Precision, out VitSession? session))
+            sessions[c.Precision] = session = Model.Open(c.Precision);
+        return BenchWork.Inference(session, c.Variant.Rule(session.Pruning), images);
+    }
 
     private static TimedWork Timed(BenchCase c, Action run) => new(run, () => Workers.Threads = c.Threads);
 
-    /// <summary>One configuration by itself, before any is timed: bytes that it needs at most, and allocates a call.</summary>
-    private (long Peak, long Allocated) Memory(BenchCase c, BenchWork work)
+    /// <summary>Each configuration by itself, before any is timed: bytes that it needs at most, and allocates a call.</summary>
+    private Dictionary<BenchCase, (long Peak, long Allocated)> MeasureMemory(BenchCase[] cases, Dictionary<int, Tensor> batches)
     {
-        Cancel.ThrowIfCancellationRequested();
-        Workers.Threads = c.Threads;
-        TensorPool.Trim();
-        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
-        PeakMemory.Reset();
-        work.Run();
-        long allocated = long.MaxValue;
-        for (int i = 0; i < AllocationCalls; i++)
+        var results = new Dictionary<BenchCase, (long Peak, long Allocated)>();
+        // Training needs the modules, which then stay.
+        foreach (BenchCase c in cases.OrderBy(c => c.Mode))
         {
-            long before = GC.GetTotalAllocatedBytes(precise: true);
-            work.Run();
-            allocated = Math.Min(allocated, GC.GetTotalAllocatedBytes(precise: true) - before);
+            Cancel.ThrowIfCancellationRequested();
+            var sessions = new Dictionary<Precision, VitSession>();
+            try
+            {
+                using BenchWork work = Work(c, batches[c.BatchSize], sessions);
+                TensorPool.Trim();
+                GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
+                PeakMemory.Reset();
+                work.Run();
+                long allocated = long.MaxValue;
+                for (int i = 0; i < AllocationCalls; i++)
+                {
+                    long before = GC.GetTotalAllocatedBytes(precise: true);
+                    work.Run();
+                    allocated = Math.Min(allocated, GC.GetTotalAllocatedBytes(precise: true) - before);
+                }
+                results[c] = (PeakMemory.Bytes, allocated);
+            }
+            finally
+            {
+                foreach (VitSession session in sessions.Values) session.Dispose();
+            }
         }
-        return (PeakMemory.Bytes, allocated);
+        return results;
     }
 
     private Tensor First(int count)

@@ -19,14 +19,25 @@ internal sealed record BenchWork(Action Run, double? MultiplyAdds, double[] Toke
 
     public void Dispose() => Owned?.Dispose();
 
-    /// <summary>A forward pass of a session.</summary>
+    /// <summary>A pass through an inference session.</summary>
     /// <param name="images">[B, C, S, S].</param>
     public static BenchWork Inference(VitSession session, Pruning pruning, Tensor images)
     {
-        var (macs, tokens) = Count(session, pruning, images);
-        var logits = new float[images.Shape[0] * session.Config.NumClasses];
-        return new BenchWork(() => session.Run(images.Span, images.Shape[0], logits, pruning), macs, tokens);
+        int batch = images.Shape[0];
+        var logits = new float[batch * session.Config.NumClasses];
+        var trace = new TokenTrace();
+        session.Run(images.Span, batch, logits, pruning, trace);
+        var (macs, tokens) = Mean(batch, b => trace.Counts(b).ToArray(), counts => session.MultiplyAdds(counts));
+        return new BenchWork(() => session.Run(images.Span, batch, logits, pruning), macs, tokens);
     }
+
+    /// <summary>A forward pass of the module with every token, as a training step has it, but without gradients.</summary>
+    public static BenchWork Forward(VisionTransformer vit, Tensor images) => new(() =>
+    {
+        vit.Training = false;
+        using var scope = new Scope();
+        vit.Forward(images);
+    }, VitCost.Dense(vit.Config), [vit.Config.Tokens]);
 
     /// <summary>
     /// A training step: cross-entropy, backward pass, SGD with momentum; with agents, all passes of APT's published procedure.
@@ -42,8 +53,8 @@ internal sealed record BenchWork(Action Run, double? MultiplyAdds, double[] Toke
         for (int i = 0; i < batch.Count; i++) batch.Labels[i] = i % config.NumClasses;
         Tensor[] parameters = [.. task.Model.Parameters()];
         Optimizer optimizer = Optimizers.Create("sgd", task.ParameterGroups);
-        using var session = apt is null ? new VitSession(vit) : new VitSession(apt);
-        var (macs, tokens) = Count(session, session.Pruning, images);
+        double? macs = apt is null ? TrainingPasses * VitCost.Dense(config) : null;
+        double[] tokens = apt is null ? [config.Tokens] : CountTokens(apt, images);
         return new BenchWork(() =>
         {
             task.Model.Training = true;
@@ -53,21 +64,26 @@ internal sealed record BenchWork(Action Run, double? MultiplyAdds, double[] Toke
                 optimizer.Step(lr: 0);
             }
             foreach (Tensor p in parameters) p.ClearGrad();
-        }, apt is null ? TrainingPasses * macs : null, tokens, optimizer);
+        }, macs, tokens, optimizer);
     }
 
-    private static (double Macs, double[] Tokens) Count(VitSession session, Pruning pruning, Tensor images)
+    private static double[] CountTokens(AptModel apt, Tensor images)
     {
-        int batch = images.Shape[0];
-        var trace = new TokenTrace();
-        session.Run(images.Span, batch, new float[batch * session.Config.NumClasses], pruning, trace);
+        apt.Training = false;
+        using var scope = new Scope();
+        return Mean(images.Shape[0], apt.Forward(images).TokensOf, _ => 0).Tokens;
+    }
+
+    /// <summary>Means over the images of a batch.</summary>
+    private static (double Macs, double[] Tokens) Mean(int batch, Func<int, int[]> tokensOf, Func<int[], long> multiplyAdds)
+    {
         double macs = 0;
-        double[] tokens = new double[trace.Stages];
+        double[] tokens = new double[tokensOf(0).Length];
         for (int b = 0; b < batch; b++)
         {
-            ReadOnlySpan<int> left = trace.Counts(b);
+            int[] left = tokensOf(b);
             for (int i = 0; i < left.Length; i++) tokens[i] += (double)left[i] / batch;
-            macs += (double)session.MultiplyAdds(left) / batch;
+            macs += (double)multiplyAdds(left) / batch;
         }
         return (macs, tokens);
     }

@@ -24,9 +24,9 @@ internal static class Checkpoints
     }
 
     /// <summary>Opens it for inference, with the shape and threshold that the options give.</summary>
-    public static VitSession Open(ParseResult parse, string path)
+    public static VitSession Open(ParseResult parse, string path, SessionOptions? options = null)
     {
-        VitSession model = VitSession.Open(path, Shape(parse, path));
+        VitSession model = VitSession.Open(path, Shape(parse, path), options);
         try
         {
             CheckChannels(model.Config, path);

@@ -4,9 +4,10 @@ using Espalier.Benchmarking;
 using Espalier.Cli.Display;
 using Espalier.Cli.Options;
 using Espalier.Cli.Running;
-using Espalier.Compression.Apt;
 using Espalier.Formats;
 using Espalier.Models;
+using Espalier.Tensors;
+using Espalier.Tensors.Kernels;
 using Espalier.Tensors.Threading;
 
 namespace Espalier.Cli.Verbs;
@@ -24,23 +25,31 @@ internal static class BenchVerb
         Opt.Choices("--mode", "Forward pass, or training step: forward, backward and SGD [infer]", "infer", "train");
     private static readonly Option<bool> Pruned = Opt.Flag("--pruned", "Only the pruned passes of a model with agents");
     private static readonly Option<bool> Dense = Opt.Flag("--dense", "Only the passes that keep every token");
-    private static readonly Option<int?> WarmUp = Opt.Number("--warmup", "Fewest calls before the clock counts; they go on while they get faster [2]",
-        1, 1_000_000);
+    private static readonly Option<double[]> KeepShares = Opt.Numbers("--keep-share",
+        "Also passes in which every agent keeps this share of its tokens; a model without agents gets random ones",
+        0.01, 1, "SHARE,SHARE");
+    private static readonly Option<string[]> Precisions = Opt.Choices("--precision", "Numbers that inference computes in [fp32]",
+        [.. Enum.GetValues<Precision>().Select(Format.Name)]);
+    private static readonly Option<int?> WarmUp = Opt.Number("--warmup",
+        "Fewest calls before the clock counts; they go on while they get faster [2]", 1, 1_000_000);
     private static readonly Option<int?> Repeats =
         Opt.Number("--repeats", "Rounds: in each one every configuration is called [10]", 1, 1_000_000);
     private static readonly Option<double?> MinTime = Opt.Number("--min-time",
         "Seconds that the calls of a configuration take together at least [1]", 0.0, 3600, "SECONDS");
-    private static readonly Option<string?> FormatName = Opt.Choice("--format", "[by the ending of --output, else table]", Formats);
-    private static readonly Option<string?> Output = Opt.Text("--output", "Write the results here, and the table to the terminal", "FILE");
+    private static readonly Option<string?> FormatName =
+        Opt.Choice("--format", "[by the ending of --output, else table]", Formats);
+    private static readonly Option<string?> Output =
+        Opt.Text("--output", "Write the results here, and the table to the terminal", "FILE");
 
     public static Command Create(Session session)
     {
         var verb = new Verb("bench", "Throughput, latency, memory and share of the machine's peak, pruned and not.",
             "espalier bench --model-type ViT-B_16 --batch-size 1,8 --threads 1,2",
+            "espalier bench --model-type ViT-S_16 --keep-share 0.7,0.5 --precision fp32,int8",
             "espalier bench --model apt.safetensors --mode infer,train --output bench.json")
         {
-            Shared.Model, Shared.ModelType, Shared.Config, Shared.ImageSize, BatchSizes, Threads, Modes, Pruned, Dense, WarmUp,
-            Repeats, MinTime, FormatName, Output, Shared.Threshold, Shared.Data, Shared.DataDir,
+            Shared.Model, Shared.ModelType, Shared.Config, Shared.ImageSize, BatchSizes, Threads, Modes, Pruned, Dense,
+            KeepShares, Precisions, WarmUp, Repeats, MinTime, FormatName, Output, Shared.Threshold, Shared.Data, Shared.DataDir,
         };
         verb.SetAction(parse => Run(parse, session));
         return verb;
@@ -50,35 +59,40 @@ internal static class BenchVerb
     {
         string format = ChooseFormat(parse);
         string? output = parse.GetValue(Output);
-        string? path = parse.GetValue(Shared.Model);
-        using LoadedModel? loaded = path is null ? null : Checkpoints.Load(parse, path);
-        using VisionTransformer? fresh = loaded is null ? new VisionTransformer(ModelChoice.Named(parse, "measure")) : null;
-        VisionTransformer vit = loaded?.Vit ?? fresh!;
-        BenchPlan plan = Plan(parse, loaded?.Apt, path ?? parse.GetValue(Shared.ModelType) ?? parse.GetValue(Shared.Config)!);
-        using InputImages images = InputImages.Take(plan.BatchSizes.Max(), vit.Config, parse.GetValue(Shared.Data),
-            loaded?.Structure.Dataset, parse.GetValue(Shared.DataDir));
+        using var model = new BenchModel(parse, needsAgents: parse.GetValue(KeepShares).Or().Length > 0);
+        BenchPlan plan = Plan(parse, model);
+        using InputImages images = InputImages.Take(plan.BatchSizes.Max(), model.Config, parse.GetValue(Shared.Data),
+            model.Dataset, parse.GetValue(Shared.DataDir));
 
         // What a program reads must not have lines of progress in it.
         Terminal terminal = session.Terminal;
         bool piped = output is null && format != "table" && !terminal.Interactive;
-        var run = new BenchRun(piped ? terminal with { Out = terminal.Error } : terminal, session.Cancel, vit, loaded?.Apt, images, plan);
+        var run = new BenchRun(piped ? terminal with { Out = terminal.Error } : terminal, session.Cancel, model, images, plan);
         var (peak, results) = run.Measure();
-        var report = new BenchReport(MachineInfo.Collect(), Name(parse), vit.ParameterCount, VitCost.Dense(vit.Config),
-            vit.Config.ImageSize, loaded?.Apt?.Layers ?? [], images.Source, peak, results);
+        VitConfig c = model.Config;
+        var report = new BenchReport(MachineInfo.Collect(), Path.GetFileName(model.Source), VitCost.Parameters(c),
+            VitCost.Dense(c), c.ImageSize, model.AgentLayers, RandomAgents: !model.HasAgents, images.Source, peak, results);
         Write(terminal, report, format, output);
         return ExitCodes.Done;
     }
 
-    private static BenchPlan Plan(ParseResult parse, AptModel? apt, string source)
+    private static BenchPlan Plan(ParseResult parse, BenchModel model)
     {
         bool pruned = parse.GetValue(Pruned), dense = parse.GetValue(Dense);
-        if (pruned && apt is null)
-            throw new EspalierException($"{source}: has no agents, so there is nothing pruned to measure; leave --pruned out");
-        string[] variants = apt is null || (dense && !pruned) ? [BenchCase.Dense]
-            : pruned && !dense ? [BenchCase.Pruned]
-            : [BenchCase.Dense, BenchCase.Pruned];
-        return new BenchPlan(
-            [.. parse.GetValue(Modes).Or("infer").Select(m => m == "infer" ? BenchMode.Infer : BenchMode.Train)], variants,
+        BenchVariant[] kept = [.. parse.GetValue(KeepShares).Or().Select(BenchVariant.Keep)];
+        if (pruned && !model.HasAgents && kept.Length == 0)
+            throw new EspalierException($"{model.Source}: has no agents, so there is nothing pruned to measure; "
+                + "leave --pruned out");
+        if (!pruned && !dense) pruned = dense = true;
+        BenchVariant[] variants = [.. dense ? [BenchVariant.Dense] : Array.Empty<BenchVariant>(),
+            .. pruned && model.HasAgents ? [BenchVariant.Pruned] : Array.Empty<BenchVariant>(), .. kept];
+        BenchMode[] modes = [.. parse.GetValue(Modes).Or("infer").Select(m => Enum.Parse<BenchMode>(m, ignoreCase: true))];
+        Precision[] precisions =
+            [.. parse.GetValue(Precisions).Or("fp32").Select(p => Enum.Parse<Precision>(p, ignoreCase: true))];
+        foreach (Precision p in precisions)
+            if (KernelInfo.For(p) is { Name: null } missing)
+                throw new EspalierException($"--precision {Format.Name(p)}: {missing.Reason}");
+        var plan = new BenchPlan(modes, variants, precisions,
             parse.GetValue(Threads).Or([.. new[] { 1, Workers.Threads }.Distinct()]), parse.GetValue(BatchSizes).Or(1, 8),
             new Rounds
             {
@@ -86,10 +100,9 @@ internal static class BenchVerb
                 Repeats = parse.GetValue(Repeats) ?? 10,
                 MinTime = TimeSpan.FromSeconds(parse.GetValue(MinTime) ?? 1),
             });
+        return plan.Cases().Any() ? plan
+            : throw new EspalierException("nothing is left to measure: training is in fp32 and knows no --keep-share");
     }
-
-    private static string Name(ParseResult parse) => parse.GetValue(Shared.Model) is { } file ? Path.GetFileName(file)
-        : parse.GetValue(Shared.ModelType) ?? Path.GetFileName(parse.GetValue(Shared.Config)!);
 
     private static string ChooseFormat(ParseResult parse)
     {

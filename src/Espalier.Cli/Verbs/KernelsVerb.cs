@@ -25,17 +25,15 @@ internal static class KernelsVerb
         terminal.Line($"processor   {machine.Cpu}, {machine.Cores} cores, {Workers.Threads} threads in use");
         terminal.Line($"caches      {Caches()}");
         terminal.Line($"vectors     {Widths()}");
-        terminal.Line($"kernel      {KernelInfo.Name}: {KernelInfo.Reason}");
-        terminal.Line($"tile        {KernelInfo.TileRows} rows by {KernelInfo.TileColumns} columns of the product");
-        foreach ((string label, Precision precision) in new[] { ("int8", Precision.Int8), ("bf16", Precision.Bf16) })
+        foreach (Precision p in Enum.GetValues<Precision>())
         {
-            KernelChoice choice = KernelInfo.For(precision);
-            terminal.Line($"{label,-12}{choice.Name ?? "none"}: {choice.Reason}");
+            KernelChoice choice = KernelInfo.For(p);
+            string tile = p == Precision.Fp32 ? $", {KernelInfo.TileRows} rows by {KernelInfo.TileColumns} columns at once" : "";
+            terminal.Line($"{Format.Name(p),-12}{choice.Name ?? "none"}{tile}: {choice.Reason}");
         }
-
         terminal.Line();
         terminal.Line("to choose others:");
-        terminal.Line("  lower kernels           ESPALIER_KERNEL=avx512, avx2 or portable");
+        terminal.Line("  lower kernels in fp32   ESPALIER_KERNEL=avx512, avx2 or portable");
         terminal.Line("  no assembled kernels    ESPALIER_ASSEMBLED=0");
         terminal.Line("  the number of threads   --threads N, or ESPALIER_THREADS=N");
         terminal.Line("  no AVX-512 at all       DOTNET_EnableAVX512=0");

@@ -53,10 +53,12 @@ internal static class ProfileVerb
     private static void Print(Terminal terminal, IReadOnlyList<LayerProfile> layers, int batch, double peak, bool ops)
     {
         double total = layers.Sum(l => l.Time.TotalMilliseconds);
-        Table table = Tables.New("layer", "parameters", "MACs an image", "activations", "moved", "ms", "time", "GFLOP/s", "of peak");
+        Table table = Tables.New("layer", "parameters", "MACs an image", "activations", "moved", "ms", "time", "GFLOP/s",
+            "of peak");
         foreach (LayerProfile layer in layers)
         {
-            Add(layer.Name, Format.Large(layer.Parameters), layer.MultiplyAdds, layer.ActivationBytes, layer.MovedBytes, layer.Time);
+            Add(layer.Name, Format.Large(layer.Parameters), layer.MultiplyAdds, layer.ActivationBytes, layer.MovedBytes,
+                layer.Time);
             if (!ops) continue;
             foreach (OpProfile op in layer.Ops)
                 Add($"  {op.Name}", "", op.MultiplyAdds, op.ActivationBytes, op.MovedBytes, op.Time);

@@ -24,6 +24,10 @@ public sealed record CpuCache(int Level, string Kind, long Bytes)
             && long.TryParse(size[..^1], CultureInfo.InvariantCulture, out long kilobytes)
             ? new CpuCache(level, Text("type"), kilobytes * 1024) : null;
 
-        string Text(string name) => Path.Combine(folder, name) is var file && File.Exists(file) ? File.ReadAllText(file).Trim() : "";
+        string Text(string name)
+        {
+            string file = Path.Combine(folder, name);
+            return File.Exists(file) ? File.ReadAllText(file).Trim() : "";
+        }
     }
 }

@@ -14,6 +14,8 @@ namespace Espalier.Benchmarking;
 public sealed record MachineInfo(
     string Cpu, int Cores, string Os, string Framework, string Kernel, string Version, string? Commit)
 {
+    private const int CommitLetters = 12;
+
     public static MachineInfo Collect()
     {
         // The SDK writes "version+commit" where it finds a repository.
@@ -21,7 +23,8 @@ public sealed record MachineInfo(
             ?.InformationalVersion ?? "").Split('+', 2);
         return new MachineInfo(CpuName(), Environment.ProcessorCount,
             $"{RuntimeInformation.OSDescription} {RuntimeInformation.ProcessArchitecture}",
-            RuntimeInformation.FrameworkDescription, KernelInfo.Name, version[0], version.Length > 1 ? version[1][..Math.Min(12, version[1].Length)] : null);
+            RuntimeInformation.FrameworkDescription, KernelInfo.Name, version[0],
+            version.Length > 1 ? version[1][..Math.Min(CommitLetters, version[1].Length)] : null);
     }
 
     private static string CpuName()

@@ -12,7 +12,8 @@ public static class PeakMemory
         get
         {
             if (!OperatingSystem.IsLinux()) return ProcessPeak();
-            string? line = File.ReadLines("/proc/self/status").FirstOrDefault(l => l.StartsWith("VmHWM:", StringComparison.Ordinal));
+            string? line = File.ReadLines("/proc/self/status")
+                .FirstOrDefault(l => l.StartsWith("VmHWM:", StringComparison.Ordinal));
             return line is null ? ProcessPeak() : Kilobytes(line) * 1024;
         }
     }
