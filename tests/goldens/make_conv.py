@@ -89,4 +89,10 @@ for mode, options in [("Nearest", dict(mode="nearest")), ("Bilinear", dict(mode=
         g.case(f"Interpolate.{mode}.{h}x{w}", lambda x, h=h, w=w, o=options: fn.interpolate(x, (h, w), **o),
                x=r("resize", 2, 2, 4, 5))
 
+places = torch.tensor([4., 0., 3.])
+g.case("IndexSelect", lambda x, index: x.index_select(1, index.long()), constants=["index"],
+       x=r("select", 2, 5, 3, 4), index=places)
+g.case("IndexAdd", lambda x, shift, index, branch: (x + shift[:, None, None]).index_add(1, index.long(), branch),
+       constants=["index"], x=r("add", 2, 5, 3, 4), shift=r("shift", 5), index=places, branch=r("branch", 2, 3, 3, 4))
+
 g.save("conv.safetensors")

@@ -46,6 +46,8 @@ public abstract class Optimizer : IDisposable
         {
             if (entry.Value.Grad is not { } gradient) continue;
             Tensor[] state = entry.State ??= NewState(entry.Value);
+            if (state.Length > 0 && state[0].Shape != entry.Value.Shape)
+                throw new InvalidOperationException($"'{entry.Name}' was pruned to {entry.Value.Shape} without its optimiser state");
             entry.Updates++;
             ParameterGroup group = entry.Group;
             Update(entry.Value, gradient, state, entry.Updates, lr * group.LearningRateScale, group.WeightDecay ?? WeightDecay);

@@ -29,6 +29,8 @@ public class ConvGoldenTests
         ["BatchNorm2d.eval"] = t => F.BatchNorm2d(t["x"], t["gamma"], t["beta"], t["mean"], t["var"], training: false),
         ["GroupNorm.groups"] = t => F.GroupNorm(t["x"], t["gamma"], t["beta"], 3, 1e-6f),
         ["GroupNorm.channels"] = t => F.GroupNorm(t["x"], t["gamma"], t["beta"], 4),
+        ["IndexSelect"] = t => F.IndexSelect(t["x"], t["index"]),
+        ["IndexAdd"] = t => F.IndexAdd(t["x"], t["shift"], t["index"], t["branch"]),
         ["RunningMean"] = t => Running(t)["mean"],
         ["RunningVar"] = t => Running(t)["var"],
     };

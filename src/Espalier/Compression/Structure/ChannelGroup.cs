@@ -28,7 +28,7 @@ public sealed class ChannelGroup
     /// <summary>All layers that become smaller, in the order of <see cref="Slices"/>.</summary>
     public IReadOnlyList<string> Layers { get; }
 
-    /// <summary>Whether branches are added in these channels: a residual stream, where all members lose a channel together.</summary>
+    /// <summary>Whether branches are added in these channels: in a residual stream all members lose a channel together.</summary>
     public bool IsStream { get; }
 
     /// <summary>

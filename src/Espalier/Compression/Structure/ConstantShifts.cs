@@ -5,7 +5,8 @@ namespace Espalier.Compression;
 /// <summary>
 /// Where the constants that masked channels emit go when the channels are removed. A layer that reads constant kappa through
 /// weights W has kappa · ΣW (over the kernel) in each of its outputs, which its bias can give as well, or, where it has none, a
-/// lower running mean of the batch norm behind it. At zero-padded borders fewer weights see the constant, so there the result
+/// lower running mean of the batch norm behind it. A branch that is added to a wider stream leaves kappa in the shift of that
+/// sum. At zero-padded borders fewer weights see the constant, so there the result
 /// differs.
 /// </summary>
 internal sealed class ConstantShifts
@@ -19,6 +20,7 @@ internal sealed class ConstantShifts
         ILookup<Tensor, Op> readers = ops.SelectMany(op => op.Inputs.Select(x => (x, op))).ToLookup(p => p.x, p => p.op);
         foreach (Op op in ops)
         {
+            if (op is IndexAddOp add && cuts.Of(add.Index, 0) is { Length: > 0 } lost) AddToStream(add, lost, names[add.Index]);
             if (op is not (Conv2dOp or LinearOp) || cuts.Of(op.Inputs[1], 1) is not { Length: > 0 } columns) continue;
             float[] shift = Shift(op, columns, names[op.Inputs[1]]);
             if (Array.TrueForAll(shift, s => s == 0)) continue;
@@ -31,6 +33,16 @@ internal sealed class ConstantShifts
 
     /// <summary>Where the constants could not be moved exactly.</summary>
     public IReadOnlyList<string> Notes => notes;
+
+    private void AddToStream(IndexAddOp op, int[] lost, string name)
+    {
+        Tensor shift = op.Inputs[1], branch = op.Inputs[3];
+        var constants = new float[shift.Length];
+        bool varies = false;
+        foreach (int place in lost) constants[(int)op.Index.Span[place]] = Constant(branch, place, ref varies);
+        if (varies) notes.Add($"{name}: a removed channel is not constant; its mean was moved");
+        Add(shift, constants, 1);
+    }
 
     private unsafe float[] Shift(Op op, int[] columns, string name)
     {
@@ -80,14 +92,15 @@ internal sealed class ConstantShifts
     private void Place(Op op, float[] shift, ILookup<Tensor, Op> readers, string name)
     {
         Tensor? bias = (op as Conv2dOp)?.Bias ?? (op as LinearOp)?.Bias;
+        Op[] next = [.. readers[op.Output]];
         if (readers[op.Inputs[1]].Count() > 1)
             notes.Add($"{name}: runs more than once, so the constants of removed channels were dropped there");
         else if (bias is not null)
             Add(bias, shift, 1);
-        else if (readers[op.Output].ToArray() is { Length: > 0 } next && next.All(n => n is BatchNorm2dOp && n.Inputs[0] == op.Output))
+        else if (next.Length > 0 && next.All(n => n is BatchNorm2dOp && n.Inputs[0] == op.Output))
             foreach (Op norm in next) Add(norm.Inputs[3], shift, -1);
         else
-            notes.Add($"{name}: has no bias and no batch norm behind it, so the constants of removed channels were dropped there");
+            notes.Add($"{name}: no bias and no batch norm follow, so the constants of removed channels were dropped there");
     }
 
     private void Add(Tensor to, float[] shift, int sign)

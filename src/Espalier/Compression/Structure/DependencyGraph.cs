@@ -34,12 +34,14 @@ public sealed class DependencyGraph : IDisposable
         groups = builder.Groups.ToDictionary(g => g.Name);
         foreach (var (multiplyAdds, axes) in flow.Work)
         {
-            work.Add((multiplyAdds, [.. axes.Select(a => (a.Tensor.Shape[a.Axis],
-                flow.Entries.Sets(a.Tensor, a.Axis).Where(builder.Channels.ContainsKey).Select(s => builder.Channels[s]).ToArray()))]));
+            work.Add((multiplyAdds, [.. axes.Select(a => (a.Tensor.Shape[a.Axis], Channels(a.Tensor, a.Axis)))]));
         }
+
+        int[] Channels(Tensor tensor, int axis) =>
+            [.. flow.Entries.Sets(tensor, axis).Where(builder.Channels.ContainsKey).Select(set => builder.Channels[set])];
     }
 
-    /// <summary>Runs <paramref name="forward"/> once on <paramref name="example"/>, in inference mode, and reads its ops.</summary>
+    /// <summary>Runs <paramref name="forward"/> on <paramref name="example"/>, in inference mode, and reads its ops.</summary>
     /// <param name="model">Owns the parameters; code in its forward pass takes widths from its weights and inputs.</param>
     /// <param name="forward">The model's forward pass. It must run the same ops every time.</param>
     /// <param name="example">A batch of one image or more, [N, C, H, W]; the graph keeps a copy.</param>

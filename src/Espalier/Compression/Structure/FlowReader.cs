@@ -65,7 +65,8 @@ internal sealed class FlowReader
         if (op.Inputs.All(derived.Contains)) derived.Add(op.Output);
         op.Flow(flow);
         foreach (Coupling coupling in flow.Couplings) Entries.Join(coupling);
-        foreach (var (tensor, axis, reason) in flow.FixedAxes) stays.Add((tensor, axis, reason ?? $"{op.Name} needs all of them"));
+        foreach (var (tensor, axis, reason) in flow.FixedAxes)
+            stays.Add((tensor, axis, reason ?? $"{op.Name} needs all of them"));
         foreach (var (tensor, axis) in flow.MixedAxes) mixed.Add((tensor, axis, $"{op.Name} takes statistics over them"));
         foreach (var (a, b) in flow.Sums) sums.Add((a, b, op.Output));
         foreach (var (tensor, axis, role) in flow.Roles) roles.TryAdd((tensor, axis), role);
@@ -77,7 +78,7 @@ internal sealed class FlowReader
         }
     }
 
-    /// <summary>Sees an operand for the first time: a parameter, or a constant of the forward pass, which nobody could cut.</summary>
+    /// <summary>Sees an operand for the first time: a parameter, or a constant of the forward pass, which nobody can cut.</summary>
     private void Meet(Op op, Tensor input)
     {
         if (!made.Add(input)) return;

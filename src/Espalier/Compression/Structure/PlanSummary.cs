@@ -18,7 +18,9 @@ public sealed record PlanSummary(
         plan.Check(graph);
         PlannedCuts cuts = new(graph, plan);
         (string Name, Shape Before, Shape After)[] tensors =
-            [.. graph.Model.StateDict().Where(s => cuts.Touches(s.Value)).Select(s => (s.Name, s.Value.Shape, cuts.ShapeOf(s.Value)))];
+        [
+            .. graph.Model.StateDict().Where(s => cuts.Touches(s.Value)).Select(s => (s.Name, s.Value.Shape, cuts.ShapeOf(s.Value))),
+        ];
         Tensor[] parameters = [.. graph.Model.Parameters()];
         return new PlanSummary(
             [.. graph.Groups.Where(g => plan.Channels.ContainsKey(g.Name))

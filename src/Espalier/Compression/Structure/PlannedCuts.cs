@@ -39,7 +39,7 @@ internal sealed class PlannedCuts
         return shape;
     }
 
-    /// <summary>What remains of <paramref name="source"/>, a tensor of the same shape as <paramref name="tensor"/>; unscoped.</summary>
+    /// <summary>What remains of <paramref name="source"/>, which has the shape of <paramref name="tensor"/>; unscoped.</summary>
     public Tensor Cut(Tensor tensor, Tensor source)
     {
         Tensor? last = null;

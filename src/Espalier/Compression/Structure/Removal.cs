@@ -10,7 +10,7 @@ namespace Espalier.Compression;
 /// <param name="Optimizer">Its momentum and moments are cut like the weights that they belong to.</param>
 public sealed record RemovalOptions(bool MoveConstants = true, Optimizer? Optimizer = null);
 
-/// <param name="Difference">The largest difference of an output between the masked network and the smaller one, on the example.</param>
+/// <param name="Difference">The largest difference of an output between the masked network and the smaller, on the example.</param>
 /// <param name="Notes">Where constants could not be moved exactly, one line each.</param>
 public sealed record RemovalReport(PlanSummary Summary, float Difference, IReadOnlyList<string> Notes);
 

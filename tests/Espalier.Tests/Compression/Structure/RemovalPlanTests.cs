@@ -53,7 +53,7 @@ public sealed class RemovalPlanTests : IDisposable
         Refused("'branch' has no channel -1", () => new RemovalPlan().Add(graph["branch"], -1));
         Refused("there are no channels 'nobody'", Written("""{"format":1,"groups":[{"name":"nobody","of":4,"remove":[1]}]}"""));
         Refused("must stay", Written("""{"format":1,"groups":[{"name":"head","of":5,"remove":[1]}]}"""));
-        Refused("has 6 channels here and 64 there", Written("""{"format":1,"groups":[{"name":"branch","of":64,"remove":[1]}]}"""));
+        Refused("6 channels here and 64 there", Written("""{"format":1,"groups":[{"name":"branch","of":64,"remove":[1]}]}"""));
     }
 
     [Theory]

@@ -71,7 +71,8 @@ public class RemovalTests
         using Tensor x = ToyNet.Images(5, 1);
         using (var graph = DependencyGraph.Build(once, once.Forward, x))
             Removal.Apply(graph, new RemovalPlan().Add(graph["stem.conv"], 2, 5, 7).Add(graph["hidden"], 0, 8), Zeros);
-        foreach (var (name, channel) in RemovalPlan.Sequential([2, 5, 7]).Select(c => ("stem.conv", c)).Concat([("hidden", 8), ("hidden", 0)]))
+        var steps = RemovalPlan.Sequential([2, 5, 7]).Select(c => (Name: "stem.conv", Channel: c));
+        foreach (var (name, channel) in steps.Concat([("hidden", 8), ("hidden", 0)]))
         {
             using var graph = DependencyGraph.Build(often, often.Forward, x);
             Removal.Apply(graph, new RemovalPlan().Add(graph[name], channel), Zeros);
@@ -109,7 +110,8 @@ public class RemovalTests
         Init.Normal(x, 1, ref rng);
         using var graph = DependencyGraph.Build(vit, vit.Forward, x);
         var plan = new RemovalPlan().Add(graph["transformer.encoder.layer.0.attn.query"], 1)
-            .Add(graph["transformer.encoder.layer.1.attn.query"], 0, 2).Add(graph["transformer.encoder.layer.0.ffn.fc1"], 3, 4, 19);
+            .Add(graph["transformer.encoder.layer.1.attn.query"], 0, 2)
+            .Add(graph["transformer.encoder.layer.0.ffn.fc1"], 3, 4, 19);
         RemovalReport report = Removal.Apply(graph, plan);
         Assert.Empty(report.Notes);
         Assert.InRange(report.Difference, 0, Rounding);
@@ -147,6 +149,26 @@ public class RemovalTests
         using (new Scope())
         using (var recording = new Recording())
         {
+            recording.Backward(F.CrossEntropy(net.Forward(x), [1, 2]));
+            optimizer.Step(1e-3f);
+        }
+    }
+
+    [Fact]
+    public void AnOptimiserThatWasForgottenSaysSo()
+    {
+        using var net = new ToyNet(4);
+        using Tensor x = ToyNet.Images(4, 2);
+        using var optimizer = new Sgd(ParameterGroup.Of(net), momentum: 0.9f);
+        Step();
+        using (var graph = DependencyGraph.Build(net, net.Forward, x))
+            Removal.Apply(graph, new RemovalPlan().Add(graph["block.conv1"], 0));
+        Assert.Contains("was pruned to", Assert.Throws<InvalidOperationException>(Step).Message);
+
+        void Step()
+        {
+            using var scope = new Scope();
+            using var recording = new Recording();
             recording.Backward(F.CrossEntropy(net.Forward(x), [1, 2]));
             optimizer.Step(1e-3f);
         }
