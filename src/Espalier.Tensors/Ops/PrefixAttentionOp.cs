@@ -74,6 +74,7 @@ public sealed unsafe class PrefixAttentionOp : Op
     {
         int d = width / heads;
         foreach (Tensor input in Inputs) flow.Couple(Output, 1, 0, d, input, 1, 0, d, heads);
+        flow.Work(Output, 1);
     }
 }
 
