@@ -8,7 +8,7 @@ namespace Espalier.Models;
 /// Residual networks for small images (He et al., arXiv 1512.03385, section 4.2): a 3x3 stem and three stages of widths 16, 32
 /// and 64. Where a stage begins, the shortcut takes every second pixel and pads channels with zeros: it has no parameters.
 /// </summary>
-public sealed class CifarResNet : ImageClassifier
+public sealed class CifarResNet : Cnn
 {
     private readonly Conv2d stem;
     private readonly BatchNorm2d norm;
@@ -16,7 +16,7 @@ public sealed class CifarResNet : ImageClassifier
     private readonly Linear classifier;
 
     /// <param name="depth">6n + 2, such as 20, 56 or 110.</param>
-    public CifarResNet(int depth, CnnConfig config, ref Rng rng)
+    public CifarResNet(int depth, CnnConfig config, ref Rng rng) : base(config)
     {
         if (depth < 8 || (depth - 2) % 6 != 0)
             throw new ArgumentOutOfRangeException(nameof(depth), depth, "a CIFAR ResNet has 6n + 2 layers");

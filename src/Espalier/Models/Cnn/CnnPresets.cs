@@ -5,7 +5,7 @@ namespace Espalier.Models;
 /// <summary>The convolutional networks by name, with parameter names of torchvision or of the method's reference code.</summary>
 public static class CnnPresets
 {
-    private delegate ImageClassifier Build(CnnConfig config, ref Rng rng);
+    private delegate Cnn Build(CnnConfig config, ref Rng rng);
 
     private static readonly Dictionary<string, (int ImageSize, Build Build)> Known = new(StringComparer.Ordinal)
     {
@@ -47,7 +47,7 @@ public static class CnnPresets
     }
 
     /// <summary>A network with random weights.</summary>
-    public static ImageClassifier Create(CnnConfig config, ulong seed = 42)
+    public static Cnn Create(CnnConfig config, ulong seed = 42)
     {
         config.Checked(config.Network);
         var rng = new Rng(seed, key0: 1);

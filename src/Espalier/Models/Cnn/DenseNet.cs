@@ -8,14 +8,14 @@ namespace Espalier.Models;
 /// DenseNet-121 (Huang et al., arXiv 1608.06993) with torchvision's names: every layer of a block reads all maps before it and
 /// adds <c>growth</c> of its own.
 /// </summary>
-public sealed class DenseNet : ImageClassifier
+public sealed class DenseNet : Cnn
 {
     private readonly Conv2d stem;
     private readonly BatchNorm2d stemNorm, lastNorm;
     private readonly List<Func<Tensor, Tensor>> steps = [];
     private readonly Linear classifier;
 
-    public DenseNet(CnnConfig config, ref Rng rng)
+    public DenseNet(CnnConfig config, ref Rng rng) : base(config)
     {
         int[] counts = [6, 12, 24, 16];
         int growth = config.Scaled(32), width = config.Scaled(64);

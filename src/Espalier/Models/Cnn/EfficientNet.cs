@@ -5,7 +5,7 @@ using static Espalier.Models.CnnLayers;
 namespace Espalier.Models;
 
 /// <summary>EfficientNet-B0 (Tan and Le, arXiv 1905.11946) with torchvision's names; without its stochastic depth.</summary>
-public sealed class EfficientNet : ImageClassifier
+public sealed class EfficientNet : Cnn
 {
     // Expansion, kernel, stride of the first block, channels, blocks (table 1).
     private static readonly (int Expansion, int Kernel, int Stride, int Channels, int Count)[] Stages =
@@ -17,7 +17,7 @@ public sealed class EfficientNet : ImageClassifier
     private readonly Sequential features = new();
     private readonly Sequential classifier;
 
-    public EfficientNet(CnnConfig config, ref Rng rng)
+    public EfficientNet(CnnConfig config, ref Rng rng) : base(config)
     {
         int width = config.Scaled(32), last = config.Scaled(1280);
         Sequential stem = new Sequential().Conv(config.Channels, width, 3, ref rng, stride: 2).BatchNorm(width).Add(F.Silu);

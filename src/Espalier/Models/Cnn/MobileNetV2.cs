@@ -5,7 +5,7 @@ using static Espalier.Models.CnnLayers;
 namespace Espalier.Models;
 
 /// <summary>MobileNetV2 (Sandler et al., arXiv 1801.04381) with torchvision's names.</summary>
-public sealed class MobileNetV2 : ImageClassifier
+public sealed class MobileNetV2 : Cnn
 {
     // Expansion, channels, blocks, stride of the first block (table 2).
     private static readonly (int Expansion, int Channels, int Count, int Stride)[] Stages =
@@ -14,7 +14,7 @@ public sealed class MobileNetV2 : ImageClassifier
     private readonly Sequential features = new();
     private readonly Sequential classifier;
 
-    public MobileNetV2(CnnConfig config, ref Rng rng)
+    public MobileNetV2(CnnConfig config, ref Rng rng) : base(config)
     {
         int width = config.Scaled(32), last = config.Scaled(1280);
         Sequential stem = new Sequential().Conv(config.Channels, width, 3, ref rng, stride: 2).BatchNorm(width).Add(Relu6);

@@ -8,7 +8,7 @@ namespace Espalier.Models;
 /// Residual networks (He et al., arXiv 1512.03385) for large images, with torchvision's names: a 7x7 stem, four stages, the mean,
 /// one linear layer.
 /// </summary>
-public sealed class ResNet : ImageClassifier
+public sealed class ResNet : Cnn
 {
     private readonly Conv2d stem;
     private readonly BatchNorm2d norm;
@@ -16,7 +16,7 @@ public sealed class ResNet : ImageClassifier
     private readonly Linear classifier;
 
     /// <param name="depth">18, 34 or 50.</param>
-    public ResNet(int depth, CnnConfig config, ref Rng rng)
+    public ResNet(int depth, CnnConfig config, ref Rng rng) : base(config)
     {
         bool bottleneck = depth == 50;
         int[] counts = depth switch

@@ -5,13 +5,13 @@ using static Espalier.Models.CnnLayers;
 namespace Espalier.Models;
 
 /// <summary>ShuffleNetV2 x1.0 (Ma et al., arXiv 1807.11164) with torchvision's names.</summary>
-public sealed class ShuffleNetV2 : ImageClassifier
+public sealed class ShuffleNetV2 : Cnn
 {
     private readonly Sequential stem, top;
     private readonly ShuffleUnit[] units;
     private readonly Linear classifier;
 
-    public ShuffleNetV2(CnnConfig config, ref Rng rng)
+    public ShuffleNetV2(CnnConfig config, ref Rng rng) : base(config)
     {
         int width = config.Scaled(24), last = config.Scaled(1024);
         int[] counts = [4, 8, 4], channels = [116, 232, 464];

@@ -8,13 +8,13 @@ namespace Espalier.Models;
 /// VGG (Simonyan and Zisserman, arXiv 1409.1556) with torchvision's names: stages of 3x3 convolutions with a pooling after each,
 /// then three linear layers.
 /// </summary>
-public sealed class Vgg : ImageClassifier
+public sealed class Vgg : Cnn
 {
     private readonly Sequential features, classifier;
 
     /// <param name="depth">11, 13, 16 or 19.</param>
     /// <param name="norm">Whether a batch norm follows each convolution.</param>
-    public Vgg(int depth, bool norm, CnnConfig config, ref Rng rng)
+    public Vgg(int depth, bool norm, CnnConfig config, ref Rng rng) : base(config)
     {
         int map = config.ImageSize / 32, hidden = config.Scaled(4096);
         if (map < 1) throw new EspalierException($"VGG halves an image five times: its size is at least 32, not {config.ImageSize}");
@@ -64,13 +64,13 @@ public sealed class Vgg : ImageClassifier
 /// VGG for small images as Network Slimming uses it: batch norm everywhere, convolutions without bias, four poolings, the mean
 /// of what is left, one linear layer.
 /// </summary>
-public sealed class CifarVgg : ImageClassifier
+public sealed class CifarVgg : Cnn
 {
     private readonly Sequential feature;
     private readonly Linear classifier;
 
     /// <param name="depth">11, 13, 16 or 19.</param>
-    public CifarVgg(int depth, CnnConfig config, ref Rng rng)
+    public CifarVgg(int depth, CnnConfig config, ref Rng rng) : base(config)
     {
         feature = Child("feature", Vgg.Convolutions(Vgg.Stages(depth), config, norm: true, bias: false, poolLast: false, ref rng,
             out int width));
@@ -86,12 +86,12 @@ public sealed class CifarVgg : ImageClassifier
 /// The three-layer network of the RePr paper (arXiv 1811.07275): 3x3 convolutions of 32 filters with ReLU, no batch norm, no
 /// pooling, one linear layer.
 /// </summary>
-public sealed class VanillaCnn : ImageClassifier
+public sealed class VanillaCnn : Cnn
 {
     private readonly Sequential features;
     private readonly Linear classifier;
 
-    public VanillaCnn(CnnConfig config, ref Rng rng)
+    public VanillaCnn(CnnConfig config, ref Rng rng) : base(config)
     {
         int width = config.Scaled(32);
         features = Child("features", new Sequential()

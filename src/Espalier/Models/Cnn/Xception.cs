@@ -8,7 +8,7 @@ namespace Espalier.Models;
 /// Xception (Chollet, arXiv 1610.02357), with the names of the PyTorch port whose weights are in use: depthwise separable
 /// convolutions in twelve residual blocks.
 /// </summary>
-public sealed class Xception : ImageClassifier
+public sealed class Xception : Cnn
 {
     private readonly Conv2d conv1, conv2;
     private readonly BatchNorm2d bn1, bn2, bn3, bn4;
@@ -16,7 +16,7 @@ public sealed class Xception : ImageClassifier
     private readonly SeparableConv2d conv3, conv4;
     private readonly Linear classifier;
 
-    public Xception(CnnConfig config, ref Rng rng)
+    public Xception(CnnConfig config, ref Rng rng) : base(config)
     {
         int C(int channels) => config.Scaled(channels);
         conv1 = Child("conv1", new Conv2d(config.Channels, C(32), 3, ref rng, stride: 2, bias: false));

@@ -8,5 +8,9 @@ public static class ImageTensors
 {
     /// <summary>[N, C, S, S].</summary>
     public static Tensor ToTensor(this Batch batch, VitConfig config) =>
-        Tensor.From(new Shape(batch.Count, config.Channels, config.ImageSize, config.ImageSize), batch.Pixels);
+        batch.ToTensor(config.Channels, config.ImageSize);
+
+    /// <summary>[N, C, S, S].</summary>
+    public static Tensor ToTensor(this Batch batch, int channels, int imageSize) =>
+        Tensor.From(new Shape(batch.Count, channels, imageSize, imageSize), batch.Pixels);
 }

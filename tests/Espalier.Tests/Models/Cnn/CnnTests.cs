@@ -19,7 +19,7 @@ public sealed class CnnTests
     {
         JsonElement expected = Golden.GetProperty("networks").GetProperty(name);
         int size = expected.GetProperty("size").GetInt32(), classes = Golden.GetProperty("classes").GetInt32();
-        using ImageClassifier net = CnnPresets.Create(CnnPresets.Get(name) with { ImageSize = size, NumClasses = classes });
+        using Cnn net = CnnPresets.Create(CnnPresets.Get(name) with { ImageSize = size, NumClasses = classes });
         foreach (var (key, tensor) in net.StateDict())
             if (!key.EndsWith("num_batches_tracked", StringComparison.Ordinal)) Fill(key, tensor);
         net.Training = false;
@@ -53,7 +53,7 @@ public sealed class CnnTests
     [InlineData("vanilla-c3", 347_082)]
     public void ParameterCounts(string name, long count)
     {
-        using ImageClassifier net = CnnPresets.Create(CnnPresets.Get(name));
+        using Cnn net = CnnPresets.Create(CnnPresets.Get(name));
         Assert.Equal(count, net.ParameterCount);
     }
 
@@ -72,7 +72,7 @@ public sealed class CnnTests
     [InlineData("xception", 71)]
     public void TrainsNarrowOnGreyImages(string name, int size)
     {
-        using ImageClassifier net = CnnPresets.Create(new CnnConfig(name)
+        using Cnn net = CnnPresets.Create(new CnnConfig(name)
         {
             ImageSize = size, Channels = 1, NumClasses = 10, Width = 0.125,
         });

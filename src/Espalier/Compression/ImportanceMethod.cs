@@ -1,0 +1,37 @@
+namespace Espalier.Compression;
+
+/// <summary>
+/// The common shape of one-shot and iterative pruning: score channels, remove the least important, fine-tune; again for as many
+/// rounds as asked. A method says how channels are scored.
+/// </summary>
+public abstract class ImportanceMethod : ICompressionMethod
+{
+    /// <inheritdoc/>
+    public abstract string Name { get; }
+
+    /// <inheritdoc/>
+    public abstract string Purpose { get; }
+
+    /// <inheritdoc/>
+    public virtual IReadOnlyList<MethodSetting> Settings => [];
+
+    /// <inheritdoc/>
+    public void Run(CompressionJob job)
+    {
+        CompressionOptions o = job.Options;
+        for (int round = 1; round <= o.Rounds; round++)
+        {
+            using (DependencyGraph graph = job.Graph())
+            {
+                SelectionOptions selection = o.Selection.Checked().Round(o.Schedule, round, o.Rounds);
+                ChannelScores scores = Score(job, graph, selection.Candidates(graph));
+                job.Remove(graph, job.Select(graph, scores, selection));
+            }
+            long steps = o.FineTuneSteps * round / o.Rounds - o.FineTuneSteps * (round - 1) / o.Rounds;
+            job.Train(o.Rounds == 1 ? "fine-tune" : $"fine-tune {round}/{o.Rounds}", steps);
+        }
+    }
+
+    /// <summary>The importance of each channel of these groups.</summary>
+    public abstract ChannelScores Score(CompressionJob job, DependencyGraph graph, IReadOnlyList<ChannelGroup> groups);
+}

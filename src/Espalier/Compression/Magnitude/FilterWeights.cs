@@ -1,0 +1,18 @@
+using Espalier.Tensors;
+
+namespace Espalier.Compression;
+
+/// <summary>The weights that make each channel of a group.</summary>
+internal static class FilterWeights
+{
+    /// <summary>The weights, of rank 2 and more, whose rows or filters produce the group's channels.</summary>
+    public static IEnumerable<GroupSlice> Of(ChannelGroup group) =>
+        group.Of(ChannelRole.Producer).Where(s => s.Tensor.Rank >= 2 && s.Axis == 0);
+
+    /// <summary>Row <paramref name="entry"/> of a weight [outputs, ...].</summary>
+    public static unsafe ReadOnlySpan<float> Row(Tensor weight, int entry)
+    {
+        int width = checked((int)(weight.Length / weight.Shape[0]));
+        return new ReadOnlySpan<float>(weight.Data + (long)entry * width, width);
+    }
+}

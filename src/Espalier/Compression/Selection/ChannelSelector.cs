@@ -1,0 +1,91 @@
+using System.Globalization;
+
+namespace Espalier.Compression;
+
+/// <summary>Chooses which channels to remove by their scores: shared by all methods.</summary>
+public static class ChannelSelector
+{
+    /// <summary>The channels that go, in a plan.</summary>
+    /// <param name="scores">Of the groups that may lose channels.</param>
+    /// <param name="latency">
+    /// Milliseconds that the network takes with a plan carried out; wanted for <see cref="SelectionOptions.TargetLatency"/> only.
+    /// </param>
+    /// <exception cref="EspalierException">No number of channels reaches the target, or nothing would be removed.</exception>
+    public static RemovalPlan Choose(DependencyGraph graph, ChannelScores scores, SelectionOptions options,
+        Func<RemovalPlan, double>? latency = null)
+    {
+        options.Checked();
+        Candidate[] order = Order(scores, options);
+        int count = options switch
+        {
+            { Ratio: { } ratio } => order.Count(c => options.Global ? c.Place <= (int)(ratio * order.Length + 1e-9)
+                : c.Rank <= (int)(ratio * c.Group.Count + 1e-9)),
+            { Threshold: { } threshold } => order.Count(c => c.Score <= threshold),
+            { TargetFlops: { } share } => Fewest(order, options, plan => graph.MultiplyAdds(plan) / (double)graph.MultiplyAdds(),
+                share, "of the multiply-adds"),
+            _ => Fewest(order, options, latency ?? throw new ArgumentNullException(nameof(latency)), options.TargetLatency!.Value,
+                "ms"),
+        };
+        RemovalPlan plan = Plan(order.Take(count), options);
+        if (plan.Count == 0)
+            throw new EspalierException("nothing would be removed: with so small a target every layer rounds to its full width; "
+                + "ask for more");
+        return plan;
+    }
+
+    /// <summary>In the order in which they go: by share within their layers, or by score over all of them.</summary>
+    private static Candidate[] Order(ChannelScores scores, SelectionOptions options)
+    {
+        var all = new List<Candidate>();
+        foreach (var (group, values) in scores.Groups)
+        {
+            int[] byScore = [.. Enumerable.Range(0, group.Count).OrderBy(k => values[k]).ThenBy(k => k)];
+            for (int rank = 0; rank < byScore.Length; rank++)
+                all.Add(new Candidate(group, byScore, values[byScore[rank]], rank + 1, 0));
+        }
+        bool byValue = options.Global || options.Threshold is not null;
+        IEnumerable<Candidate> sorted = byValue
+            ? all.OrderBy(c => c.Score) : all.OrderBy(c => (double)c.Rank / c.Group.Count);
+        return [.. sorted.Select((c, i) => c with { Place = i + 1 })];
+    }
+
+    /// <summary>The fewest channels, taken in order, with which the cost is at most the target.</summary>
+    private static int Fewest(Candidate[] order, SelectionOptions options, Func<RemovalPlan, double> cost, double target, string unit)
+    {
+        double Cost(int count) => cost(Plan(order.Take(count), options));
+        double least = Cost(order.Length);
+        if (least > target)
+        {
+            string Text(double x) => x.ToString("0.###", CultureInfo.InvariantCulture);
+            throw new EspalierException($"no width reaches {Text(target)} {unit}: with each layer at its least it is {Text(least)}; "
+                + "allow narrower layers, more layers, or ask for less");
+        }
+        int low = 0, high = order.Length;
+        while (low < high)
+        {
+            int middle = (low + high) / 2;
+            if (Cost(middle) <= target) high = middle;
+            else low = middle + 1;
+        }
+        return low;
+    }
+
+    /// <summary>These channels, but no layer below its least, and rounded.</summary>
+    private static RemovalPlan Plan(IEnumerable<Candidate> chosen, SelectionOptions options)
+    {
+        var plan = new RemovalPlan();
+        foreach (var layer in chosen.GroupBy(c => c.Group))
+        {
+            ChannelGroup group = layer.Key;
+            int kept = Math.Max(options.Fewest(group.Count), group.Count - layer.Count());
+            kept = options.Rounded(kept, group.Count);
+            plan.Add(group, layer.First().InOrder.Take(group.Count - kept));
+        }
+        return plan;
+    }
+
+    /// <param name="InOrder">All channels of the group, the least important first.</param>
+    /// <param name="Rank">In its layer, from 1, the least important first.</param>
+    /// <param name="Place">In the order of all, from 1.</param>
+    private readonly record struct Candidate(ChannelGroup Group, int[] InOrder, double Score, int Rank, int Place);
+}

@@ -1,0 +1,86 @@
+using System.IO.Enumeration;
+using Espalier.Tensors;
+
+namespace Espalier.Compression;
+
+/// <summary>How many channels go, and from where. Exactly one of the first four says how many.</summary>
+public sealed record SelectionOptions
+{
+    /// <summary>Share of the channels to remove, in (0, 1).</summary>
+    public double? Ratio { get; init; }
+
+    /// <summary>Channels whose score is at most this go.</summary>
+    public double? Threshold { get; init; }
+
+    /// <summary>Share of the multiply-adds to keep at most, in (0, 1).</summary>
+    public double? TargetFlops { get; init; }
+
+    /// <summary>Milliseconds a batch of one image to need at most, measured on this machine.</summary>
+    public double? TargetLatency { get; init; }
+
+    /// <summary>Whether all layers compete with one another; else each layer loses the same share.</summary>
+    public bool Global { get; init; }
+
+    /// <summary>Kept counts are brought to the nearest multiple of this, upward where two are as near; 1 for any count.</summary>
+    public int RoundTo { get; init; } = 1;
+
+    /// <summary>Fewest channels that a layer keeps.</summary>
+    public int MinKept { get; init; } = 2;
+
+    /// <summary>Fewest channels that a layer keeps, as a share.</summary>
+    public double MinKeptShare { get; init; } = 0.05;
+
+    /// <summary>Whether residual streams may lose channels, all their members together.</summary>
+    public bool Streams { get; init; }
+
+    /// <summary>Layers to leave alone, as name patterns with * and ?; a group stays where any of its producers matches.</summary>
+    public IReadOnlyList<string> Keep { get; init; } = [];
+
+    /// <exception cref="EspalierException">A number is out of its range, or there is not exactly one target.</exception>
+    public SelectionOptions Checked()
+    {
+        int targets = new[] { Ratio, Threshold, TargetFlops, TargetLatency }.Count(t => t is not null);
+        Require(targets == 1, "say how much to remove by one of ratio, threshold, target FLOPs or target latency");
+        Require(Ratio is null or (> 0 and < 1), $"the ratio is {Ratio}; it is the share of channels to remove, above 0 and below 1");
+        Require(TargetFlops is null or (> 0 and < 1),
+            $"the target is {TargetFlops} of the multiply-adds; it is a share above 0 and below 1");
+        Require(TargetLatency is null or > 0, $"the target latency is {TargetLatency} ms; it is above 0");
+        Require(RoundTo >= 1, $"channels cannot be rounded to multiples of {RoundTo}");
+        Require(MinKept >= 1, $"a layer keeps at least 1 channel, not {MinKept}");
+        Require(MinKeptShare is >= 0 and < 1, $"the share that a layer keeps is 0 to 1, not {MinKeptShare}");
+        return this;
+    }
+
+    /// <summary>The groups that may lose channels.</summary>
+    /// <exception cref="EspalierException">A pattern matches no layer, or nothing is left to remove.</exception>
+    public IReadOnlyList<ChannelGroup> Candidates(DependencyGraph graph)
+    {
+        foreach (string pattern in Keep)
+        {
+            Require(graph.Groups.Any(g => Matches(g, pattern)), $"no layer that could be pruned matches '{pattern}'; there are "
+                + string.Join(", ", graph.Groups.Take(6).Select(g => g.Name)) + (graph.Groups.Count > 6 ? ", ..." : ""));
+        }
+        ChannelGroup[] left = [.. graph.Groups.Where(g => (Streams || !g.IsStream) && g.Inexact is null
+            && !Keep.Any(pattern => Matches(g, pattern)))];
+        Require(left.Length > 0, "the model has no layers whose channels could be removed"
+            + (graph.Groups.Any(g => g.IsStream) && !Streams ? "; those of residual streams go with --streams" : ""));
+        return left;
+    }
+
+    /// <summary>Fewest channels that a layer of <paramref name="count"/> keeps.</summary>
+    public int Fewest(int count) => Math.Min(count, Math.Max(MinKept, (int)Math.Ceiling(MinKeptShare * count - 1e-9)));
+
+    /// <summary>
+    /// A count to keep, rounded to <see cref="RoundTo"/> where it is larger than that, and at most <paramref name="width"/>.
+    /// </summary>
+    public int Rounded(int kept, int width) =>
+        kept <= RoundTo || kept % RoundTo == 0 ? kept : Math.Min(width, (kept + RoundTo / 2) / RoundTo * RoundTo);
+
+    private static bool Matches(ChannelGroup group, string pattern) =>
+        group.Of(ChannelRole.Producer).Any(s => FileSystemName.MatchesSimpleExpression(pattern, s.Layer, ignoreCase: false));
+
+    private static void Require(bool condition, string message)
+    {
+        if (!condition) throw new EspalierException(message);
+    }
+}

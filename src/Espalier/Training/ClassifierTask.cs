@@ -1,0 +1,98 @@
+using System.Globalization;
+using Espalier.Data;
+using Espalier.Models;
+using Espalier.Nn;
+using Espalier.Tensors;
+
+namespace Espalier.Training;
+
+/// <summary>How an image classifier is taught.</summary>
+public sealed record ClassifierTaskOptions
+{
+    /// <summary>ε of label smoothing.</summary>
+    public float LabelSmoothing { get; init; }
+
+    /// <summary>Mixup and CutMix.</summary>
+    public Mixing Mixing { get; init; } = new();
+
+    /// <summary>How the teacher teaches; null for no teacher.</summary>
+    public Distillation? Distillation { get; init; }
+
+    /// <summary>Images [N, C, S, S] -> logits [N, K] in inference mode; given together with <see cref="Distillation"/>.</summary>
+    public Func<Tensor, Tensor>? Teacher { get; init; }
+
+    /// <summary>What a compression method adds.</summary>
+    public IReadOnlyList<ITrainingHook> Hooks { get; init; } = [];
+
+    /// <summary>Writes the model; null where it is not kept.</summary>
+    public Action<string>? Save { get; init; }
+}
+
+/// <summary>
+/// Supervised training of any <see cref="ImageClassifier"/>: cross-entropy with labels, mixed images and a teacher where they are
+/// asked for, and the hooks of a compression method.
+/// </summary>
+public sealed class ClassifierTask(ImageClassifier net, ClassifierTaskOptions options) : ITrainingTask
+{
+    /// <inheritdoc/>
+    public Module Model => net;
+
+    /// <inheritdoc/>
+    public IReadOnlyList<(string Name, string Value)> Identity =>
+    [
+        ("LabelSmoothing", options.LabelSmoothing.ToString(CultureInfo.InvariantCulture)),
+        ("Mixing", options.Mixing.ToString()),
+        ("Distillation", options.Distillation?.ToString() ?? "none"),
+        .. options.Hooks.SelectMany(h => h.Identity),
+    ];
+
+    /// <inheritdoc/>
+    public IReadOnlyDictionary<string, double> Step(Batch batch, in StepContext context)
+    {
+        Rng rng = context.Rng;
+        net.Training = true;
+        Dropout.Seed(net, ref rng);
+        Tensor images = batch.ToTensor(net.Channels, net.ImageSize);
+        Tensor? mixed = options.Mixing.IsOn
+            ? options.Mixing.Run(images, batch.Labels, net.NumClasses, options.LabelSmoothing, ref rng) : null;
+        Tensor? teacher = options.Distillation is null ? null : options.Teacher!(images);
+        foreach (ITrainingHook hook in options.Hooks) hook.BeforeForward(context);
+        using var recording = new Recording();
+        Tensor logits = net.Forward(images);
+        Tensor loss = mixed is null
+            ? F.CrossEntropy(logits, batch.Labels, options.LabelSmoothing) : F.CrossEntropy(logits, mixed);
+        if (teacher is not null) loss = options.Distillation!.Loss(loss, logits, teacher);
+        recording.Backward(loss, context.GradientScale);
+        foreach (ITrainingHook hook in options.Hooks) hook.AfterBackward(context);
+        return new Dictionary<string, double> { ["loss"] = loss.Item() };
+    }
+
+    /// <inheritdoc/>
+    public void AfterStep(long step)
+    {
+        foreach (ITrainingHook hook in options.Hooks) hook.AfterStep(step);
+    }
+
+    /// <inheritdoc/>
+    public EvaluationResult Evaluate(IEnumerable<Batch> batches)
+    {
+        int images = 0, correct = 0;
+        double loss = 0;
+        net.Training = false;
+        foreach (Batch batch in batches)
+        {
+            Tensor logits = net.Forward(batch.ToTensor(net.Channels, net.ImageSize));
+            loss += F.CrossEntropy(logits, batch.Labels).Item() * batch.Count;
+            int[] predicted = F.ArgMax(logits);
+            for (int n = 0; n < batch.Count; n++) if (predicted[n] == batch.Labels[n]) correct++;
+            images += batch.Count;
+        }
+        double accuracy = (double)correct / Math.Max(images, 1);
+        return new EvaluationResult(
+            new Dictionary<string, double> { ["accuracy"] = accuracy, ["loss"] = loss / Math.Max(images, 1) },
+            new Dictionary<string, double> { ["plain"] = accuracy });
+    }
+
+    /// <inheritdoc/>
+    public void SaveModel(string path) => options.Save?.Invoke(path);
+}

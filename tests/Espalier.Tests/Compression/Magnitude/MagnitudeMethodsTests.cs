@@ -1,0 +1,64 @@
+using Espalier.Compression;
+using Espalier.Models;
+using Espalier.Tensors;
+
+namespace Espalier.Tests.Compression.Magnitude;
+
+public sealed class MagnitudeMethodsTests
+{
+    /// <summary>Each method on each kind of network: smaller, equal to the masked network, and it can be done again.</summary>
+    [Theory]
+    [InlineData("l1", "cifar-vgg11", 16)]
+    [InlineData("l2", "resnet20", 16)]
+    [InlineData("fpgm", "resnet18", 32)]
+    [InlineData("random", "densenet121", 32)]
+    [InlineData("l1", "vgg11_bn", 32)]
+    [InlineData("l1", "mobilenet_v2", 32)]
+    [InlineData("l1", "efficientnet_b0", 32)]
+    [InlineData("l1", "shufflenet_v2_x1_0", 32)]
+    [InlineData("l1", "xception", 71)]
+    public void MakesNetworksSmaller(string method, string network, int size)
+    {
+        using Cnn net = CompressionJobs.Net(network, size);
+        var options = new CompressionOptions { Selection = new() { TargetFlops = 0.7 }, FineTuneSteps = 1 };
+        CompressionJob job = CompressionJobs.Job(net, options);
+        long before = net.ParameterCount;
+        CompressionMethods.Get(method).Run(job);
+        CompressionMethods.Get(method).Run(job);
+        Assert.Equal(2, job.Removals.Count);
+        Assert.True(net.ParameterCount < 0.9 * before, $"{before} -> {net.ParameterCount} parameters");
+        foreach (RemovalReport r in job.Removals)
+        {
+            Assert.InRange((double)r.Summary.MultiplyAddsAfter / r.Summary.MultiplyAddsBefore, 0.6, 0.7);
+            Assert.True(r.Difference < 1e-4f, $"differs by {r.Difference}");
+        }
+    }
+
+    [Fact]
+    public void ScoresByNormsAndDistances()
+    {
+        using Cnn net = CompressionJobs.Net("cifar-vgg11");
+        CompressionJob job = CompressionJobs.Job(net, new CompressionOptions());
+        using DependencyGraph graph = job.Graph();
+        ChannelGroup group = graph.Groups[0];
+        Tensor weight = group.Slices[0].Tensor;                                     // [16, 1, 3, 3]
+        weight.Fill(0);
+        for (int k = 0; k < 16; k++) (weight.Span[9 * k], weight.Span[9 * k + 1]) = (k, -1);
+        double[] Scores(string method)
+        {
+            var importance = (ImportanceMethod)CompressionMethods.Get(method);
+            double[] s = importance.Score(job, graph, [group]).Groups[group];
+            return [.. s.Select(x => x / s[15])];
+        }
+        double[] l1 = Scores("l1"), l2 = Scores("l2"), fpgm = Scores("fpgm");
+        Assert.Equal(4.0 / 16, l1[3], 1e-6);
+        Assert.Equal(Math.Sqrt(10) / Math.Sqrt(226), l2[3], 1e-6);
+        // Distances to 0 .. 15 on a line: from 3 they are 6 + 78, from 15 they are 120.
+        Assert.Equal(84.0 / 120, fpgm[3], 1e-6);
+        Assert.Equal(fpgm.Min(), fpgm[7], 1e-9);
+    }
+
+    [Fact]
+    public void AnUnknownMethodIsRefusedWithTheKnownOnes() =>
+        Assert.Contains("l1", Assert.Throws<EspalierException>(() => CompressionMethods.Get("magic")).Message);
+}

@@ -1,0 +1,146 @@
+using Espalier.Compression;
+using Espalier.Models;
+using Espalier.Tensors;
+
+namespace Espalier.Tests.Compression.Selection;
+
+public sealed class ChannelSelectorTests : IDisposable
+{
+    private readonly Scope scope = new();
+    private readonly Cnn net;
+    private readonly DependencyGraph graph;
+    private readonly IReadOnlyList<ChannelGroup> groups;
+
+    public ChannelSelectorTests()
+    {
+        net = CnnPresets.Create(new CnnConfig("cifar-vgg11") { ImageSize = 16, Channels = 1, NumClasses = 4, Width = 0.25 });
+        graph = DependencyGraph.Build(net, net.Forward, Tensor.Full(new Shape(1, 1, 16, 16), 1));
+        groups = new SelectionOptions { Ratio = 0.5 }.Candidates(graph);
+    }
+
+    [Fact]
+    public void ARatioTakesTheLowestOfEachLayer()
+    {
+        RemovalPlan plan = Choose(new SelectionOptions { Ratio = 0.25 });
+        Assert.Equal(groups.Count, plan.Channels.Count);
+        foreach (ChannelGroup g in groups) Assert.Equal(Enumerable.Range(0, g.Count / 4), plan.Channels[g.Name]);
+    }
+
+    [Fact]
+    public void GloballyTheLowestOfAllGo()
+    {
+        // The first layer is the least important everywhere: it loses all but its least, the others the rest.
+        ChannelScores scores = new();
+        for (int i = 0; i < groups.Count; i++) scores.Set(groups[i], [.. Enumerable.Range(0, groups[i].Count).Select(k => i * 1000.0 + k)]);
+        RemovalPlan plan = ChannelSelector.Choose(graph, scores, new SelectionOptions { Ratio = 0.05, Global = true, MinKept = 3 });
+        Assert.Equal(groups[0].Count - 3, plan.Channels[groups[0].Name].Length);
+        Assert.DoesNotContain(groups[^1].Name, plan.Channels.Keys);
+    }
+
+    [Fact]
+    public void AThresholdTakesWhatIsAtMostAsMuch()
+    {
+        ChannelScores scores = new();
+        scores.Set(groups[0], [.. Enumerable.Range(0, groups[0].Count).Select(k => k * 0.1)]);
+        RemovalPlan plan = ChannelSelector.Choose(graph, scores, new SelectionOptions { Threshold = 0.3001 });
+        Assert.Equal([0, 1, 2, 3], plan.Channels[groups[0].Name]);
+    }
+
+    [Theory]
+    [InlineData(0.8, false)]
+    [InlineData(0.5, false)]
+    [InlineData(0.5, true)]
+    [InlineData(0.2, true)]
+    public void AFlopsTargetIsReachedAndNotOvershotByMoreThanAChannel(double share, bool global)
+    {
+        RemovalPlan plan = Choose(new SelectionOptions { TargetFlops = share, Global = global });
+        double left = (double)graph.MultiplyAdds(plan) / graph.MultiplyAdds();
+        Assert.InRange(left, share - 0.03, share);
+    }
+
+    [Fact]
+    public void ALatencyTargetAsksTheClock()
+    {
+        int asked = 0;
+        RemovalPlan plan = ChannelSelector.Choose(graph, Rising(), new SelectionOptions { TargetLatency = 6 },
+            p => { asked++; return 10.0 * graph.MultiplyAdds(p) / graph.MultiplyAdds(); });
+        Assert.InRange(10.0 * graph.MultiplyAdds(plan) / graph.MultiplyAdds(), 5.5, 6);
+        Assert.InRange(asked, 2, 40);
+    }
+
+    [Theory]
+    [InlineData(47, 48)]
+    [InlineData(93, 96)]
+    [InlineData(122, 120)]
+    [InlineData(116, 120)]
+    [InlineData(90, 88)]
+    [InlineData(105, 104)]
+    [InlineData(83, 80)]
+    [InlineData(44, 48)]
+    [InlineData(52, 56)]
+    [InlineData(4, 4)]
+    public void RoundsToMultiplesOfEight(int kept, int expected) =>
+        Assert.Equal(expected, new SelectionOptions { RoundTo = 8 }.Rounded(kept, 128));
+
+    [Fact]
+    public void KeptCountsAreMultiples()
+    {
+        RemovalPlan plan = Choose(new SelectionOptions { Ratio = 0.4, RoundTo = 4 });
+        foreach (var (name, channels) in plan.Channels) Assert.Equal(0, (graph[name].Count - channels.Length) % 4);
+    }
+
+    [Fact]
+    public void LayersCanBeLeftAlone()
+    {
+        var options = new SelectionOptions { Ratio = 0.5, Keep = ["feature.0", "feature.4*"] };
+        Assert.DoesNotContain(options.Candidates(graph), g => g.Name is "feature.0" or "feature.4");
+        Assert.Contains("no layer", Assert.Throws<EspalierException>(
+            () => (options with { Keep = ["nothing*"] }).Candidates(graph)).Message);
+        Assert.Contains("no layers", Assert.Throws<EspalierException>(
+            () => (options with { Keep = ["*"] }).Candidates(graph)).Message);
+    }
+
+    [Fact]
+    public void ImpossibleRequestsAreOneLine()
+    {
+        foreach (SelectionOptions bad in (SelectionOptions[])[new() { Ratio = 1.2 }, new() { TargetFlops = 0 }, new(),
+            new() { Ratio = 0.5, TargetFlops = 0.5 }, new() { Ratio = 0.5, RoundTo = 0 }, new() { TargetFlops = 0.00001 },
+            new() { Ratio = 0.001 }])
+        {
+            Assert.DoesNotContain('\n', Assert.Throws<EspalierException>(() => Choose(bad)).Message);
+        }
+    }
+
+    [Theory]
+    [InlineData(PruningSchedule.Linear, new[] { 0.25, 0.5, 0.75, 1 })]
+    [InlineData(PruningSchedule.Agp, new[] { 0.578125, 0.875, 0.984375, 1 })]
+    public void RoundsLeadToTheEnd(PruningSchedule schedule, double[] progress)
+    {
+        double channels = 1, flops = 1;
+        for (int round = 1; round <= 4; round++)
+        {
+            Assert.Equal(progress[round - 1], schedule.Progress(round, 4), 1e-9);
+            channels *= 1 - new SelectionOptions { Ratio = 0.6 }.Round(schedule, round, 4).Ratio!.Value;
+            flops *= new SelectionOptions { TargetFlops = 0.3 }.Round(schedule, round, 4).TargetFlops!.Value;
+        }
+        Assert.Equal(0.4, channels, 1e-9);
+        Assert.Equal(0.3, flops, 1e-9);
+    }
+
+    public void Dispose()
+    {
+        graph.Dispose();
+        net.Dispose();
+        scope.Dispose();
+    }
+
+    private RemovalPlan Choose(SelectionOptions options) => ChannelSelector.Choose(graph, Rising(), options);
+
+    /// <summary>Channel k of each layer is worth k.</summary>
+    private ChannelScores Rising()
+    {
+        ChannelScores scores = new();
+        foreach (ChannelGroup g in groups) scores.Set(g, [.. Enumerable.Range(0, g.Count).Select(k => (double)k)]);
+        return scores;
+    }
+}
