@@ -8,18 +8,20 @@ internal static unsafe class Reduce<S, V> where S : ISimd<V> where V : struct
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Sum(float* x, int count)
     {
-        V a = S.Zero, b = S.Zero;
+        V a = S.Zero, b = S.Zero, c = S.Zero, d = S.Zero;
         int i = 0;
-        for (; i <= count - 2 * S.Width; i += 2 * S.Width)
+        for (; i <= count - 4 * S.Width; i += 4 * S.Width)
         {
             a = S.Add(a, S.Load(x + i));
             b = S.Add(b, S.Load(x + i + S.Width));
+            c = S.Add(c, S.Load(x + i + 2 * S.Width));
+            d = S.Add(d, S.Load(x + i + 3 * S.Width));
         }
 
         for (; i <= count - S.Width; i += S.Width) a = S.Add(a, S.Load(x + i));
         float tail = 0f;
         for (; i < count; i++) tail += x[i];
-        return S.Sum(S.Add(a, b)) + tail;
+        return S.Sum(S.Add(S.Add(a, b), S.Add(c, d))) + tail;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -43,24 +45,27 @@ internal static unsafe class Reduce<S, V> where S : ISimd<V> where V : struct
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float SquaredDeviations(float* x, int count, float center)
     {
-        V c = S.Set(center), a = S.Zero, b = S.Zero;
+        V m = S.Set(center), a = S.Zero, b = S.Zero, c = S.Zero, d = S.Zero;
         int i = 0;
-        for (; i <= count - 2 * S.Width; i += 2 * S.Width)
+        for (; i <= count - 4 * S.Width; i += 4 * S.Width)
         {
-            V u = S.Sub(S.Load(x + i), c), v = S.Sub(S.Load(x + i + S.Width), c);
-            a = S.Fma(u, u, a);
-            b = S.Fma(v, v, b);
+            V t = S.Sub(S.Load(x + i), m), u = S.Sub(S.Load(x + i + S.Width), m);
+            V v = S.Sub(S.Load(x + i + 2 * S.Width), m), w = S.Sub(S.Load(x + i + 3 * S.Width), m);
+            a = S.Fma(t, t, a);
+            b = S.Fma(u, u, b);
+            c = S.Fma(v, v, c);
+            d = S.Fma(w, w, d);
         }
 
         for (; i <= count - S.Width; i += S.Width)
         {
-            V u = S.Sub(S.Load(x + i), c);
+            V u = S.Sub(S.Load(x + i), m);
             a = S.Fma(u, u, a);
         }
 
         float tail = 0f;
         for (; i < count; i++) tail = Scalar.Fma(x[i] - center, x[i] - center, tail);
-        return S.Sum(S.Add(a, b)) + tail;
+        return S.Sum(S.Add(S.Add(a, b), S.Add(c, d))) + tail;
     }
 
     /// <summary>The largest element; minus infinity for none.</summary>
