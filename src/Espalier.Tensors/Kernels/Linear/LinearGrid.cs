@@ -4,30 +4,28 @@ namespace Espalier.Tensors.Kernels;
 /// is one thread's, so the grid never shows in the result.</summary>
 internal readonly record struct LinearGrid(int Rows, int Panels)
 {
-    // In the time that one row takes in one panel: rounding a row, and the least that reading a panel from L3 costs.
-    private const double RoundRow = 1;
+    // Cycles: of finishing a row of a tile, of rounding and packing a row, for each group, and of work that makes a thread worth
+    // waking. Panels pass at the pace of this many rows at least: that of L3.
+    private const double FinishCost = 12;
+    private const double PackCost = 0.6;
+    private const double ThreadCost = 10_000;
     private const int FewestRows = 6;
-
-    // Cycles of work that make a thread worth waking.
-    private const double ThreadCost = 20_000;
 
     public int Parts => Rows * Panels;
 
     /// <summary>The grid whose largest part takes the least time.</summary>
     public static LinearGrid Choose(int rows, int panels, nint groups, int threads)
     {
-        // A row takes a cycle a group: two products of 16 lanes.
-        int most = (int)Math.Clamp((double)rows * panels * groups / ThreadCost, 1, threads);
+        double lowest = Cost(rows, panels, groups);
+        int most = (int)Math.Clamp(lowest / ThreadCost, 1, threads);
         var best = new LinearGrid(1, 1);
-        double lowest = double.MaxValue;
         for (int cut = 1; cut <= Math.Min(most, rows); cut++)
         {
             var grid = new LinearGrid(cut, Math.Min(most / cut, panels));
-            double rowsEach = Math.Max(FewestRows, Ceiling(rows, grid.Rows));
-            double time = rowsEach * (Ceiling(panels, grid.Panels) + RoundRow);
-            if (time < lowest)
+            double cost = Cost(Ceiling(rows, grid.Rows), Ceiling(panels, grid.Panels), groups);
+            if (cost < lowest)
             {
-                (best, lowest) = (grid, time);
+                (best, lowest) = (grid, cost);
             }
         }
 
@@ -41,6 +39,10 @@ internal readonly record struct LinearGrid(int Rows, int Panels)
         return (
             Bound(rows, Rows, row), Bound(rows, Rows, row + 1), Bound(panels, Panels, panel), Bound(panels, Panels, panel + 1));
     }
+
+    // A row takes a cycle a group in each panel: two products of 16 lanes.
+    private static double Cost(int rows, int panels, nint groups) =>
+        Math.Max(rows, FewestRows) * ((panels * (groups + FinishCost)) + (PackCost * groups));
 
     private static int Bound(int count, int parts, int part) => (int)((long)count * part / parts);
 
