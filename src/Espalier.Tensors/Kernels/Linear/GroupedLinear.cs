@@ -72,7 +72,7 @@ internal abstract unsafe class GroupedLinear : PackedLinear
             return;
         }
 
-        LinearGrid grid = LinearGrid.Choose(rows, panels, groups, Workers.Threads);
+        LinearGrid grid = LinearGrid.Choose(rows, panels, groups, Workers.Available);
         var job = new PartsJob
         {
             Layer = this,
