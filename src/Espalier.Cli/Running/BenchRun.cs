@@ -3,7 +3,6 @@ using Espalier.Cli.Display;
 using Espalier.Inference;
 using Espalier.Tensors;
 using Espalier.Tensors.Kernels;
-using Espalier.Tensors.Memory;
 using Espalier.Tensors.Threading;
 
 namespace Espalier.Cli.Running;
@@ -72,8 +71,6 @@ internal sealed record BenchRun(
             try
             {
                 using BenchWork work = Work(c, batches[c.BatchSize], sessions);
-                TensorPool.Trim();
-                GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
                 PeakMemory.Reset();
                 work.Run();
                 long allocated = long.MaxValue;
