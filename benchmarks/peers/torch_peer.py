@@ -43,9 +43,20 @@ class Block(nn.Module):
     def forward(self, x):
         batch, tokens, width = x.shape
         qkv = self.qkv(self.attention_norm(x)).reshape(batch, tokens, 3, self.heads, width // self.heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        scores = (query * (width // self.heads) ** -0.5) @ key.transpose(-2, -1)
-        mixed = (F.softmax(scores, dim=-1) @ value).transpose(1, 2).reshape(batch, tokens, width)
+        return self.rest(x, *qkv.permute(2, 0, 3, 1, 4))
+
+    def forward_class_token(self, x):
+        """The last block, of which only the class token is looked at: all else is left out, as we do."""
+        batch, tokens, width = x.shape
+        y = self.attention_norm(x)
+        query = F.linear(y[:, :1], self.qkv.weight[:width], self.qkv.bias[:width])
+        key, value = F.linear(y, self.qkv.weight[width:], self.qkv.bias[width:]).chunk(2, dim=-1)
+        return self.rest(x[:, :1], *(t.reshape(batch, -1, self.heads, width // self.heads).transpose(1, 2)
+                                     for t in (query, key, value)))
+
+    def rest(self, x, query, key, value):
+        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
+        mixed = (F.softmax(scores, dim=-1) @ value).transpose(1, 2).reshape(x.shape)
         x = x + self.out(mixed)
         return x + self.fc2(F.gelu(self.fc1(self.ffn_norm(x))))
 
@@ -66,8 +77,9 @@ class VisionTransformer(nn.Module):
     def forward(self, images):
         x = self.patches(images).flatten(2).transpose(1, 2)
         x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], 1) + self.positions
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             x = block(x)
+        x = self.blocks[-1].forward_class_token(x)
         return self.head(self.norm(x[:, 0]))
 
 

@@ -5,7 +5,8 @@ namespace Espalier.Peers;
 /// <summary>How long and with what to measure.</summary>
 /// <param name="Work">Folder for models, node modules and raw samples.</param>
 /// <param name="Scripts">Folder of ort.mjs and torch_peer.py.</param>
-internal sealed record BenchSettings(string Work, string Scripts, int Rounds, double WindowSeconds, int Threads, bool Quick);
+internal sealed record BenchSettings(
+    string Work, string Scripts, int Rounds, int WarmUps, double WindowSeconds, int Threads, bool Quick);
 
 /// <summary>What the trials share: the peers, each started at its first use, the models, and the raw samples.</summary>
 internal sealed class Bench(BenchSettings settings, Action<string> log) : IDisposable
@@ -35,16 +36,14 @@ internal sealed class Bench(BenchSettings settings, Action<string> log) : IDispo
     /// <summary>The FMA peaks that were measured, GFLOP/s by kernel.</summary>
     public Dictionary<string, double> Peaks { get; } = [];
 
-    public Side Load(Peer peer, ModelFiles model, string task, int batch, JsonObject? options = null)
-    {
-        string file = peer == ort ? model.Onnx : model.Weights;
-        return new Side(peer, model, file, task, batch, Settings.Threads, options);
-    }
+    /// <summary>A model in a peer, from the file that it reads.</summary>
+    public Side Load(Peer peer, ModelFiles model, string task, int batch, JsonObject? options = null) =>
+        new(peer, model, peer == ort ? model.Onnx : model.Weights, task, batch, Settings.Threads, options);
 
     /// <summary>Measures in turn and keeps the figures.</summary>
     public Measurement Measure(string trial, params Lane[] lanes)
     {
-        Measurement rounds = Interleave.Run(Settings.Rounds, Settings.WindowSeconds, lanes);
+        Measurement rounds = Interleave.Run(Settings.Rounds, Settings.WarmUps, Settings.WindowSeconds, lanes);
         Samples.Add(new JsonObject
         {
             ["trial"] = trial,

@@ -14,7 +14,7 @@ internal static class Comparison
         long start = Stopwatch.GetTimestamp();
         using var bench = new Bench(settings, Console.WriteLine);
         var rows = new List<RowResult>();
-        foreach (Trial trial in AllTrials.Get().Where(t => Matches(t, filter)))
+        foreach (Trial trial in AllTrials.Get().Where(t => Matches(t, filter, settings.Quick)))
         {
             foreach (RowResult row in RunOne(trial, bench))
             {
@@ -32,8 +32,10 @@ internal static class Comparison
         return rows.Count > 0 ? 0 : 1;
     }
 
-    private static bool Matches(Trial trial, string? filter) =>
-        filter is null || $"{trial.Section}: {trial.Name}".Contains(filter, StringComparison.OrdinalIgnoreCase);
+    /// <summary>What is asked for by name runs, in a quick run too.</summary>
+    private static bool Matches(Trial trial, string? filter, bool quick) => filter is null
+        ? trial.Quick || !quick
+        : $"{trial.Section}: {trial.Name}".Contains(filter, StringComparison.OrdinalIgnoreCase);
 
     /// <summary>A trial that cannot run here gives a row that says why, and the others go on.</summary>
     private static IEnumerable<RowResult> RunOne(Trial trial, Bench bench)

@@ -14,9 +14,16 @@ switch (args)
 }
 
 var rows = new Option<string?>("--rows") { Description = "Only the trials whose section or name contains this" };
-var quick = new Option<bool>("--quick") { Description = "Three short rounds: about two minutes, rough figures, the page stays as it is" };
+var quick = new Option<bool>("--quick")
+{
+    Description = "The most important rows in three short rounds: about two minutes, rough figures, the page stays as it is",
+};
 var work = new Option<string>("--work") { Description = "Folder for models, node modules and raw samples", Required = true };
-var scripts = new Option<string>("--scripts") { Description = "Folder of the peers' scripts and of reasons.json", Required = true };
+var scripts = new Option<string>("--scripts")
+{
+    Description = "Folder of the peers' scripts and of reasons.json",
+    Required = true,
+};
 var page = new Option<string?>("--page") { Description = "The page that a full run writes its results into" };
 var threads = new Option<int>("--threads") { Description = "Threads of every side", DefaultValueFactory = _ => 2 };
 
@@ -25,7 +32,7 @@ root.SetAction(parse =>
 {
     bool full = !parse.GetValue(quick);
     var settings = new BenchSettings(Path.GetFullPath(parse.GetValue(work)!), Path.GetFullPath(parse.GetValue(scripts)!),
-        Rounds: full ? 5 : 3, WindowSeconds: full ? 0.4 : 0.3, parse.GetValue(threads), Quick: !full);
+        Rounds: full ? 5 : 3, WarmUps: full ? 3 : 2, WindowSeconds: full ? 0.4 : 0.2, parse.GetValue(threads), Quick: !full);
     string? filter = parse.GetValue(rows);
     return Comparison.Run(settings, filter, full && filter is null ? parse.GetValue(page) : null);
 });

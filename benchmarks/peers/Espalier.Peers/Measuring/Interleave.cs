@@ -5,25 +5,24 @@ namespace Espalier.Peers;
 /// <summary>Measures lanes in turn, A B A B, in short windows.</summary>
 internal static class Interleave
 {
-    private const int WarmUps = 3;
     private const double WarmUpLimitSeconds = 5;
 
     // .NET compiles hot methods again in the background 100 ms after the last new one was called.
     private const int CompilerMilliseconds = 150;
 
-    public static Measurement Run(int rounds, double windowSeconds, params Lane[] lanes)
+    public static Measurement Run(int rounds, int warmUps, double windowSeconds, params Lane[] lanes)
     {
-        foreach (Lane lane in lanes) WarmUp(lane, windowSeconds);
+        foreach (Lane lane in lanes) WarmUp(lane, warmUps, windowSeconds);
         var figures = new double[rounds][];
         for (int round = 0; round < rounds; round++)
             figures[round] = [.. lanes.Select(lane => lane.Window(windowSeconds))];
         return new Measurement(figures);
     }
 
-    private static void WarmUp(Lane lane, double seconds)
+    private static void WarmUp(Lane lane, int windows, double seconds)
     {
         long start = Stopwatch.GetTimestamp();
-        for (int i = 0; i < WarmUps && Stopwatch.GetElapsedTime(start).TotalSeconds < WarmUpLimitSeconds; i++)
+        for (int i = 0; i < windows && Stopwatch.GetElapsedTime(start).TotalSeconds < WarmUpLimitSeconds; i++)
         {
             lane.Window(seconds);
             Thread.Sleep(CompilerMilliseconds);

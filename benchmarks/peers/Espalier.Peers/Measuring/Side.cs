@@ -40,7 +40,8 @@ internal sealed class Side : IDisposable
         [.. peer.Ask(new JsonObject { ["op"] = "output", ["id"] = id })["output"]!.AsArray().Select(x => (float)x!)];
 
     /// <summary>Tokens of the first image that enter block 0, then those left after each agent.</summary>
-    public int[] Tokens() => [.. peer.Ask(new JsonObject { ["op"] = "tokens", ["id"] = id })["tokens"]!.AsArray().Select(n => (int)n!)];
+    public int[] Tokens() =>
+        [.. peer.Ask(new JsonObject { ["op"] = "tokens", ["id"] = id })["tokens"]!.AsArray().Select(n => (int)n!)];
 
     /// <summary>Managed bytes that a warm call allocates.</summary>
     public double Allocated() => (double)peer.Ask(new JsonObject { ["op"] = "allocated", ["id"] = id })["bytes"]!;

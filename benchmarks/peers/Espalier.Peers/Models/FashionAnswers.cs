@@ -17,9 +17,10 @@ internal static class FashionAnswers
     {
         string file = Path.Combine(settings.Scripts, "..", "..", "models", "apt-fashion-mnist.safetensors");
         var options = new SessionOptions { Precision = precision, Pruning = pruned ? null : Pruning.None };
-        using VitSession session = Sessions.Open(file, options);
+        using VitSession session = VitSession.Open(file, options: options);
         VitConfig c = session.Config;
-        using var images = new DataLoader(Datasets.Open("fashion-mnist", null).Test, ImagePipeline.Eval(c.ImageSize, c.Channels), BatchSize);
+        IImageDataset test = Datasets.Open("fashion-mnist", null).Test;
+        using var images = new DataLoader(test, ImagePipeline.Eval(c.ImageSize, c.Channels), BatchSize);
         var answers = new List<int>();
         var logits = new float[BatchSize * c.NumClasses];
         foreach (Batch batch in images.Once())

@@ -12,6 +12,15 @@ namespace Espalier.Peers;
 internal sealed record ModelFiles(string Name, VitConfig Config, string Weights, string Input)
 {
     public string Onnx => Path.ChangeExtension(Weights, ".onnx");
+
+    /// <summary>Our 8-bit export; written at the first call.</summary>
+    public string OnnxInt8()
+    {
+        string path = Path.ChangeExtension(Weights, ".int8.onnx");
+        using LoadedModel model = ModelFile.Load(Weights);
+        OnnxFile.Write(path, model, prune: false, Precision.Int8);
+        return path;
+    }
 }
 
 /// <summary>Writes random models and random images, the same ones at every run, each at its first use.</summary>
@@ -53,7 +62,8 @@ internal sealed class ModelFolder(string folder)
             {
                 Init.XavierUniform(value, ref rng);
             }
-            else if (value.Rank == 1 || name.EndsWith("_token", StringComparison.Ordinal) || name.EndsWith("position_embeddings", StringComparison.Ordinal))
+            else if (value.Rank == 1 || name.EndsWith("cls_token", StringComparison.Ordinal)
+                || name.EndsWith("position_embeddings", StringComparison.Ordinal))
             {
                 bool scale = name.Contains("norm.weight", StringComparison.Ordinal);
                 foreach (ref float x in value.Span) x = (scale ? 1 : 0) + 0.05f * rng.NextNormal();

@@ -16,6 +16,10 @@ internal static class WorkDone
         return VitCost.Pruned(c, agentLayers, tokens) - VitCost.Block(c, last) + LastBlock(c, last);
     }
 
+    /// <summary>Of a step of plain training, which leaves out the same: a forward pass and twice as much backward, except that
+    /// nobody wants the gradient of the images.</summary>
+    public static long TrainingStep(VitConfig c) => 3 * Dense(c) - VitCost.Embedding(c);
+
     /// <summary>Of the agents alone.</summary>
     public static long Agents(VitConfig c, int[] tokens) =>
         tokens[..^1].Sum(n => AptAgent.MultiplyAdds(c.HiddenSize, n));

@@ -8,7 +8,10 @@ namespace Espalier.Peers;
 internal sealed record ChildProcess(string Program, IReadOnlyList<string> Arguments, IReadOnlyList<(string, string)> Environment)
 {
     private static readonly string[] Tuning =
-        ["OPENBLAS_", "OMP_", "MKL_", "GOMP_", "KMP_", "GOTO_", "BLIS_", "ORT_", "ESPALIER_", "DOTNET_Enable", "DOTNET_Tiered", "DOTNET_TC_"];
+    [
+        "OPENBLAS_", "OMP_", "MKL_", "GOMP_", "KMP_", "GOTO_", "BLIS_", "ORT_",
+        "ESPALIER_", "DOTNET_Enable", "DOTNET_Tiered", "DOTNET_TC_",
+    ];
 
     public ChildProcess(string program, params string[] arguments) : this(program, arguments, []) { }
 

@@ -14,15 +14,17 @@ internal static class PerformancePage
         JsonSerializer.Deserialize<Dictionary<string, string>>(File.ReadAllText(path))!;
 
     /// <summary>The results as Markdown: where and when, then the tables.</summary>
-    public static string Results(IReadOnlyList<RowResult> rows, IReadOnlyDictionary<string, string> reasons, Bench bench, TimeSpan took)
+    public static string Results(
+        IReadOnlyList<RowResult> rows, IReadOnlyDictionary<string, string> reasons, Bench bench, TimeSpan took)
     {
-        var text = new StringBuilder();
-        text.Append(CultureInfo.InvariantCulture, $"{DateTime.UtcNow:yyyy-MM-dd}, commit {Revision.Current()}, {MachineInfo.Collect().Cpu}, ");
-        text.Append(CultureInfo.InvariantCulture, $"{bench.Settings.Threads} threads of {Environment.ProcessorCount} processors. ");
-        text.Append(string.Join("; ", bench.Versions)).Append(". ");
-        foreach (var (kernel, peak) in bench.Peaks) text.Append($"FMA peak ({kernel}) {Units.Gflops(peak)}. ");
-        text.Append(CultureInfo.InvariantCulture, $"Medians of {bench.Settings.Rounds} rounds; {took.TotalMinutes:0.0} minutes in all.\n\n");
         int pass = rows.Count(r => r.Verdict == Verdict.Pass), shortOf = rows.Count(r => r.Verdict == Verdict.FallsShort);
+        var text = new StringBuilder();
+        text.Append($"- {DateTime.UtcNow.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture)}, commit {Revision.Current()}\n");
+        MachineInfo machine = MachineInfo.Collect();
+        text.Append($"- {machine.Cpu}, {bench.Settings.Threads} threads of {machine.Cores} processors");
+        foreach (var (kernel, peak) in bench.Peaks) text.Append($"; FMA peak ({kernel}) {Units.Gflops(peak)}");
+        text.Append($"\n- {string.Join("; ", bench.Versions)}\n");
+        text.Append($"- {bench.Settings.Rounds} rounds, {Units.Two(took.TotalMinutes)} minutes in all\n\n");
         text.Append($"{pass} rows pass, {shortOf} fall short.\n\n");
         return text.Append(ResultsTable.Markdown(rows, reasons)).ToString();
     }
@@ -32,7 +34,8 @@ internal static class PerformancePage
     {
         string text = File.ReadAllText(page);
         int begin = text.IndexOf(Begin, StringComparison.Ordinal), end = text.IndexOf(End, StringComparison.Ordinal);
-        if (begin < 0 || end < begin) throw new EspalierException($"{page}: the lines {Begin} and {End} are missing; put them back");
+        if (begin < 0 || end < begin)
+            throw new EspalierException($"{page}: the lines {Begin} and {End} are missing; put them back");
         File.WriteAllText(page, $"{text[..(begin + Begin.Length)]}\n\n{results.TrimEnd()}\n\n{text[end..]}");
     }
 }

@@ -16,15 +16,19 @@ internal static class ResultsTable
             foreach (RowResult row in section)
                 text.Append($"| {row.Name} | {row.Ours} | {row.Theirs} | {row.Figure} | {row.Aim} | {Word(row.Verdict)} |\n");
             text.Append('\n');
-            foreach (RowResult row in section.Where(r => r.Verdict == Verdict.FallsShort && reasons.ContainsKey(r.Name)))
-                text.Append($"- *{row.Name}*: {reasons[row.Name]}\n");
+            foreach (RowResult row in section.Where(r => r.Verdict == Verdict.FallsShort && reasons.ContainsKey(r.Key)))
+                text.Append($"- *{row.Name}*: {reasons[row.Key]}\n");
             if (text[^2] != '\n') text.Append('\n');
         }
         return text.ToString();
     }
 
-    public static string Line(RowResult row) =>
-        string.Join("  ", new[] { row.Name, row.Ours, row.Theirs, row.Figure, row.Aim, Word(row.Verdict) }.Where(s => s.Length > 0));
+    /// <summary>A row as it is printed while the run goes on.</summary>
+    public static string Line(RowResult row)
+    {
+        string[] cells = [row.Name, row.Ours, row.Theirs, row.Figure, row.Aim, Word(row.Verdict)];
+        return string.Join("  ", cells.Where(s => s.Length > 0));
+    }
 
     private static string Word(Verdict verdict) => verdict switch
     {

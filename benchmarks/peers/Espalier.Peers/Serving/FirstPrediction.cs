@@ -12,7 +12,7 @@ internal static class FirstPrediction
     public static void Run(string weights, string input, int batch, TextWriter output)
     {
         Workers.Threads = 2;
-        using VitSession session = Sessions.Open(weights, new SessionOptions());
+        using VitSession session = VitSession.Open(weights);
         float[] images = InputFile.Read(input, batch, session.Config);
         var logits = new float[batch * session.Config.NumClasses];
         session.Run(images, batch, logits);

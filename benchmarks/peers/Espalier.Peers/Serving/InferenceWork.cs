@@ -11,7 +11,7 @@ internal sealed class InferenceWork : IWork
 
     public InferenceWork(string weights, string input, int batch, SessionOptions options)
     {
-        session = Sessions.Open(weights, options);
+        session = VitSession.Open(weights, options: options);
         this.batch = batch;
         images = InputFile.Read(input, batch, session.Config);
         logits = new float[batch * session.Config.NumClasses];

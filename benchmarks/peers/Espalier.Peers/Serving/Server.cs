@@ -37,7 +37,8 @@ internal sealed class Server
         {
             case "hello":
                 string version = typeof(Tensor).Assembly.GetName().Version!.ToString(3);
-                return new() { ["name"] = "Espalier", ["version"] = version, ["host"] = $".NET {Environment.Version}, {KernelInfo.Name}" };
+                string host = $".NET {Environment.Version}, {KernelInfo.Name}";
+                return new() { ["name"] = "Espalier", ["version"] = version, ["host"] = host };
             case "load":
                 Workers.Threads = (int)request["threads"]!;
                 loaded[id] = Load(request);
@@ -51,7 +52,8 @@ internal sealed class Server
                 work!.Dispose();
                 return [];
             case "tokens":
-                return new() { ["tokens"] = new JsonArray([.. ((InferenceWork)loaded[id]).Tokens().Select(n => JsonValue.Create(n))]) };
+                int[] tokens = ((InferenceWork)loaded[id]).Tokens();
+                return new() { ["tokens"] = new JsonArray([.. tokens.Select(n => JsonValue.Create(n))]) };
             case "allocated":
                 return new() { ["bytes"] = AllocatedBytes(loaded[id]) };
             case "peak":

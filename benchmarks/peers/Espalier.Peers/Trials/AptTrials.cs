@@ -12,7 +12,7 @@ internal static class AptTrials
     public static readonly double[] Shares = [0.9, 0.7, 0.5, 0.3];
 
     public static IEnumerable<Trial> All() => new[] { 1, 16 }.Select(batch =>
-        new Trial(Section, $"ViT-B/16, batch {batch}", bench => Run(bench, batch)));
+        new Trial(Section, $"ViT-B/16, batch {batch}", bench => Run(bench, batch), Quick: batch == 1));
 
     private static IEnumerable<RowResult> Run(Bench bench, int batch)
     {
@@ -28,7 +28,7 @@ internal static class AptTrials
             double done = WorkDone.Pruned(c, c.DefaultPruneLayers(), tokens), time = rounds.Ratio(i, 0);
             agents = Math.Max(agents, WorkDone.Agents(c, tokens) / done);
             double excess = time / (done / dense);
-            string name = string.Create(System.Globalization.CultureInfo.InvariantCulture, $"ViT-B/16, batch {batch}, keep {Shares[i - 1]:0.0}");
+            string name = $"ViT-B/16, batch {batch}, keep {Units.Two(Shares[i - 1])}";
             yield return new RowResult(Section, name, $"{Units.Percent(time)} of the dense time",
                 $"{Units.Percent(done / dense)} of its MACs ({string.Join(", ", tokens)} tokens)",
                 Units.Times(excess), $"≤ {Units.Times(TimeBar)}", RowResult.Decide(excess <= TimeBar));

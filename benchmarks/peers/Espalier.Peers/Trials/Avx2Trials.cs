@@ -16,6 +16,7 @@ internal static class Avx2Trials
         Measurement rounds = bench.Measure("AVX2 ViT-B/16", ours, bench.Peak(bench.EspalierAvx2));
         double gflop = 2e-9 * Batch * WorkDone.Dense(model.Config), share = rounds.Median(r => gflop / r[0] / r[1]);
         yield return new RowResult(Section, "ViT-B/16, batch 8, AVX2, of its FMA peak", Units.Gflops(gflop / rounds.Of(0)),
-            $"peak {Units.Gflops(rounds.Of(1))}", Units.Percent(share), $"≥ {Units.Percent(Bar)}", RowResult.Decide(share >= Bar));
+            $"peak {Units.Gflops(rounds.Of(1))}", Units.Percent(share), $"≥ {Units.Percent(Bar)}",
+            RowResult.Decide(share >= Bar));
     }
 }

@@ -1,5 +1,4 @@
 using System.Text.Json.Nodes;
-using Espalier.Models;
 
 namespace Espalier.Peers;
 
@@ -10,9 +9,6 @@ internal static class TrainingTrials
     private const double PeakBar = 0.65, AgreementBar = 1e-3;
     private const int AgreementSteps = 3;
 
-    // A step does the products of a forward pass and twice as many backward.
-    private const int ForwardsAStep = 3;
-
     public static IEnumerable<Trial> All()
     {
         yield return Plain("ViT-B/16", 8, bar: 4, peak: true);
@@ -22,7 +18,7 @@ internal static class TrainingTrials
     private static Trial Plain(string model, int batch, double bar, bool peak)
     {
         string name = $"{model}, batch {batch}";
-        return new Trial(Section, name, bench => Run(bench, name, model, batch, bar, peak));
+        return new Trial(Section, name, bench => Run(bench, name, model, batch, bar, peak), Quick: model == "FM-64/49");
     }
 
     private static IEnumerable<RowResult> Run(Bench bench, string name, string modelName, int batch, double bar, bool peak)
@@ -37,12 +33,17 @@ internal static class TrainingTrials
         Measurement rounds = bench.Measure("training " + name, lanes);
         double ratio = rounds.Ratio(1, 0);
         yield return new RowResult(Section, name, $"{Units.Milliseconds(rounds.Of(0))} a step",
-            $"PyTorch {Units.Milliseconds(rounds.Of(1))}", Units.Times(ratio), $"≥ {Units.Times(bar)}", RowResult.Decide(ratio >= bar));
+            $"PyTorch {Units.Milliseconds(rounds.Of(1))}", Units.Times(ratio), $"≥ {Units.Times(bar)}",
+            RowResult.Decide(ratio >= bar));
         if (!peak) yield break;
-        double gflop = ForwardsAStep * 2e-9 * batch * VitCost.Dense(model.Config);
+        double gflop = 2e-9 * batch * WorkDone.TrainingStep(model.Config);
         double share = rounds.Median(r => gflop / r[0] / r[2]);
         yield return new RowResult(Section, $"{name}, of the FMA peak", Units.Gflops(gflop / rounds.Of(0)),
-            $"peak {Units.Gflops(rounds.Of(2))}", Units.Percent(share), $"≥ {Units.Percent(PeakBar)}", RowResult.Decide(share >= PeakBar));
+            $"peak {Units.Gflops(rounds.Of(2))}", Units.Percent(share), $"≥ {Units.Percent(PeakBar)}",
+            RowResult.Decide(share >= PeakBar));
+        double theirShare = rounds.Median(r => gflop / r[1] / r[2]);
+        yield return new RowResult(Section, $"{name}, PyTorch's share of it", "", $"PyTorch {Units.Gflops(gflop / rounds.Of(1))}",
+            Units.Percent(theirShare), "", Verdict.NoBar);
     }
 
     /// <summary>The losses of the first steps: each depends on the gradients of those before.</summary>
