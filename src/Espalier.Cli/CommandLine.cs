@@ -64,6 +64,7 @@ internal static class CommandLine
             ExportVerb.Create(session),
             DataVerb.Create(session),
             ReportVerb.Create(session),
+            CompressVerb.Create(session),
             ReproduceVerb.Create(session),
         };
         foreach (Option option in root.Options)

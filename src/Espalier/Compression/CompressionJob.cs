@@ -27,6 +27,9 @@ public sealed class CompressionJob(ImageClassifier net, TrainingData data, Compr
     /// <summary>The scores behind the last selection; for reports.</summary>
     public ChannelScores? LastScores { get; private set; }
 
+    /// <summary>The last selection; for plan files.</summary>
+    public RemovalPlan? LastPlan { get; private set; }
+
     /// <summary>A line for the user.</summary>
     public void Log(string line) => log?.Invoke(line);
 
@@ -69,7 +72,9 @@ public sealed class CompressionJob(ImageClassifier net, TrainingData data, Compr
     public RemovalPlan Select(DependencyGraph graph, ChannelScores scores, SelectionOptions selection)
     {
         LastScores = scores;
-        return ChannelSelector.Choose(graph, scores, selection, plan => Latency.Of(net, graph, plan, Example(1)));
+        using var scope = new Scope();
+        Tensor image = Example(1);
+        return LastPlan = ChannelSelector.Choose(graph, scores, selection, plan => Latency.Of(net, graph, plan, image));
     }
 
     /// <summary>Cuts, checks against the masked network, and says so.</summary>

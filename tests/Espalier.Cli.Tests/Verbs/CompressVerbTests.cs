@@ -1,0 +1,58 @@
+using Espalier.Models;
+
+namespace Espalier.Cli.Tests.Verbs;
+
+public sealed class CompressVerbTests : IDisposable
+{
+    private readonly TemporaryFolder folder = new();
+
+    public void Dispose() => folder.Dispose();
+
+    [Fact]
+    public void A_network_is_trained_made_smaller_and_made_smaller_again()
+    {
+        string first = folder.File("first.safetensors"), second = folder.File("second.safetensors"), plan = folder.File("plan.json");
+        Outcome done = Tool.Run("compress", "l1", "--model-type", "cifar-vgg11", "--width", "0.125", "--img-size", "16", "--data",
+            "fashion-mnist-sample", "--pretrain-steps", "3", "--fine-tune-steps", "2", "--batch-size", "16", "--target-flops", "0.6",
+            "--output", first, "--plan-file", plan).MustSucceed();
+        Assert.Contains("differs from the masked network", done.Out);
+        foreach (string row in new[] { "parameters", "MACs an image", "accuracy", "file", "ms an image" }) Assert.Contains(row, done.Out);
+        Assert.Contains("\"remove\"", File.ReadAllText(plan));
+        Tool.Run("compress", "fpgm", "--model", first, "--ratio", "0.2", "--output", second).MustSucceed();
+        using LoadedCnn one = CnnFile.Load(first), two = CnnFile.Load(second);
+        Assert.True(two.Net.ParameterCount < one.Net.ParameterCount);
+        Assert.Equal("Ankle boot", two.Structure.ClassNames![9]);
+
+        byte[] before = File.ReadAllBytes(second);
+        Outcome planned = Tool.Run("compress", "l2", "--model", second, "--plan").MustSucceed();
+        Assert.Contains("feature.0", planned.Out);
+        Assert.Contains("MACs/image", planned.Out);
+        Assert.Equal(before, File.ReadAllBytes(second));
+    }
+
+    [Fact]
+    public void The_methods_are_listed()
+    {
+        string list = Tool.Run("compress", "--list").MustSucceed().Out;
+        foreach (string name in new[] { "l1", "l2", "fpgm", "random" }) Assert.Contains(name, list);
+    }
+
+    [Theory]
+    [InlineData("--ratio", "1.2")]
+    [InlineData("--target-flops", "0.0000001")]
+    [InlineData("--target-latency", "0.0000001")]
+    [InlineData("--keep", "nothing*")]
+    [InlineData("--keep", "*")]
+    [InlineData("--set", "magic=1")]
+    [InlineData("--ratio", "0.001")]
+    public void Impossible_requests_are_one_line_and_code_2(string option, string value) => Tool.Run("compress", "l1", "--model-type",
+        "cifar-vgg11", "--width", "0.125", "--img-size", "16", "--data", "fashion-mnist-sample", option, value).MustFail(2);
+
+    [Fact]
+    public void A_vision_transformer_or_an_unknown_method_is_refused()
+    {
+        Tool.Run("compress", "magic", "--model-type", "resnet20").MustFail(2);
+        Tool.Run("compress", "l1").MustFail(2);
+        Tool.Run("compress").MustFail(2);
+    }
+}

@@ -1,0 +1,94 @@
+using System.Text;
+using Espalier.Compression;
+using Espalier.Formats;
+using Espalier.Models;
+using Espalier.Tensors;
+using Espalier.Tests.Compression;
+
+namespace Espalier.Tests.Models.Loading;
+
+public sealed class CnnFileTests : IDisposable
+{
+    private readonly string path = Path.Combine(Path.GetTempPath(), $"{Guid.NewGuid():n}.safetensors");
+
+    public void Dispose() => File.Delete(path);
+
+    [Theory]
+    [InlineData("cifar-vgg11", 16)]
+    [InlineData("resnet20", 16)]
+    [InlineData("densenet121", 32)]
+    [InlineData("mobilenet_v2", 32)]
+    [InlineData("shufflenet_v2_x1_0", 32)]
+    public void ANetworkWithChannelsRemovedNeedsNothingElse(string network, int size)
+    {
+        using Cnn net = CompressionJobs.Net(network, size);
+        CompressionJob job = CompressionJobs.Job(net, new CompressionOptions { Selection = new() { Ratio = 0.3 } });
+        CompressionMethods.Get("l1").Run(job);
+        net.Training = false;
+        CnnFile.Save(path, net, new CnnStructure { Config = net.Config, Dataset = "fashion-mnist" });
+        Assert.True(CnnFile.IsCnn(path));
+        using LoadedCnn loaded = CnnFile.Load(path);
+        using var scope = new Scope();
+        Tensor images = job.Example(3);
+        Assert.Equal(net.Forward(images).ToArray(), loaded.Net.Forward(images).ToArray());
+        Assert.Equal(net.ParameterCount, loaded.Net.ParameterCount);
+        Assert.Equal("fashion-mnist", loaded.Structure.Dataset);
+    }
+
+    [Fact]
+    public void PublishedWeightsNeedTheNetworksName()
+    {
+        using Cnn net = CompressionJobs.Net("resnet20");
+        Safetensors.Write(path, net.StateDict().Where(s => !s.Name.EndsWith("num_batches_tracked", StringComparison.Ordinal))
+            .Select(s => new NamedArray(s.Name, s.Value.Shape.ToArray(), s.Value.ToArray())), new Dictionary<string, string>());
+        Assert.False(CnnFile.IsCnn(path));
+        Assert.Contains("--model-type", Assert.Throws<EspalierException>(() => CnnFile.Load(path)).Message);
+        using LoadedCnn loaded = CnnFile.Load(path, net.Config);
+        Assert.Equal(net.Parameters().First().ToArray(), loaded.Net.Parameters().First().ToArray());
+        Assert.Contains("vgg", Assert.Throws<EspalierException>(
+            () => CnnFile.Load(path, net.Config with { Network = "cifar-vgg11" })).Message);
+    }
+
+    [Fact]
+    public void DamagedFilesAreOneLine()
+    {
+        using Cnn net = CompressionJobs.Net("cifar-vgg11");
+        var structure = new CnnStructure { Config = net.Config };
+        CnnFile.Save(path, net, structure);
+        byte[] whole = File.ReadAllBytes(path);
+
+        net.Parameters().First().Span[3] = float.NaN;
+        CnnFile.Save(path, net, structure);
+        Assert.Contains("NaN", OneLine());
+
+        File.WriteAllBytes(path, whole[..(whole.Length / 2)]);
+        OneLine();
+
+        foreach (var (from, to) in new[] { ("\\u0022width\\u0022:0.25", "\\u0022width\\u0022:9e99"), ("cifar-vgg11", "cifar-vgg99"),
+            ("\\u0022cnn\\u0022", "\\u0022vit\\u0022"), ("\\\"cnn\\\"", "\\\"vit\\\"") })
+        {
+            string text = Encoding.Latin1.GetString(whole);
+            if (!text.Contains(from, StringComparison.Ordinal)) continue;
+            File.WriteAllBytes(path, Encoding.Latin1.GetBytes(text.Replace(from, to, StringComparison.Ordinal)));
+            OneLine();
+        }
+
+        // A row less in one weight only: the layers no longer fit together.
+        Tensor weight = net.Parameters().First();
+        weight.Span[3] = 0;
+        using (Tensor cut = Tensor.Unscoped(new Shape(weight.Shape[0] - 1, 1, 3, 3)))
+        {
+            cut.Fill(0);
+            weight.Exchange(cut);
+        }
+        CnnFile.Save(path, net, structure);
+        Assert.Contains("fit together", OneLine());
+    }
+
+    private string OneLine()
+    {
+        string message = Assert.Throws<EspalierException>(() => CnnFile.Load(path)).Message;
+        Assert.DoesNotContain('\n', message);
+        return message;
+    }
+}
