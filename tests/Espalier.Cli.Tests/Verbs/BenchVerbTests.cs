@@ -158,8 +158,9 @@ public sealed class BenchVerbTests : IDisposable
     }
 
     [Fact]
+    // The count is the whole process's, and the runtime's own threads allocate a little at times; VitSessionTests are strict.
     public void A_warm_session_allocates_nothing() => Assert.All(Lines(Bench([.. Agents, "--format", "jsonl"])),
-        r => Assert.InRange(r.GetProperty("allocated_bytes").GetInt64(), 0, 1024));
+        r => Assert.InRange(r.GetProperty("allocated_bytes").GetInt64(), 0, 16 * 1024));
 
     [Theory]
     [InlineData("--keep-share must be", "bench --model-type vit-tiny-28 --keep-share 0")]
