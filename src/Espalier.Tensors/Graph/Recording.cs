@@ -66,17 +66,20 @@ public sealed class Recording : IDisposable
     /// gradient of an intermediate result is freed as soon as it has been passed on.
     /// </summary>
     /// <param name="loss">A result of this recording with one element.</param>
+    /// <param name="look">
+    /// Called with each intermediate result once its gradient is whole and before it is passed on and freed.
+    /// </param>
     /// <exception cref="ObjectDisposedException">The recording has ended.</exception>
     /// <exception cref="InvalidOperationException">No gradient can come of it: it is a result of another recording, or nothing
     /// that it depends on wants one.</exception>
-    public void Backward(Tensor loss, float scale = 1)
+    public void Backward(Tensor loss, float scale = 1, Action<Tensor>? look = null)
     {
         if (loss.Length != 1) throw new ArgumentException($"backward starts from a single value, not from {loss.Shape}");
-        Backward(loss, Tensor.Full(loss.Shape, scale));
+        Backward(loss, Tensor.Full(loss.Shape, scale), look);
     }
 
     /// <summary>Starts from <paramref name="gradient"/>, d(loss)/d(<paramref name="result"/>), which is consumed.</summary>
-    public void Backward(Tensor result, Tensor gradient)
+    public void Backward(Tensor result, Tensor gradient, Action<Tensor>? look = null)
     {
         ObjectDisposedException.ThrowIf(!open, this);
         if (!Gradients) throw new InvalidOperationException("this recording was opened without gradients");
@@ -91,6 +94,7 @@ public sealed class Recording : IDisposable
             {
                 Tensor y = ops[i].Output;
                 if (!ops[i].Differentiated || y.Grad is not { } dy) continue;
+                look?.Invoke(y);
                 ops[i].Backward(dy);
                 y.ClearGrad();
             }

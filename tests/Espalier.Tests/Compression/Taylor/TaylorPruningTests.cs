@@ -1,0 +1,147 @@
+using Espalier.Compression;
+using Espalier.Models;
+using Espalier.Tensors;
+
+namespace Espalier.Tests.Compression.Taylor;
+
+public sealed class TaylorPruningTests
+{
+    [Theory]
+    [InlineData("cifar-vgg11", 16, "paper", false)]
+    [InlineData("resnet20", 16, "pipeline", true)]
+    [InlineData("resnet20", 16, "paper", true, true)]
+    [InlineData("vgg11_bn", 32, "paper", true)]
+    [InlineData("densenet121", 32, "paper", true)]
+    [InlineData("mobilenet_v2", 32, "paper", true)]
+    [InlineData("efficientnet_b0", 32, "paper", false)]
+    public void MakesNetworksSmaller(string network, int size, string variant, bool global, bool streams = false)
+    {
+        using Cnn net = CompressionJobs.Net(network, size);
+        CompressionJob job = CompressionJobs.Job(net, new CompressionOptions
+        {
+            Selection = new() { TargetFlops = 0.6, Global = global, Streams = streams }, Rounds = 2, FineTuneSteps = 2, RankBatches = 1,
+            Settings = new Dictionary<string, string> { ["variant"] = variant },
+        });
+        long before = net.ParameterCount;
+        CompressionMethods.Get("taylor").Run(job);
+        Assert.Equal(2, job.Removals.Count);
+        Assert.True(net.ParameterCount < before, $"{before} -> {net.ParameterCount} parameters");
+        Assert.InRange((double)job.Removals[1].Summary.MultiplyAddsAfter / job.Removals[0].Summary.MultiplyAddsBefore, 0.4, 0.6);
+        Assert.All(job.Removals, r => Assert.True(r.Difference < 1e-4f, $"differs by {r.Difference}"));
+        Assert.All(net.Parameters(), p => Assert.Null(p.Grad));
+    }
+
+    /// <summary>Two images, two channels of two values: (-0.25, -0.5) and (0.25, -0.25) a channel.</summary>
+    [Theory]
+    [InlineData(true, 0.25, 0.375, 0.5547002, 0.8320503)]
+    [InlineData(false, 0, 0.375, 0, 1)]
+    public void SumsByThePaperAndByThePipeline(bool eachImage, double first, double second, double normal0, double normal1)
+    {
+        using var scope = new Scope();
+        ChannelGroup group = Group(2);
+        Tensor products = Tensor.From(new Shape(2, 2, 1, 2), [0.5f, -1, 0, -1, 1, -0.5f, 0.5f, -1]);
+        var sum = new TaylorSum(group, eachImage);
+        sum.Add(new ChannelReading(group, products, 1, [[0], [1]]), Tensor.Full(products.Shape, 1));
+        Assert.Equal([first, second], sum.Criterion);
+        double[] normalised = new ChannelScores().Set(group, [.. sum.Criterion]).Normalised().Groups[group];
+        Assert.Equal(normal0, normalised[0], 1e-7);
+        Assert.Equal(normal1, normalised[1], 1e-7);
+    }
+
+    /// <summary>The same channels as columns of a linear layer behind a flattened map, with their values side by side.</summary>
+    [Fact]
+    public void ReadsColumnsOfFlattenedMaps()
+    {
+        using var scope = new Scope();
+        ChannelGroup group = Group(2);
+        Tensor products = Tensor.From(new Shape(2, 4), [0.5f, -1, 0, -1, 1, -0.5f, 0.5f, -1]);
+        var sum = new TaylorSum(group, eachImage: true);
+        sum.Add(new ChannelReading(group, products, 1, [[0, 1], [2, 3]]), Tensor.Full(products.Shape, 1));
+        Assert.Equal([0.25, 0.375], sum.Criterion);
+    }
+
+    /// <summary>The gradient is nothing where ReLU is off, so it is the same before and after.</summary>
+    [Fact]
+    public void GradientsAreSeenBeforeTheyAreFreed()
+    {
+        using var scope = new Scope();
+        Tensor leaf = Tensor.From(new Shape(4), [-1, 2, -3, 4]);
+        leaf.RequiresGrad = true;
+        using var recording = new Recording();
+        Tensor before = F.Affine(leaf, 1, 0), after = F.Relu(before);
+        Tensor loss = F.Sum(F.Mul(after, Tensor.From(new Shape(4), [1, 2, 3, 4])));
+        var products = new Dictionary<Tensor, float[]>();
+        recording.Backward(loss, look: t => products.Add(t, [.. t.ToArray().Zip(t.Grad!.ToArray(), (z, g) => z * g)]));
+        Assert.Equal([0, 4, 0, 16], products[before]);
+        Assert.Equal([0, 4, 0, 16], products[after]);
+        Assert.Null(after.Grad);
+    }
+
+    /// <summary>Loss (z1 + 2 z2 - 1)² / 2 at (1, 2).</summary>
+    [Fact]
+    public void IsTheFirstOrderOfTheLoss()
+    {
+        using var scope = new Scope();
+        ChannelGroup group = Group(2);
+        Tensor leaf = Tensor.From(new Shape(1, 2), [1, 2]);
+        leaf.RequiresGrad = true;
+        using var recording = new Recording();
+        Tensor z = F.Affine(leaf, 1, 0);
+        Tensor error = F.Affine(F.Sum(F.Mul(z, Tensor.From(new Shape(1, 2), [1, 2]))), 1, -1);
+        var sum = new TaylorSum(group, eachImage: true);
+        recording.Backward(F.Affine(F.Square(error), 0.5f, 0), look: t =>
+        {
+            if (t == z) sum.Add(new ChannelReading(group, z, 1, [[0], [1]]), t.Grad!);
+        });
+        Assert.Equal([4.0, 16.0], sum.Criterion);
+    }
+
+    [Fact]
+    public void DearLayersLoseScore()
+    {
+        ChannelGroup group = Group(3);
+        double[] scores = TaylorPruning.Regularised(new ChannelScores().Set(group, [0.05, 0.2, 0.9]), 1e-3,
+            new Dictionary<ChannelGroup, double> { [group] = 1.85 }).Groups[group];
+        Assert.Equal(0.04815, scores[0], 1e-12);
+        Assert.Equal(0.19815, scores[1], 1e-12);
+        Assert.Equal(0.89815, scores[2], 1e-12);
+    }
+
+    [Fact]
+    public void ChannelsThatNobodyHeedsGoFirstAndChangeNothing()
+    {
+        using Cnn net = CompressionJobs.Net("resnet20");
+        CompressionJob job = CompressionJobs.Job(net, new CompressionOptions { RankBatches = 1 });
+        using DependencyGraph graph = job.Graph();
+        ChannelGroup group = graph["layer2.1.conv1"];
+        GroupSlice reader = group.Of(ChannelRole.Consumer).Single();
+        int inputs = reader.Tensor.Shape[1];
+        foreach (int k in (int[])[1, 4])
+            for (int row = 0; row < reader.Tensor.Shape[0]; row++) reader.Tensor.Span.Slice((row * inputs + k) * 9, 9).Clear();
+        ChannelScores scores = new TaylorPruning().Score(job, graph, [group]);
+        Assert.Equal([1, 4], Enumerable.Range(0, group.Count).Where(k => scores.Groups[group][k] == 0));
+        net.Training = false;
+        using Tensor images = job.Example(4);
+        float[] before = net.Forward(images).ToArray();
+        job.Remove(graph, job.Select(graph, scores, new SelectionOptions { Ratio = 2.0 / group.Count }));
+        Assert.True(Removal.Difference(before, net.Forward(images).ToArray()) < 1e-5f);
+    }
+
+    [Fact]
+    public void WrongSettingsAreRefused()
+    {
+        using Cnn net = CompressionJobs.Net("cifar-vgg11");
+        CompressionJob job = CompressionJobs.Job(net, new CompressionOptions
+        {
+            Settings = new Dictionary<string, string> { ["variant"] = "other" },
+        });
+        Assert.Contains("paper, pipeline", Assert.Throws<EspalierException>(() => CompressionMethods.Get("taylor").Run(job)).Message);
+    }
+
+    private static ChannelGroup Group(int channels)
+    {
+        Tensor weight = Tensor.Zeros(new Shape(channels, 1));
+        return new ChannelGroup("layer", 0, [new GroupSlice("layer.weight", weight, 0, ChannelRole.Producer,
+            [.. Enumerable.Range(0, channels).Select(k => (int[])[k])])], false, null);
+    }
+}
