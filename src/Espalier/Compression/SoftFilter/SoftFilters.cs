@@ -1,0 +1,65 @@
+using Espalier.Tensors;
+
+namespace Espalier.Compression;
+
+/// <summary>
+/// The filters of the layers that soft pruning works on. A filter is what makes a channel: the rows of its producers and, where a
+/// depthwise convolution follows, its filter there. Biases and norms are left as they are.
+/// </summary>
+internal sealed class SoftFilters(IReadOnlyList<ChannelGroup> groups, SelectionOptions selection)
+{
+    /// <summary>How many of <paramref name="filters"/> go at a share: rounded down, but not by an error of the product.</summary>
+    public static int Count(int filters, double ratio) => Math.Clamp((int)Math.Floor(filters * ratio + 1e-9), 0, filters - 1);
+
+    /// <summary>The filters of smallest Euclidean norm of each layer, with no layer below its least width.</summary>
+    public RemovalPlan Smallest(double ratio)
+    {
+        var plan = new RemovalPlan();
+        foreach (ChannelGroup group in groups)
+        {
+            double[] norms = [.. Enumerable.Range(0, group.Count).Select(k => Norm(group, k))];
+            int count = Math.Min(Count(group.Count, ratio), group.Count - selection.Fewest(group.Count));
+            plan.Add(group, Enumerable.Range(0, group.Count).OrderBy(k => norms[k]).ThenBy(k => k).Take(count));
+        }
+        return plan;
+    }
+
+    /// <summary>Sets the smallest filters to zero; they stay trainable.</summary>
+    public void Zero(double ratio)
+    {
+        RemovalPlan plan = Smallest(ratio);
+        foreach (ChannelGroup group in groups)
+        {
+            foreach (int k in plan.Channels.GetValueOrDefault(group.Name, []))
+                foreach (GroupSlice slice in Makers(group))
+                    PlannedCuts.Zero(slice.Tensor, slice.Axis, slice.Entries[k]);
+        }
+    }
+
+    /// <summary>All filters that are zero, however they came to be, except that one of a layer stays.</summary>
+    public RemovalPlan Zeroed()
+    {
+        var plan = new RemovalPlan();
+        foreach (ChannelGroup group in groups)
+        {
+            plan.Add(group, Enumerable.Range(0, group.Count).Where(k => Norm(group, k) == 0).Take(group.Count - 1));
+        }
+        return plan;
+    }
+
+    private static IEnumerable<GroupSlice> Makers(ChannelGroup group) =>
+        group.Slices.Where(s => s is { Role: ChannelRole.Producer or ChannelRole.Depthwise, Axis: 0, Tensor.Rank: >= 2 });
+
+    /// <summary>Of the weights that compute the channel from all those before.</summary>
+    private static double Norm(ChannelGroup group, int channel)
+    {
+        double sum = 0;
+        foreach (GroupSlice slice in Makers(group).Where(s => s.Role == ChannelRole.Producer))
+        {
+            int width = checked((int)(slice.Tensor.Length / slice.Tensor.Shape[0]));
+            foreach (int row in slice.Entries[channel])
+                foreach (float w in slice.Tensor.Span.Slice(row * width, width)) sum += (double)w * w;
+        }
+        return Math.Sqrt(sum);
+    }
+}

@@ -1,0 +1,145 @@
+using Espalier.Compression;
+using Espalier.Models;
+using Espalier.Optim;
+using Espalier.Tensors;
+
+namespace Espalier.Tests.Compression.SoftFilter;
+
+public sealed class SoftFilterPruningTests
+{
+    /// <summary>
+    /// MobileNetV2 reads its removed channels through 1x1 convolutions, so their constants move exactly. In the others they would
+    /// end at padded borders: there the shifts are such that ReLU leaves nothing of them.
+    /// </summary>
+    [Theory]
+    [InlineData("mobilenet_v2", 32, 0.3, "no", true)]
+    [InlineData("cifar-vgg11", 16, 0.3, "no", false)]
+    [InlineData("resnet20", 16, null, "yes", false)]
+    public void RemovesWhatIsZeroAtTheEnd(string network, int size, double? ratio, string asymptotic, bool constants)
+    {
+        using Cnn net = CompressionJobs.Net(network, size);
+        if (!constants)
+        {
+            foreach (var (name, tensor) in net.StateDict())
+            {
+                if (tensor.Rank == 1 && name.EndsWith("bias", StringComparison.Ordinal)) tensor.Fill(-0.2f);
+                if (name.EndsWith("running_mean", StringComparison.Ordinal)) tensor.Fill(0.2f);
+            }
+        }
+        CompressionJob job = CompressionJobs.Job(net, new CompressionOptions
+        {
+            Selection = ratio is null ? new() { TargetFlops = 0.6 } : new() { Ratio = ratio }, TrainSteps = 4, FineTuneSteps = 1,
+            Training = new() { LearningRate = 1e-3f },
+            Settings = new Dictionary<string, string> { ["every"] = "3", ["asymptotic"] = asymptotic },
+        });
+        using DependencyGraph before = job.Graph();
+        long parameters = net.ParameterCount;
+        CompressionMethods.Get("soft-filter").Run(job);
+        RemovalReport report = Assert.Single(job.Removals);
+        Assert.True(net.ParameterCount < parameters, $"{parameters} -> {net.ParameterCount} parameters");
+        Assert.True(report.Difference < 1e-4f, $"differs by {report.Difference}");
+        if (ratio is null)
+        {
+            Assert.InRange((double)report.Summary.MultiplyAddsAfter / report.Summary.MultiplyAddsBefore, 0.5, 0.6);
+            return;
+        }
+        Dictionary<string, Tensor> left = net.StateDict().ToDictionary(p => p.Name, p => p.Value);
+        foreach (ChannelGroup g in before.Groups.Where(g => !g.IsStream))
+            Assert.Equal(g.Count - SoftFilters.Count(g.Count, ratio.Value), left[g.Slices[0].Name].Shape[0]);
+    }
+
+    [Theory]
+    [InlineData(16, 0.3, 4)]
+    [InlineData(32, 0.3, 9)]
+    [InlineData(64, 0.3, 19)]
+    [InlineData(512, 0.3, 153)]
+    [InlineData(10, 1 - 0.9, 1)]
+    [InlineData(20, 1 - 0.9, 2)]
+    [InlineData(100, 1 - 0.9, 10)]
+    [InlineData(4, 0.999, 3)]
+    public void CountsRoundDownButNotByRoundingErrors(int filters, double ratio, int count) =>
+        Assert.Equal(count, SoftFilters.Count(filters, ratio));
+
+    [Fact]
+    public void TheSmallestAreZeroedAndOthersStayBitForBit()
+    {
+        Tensor weight = Tensor.From(new Shape(4, 2), [3, 0, 0, -1, 2, 0, 0.3f, 0.4f]);
+        SoftFilters filters = Filters(weight);
+        filters.Zero(0.5);
+        Assert.Equal([3, 0, 0, 0, 2, 0, 0, 0], weight.ToArray());
+        Assert.Equal([1, 3], filters.Zeroed().Channels["layer"]);
+    }
+
+    /// <summary>A zeroed filter moves on at once with its old momentum: 0.9 · 0.2 + 0.5, times the rate.</summary>
+    [Fact]
+    public void ZeroedFiltersGrowBack()
+    {
+        Tensor weight = Tensor.Parameter(new Shape(2, 1));
+        weight.Span[1] = 5;
+        using var sgd = new Sgd([new ParameterGroup("all", [("w", weight)])], momentum: 0.9f, weightDecay: 5e-4f);
+        var hook = new SoftFilterHook(Filters(weight), ratio: 0.5, every: 1, steps: 10, asymptotic: false);
+        Step(0.2f);
+        Assert.Equal(-0.02f, weight.Span[0], 1e-6f);
+        hook.AfterStep(1);
+        Assert.Equal(0, weight.Span[0]);
+        Step(0.5f);
+        Assert.Equal(-0.068f, weight.Span[0], 1e-6f);
+
+        void Step(float gradient)
+        {
+            using var scope = new Scope();
+            using var recording = new Recording();
+            recording.Backward(F.Sum(F.Mul(weight, Tensor.From(new Shape(2, 1), [gradient, 0]))));
+            sgd.Step(0.1f);
+            weight.ClearGrad();
+        }
+    }
+
+    [Fact]
+    public void ZeroesWhenDueAndAtTheEnd()
+    {
+        Tensor weight = Tensor.Zeros(new Shape(2, 1));
+        var hook = new SoftFilterHook(Filters(weight), ratio: 0.5, every: 3, steps: 7, asymptotic: false);
+        var zeroed = new List<long>();
+        for (long step = 1; step <= 7; step++)
+        {
+            weight.Fill(1);
+            hook.AfterStep(step);
+            if (weight.Span[0] == 0) zeroed.Add(step);
+        }
+        Assert.Equal([3L, 6, 7], zeroed);
+    }
+
+    [Fact]
+    public void TheAsymptoticShareRises()
+    {
+        Assert.Equal(0, SoftFilterHook.Asymptotic(0.4, 0));
+        Assert.Equal(0.3, SoftFilterHook.Asymptotic(0.4, 0.125), 1e-9);
+        Assert.Equal(0.4, SoftFilterHook.Asymptotic(0.4, 1), 1e-12);
+    }
+
+    [Fact]
+    public void AThresholdIsRefused()
+    {
+        using Cnn net = CompressionJobs.Net("resnet20");
+        CompressionJob job = CompressionJobs.Job(net, new CompressionOptions { Selection = new() { Threshold = 1 } });
+        Assert.Contains("ratio", Assert.Throws<EspalierException>(() => CompressionMethods.Get("soft-filter").Run(job)).Message);
+    }
+
+    /// <summary>What a zeroed filter emits behind a batch norm: beta - gamma · mean / sqrt(variance + eps).</summary>
+    [Theory]
+    [InlineData(0.1f, -1.89996f)]
+    [InlineData(1.5f, -0.49996f)]
+    [InlineData(2.5f, 0.50004f)]
+    public void ZeroedFiltersEmitAConstant(float beta, float kappa)
+    {
+        using var scope = new Scope();
+        Tensor One(float value) => Tensor.Full(new Shape(1), value);
+        Tensor y = F.BatchNorm2d(Tensor.Zeros(new Shape(1, 1, 2, 2)), One(2), One(beta), One(0.5f), One(0.25f), training: false);
+        Assert.All(y.ToArray(), v => Assert.Equal(kappa, v, 1e-5f));
+    }
+
+    private static SoftFilters Filters(Tensor weight) => new([new ChannelGroup("layer", 0,
+        [new GroupSlice("layer.weight", weight, 0, ChannelRole.Producer,
+            [.. Enumerable.Range(0, weight.Shape[0]).Select(k => (int[])[k])])], false, null)], new SelectionOptions { MinKept = 1 });
+}
