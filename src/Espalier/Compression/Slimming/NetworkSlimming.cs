@@ -32,7 +32,8 @@ public sealed class NetworkSlimming : ICompressionMethod
         SelectionOptions final = o.Selection.Checked() with { Global = global };
         for (int round = 1; round <= o.Rounds; round++)
         {
-            string Stage(string name) => o.Rounds == 1 ? name : string.Create(CultureInfo.InvariantCulture, $"{name} {round}/{o.Rounds}");
+            string Stage(string name) =>
+                o.Rounds == 1 ? name : string.Create(CultureInfo.InvariantCulture, $"{name} {round}/{o.Rounds}");
             long Share(long steps) => steps * round / o.Rounds - steps * (round - 1) / o.Rounds;
             job.Train(Stage("sparse training"), Share(o.TrainSteps), SparsityHook.Of(job.Net, (float)lambda));
             using (DependencyGraph graph = job.Graph())
@@ -57,18 +58,20 @@ public sealed class NetworkSlimming : ICompressionMethod
                 gammas.Average(s => s.Entries[k].Average(e => (double)Math.Abs(s.Tensor.Span[e]))))]);
         }
         return scores.Groups.Count > 0 ? scores
-            : throw new EspalierException("none of the layers that may lose channels has a batch norm, whose scales this method goes by");
+            : throw new EspalierException("none of the layers that may lose channels has a batch norm, whose scales "
+                + "this method goes by");
     }
 
     /// <summary>
-    /// A share of all channels becomes a threshold: the scale at place floor(n · share) in rising order, from 0. Scales that equal
-    /// it go too.
+    /// A share of all channels becomes a threshold: the scale at place floor(n · share) in rising order, from 0. Scales that
+    /// equal it go too.
     /// </summary>
     internal static SelectionOptions ByThreshold(ChannelScores scores, SelectionOptions selection)
     {
         if (!selection.Global || selection.Ratio is not { } ratio) return selection;
         double[] sorted = [.. scores.Groups.Values.SelectMany(s => s).Order()];
-        return selection with { Ratio = null, Threshold = sorted[Math.Min((int)(sorted.Length * ratio + 1e-9), sorted.Length - 1)] };
+        int place = Math.Min((int)(sorted.Length * ratio + 1e-9), sorted.Length - 1);
+        return selection with { Ratio = null, Threshold = sorted[place] };
     }
 }
 

@@ -4,7 +4,8 @@ using Espalier.Training;
 namespace Espalier.Compression;
 
 /// <summary>
-/// Zeroes filters every so many steps of a training. Gradients and momentum go on as they are, so a filter moves on at once and may
+/// Zeroes filters every so many steps of a training. Gradients and momentum go on as they are, so a filter moves on at once
+/// and may
 /// be spared the next time.
 /// </summary>
 internal sealed class SoftFilterHook(SoftFilters filters, double ratio, long every, long steps, bool asymptotic) : ITrainingHook
@@ -27,10 +28,12 @@ internal sealed class SoftFilterHook(SoftFilters filters, double ratio, long eve
     }
 
     /// <summary>
-    /// The share at some part of the training: an exponential through (0, 0), (1/8, 0.75 goal) and (1, goal) (Asymptotic Soft Filter
+    /// The share at some part of the training: an exponential through (0, 0), (1/8, 0.75 goal) and (1, goal) (Asymptotic Soft
+    /// Filter
     /// Pruning, IEEE Trans. Cybernetics 2019).
     /// </summary>
-    internal static double Asymptotic(double goal, double done) => goal * (1 - Math.Pow(Left, 8 * done)) / (1 - Math.Pow(Left, 8));
+    internal static double Asymptotic(double goal, double done) =>
+        goal * (1 - Math.Pow(Left, 8 * done)) / (1 - Math.Pow(Left, 8));
 
     private static double SolveLeft()
     {

@@ -37,17 +37,20 @@ public sealed class SoftFilterPruning : ICompressionMethod
         filters.Zero(ratio);
         RemovalPlan plan = filters.Zeroed();
         if (plan.Count == 0)
-            throw new EspalierException("nothing would be removed: with so small a target every layer rounds to its full width; ask for more");
+            throw new EspalierException("nothing would be removed: with so small a target every layer rounds to its full "
+                + "width; ask for more");
         job.Remove(graph, plan, new RemovalOptions(MoveConstants: true));
         job.Train("fine-tune", o.FineTuneSteps);
     }
 
-    /// <summary>The share of each layer to zero; for a target of multiply-adds the least whole per cent that reaches it.</summary>
+    /// <summary>The share of each layer to zero; for a target of multiply-adds the least whole per cent that reaches
+    /// it.</summary>
     private static double Ratio(DependencyGraph graph, SoftFilters filters, SelectionOptions selection)
     {
         if (selection.Ratio is { } ratio) return ratio;
         if (selection.TargetFlops is not { } share)
-            throw new EspalierException("soft filter pruning takes a ratio or a target of multiply-adds, which fix the share before training");
+            throw new EspalierException("soft filter pruning takes a ratio or a target of multiply-adds, which fix the share "
+                + "before training");
         for (int percent = 1; percent < 100; percent++)
         {
             RemovalPlan plan = filters.Smallest(percent / 100.0);

@@ -45,6 +45,7 @@ internal sealed record ChannelReading(ChannelGroup Group, Tensor Map, int Axis, 
     {
         int width = slice.Tensor.Shape[1];
         return channels == width ? slice.Entries
-            : [.. slice.Entries.Select(e => Enumerable.Range(0, channels / width).SelectMany(g => e.Select(c => g * width + c)).ToArray())];
+            : [.. slice.Entries.Select(e =>
+                Enumerable.Range(0, channels / width).SelectMany(g => e.Select(c => g * width + c)).ToArray())];
     }
 }

@@ -21,7 +21,8 @@ public sealed class TaylorPruning : ImportanceMethod
     /// <inheritdoc/>
     public override IReadOnlyList<MethodSetting> Settings =>
     [
-        new("variant", "paper", "paper: absolute values of each image, then their mean; pipeline: the mean, then its absolute value"),
+        new("variant", "paper",
+            "paper: absolute values of each image, then their mean; pipeline: the mean, then its absolute value"),
         new("flops-lambda", "0", "what a score loses for each GFLOP of its layer; the paper has 0.001"),
     ];
 
@@ -75,7 +76,8 @@ public sealed class TaylorPruning : ImportanceMethod
     }
 
     /// <summary>Each score less <paramref name="lambda"/> times its layer's cost in GFLOPs.</summary>
-    internal static ChannelScores Regularised(ChannelScores scores, double lambda, IReadOnlyDictionary<ChannelGroup, double> gigaFlops)
+    internal static ChannelScores Regularised(ChannelScores scores, double lambda,
+        IReadOnlyDictionary<ChannelGroup, double> gigaFlops)
     {
         var result = new ChannelScores();
         foreach (var (group, values) in scores.Groups)
@@ -84,9 +86,11 @@ public sealed class TaylorPruning : ImportanceMethod
     }
 
     /// <summary>10⁹ operations an image, two for a multiply-add, of the layers that make each group's channels.</summary>
-    private static Dictionary<ChannelGroup, double> GigaFlops(IReadOnlyList<Op> ops, IReadOnlyList<ChannelGroup> groups, int images)
+    private static Dictionary<ChannelGroup, double> GigaFlops(IReadOnlyList<Op> ops, IReadOnlyList<ChannelGroup> groups,
+        int images)
     {
-        ILookup<Tensor, long> costs = ops.Where(op => op.Inputs.Count > 1).ToLookup(op => op.Inputs[1], op => op.Cost.MultiplyAdds);
+        ILookup<Tensor, long> costs = ops.Where(op => op.Inputs.Count > 1)
+            .ToLookup(op => op.Inputs[1], op => op.Cost.MultiplyAdds);
         return groups.ToDictionary(g => g,
             g => g.Of(ChannelRole.Producer).Sum(s => costs[s.Tensor].Sum()) * 2e-9 / images);
     }

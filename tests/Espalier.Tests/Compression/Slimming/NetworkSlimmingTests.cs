@@ -49,7 +49,8 @@ public sealed class NetworkSlimmingTests
         using DependencyGraph graph = job.Graph();
         CompressionMethods.Get("network-slimming").Run(job);
         Dictionary<string, Tensor> left = net.StateDict().ToDictionary(p => p.Name, p => p.Value);
-        Assert.All(graph.Groups, g => Assert.Equal(Math.Max(2, (int)Math.Ceiling(0.05 * g.Count)), left[g.Slices[0].Name].Shape[0]));
+        Assert.All(graph.Groups,
+            g => Assert.Equal(Math.Max(2, (int)Math.Ceiling(0.05 * g.Count)), left[g.Slices[0].Name].Shape[0]));
     }
 
     [Theory]

@@ -19,7 +19,8 @@ public sealed class TaylorPruningTests
         using Cnn net = CompressionJobs.Net(network, size);
         CompressionJob job = CompressionJobs.Job(net, new CompressionOptions
         {
-            Selection = new() { TargetFlops = 0.6, Global = global, Streams = streams }, Rounds = 2, FineTuneSteps = 2, RankBatches = 1,
+            Selection = new() { TargetFlops = 0.6, Global = global, Streams = streams },
+            Rounds = 2, FineTuneSteps = 2, RankBatches = 1,
             Settings = new Dictionary<string, string> { ["variant"] = variant },
         });
         long before = net.ParameterCount;
@@ -135,7 +136,8 @@ public sealed class TaylorPruningTests
         {
             Settings = new Dictionary<string, string> { ["variant"] = "other" },
         });
-        Assert.Contains("paper, pipeline", Assert.Throws<EspalierException>(() => CompressionMethods.Get("taylor").Run(job)).Message);
+        Assert.Contains("paper, pipeline",
+            Assert.Throws<EspalierException>(() => CompressionMethods.Get("taylor").Run(job)).Message);
     }
 
     private static ChannelGroup Group(int channels)
