@@ -10,7 +10,7 @@ internal static class DenseTrials
     {
         foreach (var (name, bar) in Shapes.Large.Zip([1.2, 1.3, 1.6]))
             foreach (int batch in new[] { 1, 8 })
-                yield return Dense(name, batch, bar, peak: name == "ViT-B/16" && batch == 8);
+                yield return Dense(name, batch, bar, peak: name == "ViT-B/16" && batch == 8) with { Quick = name != "ViT-S/16" };
         foreach (string name in Shapes.Fashion)
             foreach (int batch in new[] { 1, 64 })
             {

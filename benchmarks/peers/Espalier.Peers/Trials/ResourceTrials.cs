@@ -11,8 +11,8 @@ internal static class ResourceTrials
     public static IEnumerable<Trial> All() =>
     [
         new(Section, "first prediction and peak memory, batch 1", bench => First(bench, batch: 1, timed: true)),
-        new(Section, "peak memory, batch 8", bench => First(bench, batch: 8, timed: false)),
-        new(Section, "managed allocation", Allocation),
+        new(Section, "peak memory, batch 8", bench => First(bench, batch: 8, timed: false), Quick: false),
+        new(Section, "managed allocation", Allocation, Quick: false),
     ];
 
     /// <summary>Fresh processes that predict once, in turns, on files that the system has in memory.</summary>
