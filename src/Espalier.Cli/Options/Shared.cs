@@ -1,6 +1,8 @@
 using System.CommandLine;
+using Espalier.Cli.Display;
 using Espalier.Data;
 using Espalier.Models;
+using Espalier.Tensors;
 using Espalier.Tensors.Threading;
 
 namespace Espalier.Cli.Options;
@@ -33,6 +35,12 @@ internal static class Shared
 
     public static Option<float?> Threshold { get; } = Opt.Number("--threshold",
         "Drop a token where its agent's p(prune) is greater; by default what the checkpoint says, or 0.5", 0f, 1f, "P");
+
+    public static Option<double?> KeepShare { get; } = Opt.Number("--keep-share",
+        "Each agent keeps this share of the tokens that it sees, instead of deciding by a threshold", 0.0, 1, "SHARE");
+
+    public static Option<string?> Precision { get; } = Opt.Choice("--precision", "Numbers that the products compute in [fp32]",
+        [.. Enum.GetValues<Precision>().Select(Format.Name)]);
 
     public static Option<string?> OutputDir { get; } = Opt.Text("--output-dir", "Folder for what is written", "DIR");
 

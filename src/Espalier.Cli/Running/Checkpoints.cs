@@ -2,6 +2,7 @@ using System.CommandLine;
 using Espalier.Cli.Options;
 using Espalier.Inference;
 using Espalier.Models;
+using Espalier.Tensors;
 
 namespace Espalier.Cli.Running;
 
@@ -26,15 +27,19 @@ internal static class Checkpoints
     /// <summary>Opens it for inference, with the shape and threshold that the options give.</summary>
     public static VitSession Open(ParseResult parse, string path, SessionOptions? options = null)
     {
+        float? threshold = parse.GetValue(Shared.Threshold);
+        double? share = parse.GetValue(Shared.KeepShare);
+        if (threshold is not null && share is not null)
+            throw new EspalierException("--threshold and --keep-share both say what the agents drop; give one of them");
+        if (parse.GetValue(Shared.Precision) is { } name)
+            options = (options ?? new SessionOptions()) with { Precision = Enum.Parse<Precision>(name, ignoreCase: true) };
         VitSession model = VitSession.Open(path, Shape(parse, path), options);
         try
         {
             CheckChannels(model.Config, path);
-            if (parse.GetValue(Shared.Threshold) is { } threshold)
-            {
-                RequireAgents(model.AgentLayers.Count > 0, path);
-                model.Pruning = Pruning.Threshold(threshold);
-            }
+            if (threshold is null && share is null) return model;
+            RequireAgents(model.AgentLayers.Count > 0, path, threshold is null ? "--keep-share" : "--threshold");
+            model.Pruning = share is null ? Pruning.Threshold(threshold!.Value) : Pruning.KeepShare(share.Value);
             return model;
         }
         catch
@@ -53,7 +58,7 @@ internal static class Checkpoints
             CheckChannels(model.Vit.Config, path);
             if (parse.GetValue(Shared.Threshold) is { } threshold)
             {
-                RequireAgents(model.Apt is not null, path);
+                RequireAgents(model.Apt is not null, path, "--threshold");
                 model.Apt!.Threshold = threshold;
             }
             return model;
@@ -74,8 +79,8 @@ internal static class Checkpoints
             throw new EspalierException($"{path}: is for images of {config.Channels} channels; images have 1 (grey) or 3 (RGB)");
     }
 
-    private static void RequireAgents(bool there, string path)
+    private static void RequireAgents(bool there, string path, string option)
     {
-        if (!there) throw new EspalierException($"{path}: has no agents, so --threshold has no meaning; leave it out");
+        if (!there) throw new EspalierException($"{path}: has no agents, so {option} has no meaning; leave it out");
     }
 }

@@ -25,7 +25,7 @@ internal static class InferVerb
             "espalier infer --model output/apt-best-pruned.safetensors --data fashion-mnist --output predictions.jsonl",
             "espalier infer --model apt.pth --config shape.json --data cifar100 --data-dir data/cifar100 --no-prune")
         {
-            Shared.Model, Shared.Data, Shared.DataDir, Split, Limit, NoPrune, Shared.Threshold, BatchSize, Output, Curve,
+            Shared.Model, Shared.Data, Shared.DataDir, Split, Limit, NoPrune, Shared.Threshold, Shared.KeepShare, Shared.Precision, BatchSize, Output, Curve,
             Shared.Config, Shared.ModelType,
         };
         verb.SetAction(parse => Run(parse, session));
@@ -87,7 +87,7 @@ internal static class InferVerb
         bool prune)
     {
         string how = model.AgentLayers.Count == 0 ? "no agents" : !prune ? "unpruned"
-            : $"pruned, threshold {Format.Number(model.Pruning.Limit, "0.###")}";
+            : $"pruned, {model.Pruning}";
         terminal.Line($"{data.Name}, {result.Images} images, {how}");
         Tables.Tokens(terminal, counts, model.AgentLayers);
         double dense = VitCost.Dense(model.Config);

@@ -28,7 +28,7 @@ internal static class PredictVerb
         var verb = new Verb("predict", "Classifies image files and draws the tokens that were dropped, layer by layer.",
             "espalier predict boot.png", "espalier predict photos/*.jpg --model apt.safetensors --top 3 --output-dir drawn")
         {
-            Images, Shared.Model, Shared.OutputDir, Top, NoPicture, Shared.Threshold, Shared.Config, Shared.ModelType,
+            Images, Shared.Model, Shared.OutputDir, Top, NoPicture, Shared.Threshold, Shared.KeepShare, Shared.Precision, Shared.Config, Shared.ModelType,
         };
         verb.SetAction(parse => Run(parse, session));
         return verb;

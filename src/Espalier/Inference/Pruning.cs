@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace Espalier.Inference;
 
 /// <summary>Which tokens the agents of a model drop.</summary>
@@ -28,6 +30,11 @@ public readonly record struct Pruning
 
     /// <summary>Whether the agents act at all.</summary>
     public bool IsActive { get; }
+
+    /// <summary>Such as "threshold 0.5", for people.</summary>
+    public override string ToString() => !IsActive ? "unpruned" : ByShare
+        ? string.Create(CultureInfo.InvariantCulture, $"keep share {share:0.###}")
+        : string.Create(CultureInfo.InvariantCulture, $"threshold {threshold:0.###}");
 
     internal bool ByShare => share > 0;
 

@@ -21,6 +21,9 @@ public sealed unsafe class VitSession : IDisposable
     /// <summary>Bytes of buffers that a chunk should not exceed, so that they stay in the second-level cache.</summary>
     private const int ChunkBytes = 512 * 1024;
 
+    /// <summary>Chunks that a thread takes at least of images that are pruned by a threshold.</summary>
+    private const int UnevenRounds = 2;
+
     /// <summary>Images in a chunk whose steps are shared: enough rows for a product, even where most tokens are dropped.</summary>
     private const int SharedImages = 16;
 
@@ -169,25 +172,23 @@ public sealed unsafe class VitSession : IDisposable
         if (share)
         {
             int size = Math.Min(batch, SharedImages);
-            if (shared is null || shared.Capacity < size) Renew(ref shared, size);
+            if (shared is null || shared.Capacity < size)
+            {
+                shared?.Dispose();
+                shared = null;
+                shared = new Lane(weights, size);
+            }
+
             for (int start = 0; start < batch; start += size) Piece(shared!, call, start, Math.Min(size, batch - start));
             return;
         }
 
-        // Several chunks a thread, so that one with longer images does not keep the others waiting.
-        int images = Math.Clamp(batch / (4 * threads), 1, chunk), count = (batch + images - 1) / images;
-        int used = Math.Min(threads, count);
-        for (int i = 0; i < used; i++)
-            if (lanes[i] is null || lanes[i]!.Capacity < images) Renew(ref lanes[i], chunk);
+        // As many chunks for each thread; several where images come to differ in length.
+        int rounds = Math.Max((batch + threads * chunk - 1) / (threads * chunk), call.Pruning is { IsActive: true, ByShare: false } ? UnevenRounds : 1);
+        int count = Math.Min(batch, threads * rounds), used = Math.Min(threads, count);
+        for (int i = 0; i < used; i++) lanes[i] ??= new Lane(weights, chunk);
         int next = 0;
-        Workers.For(used, 1, new ChunkJob(this, call, batch, images, &next));
-    }
-
-    private void Renew(ref Lane? lane, int capacity)
-    {
-        lane?.Dispose();
-        lane = null;
-        lane = new Lane(weights, capacity);
+        Workers.For(used, 1, new ChunkJob(this, call, batch, count, &next));
     }
 
     private void Piece(Lane lane, in Call call, int start, int count) => lane.Run(
@@ -206,7 +207,7 @@ public sealed unsafe class VitSession : IDisposable
     }
 
     /// <summary>Each thread takes chunks until none is left. An image's result does not depend on which thread takes it.</summary>
-    private readonly struct ChunkJob(VitSession session, Call call, int batch, int images, int* next) : IRangeJob
+    private readonly struct ChunkJob(VitSession session, Call call, int batch, int count, int* next) : IRangeJob
     {
         public void Run(int start, int end, int worker)
         {
@@ -214,9 +215,10 @@ public sealed unsafe class VitSession : IDisposable
             {
                 while (true)
                 {
-                    int first = (Interlocked.Increment(ref *next) - 1) * images;
-                    if (first >= batch) break;
-                    session.Piece(session.lanes[lane]!, call, first, Math.Min(images, batch - first));
+                    int index = Interlocked.Increment(ref *next) - 1;
+                    if (index >= count) break;
+                    int first = (int)((long)batch * index / count), after = (int)((long)batch * (index + 1) / count);
+                    session.Piece(session.lanes[lane]!, call, first, after - first);
                 }
             }
         }

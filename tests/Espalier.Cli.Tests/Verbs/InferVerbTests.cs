@@ -61,6 +61,17 @@ public sealed class InferVerbTests : IDisposable
     }
 
     [Fact]
+    public void A_share_keeps_as_many_tokens_of_every_image()
+    {
+        Outcome outcome = Tool.Run(["infer", .. Golden.Model, "--keep-share", "0.5"]).MustSucceed();
+        Assert.Contains("pruned, keep share 0.5", outcome.Out);
+        Assert.Matches(@"after layer 1\s+26.00\s+26\s+26", outcome.Out);
+        Assert.Matches(@"after layer 3\s+14.00\s+14\s+14", outcome.Out);
+        Assert.Contains("give one of them",
+            Tool.Run(["infer", .. Golden.Model, "--keep-share", "0.5", "--threshold", "0.5"]).MustFail(2));
+    }
+
+    [Fact]
     public void The_curve_has_a_line_for_each_threshold_and_one_unpruned()
     {
         Outcome outcome = Tool.Run(["infer", .. Golden.Model, "--limit", "16", "--curve"]).MustSucceed();

@@ -169,6 +169,33 @@ public sealed class VitSessionTests : IDisposable
         }
     }
 
+    [Theory]
+    [InlineData(Precision.Bf16, 0.05)]
+    [InlineData(Precision.Int8, 0.2)]
+    public void Lower_precision_rounds_and_takes_less_memory(Precision precision, double tolerance)
+    {
+        using AptModel model = SessionModel.New();
+        using var exact = new VitSession(model.Vit);
+        VitSession lower;
+        try
+        {
+            lower = new VitSession(model.Vit, new SessionOptions { Precision = precision });
+        }
+        catch (EspalierException)
+        {
+            return;     // a processor without such a kernel
+        }
+        using (lower)
+        {
+            float[] images = SessionModel.Images(3), expected = new float[3 * SessionModel.Config.NumClasses];
+            float[] actual = new float[expected.Length];
+            exact.Run(images, 3, expected);
+            lower.Run(images, 3, actual);
+            Assert.NotEqual(expected, actual);
+            SessionModel.AssertClose(expected, actual, tolerance);
+        }
+    }
+
     [Fact]
     public void A_hybrid_goes_through_its_stem()
     {

@@ -4,8 +4,10 @@ namespace Espalier.Tensors.Kernels;
 /// processor cycles from the sizes and the number of threads only, so that it repeats.</summary>
 internal readonly unsafe record struct Grid(int Rows, int Columns, int Steps)
 {
-    // Cycles: of packing one value, of adding one value of a partial sum, and of work that makes a thread worth waking.
+    // Cycles: of packing one value, of reading one from memory, of adding one value of a partial sum, and of work that makes a
+    // thread worth waking.
     private const double PackCost = 0.4;
+    private const double ReadCost = 0.25;
     private const double SumCost = 0.5;
     private const double ThreadCost = 20_000;
 
@@ -63,8 +65,12 @@ internal readonly unsafe record struct Grid(int Rows, int Columns, int Steps)
         double panels = Ceiling(Ceiling(p.N, p.Tiles.Columns), Columns);
         double steps = (double)p.K / Steps;
         double packing = rows + (p.Panels == null ? panels * p.Tiles.Columns : 0);
+
+        // Weights too large for the second-level cache are read anew by each part that has these columns.
+        bool far = p.Panels != null && (long)p.N * p.K > 2 * Blocking.L2Values;
+        double reading = far ? panels * p.Tiles.Columns : 0;
         double sums = Steps == 1 ? 0 : (double)p.M * p.N * (Steps + 1) / Parts;
-        return (steps * ((rows * panels) + (PackCost * packing))) + (SumCost * sums) + (Parts == 1 ? 0 : ThreadCost / 4);
+        return (steps * ((rows * panels) + (PackCost * packing) + (ReadCost * reading))) + (SumCost * sums) + (Parts == 1 ? 0 : ThreadCost / 4);
     }
 
     private static int Ceiling(int value, int divisor) => (value + divisor - 1) / divisor;
