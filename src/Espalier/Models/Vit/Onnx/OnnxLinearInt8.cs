@@ -1,17 +1,16 @@
 using Espalier.Formats.Onnx;
 using Espalier.Tensors;
-using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
+using Espalier.Tensors.Kernels;
 
 namespace Espalier.Models.Onnx;
 
 /// <summary>
-/// In 8 bits: weights with one scale an output channel, symmetric, rounded beforehand; x with one scale and zero point for all
+/// In 8 bits: weights with one scale an output channel, symmetric, rounded beforehand as for
+/// Espalier's own 8-bit layers; x with one scale and zero point for all
 /// of it, found when the graph runs. Both are ONNX's own operators, which ONNX Runtime fuses into one.
 /// </summary>
 internal sealed class OnnxLinearInt8 : OnnxLinear
 {
-    private const int Largest = 127;
-
     private readonly Dictionary<string, IReadOnlyList<string>> quantised = [];
 
     public override string Add(OnnxGraph graph, OnnxWeights weights, string name, string x)
@@ -21,38 +20,32 @@ internal sealed class OnnxLinearInt8 : OnnxLinear
             rows = quantised[x] = graph.Node("DynamicQuantizeLinear", x + ".quantize", [x + ".int8", x + ".scale", x + ".zero"], [x]);
         Tensor weight = weights[name + ".weight"];
         int outputs = weight.Shape[0], inputs = weight.Shape[1];
-        float[] scales = Scales(weight);
         string values = graph.Constant(new OnnxTensor(name + ".weight", OnnxType.Int8, [inputs, outputs],
-            stream => stream.Write(Transposed(weight, scales))));
+            stream => stream.Write(Transposed(weight))));
         string sums = graph.Node("MatMulInteger", name + ".sums", [rows[0], values, rows[2]]);
         string real = graph.Node("Cast", name + ".float", [sums], OnnxAttribute.Int("to", (long)OnnxType.Float));
-        string scale = graph.Node("Mul", name + ".scales", [rows[1], graph.Floats(name + ".weight.scales", [outputs], scales)]);
+        string scale = graph.Node("Mul", name + ".scales", [rows[1], graph.Floats(name + ".weight.scales", [outputs], Scales(weight))]);
         string product = graph.Node("Mul", name + ".product", [real, scale]);
         return graph.Node("Add", name, [product, weights.Constant(name + ".bias")]);
     }
 
-    /// <summary>[outputs]: the largest weight of each, by 127.</summary>
-    private static float[] Scales(Tensor weight)
+    /// <summary>[outputs].</summary>
+    private static unsafe float[] Scales(Tensor weight)
     {
         int inputs = weight.Shape[1];
         var scales = new float[weight.Shape[0]];
-        for (int o = 0; o < scales.Length; o++)
-            scales[o] = MathF.Abs(TensorPrimitives.MaxMagnitude<float>(weight.Span.Slice(o * inputs, inputs))) / Largest;
+        for (int o = 0; o < scales.Length; o++) scales[o] = Int8Rows.Scale(weight.Data + (nint)o * inputs, inputs);
         return scales;
     }
 
-    /// <summary>The rounded weights, [inputs, outputs].</summary>
-    private static byte[] Transposed(Tensor weight, float[] scales)
+    /// <summary>The rounded weights, [inputs, outputs]; made when they are written, so that one layer's are held at a time.</summary>
+    private static unsafe byte[] Transposed(Tensor weight)
     {
         int outputs = weight.Shape[0], inputs = weight.Shape[1];
-        ReadOnlySpan<float> values = weight.Span;
+        sbyte[] values = Int8Weights.Quantise(outputs, inputs, weight.Data).Values;
         var result = new byte[values.Length];
         for (int o = 0; o < outputs; o++)
-        {
-            float inverse = scales[o] > 0 ? 1 / scales[o] : 0;
-            for (int i = 0; i < inputs; i++)
-                result[i * outputs + o] = (byte)(sbyte)MathF.Round(Math.Clamp(values[o * inputs + i] * inverse, -Largest, Largest));
-        }
+            for (int i = 0; i < inputs; i++) result[i * outputs + o] = (byte)values[o * inputs + i];
         return result;
     }
 }
