@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using Espalier.Cli.Display;
 using Espalier.Cli.Options;
 using Espalier.Cli.Running;
@@ -14,6 +15,9 @@ internal static class ExportVerb
         Opt.Flag("--dense", "Keep every token, for batches of any size; else the agents act, on one image at a time");
     private static readonly Option<string?> Precision = Opt.Choice("--precision",
         "Of the matrix products in the blocks [fp32]; int8 rounds weights and what meets them to 8 bits", "fp32", "int8");
+    private static readonly Option<string?> Opset = Opt.Choice("--opset",
+        "Version of ONNX's operators [17]; 23 has attention as one operator, for runtimes since 2025",
+        [.. OnnxFile.Opsets.Select(o => o.ToString(CultureInfo.InvariantCulture))]);
 
     public static Command Create(Session session)
     {
@@ -22,7 +26,7 @@ internal static class ExportVerb
             "espalier export --onnx vit.onnx --model ViT-B_16.npz --model-type ViT-B_16 --dense",
             "espalier export --onnx small.onnx --model apt.safetensors --precision int8")
         {
-            Onnx, Shared.Model, Dense, Precision, Shared.Threshold, Shared.Config, Shared.ModelType,
+            Onnx, Shared.Model, Dense, Precision, Opset, Shared.Threshold, Shared.Config, Shared.ModelType,
         };
         verb.SetAction(parse => Run(parse, session.Terminal));
         return verb;
@@ -37,7 +41,9 @@ internal static class ExportVerb
         using LoadedModel model = Checkpoints.Load(parse, Checkpoints.Required(parse));
         bool prune = model.Apt is not null && !dense;
         bool int8 = parse.GetValue(Precision) == "int8";
-        OnnxSummary file = OnnxFile.Write(path, model, prune, int8 ? Tensors.Precision.Int8 : Tensors.Precision.Fp32);
+        int opset = int.Parse(parse.GetValue(Opset) ?? "17", CultureInfo.InvariantCulture);
+        OnnxSummary file =
+            OnnxFile.Write(path, model, prune, int8 ? Tensors.Precision.Int8 : Tensors.Precision.Fp32, opset);
         string how = prune ? $"pruned, threshold {Format.Number(model.Apt!.Threshold, "0.###")}" : "every token kept";
         terminal.Line($"wrote {path}, {Format.Bytes(file.Bytes)}, {how}{(int8 ? ", int8" : "")}");
         terminal.Line($"inputs   {string.Join(", ", file.Inputs)}");

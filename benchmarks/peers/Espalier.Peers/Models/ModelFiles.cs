@@ -45,7 +45,7 @@ internal sealed class ModelFolder(string folder)
         if (!agents)
         {
             using LoadedModel model = ModelFile.Load(files.Weights);
-            OnnxFile.Write(files.Onnx, model, prune: false);
+            OnnxFile.Write(files.Onnx, model, prune: false, opset: 23);
         }
         if (!made.Values.Any(m => m.Input == files.Input)) WriteImages(files.Input, config);
         return made[key] = files;

@@ -1,11 +1,14 @@
 namespace Espalier.Formats.Onnx;
 
 /// <summary>A graph as it is put together, node after node in the order of computation.</summary>
-internal sealed class OnnxGraph(string name)
+/// <param name="opset">Version of the standard operators that it is written in.</param>
+internal sealed class OnnxGraph(string name, int opset)
 {
     private readonly List<OnnxNode> nodes = [];
     private readonly OrderedDictionary<string, OnnxTensor> constants = [];
     private readonly HashSet<string> names = [];
+
+    public int Opset => opset;
 
     public List<OnnxValue> Inputs { get; } = [];
 

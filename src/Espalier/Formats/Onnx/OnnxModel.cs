@@ -1,13 +1,9 @@
 namespace Espalier.Formats.Onnx;
 
-/// <summary>A model file of ONNX (onnx.ai; field numbers are those of its onnx.proto): a graph and what it is written in.</summary>
-/// <param name="Opset">Version of the standard operators.</param>
+/// <summary>A model file of ONNX (onnx.ai): a graph and what is said of it. Field numbers are those of onnx.proto.</summary>
 /// <param name="Metadata">Strings for whoever reads the file.</param>
-internal sealed record OnnxModel(OnnxGraph Graph, int Opset, IReadOnlyList<KeyValuePair<string, string>> Metadata)
+internal sealed record OnnxModel(OnnxGraph Graph, IReadOnlyList<KeyValuePair<string, string>> Metadata)
 {
-    /// <summary>The file format of 2022, the first for opset 17; every later reader knows it.</summary>
-    private const int IrVersion = 8;
-
     /// <summary>Readers of protobuf take no larger message.</summary>
     private const long MaxLength = int.MaxValue;
 
@@ -28,9 +24,10 @@ internal sealed record OnnxModel(OnnxGraph Graph, int Opset, IReadOnlyList<KeyVa
     /// </summary>
     private ProtoMessage Encode()
     {
+        int irVersion = Graph.Opset < 23 ? 8 : 11;      // the file formats that came with opsets 17 and 23
         string version = typeof(OnnxModel).Assembly.GetName().Version!.ToString(3);
-        ProtoMessage message = new ProtoMessage().Int(1, IrVersion).Text(2, "espalier").Text(3, version)
-            .Message(7, Graph.Encode()).Message(8, new ProtoMessage().Text(1, "").Int(2, Opset));
+        ProtoMessage message = new ProtoMessage().Int(1, irVersion).Text(2, "espalier").Text(3, version)
+            .Message(7, Graph.Encode()).Message(8, new ProtoMessage().Text(1, "").Int(2, Graph.Opset));
         foreach (var (key, value) in Metadata) message.Message(14, new ProtoMessage().Text(1, key).Text(2, value));
         return message;
     }

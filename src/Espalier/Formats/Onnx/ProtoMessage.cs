@@ -39,7 +39,7 @@ internal sealed class ProtoMessage
         return this;
     }
 
-    /// <summary>A field of <paramref name="length"/> bytes that <paramref name="write"/> gives when the file is written.</summary>
+    /// <summary>A field of <paramref name="length"/> bytes that <paramref name="write"/> gives when the time comes.</summary>
     public ProtoMessage Promise(int field, long length, Action<Stream> write)
     {
         encoder.WriteTag(field, WireFormat.WireType.LengthDelimited);

@@ -15,8 +15,11 @@ public sealed record OnnxSummary(IReadOnlyList<string> Inputs, IReadOnlyList<str
 /// <summary>Writes models as ONNX files, for every runtime that reads those (onnx.ai).</summary>
 public static class OnnxFile
 {
-    /// <summary>The first with LayerNormalization.</summary>
-    private const int Opset = 17;
+    /// <summary>
+    /// The versions of ONNX's operators that files can be written in: 17 (2022), the first with LayerNormalization, for every
+    /// runtime; 23 (2025), with Attention as one operator, for newer ones.
+    /// </summary>
+    public static readonly IReadOnlyList<int> Opsets = [17, 23];
 
     /// <summary>
     /// Writes the file; it appears whole or not at all, and equal models give equal bytes. Input "images" [N, C, S, S], output
@@ -25,9 +28,13 @@ public static class OnnxFile
     /// </summary>
     /// <param name="prune">Whether the agents act, at the model's threshold; else every token is kept.</param>
     /// <param name="precision">Of the products in the blocks; fp32 or int8. All else, the agents too, is float32.</param>
+    /// <param name="opset">One of <see cref="Opsets"/>.</param>
     /// <exception cref="EspalierException">No agents to prune with, too large, or the file cannot be written.</exception>
-    public static OnnxSummary Write(string path, LoadedModel model, bool prune, Precision precision = Precision.Fp32)
+    public static OnnxSummary Write(
+        string path, LoadedModel model, bool prune, Precision precision = Precision.Fp32, int opset = 17)
     {
+        if (!Opsets.Contains(opset))
+            throw new EspalierException($"{path}: an ONNX file is written in opset {string.Join(" or ", Opsets)}, not {opset}");
         OnnxLinear linear = precision switch
         {
             Precision.Fp32 => new OnnxLinearFp32(),
@@ -37,7 +44,7 @@ public static class OnnxFile
         using Recording.PauseBlock pause = Recording.Pause();
         using var scope = new Scope();      // of what is computed for the file
         VitConfig c = model.Vit.Config;
-        var graph = new OnnxGraph("vit");
+        var graph = new OnnxGraph("vit", opset);
         var weights = new OnnxWeights(graph, model.Module);
         var vit = new VitOnnx(graph, weights, c, linear, batch: !prune);
         string size = c.ImageSize.ToString(CultureInfo.InvariantCulture), images = prune ? "1" : "N";
@@ -48,7 +55,7 @@ public static class OnnxFile
         if (prune)
         {
             AptModel apt = model.Apt
-                ?? throw new EspalierException($"{path}: the model has no agents, so it cannot be written pruned; write it dense");
+                ?? throw new EspalierException($"{path}: the model has no agents, so it cannot be written pruned, only dense");
             string agents = apt.Agents.Count.ToString(CultureInfo.InvariantCulture);
             graph.Outputs.Add(new OnnxValue("tokens", OnnxType.Int64, [agents]));
             graph.Outputs.Add(new OnnxValue("kept", OnnxType.Int64, ["K"]));
@@ -56,12 +63,12 @@ public static class OnnxFile
         }
         else
         {
-            OnnxRows x = vit.Embed("images");
+            string x = vit.Embed("images");
             for (int i = 0; i < c.NumLayers; i++) x = vit.Block(i, x, prefixOnly: i == c.NumLayers - 1);
             vit.Classify(x);
         }
-        new OnnxModel(graph, Opset, Metadata(model, prune)).Write(path);
-        return new OnnxSummary([.. graph.Inputs.Select(v => v.ToString())], [.. graph.Outputs.Select(v => v.ToString())], Opset,
+        new OnnxModel(graph, Metadata(model, prune)).Write(path);
+        return new OnnxSummary([.. graph.Inputs.Select(v => v.ToString())], [.. graph.Outputs.Select(v => v.ToString())], opset,
             new FileInfo(path).Length);
     }
 

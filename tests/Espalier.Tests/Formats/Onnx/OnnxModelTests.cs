@@ -9,10 +9,10 @@ public sealed class OnnxModelTests
     public void AModelOfMoreThan2GigabytesIsRefusedBeforeAnythingIsWritten()
     {
         using var folder = new TempFolder();
-        var graph = new OnnxGraph("large");
+        var graph = new OnnxGraph("large", 17);
         graph.Constant(new OnnxTensor("weight", OnnxType.Float, [1 << 15, 1 << 15], _ => Assert.Fail("asked for the values")));
         string path = Path.Combine(folder.Path, "large.onnx");
-        var e = Assert.Throws<EspalierException>(() => new OnnxModel(graph, 17, []).Write(path));
+        var e = Assert.Throws<EspalierException>(() => new OnnxModel(graph, []).Write(path));
         Assert.Contains("4.3 GB", e.Message);
         Assert.Contains(path, e.Message);
         Assert.Empty(Directory.GetFiles(folder.Path));
@@ -23,9 +23,9 @@ public sealed class OnnxModelTests
     {
         using var folder = new TempFolder();
         string path = folder.File("model.onnx", [1, 2, 3]);
-        var graph = new OnnxGraph("broken");
+        var graph = new OnnxGraph("broken", 17);
         graph.Constant(new OnnxTensor("weight", OnnxType.Float, [4], _ => throw new IOException("no space left")));
-        Assert.Contains("no space left", Assert.Throws<EspalierException>(() => new OnnxModel(graph, 17, []).Write(path)).Message);
+        Assert.Contains("no space left", Assert.Throws<EspalierException>(() => new OnnxModel(graph, []).Write(path)).Message);
         Assert.Equal([1, 2, 3], File.ReadAllBytes(path));
         Assert.Single(Directory.GetFiles(folder.Path));
     }
@@ -34,14 +34,14 @@ public sealed class OnnxModelTests
     public void AttributesAndShapesAreReadBack()
     {
         using var folder = new TempFolder();
-        var graph = new OnnxGraph("g");
+        var graph = new OnnxGraph("g", 17);
         graph.Inputs.Add(new OnnxValue("x", OnnxType.Float, ["N", "3"]));
         graph.Outputs.Add(new OnnxValue("y", OnnxType.Int64, []));
         Assert.Equal("y", graph.Node("Op", "y", ["x", graph.Integers("n", -1, 300)], OnnxAttribute.Int("axis", -1),
             OnnxAttribute.Ints("perm", 0, 2, 1), OnnxAttribute.Float("epsilon", 1e-6f)));
         Assert.Throws<ArgumentException>(() => graph.Node("Op", "y", ["x"]));
         string path = Path.Combine(folder.Path, "g.onnx");
-        new OnnxModel(graph, 17, [new("key", "välue")]).Write(path);
+        new OnnxModel(graph, [new("key", "välue")]).Write(path);
         var read = new OnnxReader(path);
         Assert.Equal("välue", read.Metadata["key"]);
         Assert.Equal(["x 1 [N, 3]"], read.Inputs);

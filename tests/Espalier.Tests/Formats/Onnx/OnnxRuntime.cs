@@ -50,12 +50,6 @@ internal static class OnnxRuntime
 }
 
 /// <summary>Skipped where ONNX Runtime is not installed.</summary>
-internal sealed class OnnxRuntimeFactAttribute : FactAttribute
-{
-    public OnnxRuntimeFactAttribute() => Skip = OnnxRuntime.Missing();
-}
-
-/// <summary>Skipped where ONNX Runtime is not installed.</summary>
 internal sealed class OnnxRuntimeTheoryAttribute : TheoryAttribute
 {
     public OnnxRuntimeTheoryAttribute() => Skip = OnnxRuntime.Missing();

@@ -41,7 +41,8 @@ internal sealed class HybridStemOnnx(OnnxGraph graph, OnnxWeights weights, VitCo
             size = before;
             shortcut = Convolution(name + ".downsample", x, stride, 0);
             int channels = weights[prefix + name + ".downsample.weight"].Shape[0];
-            shortcut = google ? Norm(name + ".gn_proj", shortcut, HybridStem.Groups) : Norm(name + ".gn_proj", shortcut, channels, 1e-5f);
+            shortcut = google ? Norm(name + ".gn_proj", shortcut, HybridStem.Groups)
+                : Norm(name + ".gn_proj", shortcut, channels, 1e-5f);
         }
         return Relu(name, graph.Node("Add", prefix + name + ".sum", [shortcut, y]));
     }

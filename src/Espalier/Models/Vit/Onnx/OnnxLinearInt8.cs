@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Espalier.Formats.Onnx;
 using Espalier.Tensors;
 using Espalier.Tensors.Kernels;
@@ -5,9 +6,8 @@ using Espalier.Tensors.Kernels;
 namespace Espalier.Models.Onnx;
 
 /// <summary>
-/// In 8 bits: weights with one scale an output channel, symmetric, rounded beforehand as for
-/// Espalier's own 8-bit layers; x with one scale and zero point for all
-/// of it, found when the graph runs. Both are ONNX's own operators, which ONNX Runtime fuses into one.
+/// In 8 bits: weights with one scale an output channel, symmetric, rounded beforehand as for Espalier's own 8-bit layers; x
+/// with one scale and zero point for all of it, found when the graph runs. ONNX Runtime fuses these operators into two.
 /// </summary>
 internal sealed class OnnxLinearInt8 : OnnxLinear
 {
@@ -17,14 +17,16 @@ internal sealed class OnnxLinearInt8 : OnnxLinear
     {
         // Queries, keys and values read the same rows, which are rounded once.
         if (!quantised.TryGetValue(x, out IReadOnlyList<string>? rows))
-            rows = quantised[x] = graph.Node("DynamicQuantizeLinear", x + ".quantize", [x + ".int8", x + ".scale", x + ".zero"], [x]);
+            rows = quantised[x] = graph.Node("DynamicQuantizeLinear", x + ".quantize",
+                [x + ".int8", x + ".scale", x + ".zero"], [x]);
         Tensor weight = weights[name + ".weight"];
         int outputs = weight.Shape[0], inputs = weight.Shape[1];
         string values = graph.Constant(new OnnxTensor(name + ".weight", OnnxType.Int8, [inputs, outputs],
-            stream => stream.Write(Transposed(weight))));
+            stream => stream.Write(Rounded(weight))));
         string sums = graph.Node("MatMulInteger", name + ".sums", [rows[0], values, rows[2]]);
         string real = graph.Node("Cast", name + ".float", [sums], OnnxAttribute.Int("to", (long)OnnxType.Float));
-        string scale = graph.Node("Mul", name + ".scales", [rows[1], graph.Floats(name + ".weight.scales", [outputs], Scales(weight))]);
+        string scale = graph.Node("Mul", name + ".scales",
+            [rows[1], graph.Floats(name + ".weight.scales", [outputs], Scales(weight))]);
         string product = graph.Node("Mul", name + ".product", [real, scale]);
         return graph.Node("Add", name, [product, weights.Constant(name + ".bias")]);
     }
@@ -38,14 +40,11 @@ internal sealed class OnnxLinearInt8 : OnnxLinear
         return scales;
     }
 
-    /// <summary>The rounded weights, [inputs, outputs]; made when they are written, so that one layer's are held at a time.</summary>
-    private static unsafe byte[] Transposed(Tensor weight)
+    /// <summary>[inputs, outputs]; made when they are written, so that one layer's are held at a time.</summary>
+    private static unsafe byte[] Rounded(Tensor weight)
     {
         int outputs = weight.Shape[0], inputs = weight.Shape[1];
         sbyte[] values = Int8Weights.Quantise(outputs, inputs, weight.Data).Values;
-        var result = new byte[values.Length];
-        for (int o = 0; o < outputs; o++)
-            for (int i = 0; i < inputs; i++) result[i * outputs + o] = (byte)values[o * inputs + i];
-        return result;
+        return Transposed<byte>(MemoryMarshal.AsBytes<sbyte>(values), outputs, inputs);
     }
 }

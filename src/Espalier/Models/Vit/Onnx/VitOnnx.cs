@@ -4,7 +4,7 @@ namespace Espalier.Models.Onnx;
 
 /// <summary>
 /// Writes a <see cref="VisionTransformer"/> into a graph, in the same parts: Embed, Block after block, Classify. Tokens are
-/// rows [images · tokens, D] throughout, so that every linear layer is one plain matrix product; only attention sees images.
+/// [N, T, D] throughout.
 /// </summary>
 /// <param name="linear">How linear layers inside the blocks are written.</param>
 /// <param name="batch">Whether the number of images is open; else it is one.</param>
@@ -15,13 +15,14 @@ internal sealed class VitOnnx(OnnxGraph graph, OnnxWeights weights, VitConfig co
     private readonly long width = config.HiddenSize;
     private readonly VitOnnxBlock block = new(graph, weights, config, linear);
 
-    /// <summary>images [N, C, S, S] -> the rows that enter block 0.</summary>
-    public OnnxRows Embed(string images)
+    /// <summary>images [N, C, S, S] -> the tokens that enter block 0.</summary>
+    public string Embed(string images)
     {
         string map = config.Stem == VitStem.Patches ? images
             : new HybridStemOnnx(graph, weights, config, Embeddings + "hybrid_model.").Add(images);
         string patches = graph.Node("Conv", "patches",
-            [map, weights.Constant(Embeddings + "patch_embeddings.weight"), weights.Constant(Embeddings + "patch_embeddings.bias")],
+            [map, weights.Constant(Embeddings + "patch_embeddings.weight"),
+                weights.Constant(Embeddings + "patch_embeddings.bias")],
             OnnxAttribute.Ints("kernel_shape", config.PatchSize, config.PatchSize),
             OnnxAttribute.Ints("strides", config.PatchSize, config.PatchSize));
         string flat = graph.Node("Reshape", "patches.flat", [patches, graph.Integers("shape.patches", 0, width, -1)]);
@@ -31,38 +32,34 @@ internal sealed class VitOnnx(OnnxGraph graph, OnnxWeights weights, VitConfig co
         int prefix = config.PrefixTokens * config.HiddenSize;
         string placed = graph.Node("Add", "patches.placed", [rows,
             graph.Floats("patch_positions", [1, config.Tokens - config.PrefixTokens, width], positions[prefix..])]);
-        string sequence = graph.Node("Concat", "sequence", [Prefix(images, positions[..prefix]), placed],
-            OnnxAttribute.Int("axis", 1));
-        return new OnnxRows(graph.Node("Reshape", "rows", [sequence, graph.Integers("shape.rows", -1, width)]), config.Tokens);
+        return graph.Node("Concat", "tokens.all", [Prefix(images, positions[..prefix]), placed], OnnxAttribute.Int("axis", 1));
     }
 
-    /// <summary>Block <paramref name="index"/>: rows -> rows.</summary>
-    /// <param name="prefixOnly">Computes it for the class token (and DeiT's other one) alone, where nobody reads the rest.</param>
-    public OnnxRows Block(int index, OnnxRows rows, bool prefixOnly)
+    /// <summary>Block <paramref name="index"/> of the tokens x.</summary>
+    /// <param name="prefixOnly">Computes it for the class token (and DeiT's other one) alone: nobody reads the rest.</param>
+    public string Block(int index, string x, bool prefixOnly)
     {
         string name = $"transformer.encoder.layer.{index}";
-        return prefixOnly ? block.Add(name, rows, config.PrefixTokens) : block.Add(name, rows);
+        return prefixOnly ? block.Add(name, x, config.PrefixTokens) : block.Add(name, x);
     }
 
-    /// <summary>Rows of the last block -> the output "logits" [N, classes].</summary>
-    public void Classify(OnnxRows rows)
+    /// <summary>Tokens of the last block -> the output "logits" [N, classes].</summary>
+    public void Classify(string x)
     {
-        string sequence = graph.Node("Reshape", "final.sequence",
-            [rows.Name, graph.Integers("shape.final", rows.Split(width))]);
         if (!config.Distilled)
         {
-            Head("head", sequence, 0, "logits");
+            Head("head", x, 0, "logits");
             return;
         }
         string sum = graph.Node("Add", "heads.sum",
-            [Head("head", sequence, 0, "head.logits"), Head("head_dist", sequence, 1, "head_dist.logits")]);
+            [Head("head", x, 0, "head.logits"), Head("head_dist", x, 1, "head_dist.logits")]);
         graph.Node("Mul", "logits", [sum, graph.Floats("half", [], 0.5f)]);
     }
 
-    private string Head(string name, string sequence, int token, string output)
+    private string Head(string name, string x, int token, string output)
     {
         string index = graph.Constant(OnnxTensor.Of($"token.{token}", [], [(long)token]));
-        string row = graph.Node("Gather", name + ".token", [sequence, index], OnnxAttribute.Int("axis", 1));
+        string row = graph.Node("Gather", name + ".token", [x, index], OnnxAttribute.Int("axis", 1));
         string norm = VitOnnxBlock.LayerNorm(graph, weights, name + ".norm", "transformer.encoder.encoder_norm", row);
         return graph.Node("Gemm", output,
             [norm, weights.Constant(name + ".weight"), weights.Constant(name + ".bias")], OnnxAttribute.Int("transB", 1));
