@@ -20,15 +20,12 @@ public sealed class Dropout : Module
     public static void SetRate(Module model, float rate)
     {
         if (rate is < 0 or >= 1) throw new EspalierException($"a dropout rate must be 0 or more and less than 1, not {rate}");
-        foreach (Dropout layer in All(model)) layer.Rate = rate;
+        foreach (Dropout layer in model.Descendants<Dropout>()) layer.Rate = rate;
     }
 
     /// <summary>Gives every dropout layer of a model its own stream, drawn from <paramref name="source"/>.</summary>
     public static void Seed(Module model, ref Rng source)
     {
-        foreach (Dropout layer in All(model)) layer.stream = new RandomStream(source.NextULong());
+        foreach (Dropout layer in model.Descendants<Dropout>()) layer.stream = new RandomStream(source.NextULong());
     }
-
-    private static IEnumerable<Dropout> All(Module model) =>
-        model.Children.SelectMany(c => c.Value is Dropout d ? [d] : All(c.Value));
 }

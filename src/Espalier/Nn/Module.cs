@@ -26,6 +26,10 @@ public abstract class Module : IDisposable
 
     public IReadOnlyList<(string Name, Module Value)> Children => children;
 
+    /// <summary>All modules of one kind below this one, in order.</summary>
+    internal IEnumerable<T> Descendants<T>() where T : Module =>
+        children.SelectMany(c => c.Value.Descendants<T>().Prepend(c.Value as T)).OfType<T>();
+
     /// <summary>All trained tensors of this module and its children, under their full names.</summary>
     public IEnumerable<(string Name, Tensor Value)> NamedParameters() => Collect("", m => m.parameters);
 
@@ -47,6 +51,7 @@ public abstract class Module : IDisposable
     /// <summary>Registers a zero-filled parameter; the caller initialises it.</summary>
     protected Tensor Parameter(string name, Shape shape)
     {
+        SizeLimit.Take(shape);
         Tensor t = Tensor.Parameter(shape);
         t.Name = name;
         parameters.Add((name, t));
@@ -55,6 +60,7 @@ public abstract class Module : IDisposable
 
     protected Tensor Buffer(string name, Shape shape, float value = 0)
     {
+        SizeLimit.Take(shape);
         Tensor t = Tensor.Unscoped(shape);
         t.Fill(value);
         t.Name = name;

@@ -12,7 +12,7 @@ namespace Espalier.Compression;
 internal sealed class SparsityHook(IReadOnlyList<Tensor> gammas, float lambda) : ITrainingHook
 {
     /// <summary>For all batch norms of a network.</summary>
-    public static SparsityHook Of(Module net, float lambda) => new([.. Norms(net).Select(n => n.Weight)], lambda);
+    public static SparsityHook Of(Module net, float lambda) => new([.. net.Descendants<BatchNorm2d>().Select(n => n.Weight)], lambda);
 
     /// <inheritdoc/>
     public IReadOnlyList<(string Name, string Value)> Identity =>
@@ -29,7 +29,4 @@ internal sealed class SparsityHook(IReadOnlyList<Tensor> gammas, float lambda) :
             for (int i = 0; i < to.Length; i++) to[i] += step * MathF.Sign(values[i]);
         }
     }
-
-    private static IEnumerable<BatchNorm2d> Norms(Module module) => module.Children.SelectMany(c =>
-        c.Value is BatchNorm2d norm ? [norm] : Norms(c.Value));
 }

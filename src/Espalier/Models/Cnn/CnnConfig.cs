@@ -4,7 +4,7 @@ namespace Espalier.Models;
 /// <param name="Network">Its name, see <see cref="CnnPresets.Names"/>.</param>
 public sealed record CnnConfig(string Network)
 {
-    private const int MostClasses = 1 << 20, LargestImage = 1 << 13, MostChannels = 1 << 10;
+    private const int MostClasses = 1 << 20, LargestImage = 1 << 11, MostChannels = 1 << 10;
 
     public int NumClasses { get; init; } = 1000;
 

@@ -45,14 +45,10 @@ internal static class CnnLayers
     /// <summary>He's initialisation for ReLU by fan out for every convolution, as torchvision has it.</summary>
     public static void InitConvolutions(Module model, ref Rng rng)
     {
-        foreach (var (_, child) in model.Children)
+        foreach (Conv2d conv in model.Descendants<Conv2d>())
         {
-            if (child is Conv2d conv)
-            {
-                Init.KaimingNormal(conv.Weight, ref rng, fanOut: true);
-                conv.Bias?.Fill(0);
-            }
-            InitConvolutions(child, ref rng);
+            Init.KaimingNormal(conv.Weight, ref rng, fanOut: true);
+            conv.Bias?.Fill(0);
         }
     }
 }

@@ -39,6 +39,13 @@ public sealed record LoadedCnn(Cnn Net, CnnStructure Structure) : IDisposable
 /// </summary>
 public static class CnnFile
 {
+    /// <summary>Values of a network, in multiples of those that pruning left, that a file may describe: a twentieth along both axes
+    /// of its weights.</summary>
+    private const int MostRemoved = 400;
+
+    /// <summary>Values that any file may describe: more than the largest published network has.</summary>
+    private const long AlwaysAllowed = 1L << 28;
+
     /// <summary>Whether a file's structure block is that of a convolutional network; reads no tensor.</summary>
     /// <exception cref="EspalierException">The file is missing or damaged.</exception>
     public static bool IsCnn(string path)
@@ -65,7 +72,7 @@ public static class CnnFile
         using ModelTensors file = ModelTensors.Open(path);
         CnnStructure structure = Structure(file, config);
         using InitSkip _ = Init.Skip();
-        Cnn net = CnnPresets.Create(structure.Config);
+        Cnn net = Build(structure.Config, file);
         try
         {
             Fill(net, file);
@@ -78,6 +85,18 @@ public static class CnnFile
             net.Dispose();
             throw;
         }
+    }
+
+    /// <summary>
+    /// The whole network, before tensors take the file's shapes. Pruning may have left little of it, but not nothing: what the
+    /// structure block asks for is held against what the file has.
+    /// </summary>
+    private static Cnn Build(CnnConfig config, ModelTensors file)
+    {
+        long most = Math.Max(file.Count * MostRemoved, AlwaysAllowed);
+        using var limit = new SizeLimit(most, $"{file.Source}: its structure block describes a network of more than {most} values, "
+            + $"but the file holds {file.Count}; it is damaged");
+        return CnnPresets.Create(config);
     }
 
     private static CnnStructure Structure(ModelTensors file, CnnConfig? config)

@@ -73,6 +73,18 @@ public sealed class CnnFileTests : IDisposable
             OneLine();
         }
 
+        // A few bytes that claim terabytes: refused before anything is taken.
+        using (Cnn wide = CnnPresets.Create(new CnnConfig("vanilla-c3") { ImageSize = 8, NumClasses = 2, Width = 0.1 }))
+            Safetensors.Write(path, wide.StateDict().Select(s => new NamedArray(s.Name, s.Value.Shape.ToArray(), s.Value.ToArray())),
+                new Dictionary<string, string>
+                {
+                    ["espalier"] = """
+                        {"format":1,"architecture":"cnn","config":{"network":"vanilla-c3","numClasses":1048576,"channels":3,
+                        "imageSize":2048,"width":4}}
+                        """,
+                });
+        Assert.Contains("more than", OneLine());
+
         // A row less in one weight only: the layers no longer fit together.
         Tensor weight = net.Parameters().First();
         weight.Span[3] = 0;
