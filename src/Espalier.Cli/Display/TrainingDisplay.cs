@@ -7,9 +7,9 @@ namespace Espalier.Cli.Display;
 /// <summary>Shows a training run: a live bar on a terminal, a line now and then elsewhere.</summary>
 internal static class TrainingDisplay
 {
-    /// <summary>Trains by <paramref name="run"/> while its progress is shown.</summary>
+    /// <summary>Shows the progress of <paramref name="run"/>, which trains once or several times.</summary>
     /// <param name="what">Name of the run.</param>
-    public static TrainResult Run(Terminal terminal, string what, Func<ITrainingProgress, TrainResult> run)
+    public static T Run<T>(Terminal terminal, string what, Func<ITrainingProgress, T> run)
     {
         if (!terminal.Interactive) return run(new Lines(terminal, what));
         return terminal.Console.Progress().AutoClear(true)

@@ -46,7 +46,7 @@ internal sealed record CompressPlan
 /// <summary>A network made smaller, and what it was before and after.</summary>
 internal sealed class CompressRun(CompressPlan plan, Session session)
 {
-    private const double SampleMilliseconds = 30;
+    private static readonly TimeSpan BurstTime = TimeSpan.FromSeconds(0.3);
 
     private readonly Terminal terminal = session.Terminal;
 
@@ -59,16 +59,18 @@ internal sealed class CompressRun(CompressPlan plan, Session session)
                 + "use data that it was made for");
         var data = new TrainingData(pair.Train, ImagePipeline.Train(pair.Info, net.ImageSize, net.Channels), pair.Test,
             ImagePipeline.Eval(net.ImageSize, net.Channels));
-        CompressionJob? job = null;
-        TrainingDisplay.Run(terminal, plan.Method.Name, progress =>
+        if (plan.PlanOnly)
         {
-            job = new CompressionJob(net, data, plan.Options, progress, terminal.Line, session.Cancel);
-            if (plan.PlanOnly) return new TrainResult(0, true, new Dictionary<string, double>(), null);
-            job.Train("train", plan.PretrainSteps);
-            return new TrainResult(plan.PretrainSteps, true, new Dictionary<string, double>(), null);
-        });
-        if (plan.PlanOnly) ShowPlan(job!);
-        else Compress(job!, loaded, pair);
+            ShowPlan(new CompressionJob(net, data, plan.Options, cancel: session.Cancel));
+            if (plan.PlanFile is not null) terminal.Line($"plan        {plan.PlanFile}");
+            return;
+        }
+        Table table = TrainingDisplay.Run(terminal, plan.Method.Name, progress =>
+            Compress(new CompressionJob(net, data, plan.Options, progress, session.Cancel), loaded));
+        terminal.Console.Write(table);
+        terminal.Line($"on {pair.Test.Count} test images of {pair.Info.Name}; the time is of one image at a time, both in turn");
+        if (plan.PlanFile is not null) terminal.Line($"plan        {plan.PlanFile}");
+        if (plan.Output is not null) terminal.Line($"model       {plan.Output}");
     }
 
     private LoadedCnn Open(out DatasetPair pair)
@@ -114,24 +116,24 @@ internal sealed class CompressRun(CompressPlan plan, Session session)
         foreach (FixedChannels f in graph.Fixed) terminal.Line($"stays       {f.Name} ({f.Count}): {f.Reason}");
         terminal.Line($"parameters  {Format.Large(summary.ParametersBefore)} -> {Format.Large(summary.ParametersAfter)}");
         terminal.Line($"MACs/image  {Format.Large(summary.MultiplyAddsBefore)} -> {Format.Large(summary.MultiplyAddsAfter)}");
-        SavePlan(removal);
+        if (plan.PlanFile is not null) removal.Save(plan.PlanFile);
     }
 
-    private void Compress(CompressionJob job, LoadedCnn loaded, DatasetPair pair)
+    /// <summary>Trains where asked to, runs the method, and measures before and after.</summary>
+    private Table Compress(CompressionJob job, LoadedCnn loaded)
     {
-        Measured before = Measure(job, loaded, null);
+        job.Train("train", plan.PretrainSteps);
         Cnn net = loaded.Net;
         // The network as it was, for timing the two in turn.
-        using var folder = new TemporaryCopy(loaded);
+        using var original = new TemporaryCopy(loaded);
+        Measured before = Measure(job, original);
         plan.Method.Run(job);
         if (job.Removals.Count == 0) throw new EspalierException($"{plan.Method.Name} removed nothing");
-        if (job.LastPlan is { } last) SavePlan(last);
-        Measured after = Measure(job, loaded, plan.Output);
-        using LoadedCnn original = CnnFile.Load(folder.Path);
-        using var scope = new Scope();
-        Tensor one = job.Example(1);
-        original.Net.Training = net.Training = false;
-        var (slow, fast) = MillisecondsInTurn(original.Net, net, one);
+        if (plan.Output is not null) CnnFile.Save(plan.Output, net, loaded.Structure);
+        using var smaller = new TemporaryCopy(loaded);
+        Measured after = Measure(job, smaller);
+        if (plan.PlanFile is not null) job.LastPlan?.Save(plan.PlanFile);
+        var (slow, fast) = MillisecondsInTurn(original, net, job);
         Table table = Tables.New("", "before", "after", "ratio");
         Row("parameters", before.Parameters, after.Parameters, Format.Large);
         Row("MACs an image", before.MultiplyAdds, after.MultiplyAdds, Format.Large);
@@ -139,49 +141,38 @@ internal sealed class CompressRun(CompressPlan plan, Session session)
             Format.Number(100 * (after.Accuracy - before.Accuracy), "+0.00;-0.00") + " points");
         Row("file", before.Bytes, after.Bytes, Format.Bytes);
         Row("ms an image", slow, fast, x => Format.Number(x, "0.000"));
-        terminal.Console.Write(table);
-        terminal.Line($"on {pair.Test.Count} test images of {pair.Info.Name}; the time is of one image at a time, both in turn");
-        if (plan.Output is not null) terminal.Line($"model       {plan.Output}");
+        return table;
 
         void Row(string name, double x, double y, Func<double, string> format) =>
             table.Row(name, format(x), format(y), Format.Number(y / x, "0.000"));
     }
 
-    /// <summary>Median time of one pass of each; many passes a sample, so that waking threads counts little.</summary>
-    private static (double First, double Second) MillisecondsInTurn(Cnn first, Cnn second, Tensor images)
+    /// <summary>Median time of one image through each, quick passes in bursts.</summary>
+    private static (double First, double Second) MillisecondsInTurn(TemporaryCopy first, Cnn second, CompressionJob job)
     {
-        long[] once = new Rounds { Repeats = 5 }.Measure(Passes(first, images, 20))[0];
-        int passes = Math.Clamp((int)(20 * SampleMilliseconds / (SampleStatistics.Of(once).P50 / 1e6)), 1, 10_000);
-        IReadOnlyList<long[]> samples = new Rounds { Repeats = 9 }.Measure(Passes(first, images, passes), Passes(second, images, passes));
-        double Of(long[] s) => SampleStatistics.Of(s).P50 / 1e6 / passes;
-        return (Of(samples[0]), Of(samples[1]));
+        using LoadedCnn loaded = CnnFile.Load(first.Path);
+        using var scope = new Scope();
+        Tensor image = job.Example(1);
+        loaded.Net.Training = second.Training = false;
+        IReadOnlyList<long[]> samples = new Rounds { MinTime = BurstTime }.Measure(Pass(loaded.Net, image), Pass(second, image));
+        return (Median(samples[0]), Median(samples[1]));
+
+        static double Median(long[] nanoseconds) => SampleStatistics.Of(nanoseconds).P50 / 1e6;
     }
 
-    private static Action Passes(Cnn net, Tensor images, int count) => () =>
+    private static Action Pass(Cnn net, Tensor images) => () =>
     {
-        for (int i = 0; i < count; i++)
-        {
-            using var scope = new Scope();
-            net.Forward(images);
-        }
+        using var scope = new Scope();
+        net.Forward(images);
     };
 
     private sealed record Measured(double Parameters, double MultiplyAdds, double Accuracy, double Bytes);
 
-    private static Measured Measure(CompressionJob job, LoadedCnn model, string? path)
+    private static Measured Measure(CompressionJob job, TemporaryCopy file)
     {
         using DependencyGraph graph = job.Graph();
-        using var file = new TemporaryCopy(model);
-        if (path is not null) CnnFile.Save(path, model.Net, model.Structure);
-        return new Measured(model.Net.ParameterCount, graph.MultiplyAdds(), job.Evaluate().Scalars["accuracy"],
+        return new Measured(job.Net.ParameterCount, graph.MultiplyAdds(), job.Evaluate().Scalars["accuracy"],
             new FileInfo(file.Path).Length);
-    }
-
-    private void SavePlan(RemovalPlan removal)
-    {
-        if (plan.PlanFile is not { } path) return;
-        removal.Save(path);
-        terminal.Line($"plan        {path}");
     }
 
     /// <summary>A network in a file that is gone afterwards.</summary>

@@ -85,6 +85,21 @@ public abstract unsafe class Op
     }
 
     /// <summary>
+    /// Where a kernel that writes the gradients of several inputs at once may put that of <paramref name="input"/>: into the
+    /// gradient itself where there is none yet, else (or where none is wanted) into a tensor for <see cref="AddPart"/>.
+    /// </summary>
+    protected static Tensor Part(Tensor input) =>
+        Wants(input) && input.Grad is null ? GradOf(input, out _) : new Tensor(input.Shape);
+
+    /// <summary>Adds what a kernel wrote into <see cref="Part"/>, where that is not the gradient already; part is used up.</summary>
+    protected static void AddPart(Tensor input, Tensor part)
+    {
+        if (part == input.Grad) return;
+        if (Wants(input)) PassGrad(input, part);
+        part.Dispose();
+    }
+
+    /// <summary>
     /// The gradient of <paramref name="input"/> is <paramref name="dy"/> itself, under the input's shape. Where the input has
     /// none yet, dy's memory becomes its gradient, to which later ops add: to be called once in a backward pass, at its end.
     /// </summary>

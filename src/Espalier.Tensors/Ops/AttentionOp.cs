@@ -61,15 +61,10 @@ public sealed unsafe class AttentionOp : Op
             Attention.Backward(shape, q.Data, width, k.Data, width, v.Data, width, Output.Data, width, logSumExp!.Data,
                 dy.Data, width, dq.Data, width, dk.Data, width, dv.Data, width);
         }
-        foreach (var (input, part) in new[] { (q, dq), (k, dk), (v, dv) })
-        {
-            if (part == input.Grad) continue;
-            PassGrad(input, part);
-            part.Dispose();
-        }
+        AddPart(q, dq);
+        AddPart(k, dk);
+        AddPart(v, dv);
     }
-
-    private static Tensor Part(Tensor input) => input.Grad is null ? GradOf(input, out _) : new Tensor(input.Shape);
 
     /// <summary>Heads are removed whole: their d channels in q, k, v and y go together.</summary>
     public override void Flow(ChannelFlow flow)

@@ -54,19 +54,9 @@ public sealed unsafe class PrefixAttentionOp : Op
             Attention.BackwardPrefix(shape, queries, q.Data, width, k.Data, width, v.Data, width, dy.Data, width,
                 dq.Data, width, dk.Data, width, dv.Data, width);
         }
-        Add(q, dq);
-        Add(k, dk);
-        Add(v, dv);
-    }
-
-    private static Tensor Part(Tensor input) =>
-        Wants(input) && input.Grad is null ? GradOf(input, out _) : new Tensor(input.Shape);
-
-    private static void Add(Tensor input, Tensor part)
-    {
-        if (part == input.Grad) return;
-        if (Wants(input)) PassGrad(input, part);
-        part.Dispose();
+        AddPart(q, dq);
+        AddPart(k, dk);
+        AddPart(v, dv);
     }
 
     /// <summary>Heads are removed whole: their d channels in q, k, v and y go together.</summary>

@@ -12,7 +12,7 @@ namespace Espalier.Compression;
 /// <param name="net">The model; it becomes smaller.</param>
 /// <param name="data">Training images, for ranking and fine-tuning, and images to evaluate on.</param>
 public sealed class CompressionJob(ImageClassifier net, TrainingData data, CompressionOptions options,
-    ITrainingProgress? progress = null, Action<string>? log = null, CancellationToken cancel = default)
+    ITrainingProgress? progress = null, CancellationToken cancel = default)
 {
     private readonly List<RemovalReport> removals = [];
     private int stages;
@@ -24,14 +24,11 @@ public sealed class CompressionJob(ImageClassifier net, TrainingData data, Compr
     /// <summary>What was removed so far, in order.</summary>
     public IReadOnlyList<RemovalReport> Removals => removals;
 
-    /// <summary>The scores behind the last selection; for reports.</summary>
-    public ChannelScores? LastScores { get; private set; }
-
-    /// <summary>The last selection; for plan files.</summary>
+    /// <summary>What was removed last; for plan files.</summary>
     public RemovalPlan? LastPlan { get; private set; }
 
     /// <summary>A line for the user.</summary>
-    public void Log(string line) => log?.Invoke(line);
+    public void Log(string line) => progress?.Message(line);
 
     /// <summary>The dependency graph of the model as it is now, on the first images of the evaluation set.</summary>
     public DependencyGraph Graph()
@@ -71,10 +68,9 @@ public sealed class CompressionJob(ImageClassifier net, TrainingData data, Compr
     /// <summary>Chooses channels by the options' selection; a latency target is measured with one image at a time.</summary>
     public RemovalPlan Select(DependencyGraph graph, ChannelScores scores, SelectionOptions selection)
     {
-        LastScores = scores;
         using var scope = new Scope();
         Tensor image = Example(1);
-        return LastPlan = ChannelSelector.Choose(graph, scores, selection, plan => Latency.Of(net, graph, plan, image));
+        return ChannelSelector.Choose(graph, scores, selection, plan => Latency.Of(net, graph, plan, image));
     }
 
     /// <summary>Cuts, checks against the masked network, and says so.</summary>
@@ -82,6 +78,7 @@ public sealed class CompressionJob(ImageClassifier net, TrainingData data, Compr
     {
         RemovalReport report = Removal.Apply(graph, plan, how ?? new RemovalOptions(options.MoveConstants));
         removals.Add(report);
+        LastPlan = plan;
         PlanSummary s = report.Summary;
         Log(FormattableString.Invariant($"removed {plan.Count} channels of {s.Groups.Count} layers: ")
             + FormattableString.Invariant($"parameters {s.ParametersBefore} -> {s.ParametersAfter}, ")

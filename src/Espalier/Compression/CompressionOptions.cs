@@ -41,6 +41,13 @@ public sealed record CompressionOptions
     /// <summary>Values of <see cref="ICompressionMethod.Settings"/> by name.</summary>
     public IReadOnlyDictionary<string, string> Settings { get; init; } = new Dictionary<string, string>();
 
+    /// <summary>The part of <paramref name="steps"/> that falls to round <paramref name="round"/>, from 1.</summary>
+    internal long Share(long steps, int round) => steps * round / Rounds - steps * (round - 1) / Rounds;
+
+    /// <summary>What a training is called: with the round, where there are several.</summary>
+    internal string Stage(string name, int round) =>
+        Rounds == 1 ? name : string.Create(CultureInfo.InvariantCulture, $"{name} {round}/{Rounds}");
+
     /// <summary>A setting as a number.</summary>
     /// <exception cref="EspalierException">It is none, or out of its range.</exception>
     public double Number(string name, double usual, double low = double.NegativeInfinity, double high = double.PositiveInfinity)

@@ -27,8 +27,7 @@ public abstract class ImportanceMethod : ICompressionMethod
                 ChannelScores scores = Score(job, graph, selection.Candidates(graph));
                 job.Remove(graph, job.Select(graph, scores, selection));
             }
-            long steps = o.FineTuneSteps * round / o.Rounds - o.FineTuneSteps * (round - 1) / o.Rounds;
-            job.Train(o.Rounds == 1 ? "fine-tune" : $"fine-tune {round}/{o.Rounds}", steps);
+            job.Train(o.Stage("fine-tune", round), o.Share(o.FineTuneSteps, round));
         }
     }
 

@@ -97,8 +97,8 @@ public sealed unsafe class VitSession : IDisposable
     /// <summary>Bytes that the packed weights take.</summary>
     public long WeightBytes => weights.Bytes;
 
-    /// <summary>Multiply-adds of one image, agents included, as the literature counts them: what this session leaves out of the last
-    /// block is counted too.</summary>
+    /// <summary>Multiply-adds of one image, agents included, as the literature counts them: what is left out of the last block is
+    /// counted too.</summary>
     /// <param name="tokens">As in <see cref="TokenTrace.Counts"/>.</param>
     public long MultiplyAdds(ReadOnlySpan<int> tokens) => VitCost.Pruned(Config, AgentLayers, tokens);
 

@@ -16,12 +16,13 @@ public static class ChannelSelector
     {
         options.Checked();
         Candidate[] order = Order(scores, options);
+        double dense = graph.MultiplyAdds();
         int count = options switch
         {
             { Ratio: { } ratio } => order.Count(c => options.Global ? c.Place <= (int)(ratio * order.Length + 1e-9)
                 : c.Rank <= (int)(ratio * c.Group.Count + 1e-9)),
             { Threshold: { } threshold } => order.Count(c => c.Score <= threshold),
-            { TargetFlops: { } share } => Fewest(order, options, plan => graph.MultiplyAdds(plan) / (double)graph.MultiplyAdds(),
+            { TargetFlops: { } share } => Fewest(order, options, plan => graph.MultiplyAdds(plan) / dense,
                 share, "of the multiply-adds"),
             _ => Fewest(order, options, latency ?? throw new ArgumentNullException(nameof(latency)), options.TargetLatency!.Value,
                 "ms"),

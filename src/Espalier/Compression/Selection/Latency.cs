@@ -1,4 +1,4 @@
-using System.Diagnostics;
+using Espalier.Benchmarking;
 using Espalier.Models;
 using Espalier.Tensors;
 
@@ -7,7 +7,8 @@ namespace Espalier.Compression;
 /// <summary>How long a network takes with a plan carried out: measured, on this machine, and undone again.</summary>
 internal static class Latency
 {
-    private const int WarmUp = 2, Passes = 7;
+    /// <summary>A search asks often: no longer warm-up than it takes to touch the weights.</summary>
+    private static readonly Rounds Few = new() { WarmUp = 2, SettleTime = TimeSpan.Zero, Repeats = 7 };
 
     /// <summary>Median milliseconds of one pass over <paramref name="images"/>; the network itself for an empty plan.</summary>
     public static double Of(ImageClassifier net, DependencyGraph graph, RemovalPlan plan, Tensor images)
@@ -17,16 +18,12 @@ internal static class Latency
         net.Training = false;
         try
         {
-            var times = new double[Passes];
-            for (int pass = -WarmUp; pass < Passes; pass++)
+            long[] samples = Few.Measure(() =>
             {
                 using var scope = new Scope();
-                long start = Stopwatch.GetTimestamp();
                 net.Forward(images);
-                if (pass >= 0) times[pass] = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
-            }
-            Array.Sort(times);
-            return times[Passes / 2];
+            })[0];
+            return SampleStatistics.Of(samples).P50 / 1e6;
         }
         finally
         {

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Runtime.CompilerServices;
 using Espalier.Tensors;
 
@@ -32,17 +31,14 @@ public sealed class NetworkSlimming : ICompressionMethod
         SelectionOptions final = o.Selection.Checked() with { Global = global };
         for (int round = 1; round <= o.Rounds; round++)
         {
-            string Stage(string name) =>
-                o.Rounds == 1 ? name : string.Create(CultureInfo.InvariantCulture, $"{name} {round}/{o.Rounds}");
-            long Share(long steps) => steps * round / o.Rounds - steps * (round - 1) / o.Rounds;
-            job.Train(Stage("sparse training"), Share(o.TrainSteps), SparsityHook.Of(job.Net, (float)lambda));
+            job.Train(o.Stage("sparse training", round), o.Share(o.TrainSteps, round), SparsityHook.Of(job.Net, (float)lambda));
             using (DependencyGraph graph = job.Graph())
             {
                 SelectionOptions selection = final.Round(o.Schedule, round, o.Rounds);
                 ChannelScores scores = Score(selection.Candidates(graph));
                 job.Remove(graph, job.Select(graph, scores, ByThreshold(scores, selection)));
             }
-            job.Train(Stage("fine-tune"), Share(o.FineTuneSteps));
+            job.Train(o.Stage("fine-tune", round), o.Share(o.FineTuneSteps, round));
         }
     }
 

@@ -5,8 +5,7 @@ namespace Espalier.Compression;
 
 /// <summary>
 /// Zeroes filters every so many steps of a training. Gradients and momentum go on as they are, so a filter moves on at once
-/// and may
-/// be spared the next time.
+/// and may be spared the next time.
 /// </summary>
 internal sealed class SoftFilterHook(SoftFilters filters, double ratio, long every, long steps, bool asymptotic) : ITrainingHook
 {
@@ -29,8 +28,7 @@ internal sealed class SoftFilterHook(SoftFilters filters, double ratio, long eve
 
     /// <summary>
     /// The share at some part of the training: an exponential through (0, 0), (1/8, 0.75 goal) and (1, goal) (Asymptotic Soft
-    /// Filter
-    /// Pruning, IEEE Trans. Cybernetics 2019).
+    /// Filter Pruning, IEEE Trans. Cybernetics 2019).
     /// </summary>
     internal static double Asymptotic(double goal, double done) =>
         goal * (1 - Math.Pow(Left, 8 * done)) / (1 - Math.Pow(Left, 8));

@@ -54,12 +54,9 @@ internal sealed class SoftFilters(IReadOnlyList<ChannelGroup> groups, SelectionO
     private static double Norm(ChannelGroup group, int channel)
     {
         double sum = 0;
-        foreach (GroupSlice slice in Makers(group).Where(s => s.Role == ChannelRole.Producer))
-        {
-            int width = checked((int)(slice.Tensor.Length / slice.Tensor.Shape[0]));
+        foreach (GroupSlice slice in FilterWeights.Of(group))
             foreach (int row in slice.Entries[channel])
-                foreach (float w in slice.Tensor.Span.Slice(row * width, width)) sum += (double)w * w;
-        }
+                foreach (float w in FilterWeights.Row(slice.Tensor, row)) sum += (double)w * w;
         return Math.Sqrt(sum);
     }
 }

@@ -6,8 +6,7 @@ namespace Espalier.Compression;
 /// <summary>
 /// The Taylor criterion of one map, gathered batch by batch. t(n) is the mean of activation times gradient over the values of a
 /// channel in image n. The paper's criterion is the mean of |t(n)|; the variant of the widely used pipeline adds the means of
-/// t(n)
-/// of each batch and takes the absolute value at the end, so images of opposite signs cancel.
+/// t(n) of each batch and takes the absolute value at the end, so images of opposite signs cancel.
 /// </summary>
 internal sealed class TaylorSum(ChannelGroup group, bool eachImage)
 {

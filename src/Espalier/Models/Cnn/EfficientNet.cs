@@ -46,13 +46,13 @@ public sealed class EfficientNet : Cnn
 }
 
 /// <summary>An inverted residual with squeeze and excitation before its last convolution.</summary>
-public sealed class MbConv : ResidualBlock
+public sealed class MbConv : LinearBottleneck
 {
     private readonly Sequential block = new();
 
     public MbConv(int inputs, int outputs, int expansion, int kernel, int stride, ref Rng rng)
+        : base(inputs, outputs, stride)
     {
-        HasIdentityShortcut = stride == 1 && inputs == outputs;
         int hidden = inputs * expansion;
         if (expansion != 1)
         {
@@ -68,19 +68,7 @@ public sealed class MbConv : ResidualBlock
     }
 
     /// <inheritdoc/>
-    public override bool HasIdentityShortcut { get; }
-
-    /// <inheritdoc/>
-    public override bool HasShortcut => HasIdentityShortcut;
-
-    /// <inheritdoc/>
     public override Tensor Branch(Tensor x) => block.Forward(x);
-
-    /// <inheritdoc/>
-    public override Tensor Shortcut(Tensor x) => x;
-
-    /// <inheritdoc/>
-    protected override Tensor Activate(Tensor sum) => sum;
 }
 
 /// <summary>

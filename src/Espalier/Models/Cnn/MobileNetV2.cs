@@ -41,13 +41,13 @@ public sealed class MobileNetV2 : Cnn
 }
 
 /// <summary>Wider by a 1x1 convolution, depthwise 3x3, narrow again by 1x1 without activation.</summary>
-public sealed class InvertedResidual : ResidualBlock
+public sealed class InvertedResidual : LinearBottleneck
 {
     private readonly Sequential conv = new();
 
     public InvertedResidual(int inputs, int outputs, int expansion, int stride, ref Rng rng)
+        : base(inputs, outputs, stride)
     {
-        HasIdentityShortcut = stride == 1 && inputs == outputs;
         int hidden = inputs * expansion;
         if (expansion != 1)
         {
@@ -60,17 +60,5 @@ public sealed class InvertedResidual : ResidualBlock
     }
 
     /// <inheritdoc/>
-    public override bool HasIdentityShortcut { get; }
-
-    /// <inheritdoc/>
-    public override bool HasShortcut => HasIdentityShortcut;
-
-    /// <inheritdoc/>
     public override Tensor Branch(Tensor x) => conv.Forward(x);
-
-    /// <inheritdoc/>
-    public override Tensor Shortcut(Tensor x) => x;
-
-    /// <inheritdoc/>
-    protected override Tensor Activate(Tensor sum) => sum;
 }

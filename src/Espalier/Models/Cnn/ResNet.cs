@@ -56,12 +56,30 @@ public sealed class ResNet : Cnn
     }
 }
 
+/// <summary>A block whose shortcut is a strided 1x1 convolution where the shape changes.</summary>
+public abstract class DownsampledBlock : ResidualBlock
+{
+    private Sequential? downsample;
+
+    /// <inheritdoc/>
+    public override bool HasIdentityShortcut => downsample is null;
+
+    /// <inheritdoc/>
+    public override Tensor Shortcut(Tensor x) => downsample?.Forward(x) ?? x;
+
+    /// <summary>Called at the end of the constructor, so that the shortcut's layers come after the branch's.</summary>
+    private protected void AddShortcut(int inputs, int outputs, int stride, ref Rng rng)
+    {
+        if (stride != 1 || inputs != outputs)
+            downsample = Child("downsample", new Sequential().Conv(inputs, outputs, 1, ref rng, stride).BatchNorm(outputs));
+    }
+}
+
 /// <summary>Two 3x3 convolutions; a 1x1 convolution on the shortcut where the shape changes.</summary>
-public sealed class BasicBlock : ResidualBlock
+public sealed class BasicBlock : DownsampledBlock
 {
     private readonly Conv2d conv1, conv2;
     private readonly BatchNorm2d bn1, bn2;
-    private readonly Sequential? downsample;
 
     public BasicBlock(int inputs, int planes, int stride, ref Rng rng)
     {
@@ -69,26 +87,18 @@ public sealed class BasicBlock : ResidualBlock
         bn1 = Child("bn1", new BatchNorm2d(planes));
         conv2 = Child("conv2", Conv(planes, planes, 3, ref rng));
         bn2 = Child("bn2", new BatchNorm2d(planes));
-        if (stride != 1 || inputs != planes)
-            downsample = Child("downsample", new Sequential().Conv(inputs, planes, 1, ref rng, stride).BatchNorm(planes));
+        AddShortcut(inputs, planes, stride, ref rng);
     }
 
     /// <inheritdoc/>
-    public override bool HasIdentityShortcut => downsample is null;
-
-    /// <inheritdoc/>
     public override Tensor Branch(Tensor x) => bn2.Forward(conv2.Forward(F.Relu(bn1.Forward(conv1.Forward(x)))));
-
-    /// <inheritdoc/>
-    public override Tensor Shortcut(Tensor x) => downsample?.Forward(x) ?? x;
 }
 
 /// <summary>1x1, 3x3 (which has the stride) and 1x1 to four times the planes.</summary>
-public sealed class BottleneckBlock : ResidualBlock
+public sealed class BottleneckBlock : DownsampledBlock
 {
     private readonly Conv2d conv1, conv2, conv3;
     private readonly BatchNorm2d bn1, bn2, bn3;
-    private readonly Sequential? downsample;
 
     public BottleneckBlock(int inputs, int planes, int stride, ref Rng rng)
     {
@@ -99,12 +109,8 @@ public sealed class BottleneckBlock : ResidualBlock
         bn2 = Child("bn2", new BatchNorm2d(planes));
         conv3 = Child("conv3", Conv(planes, outputs, 1, ref rng));
         bn3 = Child("bn3", new BatchNorm2d(outputs));
-        if (stride != 1 || inputs != outputs)
-            downsample = Child("downsample", new Sequential().Conv(inputs, outputs, 1, ref rng, stride).BatchNorm(outputs));
+        AddShortcut(inputs, outputs, stride, ref rng);
     }
-
-    /// <inheritdoc/>
-    public override bool HasIdentityShortcut => downsample is null;
 
     /// <inheritdoc/>
     public override Tensor Branch(Tensor x)
@@ -113,7 +119,4 @@ public sealed class BottleneckBlock : ResidualBlock
         x = F.Relu(bn2.Forward(conv2.Forward(x)));
         return bn3.Forward(conv3.Forward(x));
     }
-
-    /// <inheritdoc/>
-    public override Tensor Shortcut(Tensor x) => downsample?.Forward(x) ?? x;
 }

@@ -31,6 +31,25 @@ public abstract class ResidualBlock : Module
     protected virtual Tensor Activate(Tensor sum) => F.Relu(sum);
 }
 
+/// <summary>
+/// A branch that ends narrow and without activation, and is added to its input where the shapes agree (Sandler et al.,
+/// arXiv 1801.04381): what mobile networks repeat.
+/// </summary>
+public abstract class LinearBottleneck(int inputs, int outputs, int stride) : ResidualBlock
+{
+    /// <inheritdoc/>
+    public override bool HasIdentityShortcut { get; } = stride == 1 && inputs == outputs;
+
+    /// <inheritdoc/>
+    public override bool HasShortcut => HasIdentityShortcut;
+
+    /// <inheritdoc/>
+    public override Tensor Shortcut(Tensor x) => x;
+
+    /// <inheritdoc/>
+    protected override Tensor Activate(Tensor sum) => sum;
+}
+
 /// <summary>Joins a residual block's branch and shortcut in some other way than by their sum.</summary>
 public interface IResidualGate
 {
