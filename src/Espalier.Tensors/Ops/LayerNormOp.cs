@@ -20,6 +20,8 @@ public sealed unsafe class LayerNormOp : Op
 
     public override string Name => "LayerNorm";
 
+    public float Epsilon => epsilon;
+
     public override Cost Cost => new(0, sizeof(float) * 2L * rows * width);
 
     protected override Tensor Forward()

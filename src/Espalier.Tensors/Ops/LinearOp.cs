@@ -31,6 +31,11 @@ public sealed unsafe class LinearOp : Op
 
     public Tensor? Bias => bias;
 
+    public Tensor? Residual => residual;
+
+    /// <summary>Whether GELU follows the bias, before the residual is added.</summary>
+    public bool Gelu => gelu;
+
     public override Cost Cost =>
         new((long)rows * inputs * outputs, sizeof(float) * ((long)rows * (inputs + outputs) + (long)inputs * outputs));
 
@@ -64,7 +69,7 @@ public sealed unsafe class LinearOp : Op
         {
             // In dy's own memory, unless the residual is to have that.
             if (Wants(residual)) dz = new Tensor(dy.Shape);
-            Gelu.BackwardRows(preActivation.Data, dy.Data, dz.Data, rows, outputs, sums, addBias);
+            Kernels.Gelu.BackwardRows(preActivation.Data, dy.Data, dz.Data, rows, outputs, sums, addBias);
         }
         if (Wants(x))
         {
