@@ -1,3 +1,6 @@
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using System.Text;
 using Espalier.Data;
 using Espalier.Models;
 using Espalier.Tensors;
@@ -16,10 +19,14 @@ public sealed class CompressionJob(ImageClassifier net, TrainingData data, Compr
 {
     private readonly List<RemovalReport> removals = [];
     private int stages;
+    private (string Weights, EvaluationResult Result)? evaluated;
 
     public ImageClassifier Net => net;
 
     public CompressionOptions Options => options;
+
+    /// <summary>Label smoothing, mixing and the teacher of the training that follows; at first those of the options.</summary>
+    public ClassifierTaskOptions Task { get; set; } = options.Task;
 
     /// <summary>What was removed so far, in order.</summary>
     public IReadOnlyList<RemovalReport> Removals => removals;
@@ -96,27 +103,49 @@ public sealed class CompressionJob(ImageClassifier net, TrainingData data, Compr
         if (steps <= 0) return;
         TrainOptions training = options.Training with { Steps = steps, Name = stage, EvalEvery = 0, CheckpointEvery = 0,
             OutputDir = null, Seed = options.Seed + (ulong)stages++ };
-        var task = new ClassifierTask(net, options.Task with { Hooks = [.. options.Task.Hooks, .. hooks] });
+        var task = new ClassifierTask(net, Task with { Hooks = [.. Task.Hooks, .. hooks] });
         TrainResult result = new Trainer(task, data, training).Run(progress, cancel);
         cancel.ThrowIfCancellationRequested();
-        if (result.Evaluation is { } e)
-            Log(FormattableString.Invariant($"{stage}: {steps} steps, accuracy {e.Scalars["accuracy"]:0.00%}"));
+        if (result.Evaluation is not { } e) return;
+        evaluated = (Weights(), e);
+        Log(FormattableString.Invariant($"{stage}: {steps} steps, accuracy {e.Scalars["accuracy"]:0.00%}"));
     }
 
-    /// <summary>Accuracy and loss on the evaluation images.</summary>
+    /// <summary>
+    /// Accuracy and loss on the evaluation images. Every training ends with an evaluation of its own: for a network that has not
+    /// changed since, this is what it found.
+    /// </summary>
     public EvaluationResult Evaluate()
     {
+        string weights = Weights();
+        if (evaluated is { } last && last.Weights == weights) return last.Result;
         using var loader = new DataLoader(data.Evaluation, data.EvaluationPipeline, options.Training.EvalBatchSize);
-        return new ClassifierTask(net, new ClassifierTaskOptions()).Evaluate(Scoped(loader.Once()));
+        EvaluationResult result = new ClassifierTask(net, new ClassifierTaskOptions()).Evaluate(Shown(loader));
+        evaluated = (weights, result);
+        return result;
     }
 
-    private IEnumerable<Batch> Scoped(IEnumerable<Batch> batches)
+    private IEnumerable<Batch> Shown(DataLoader loader)
     {
-        foreach (Batch batch in batches)
+        int done = 0;
+        foreach (Batch batch in loader.Once())
         {
             cancel.ThrowIfCancellationRequested();
             using (new Scope()) yield return batch;
             batch.Recycle();
+            progress?.Evaluating(0, ++done, loader.BatchesPerEpoch);
         }
+    }
+
+    /// <summary>A digest of all names and values: methods may change the network behind this job's back.</summary>
+    private string Weights()
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (var (name, tensor) in net.StateDict())
+        {
+            hash.AppendData(Encoding.UTF8.GetBytes($"{name} {tensor.Shape}"));
+            hash.AppendData(MemoryMarshal.AsBytes((ReadOnlySpan<float>)tensor.Span));
+        }
+        return Convert.ToHexString(hash.GetHashAndReset());
     }
 }

@@ -67,6 +67,15 @@ public sealed class CosineSchedule(long warmup, DecayStart start = DecayStart.At
         0.5 * (1 + Math.Cos(Math.PI * Math.Clamp(progress, 0, 1)));
 }
 
+/// <summary>Warm-up, the full rate, and half a cosine to 0 at the end: what Ranger's author advises.</summary>
+/// <param name="flat">Share of the steps after the warm-up at the full rate.</param>
+public sealed class FlatCosineSchedule(long warmup, double flat = 0.75, DecayStart start = DecayStart.AtWarmupEnd)
+    : WarmupSchedule(warmup, start)
+{
+    private protected override double Decay(long position, double progress, long total) =>
+        0.5 * (1 + Math.Cos(Math.PI * Math.Clamp((progress - flat) / (1 - flat), 0, 1)));
+}
+
 /// <summary>Warm-up, then a tenth at each milestone.</summary>
 /// <param name="milestones">
 /// Steps from which on the rate is a tenth of what it was; none for half and three quarters of the run.
@@ -103,7 +112,7 @@ public sealed class FloorSchedule(ISchedule schedule, double floor) : ISchedule
 public static class Schedules
 {
     /// <summary>The names that <see cref="Parse"/> knows.</summary>
-    public static IReadOnlyList<string> Names { get; } = ["constant", "linear", "cosine", "multistep"];
+    public static IReadOnlyList<string> Names { get; } = ["constant", "linear", "cosine", "multistep", "flat-cosine"];
 
     /// <param name="warmup">Steps; a constant rate has none and ignores it.</param>
     /// <param name="milestones">Steps, for "multistep" only.</param>
@@ -114,6 +123,7 @@ public static class Schedules
         "linear" => new LinearSchedule(warmup),
         "cosine" => new CosineSchedule(warmup),
         "multistep" => new MultiStepSchedule(warmup, milestones),
+        "flat-cosine" => new FlatCosineSchedule(warmup),
         _ => throw new EspalierException($"'{name}' is not a learning rate schedule; choose one of {string.Join(", ", Names)}."),
     };
 }

@@ -1,3 +1,4 @@
+using Espalier.Compression;
 using Espalier.Models;
 
 namespace Espalier.Cli.Tests.Verbs;
@@ -31,10 +32,13 @@ public sealed class CompressVerbTests : IDisposable
     }
 
     [Fact]
-    public void The_methods_are_listed()
+    public void The_methods_are_listed_in_columns()
     {
         string list = Tool.Run("compress", "--list").MustSucceed().Out;
-        foreach (string name in new[] { "l1", "l2", "fpgm", "random" }) Assert.Contains(name, list);
+        foreach (ICompressionMethod method in CompressionMethods.All) Assert.Contains($"{method.Name} ", list);
+        Assert.Single(CompressionMethods.All.Select(m =>
+            list.Split('\n').Single(l => l.StartsWith(m.Name + " ", StringComparison.Ordinal)).IndexOf(m.Purpose, StringComparison.Ordinal))
+            .Distinct());
     }
 
     [Theory]

@@ -61,6 +61,17 @@ public sealed class ScheduleTests
         Assert.Equal(expected, new MultiStepSchedule(5, [10, 15], DecayStart.AfterWarmup).Multiplier(position + 1, 20), 1e-12);
     }
 
+    /// <summary>Full until three quarters of what follows the warm-up, then down to 0.</summary>
+    [Theory]
+    [InlineData(10, 0.5)]
+    [InlineData(20, 1)]
+    [InlineData(95, 1)]
+    [InlineData(107.5, 0.5)]
+    [InlineData(120, 0)]
+    [InlineData(130, 0)]
+    public void FlatThenCosine(double step, double expected) =>
+        Assert.Equal(expected, Schedules.Parse("flat-cosine", 40).Multiplier((long)(2 * step), 240), 1e-12);
+
     [Fact]
     public void ConstantHasNoWarmup() => Assert.Equal(1, Schedules.Parse("constant", 500).Multiplier(1, 1000));
 
@@ -76,6 +87,7 @@ public sealed class ScheduleTests
     [InlineData("linear")]
     [InlineData("cosine")]
     [InlineData("multistep")]
+    [InlineData("flat-cosine")]
     public void ARunNoLongerThanItsWarmupIsFinite(string name)
     {
         ISchedule schedule = Schedules.Parse(name, 10);
@@ -88,6 +100,6 @@ public sealed class ScheduleTests
     {
         var e = Assert.Throws<EspalierException>(() => Schedules.Parse("cosin"));
         Assert.Contains("'cosin'", e.Message);
-        Assert.Contains("constant, linear, cosine, multistep", e.Message);
+        Assert.Contains("constant, linear, cosine, multistep, flat-cosine", e.Message);
     }
 }

@@ -1,0 +1,108 @@
+using System.CommandLine;
+using Espalier.Cli.Running;
+using Espalier.Compression;
+using Espalier.Optim;
+using Espalier.Training;
+
+namespace Espalier.Cli.Options;
+
+/// <summary>The options of `compress`: what from, how much, how it is trained, what is written.</summary>
+internal static class CompressFlags
+{
+    private static readonly Option<string?> ModelType = Opt.Text("--model-type",
+        "Network by name, to train first, or of a published file: resnet20, cifar-vgg16, ...", "NAME");
+    private static readonly Option<double?> Width =
+        Opt.Number("--width", "Of a network to train first: its channel counts times this [1]", 0.01, 4.0, "SHARE");
+    private static readonly Option<long?> PretrainSteps =
+        Opt.Number("--pretrain-steps", "Steps of ordinary training before the method begins [0]", 0, long.MaxValue);
+    private static readonly Option<string?> Output = Opt.Text("--output", "Where the smaller network goes", "FILE.safetensors");
+    private static readonly Option<int?> Rounds = Opt.Number("--rounds", "Rounds of removing and fine-tuning [1]", 1, 1000);
+    private static readonly Option<string?> Schedule = Opt.Choice("--schedule", "How rounds get to the target [linear]", "linear", "agp");
+    private static readonly Option<long?> TrainSteps =
+        Opt.Number("--train-steps", "Steps that a method trains before it removes, where it does [0]", 0, long.MaxValue);
+    private static readonly Option<long?> FineTuneSteps =
+        Opt.Number("--fine-tune-steps", "Steps of training after the removal, over all rounds [0]", 0, long.MaxValue);
+    private static readonly Option<int?> BatchSize = Opt.Number("--batch-size", "Images a training step [64]", 1, 1 << 16);
+    private static readonly Option<string?> Optimizer =
+        Opt.Choice("--optimizer", "Of all training [sgd]", [.. Optimizers.Names]);
+    private static readonly Option<float?> LearningRate =
+        Opt.Number("--learning-rate", "[0.03 for SGD, 0.001 for the Adams]", 0f, float.MaxValue, "RATE");
+    private static readonly Option<float?> WeightDecay = Opt.Number("--weight-decay", "[0.0005]", 0f, float.MaxValue, "RATE");
+    private static readonly Option<string?> Decay =
+        Opt.Choice("--decay-type", "Schedule of the learning rate in each training [cosine]", [.. Schedules.Names]);
+    private static readonly Option<long?> Warmup = Opt.Number("--warmup-steps",
+        "Steps until the learning rate is full [a twentieth of each training, at most 500]", 0, long.MaxValue);
+    private static readonly Option<bool> MoveConstants = Opt.Flag("--move-constants",
+        "Move what removed channels would still emit into the next layer; exact but for padded borders");
+    private static readonly Option<bool> Plan = Opt.Flag("--plan", "Only print what would go, and the shapes and MACs then");
+    private static readonly Option<string?> PlanFile = Opt.Text("--plan-file", "Save the (last) plan", "FILE.json");
+
+    /// <summary>Settings of the method.</summary>
+    public static Option<string?> Set { get; } = Opt.Text("--set", "Settings of the method", "NAME=VALUE,NAME=VALUE");
+
+    public static Option<ulong?> Seed { get; } = Opt.Number("--seed", "Of everything random [42]", 0UL, ulong.MaxValue);
+
+    /// <summary>What the network and the images are.</summary>
+    public static IReadOnlyList<Option> Source { get; } =
+        [Shared.Model, ModelType, Width, Shared.ImageSize, Shared.Data, Shared.DataDir];
+
+    public static IReadOnlyList<Option> All { get; } =
+    [
+        .. Source, PretrainSteps, Output, .. SelectionFlags.All, Rounds, Schedule, TrainSteps, FineTuneSteps, BatchSize, Optimizer,
+        LearningRate, WeightDecay, Decay, Warmup, .. RecipeFlags.All, Set, MoveConstants, Plan, PlanFile, Seed,
+    ];
+
+    public static CompressPlan Read(ParseResult p, ICompressionMethod method)
+    {
+        string optimizer = p.GetValue(Optimizer) ?? "sgd";
+        return new CompressPlan
+        {
+            Method = method,
+            Source = ReadSource(p),
+            Recipe = RecipeFlags.Read(p),
+            PretrainSteps = p.GetValue(PretrainSteps) ?? 0,
+            Output = p.GetValue(Output),
+            PlanFile = p.GetValue(PlanFile),
+            PlanOnly = p.GetValue(Plan),
+            Options = new CompressionOptions
+            {
+                Selection = SelectionFlags.Read(p),
+                Rounds = p.GetValue(Rounds) ?? 1,
+                Schedule = p.GetValue(Schedule) == "agp" ? PruningSchedule.Agp : PruningSchedule.Linear,
+                TrainSteps = p.GetValue(TrainSteps) ?? 0,
+                FineTuneSteps = p.GetValue(FineTuneSteps) ?? 0,
+                MoveConstants = p.GetValue(MoveConstants),
+                Seed = p.GetValue(Seed) ?? 42,
+                Settings = ReadSettings(p, method),
+                Training = new TrainOptions
+                {
+                    BatchSize = p.GetValue(BatchSize) ?? 64, EvalBatchSize = 64, Optimizer = optimizer,
+                    LearningRate = p.GetValue(LearningRate) ?? Optimizers.DefaultLearningRate(optimizer),
+                    WeightDecay = p.GetValue(WeightDecay) ?? 5e-4f,
+                    Schedule = p.GetValue(Decay) ?? "cosine", WarmupSteps = p.GetValue(Warmup),
+                },
+            },
+        };
+    }
+
+    public static CompressSource ReadSource(ParseResult p) => new()
+    {
+        Model = p.GetValue(Shared.Model), ModelType = p.GetValue(ModelType), Width = p.GetValue(Width) ?? 1,
+        ImageSize = p.GetValue(Shared.ImageSize), Data = p.GetValue(Shared.Data), DataDir = p.GetValue(Shared.DataDir),
+    };
+
+    /// <exception cref="EspalierException">The method has no such setting.</exception>
+    public static Dictionary<string, string> ReadSettings(ParseResult p, ICompressionMethod method)
+    {
+        var settings = new Dictionary<string, string>();
+        foreach (string part in p.GetValue(Set)?.Split(',', StringSplitOptions.RemoveEmptyEntries) ?? [])
+        {
+            string[] sides = part.Split('=', 2);
+            if (sides.Length != 2 || !method.Settings.Any(s => s.Name == sides[0]))
+                throw new EspalierException($"--set {part}: {method.Name} has "
+                    + (method.Settings.Count == 0 ? "no settings" : $"the settings {string.Join(", ", method.Settings.Select(s => s.Name))}"));
+            settings[sides[0]] = sides[1];
+        }
+        return settings;
+    }
+}

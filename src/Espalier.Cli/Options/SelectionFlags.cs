@@ -1,0 +1,49 @@
+using System.CommandLine;
+using Espalier.Compression;
+
+namespace Espalier.Cli.Options;
+
+/// <summary>How many channels `compress` removes, and from where.</summary>
+internal static class SelectionFlags
+{
+    private static readonly Option<double?> Ratio = Number("--ratio", "Share of the channels to remove", "SHARE");
+    private static readonly Option<double?> Threshold = Number("--score-threshold", "Remove channels of at most this score", "SCORE");
+    private static readonly Option<double?> TargetFlops =
+        Number("--target-flops", "Share of the multiply-adds to keep [0.5 where no other target is given]", "SHARE");
+    private static readonly Option<double?> TargetLatency =
+        Number("--target-latency", "Milliseconds that one image may take on this machine", "MS");
+    private static readonly Option<bool> Global = Opt.Flag("--global", "Let all layers compete; else each loses the same share");
+    private static readonly Option<int?> RoundTo = Opt.Number("--round-to", "Keep multiples of this many channels [1]", 1, 4096);
+
+    public static Option<int?> MinKept { get; } =
+        Opt.Number("--min-kept", "Fewest channels that a layer keeps [2]", 1, 1 << 20);
+
+    public static Option<string?> Keep { get; } = Opt.Text("--keep", "Layers to leave alone, with * and ?", "PATTERN,PATTERN");
+
+    public static Option<bool> Streams { get; } =
+        Opt.Flag("--streams", "Prune residual streams as well, all members together");
+
+    public static IReadOnlyList<Option> All { get; } =
+        [Ratio, Threshold, TargetFlops, TargetLatency, Global, RoundTo, MinKept, Keep, Streams];
+
+    public static SelectionOptions Read(ParseResult p)
+    {
+        double? flops = p.GetValue(TargetFlops);
+        if (p.GetValue(Ratio) is null && p.GetValue(Threshold) is null && p.GetValue(TargetLatency) is null) flops ??= 0.5;
+        return (Limits(p) with
+        {
+            Ratio = p.GetValue(Ratio), Threshold = p.GetValue(Threshold), TargetFlops = flops,
+            TargetLatency = p.GetValue(TargetLatency), Global = p.GetValue(Global), RoundTo = p.GetValue(RoundTo) ?? 1,
+        }).Checked();
+    }
+
+    /// <summary>Which layers may lose channels, and the least that they keep; says nothing of how many go.</summary>
+    public static SelectionOptions Limits(ParseResult p) => new()
+    {
+        MinKept = p.GetValue(MinKept) ?? 2, Streams = p.GetValue(Streams),
+        Keep = p.GetValue(Keep)?.Split(',', StringSplitOptions.RemoveEmptyEntries) ?? [],
+    };
+
+    private static Option<double?> Number(string name, string description, string help) =>
+        Opt.Number(name, description, double.MinValue, double.MaxValue, help);
+}

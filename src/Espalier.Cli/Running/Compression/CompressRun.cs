@@ -1,0 +1,65 @@
+using Espalier.Cli.Display;
+using Espalier.Compression;
+using Espalier.Models;
+using Espalier.Training;
+using Spectre.Console;
+
+namespace Espalier.Cli.Running;
+
+/// <summary>A network made smaller, and what it was before and after.</summary>
+internal sealed class CompressRun(CompressPlan plan, Session session)
+{
+    private readonly Terminal terminal = session.Terminal;
+
+    public void Run()
+    {
+        using CompressInput input = plan.Source.Open(plan.Options.Seed);
+        if (plan.PlanOnly)
+        {
+            PlanDisplay.Show(new CompressionJob(input.Loaded.Net, input.Data, plan.Options, cancel: session.Cancel), plan.Method,
+                terminal, plan.PlanFile);
+            return;
+        }
+        using Teacher? teacher = plan.Recipe.Teacher is null || plan.TeachesItself ? null
+            : Checked(Teacher.Load(plan.Recipe.Teacher, plan.Recipe.TeacherType), input.Loaded);
+        CompressionOptions options = plan.Options with { Task = plan.Recipe.Task(teacher) };
+        Table table = TrainingDisplay.Run(terminal, plan.Method.Name, progress =>
+            Compress(new CompressionJob(input.Loaded.Net, input.Data, options, progress, session.Cancel), input.Loaded));
+        terminal.Console.Write(table);
+        terminal.Line($"on {input.Pair.Test.Count} test images of {input.Pair.Info.Name}; the time is of one image at a time, both "
+            + "in turn");
+        if (plan.PlanFile is not null) terminal.Line($"plan        {plan.PlanFile}");
+        if (plan.Output is not null) terminal.Line($"model       {plan.Output}");
+    }
+
+    /// <summary>Trains where asked to, runs the method, and measures before and after.</summary>
+    private Table Compress(CompressionJob job, LoadedCnn loaded)
+    {
+        job.Train("train", plan.PretrainSteps);
+        // The network as it was: its own teacher where asked for, and what the smaller one is timed against.
+        using var original = new TemporaryCnn(loaded);
+        using Teacher? itself = plan.TeachesItself ? Teacher.Load(original.Path) : null;
+        if (itself is not null) job.Task = plan.Recipe.Task(itself);
+        CompressNumbers before = CompressNumbers.Of(job, original);
+        plan.Method.Run(job);
+        if (job.Removals.Count == 0) throw new EspalierException($"{plan.Method.Name} removed nothing");
+        if (plan.Output is not null) CnnFile.Save(plan.Output, loaded.Net, loaded.Structure);
+        using var smaller = new TemporaryCnn(loaded);
+        CompressNumbers after = CompressNumbers.Of(job, smaller);
+        if (plan.PlanFile is not null) job.LastPlan?.Save(plan.PlanFile);
+        return CompressNumbers.Compare(before, after, CompressTiming.MillisecondsInTurn(original, loaded.Net, job));
+    }
+
+    private static Teacher Checked(Teacher teacher, LoadedCnn student)
+    {
+        try
+        {
+            return teacher.Checked(student.Net.NumClasses, student.Structure.ClassNames, student.Net.Channels);
+        }
+        catch
+        {
+            teacher.Dispose();
+            throw;
+        }
+    }
+}

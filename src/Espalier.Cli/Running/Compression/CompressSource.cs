@@ -1,0 +1,65 @@
+using Espalier.Data;
+using Espalier.Models;
+using Espalier.Training;
+
+namespace Espalier.Cli.Running;
+
+/// <summary>Which network is made smaller, and on which images.</summary>
+internal sealed record CompressSource
+{
+    /// <summary>Checkpoint to start from; null for a network of <see cref="ModelType"/> with random weights.</summary>
+    public string? Model { get; init; }
+
+    public string? ModelType { get; init; }
+
+    /// <summary>Of a network with random weights: its channel counts times this.</summary>
+    public double Width { get; init; } = 1;
+
+    public int? ImageSize { get; init; }
+
+    public string? Data { get; init; }
+
+    public string? DataDir { get; init; }
+
+    /// <exception cref="EspalierException">There is no such network or data, or they do not go together.</exception>
+    public CompressInput Open(ulong seed)
+    {
+        LoadedCnn loaded = OpenModel(seed, out DatasetPair pair);
+        Cnn net = loaded.Net;
+        if (pair.Train.Classes > net.NumClasses)
+        {
+            loaded.Dispose();
+            throw new EspalierException($"the network has {net.NumClasses} classes, but {pair.Info.Name} has {pair.Train.Classes}; "
+                + "use data that it was made for");
+        }
+        return new CompressInput(loaded, pair, new TrainingData(pair.Train,
+            ImagePipeline.Train(pair.Info, net.ImageSize, net.Channels), pair.Test, ImagePipeline.Eval(net.ImageSize, net.Channels)));
+    }
+
+    private LoadedCnn OpenModel(ulong seed, out DatasetPair pair)
+    {
+        if (Model is { } path)
+        {
+            CnnConfig? named = ModelType is { } type ? CnnPresets.Get(type) : null;
+            LoadedCnn loaded = CnnFile.Load(path, named);
+            pair = Datasets.Open(Data ?? loaded.Structure.Dataset
+                ?? throw new EspalierException($"{path}: does not say which data set it was trained on; give --data NAME"), DataDir);
+            return loaded;
+        }
+        if (ModelType is null) throw new EspalierException("say what to compress: --model FILE, or --model-type NAME to train it first");
+        pair = Datasets.Open(Data ?? "fashion-mnist", DataDir);
+        CnnConfig config = CnnPresets.Get(ModelType);
+        config = config with
+        {
+            Channels = pair.Info.Channels, NumClasses = pair.Train.Classes, Width = Width, ImageSize = ImageSize ?? config.ImageSize,
+        };
+        return new LoadedCnn(CnnPresets.Create(config, seed),
+            new CnnStructure { Config = config, Dataset = pair.Info.Name, ClassNames = [.. pair.Train.ClassNames] });
+    }
+}
+
+/// <summary>A network, and the images to train and to evaluate it on.</summary>
+internal sealed record CompressInput(LoadedCnn Loaded, DatasetPair Pair, TrainingData Data) : IDisposable
+{
+    public void Dispose() => Loaded.Dispose();
+}

@@ -1,0 +1,31 @@
+using Espalier.Benchmarking;
+using Espalier.Compression;
+using Espalier.Models;
+using Espalier.Tensors;
+
+namespace Espalier.Cli.Running;
+
+/// <summary>How long one image takes before and after.</summary>
+internal static class CompressTiming
+{
+    private static readonly TimeSpan BurstTime = TimeSpan.FromSeconds(0.3);
+
+    /// <summary>Median milliseconds of one image through each, quick passes in bursts, the two in turn.</summary>
+    public static (double First, double Second) MillisecondsInTurn(TemporaryCnn first, Cnn second, CompressionJob job)
+    {
+        using LoadedCnn loaded = CnnFile.Load(first.Path);
+        using var scope = new Scope();
+        Tensor image = job.Example(1);
+        loaded.Net.Training = second.Training = false;
+        IReadOnlyList<long[]> samples = new Rounds { MinTime = BurstTime }.Measure(Pass(loaded.Net, image), Pass(second, image));
+        return (Median(samples[0]), Median(samples[1]));
+
+        static double Median(long[] nanoseconds) => SampleStatistics.Of(nanoseconds).P50 / 1e6;
+    }
+
+    private static Action Pass(Cnn net, Tensor images) => () =>
+    {
+        using var scope = new Scope();
+        net.Forward(images);
+    };
+}

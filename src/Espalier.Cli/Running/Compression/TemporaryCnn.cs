@@ -1,0 +1,15 @@
+using Espalier.Models;
+
+namespace Espalier.Cli.Running;
+
+/// <summary>A network in a file that is gone afterwards.</summary>
+internal sealed class TemporaryCnn : IDisposable
+{
+    public TemporaryCnn(LoadedCnn model) => CnnFile.Save(Path, model.Net, model.Structure);
+
+    public string Path { get; } = System.IO.Path.Combine(System.IO.Path.GetTempPath(), $"espalier-{Guid.NewGuid():n}.safetensors");
+
+    public long Bytes => new FileInfo(Path).Length;
+
+    public void Dispose() => File.Delete(Path);
+}

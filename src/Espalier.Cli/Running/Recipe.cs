@@ -1,0 +1,27 @@
+using Espalier.Training;
+
+namespace Espalier.Cli.Running;
+
+/// <summary>What training learns from beside the labels.</summary>
+internal sealed record Recipe
+{
+    /// <summary>Checkpoint of the teacher; null for none.</summary>
+    public string? Teacher { get; init; }
+
+    /// <summary>Its network by name, where the file does not say.</summary>
+    public string? TeacherType { get; init; }
+
+    public Distillation Distillation { get; init; } = Distillation.Hinton;
+
+    public float LabelSmoothing { get; init; }
+
+    public Mixing Mixing { get; init; } = new();
+
+    /// <summary>The task's options, with the teacher where there is one.</summary>
+    public ClassifierTaskOptions Task(Teacher? teacher) => new()
+    {
+        LabelSmoothing = LabelSmoothing, Mixing = Mixing,
+        Distillation = teacher is null ? null : Distillation,
+        Teacher = teacher is null ? null : teacher.Logits,
+    };
+}
