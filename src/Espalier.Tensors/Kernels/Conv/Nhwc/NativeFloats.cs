@@ -1,0 +1,38 @@
+using System.Runtime.InteropServices;
+
+namespace Espalier.Tensors.Kernels;
+
+/// <summary>Floats outside the managed heap, aligned to a cache line and zero at first; the owner disposes them.</summary>
+internal sealed unsafe class NativeFloats : IDisposable
+{
+    private float* data;
+
+    public NativeFloats(nint length)
+    {
+        Length = length;
+        nuint bytes = checked((nuint)Math.Max(1, length) * sizeof(float));
+        data = (float*)NativeMemory.AlignedAlloc(bytes, 64);
+        NativeMemory.Clear(data, bytes);
+    }
+
+    ~NativeFloats() => NativeMemory.AlignedFree(data);
+
+    public nint Length { get; }
+
+    /// <exception cref="ObjectDisposedException">They have been disposed.</exception>
+    public float* Data
+    {
+        get
+        {
+            ObjectDisposedException.ThrowIf(data == null, this);
+            return data;
+        }
+    }
+
+    public void Dispose()
+    {
+        NativeMemory.AlignedFree(data);
+        data = null;
+        GC.SuppressFinalize(this);
+    }
+}
