@@ -23,12 +23,17 @@ internal static class Tables
     /// <summary>Models side by side; ratios are against the first.</summary>
     public static void Compare(Terminal terminal, IReadOnlyList<ModelRow> rows)
     {
-        Table table = New("model", "accuracy", "tokens left", "MACs an image", "share", "images/s", "speed");
+        bool tokens = rows.Any(r => r.Evaluation.Tokens.Length > 0);
+        string[] left = tokens ? ["tokens left"] : [];
+        Table table = New(["model", "accuracy", .. left, "MACs an image", "share", "images/s", "speed"]);
         double macs = rows[0].Evaluation.MultiplyAdds, rate = rows[0].Evaluation.ImagesPerSecond;
         foreach (var (name, e, _, _) in rows)
-            table.Row(name, Format.Percent(e.Accuracy), Format.Tokens(e.Tokens), Format.Large(e.MultiplyAdds),
+        {
+            string[] counts = tokens ? [Format.Tokens(e.Tokens)] : [];
+            table.Row([name, Format.Percent(e.Accuracy), .. counts, Format.Large(e.MultiplyAdds),
                 Format.Share(e.MultiplyAdds / macs), Format.Rate(e.ImagesPerSecond),
-                Format.Number(e.ImagesPerSecond / rate, "0.00") + "x");
+                Format.Number(e.ImagesPerSecond / rate, "0.00") + "x"]);
+        }
         terminal.Console.Write(table);
     }
 

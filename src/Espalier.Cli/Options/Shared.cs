@@ -28,7 +28,7 @@ internal static class Shared
     public static Option<string?> Config { get; } = Opt.Text("--config", "Model's shape as JSON", "FILE.json");
 
     public static Option<string?> ModelType { get; } = Opt.Text("--model-type",
-        $"Model's shape by name: {string.Join(", ", VitPresets.Names)}", "NAME");
+        $"Model's shape by name: {string.Join(", ", VitPresets.Names)}; convolutional networks: {string.Join(", ", CnnPresets.Names)}", "NAME");
 
     public static Option<int?> ImageSize { get; } =
         Opt.Number("--img-size", "Side of the model's input in pixels", 1, 16384, "PIXELS");

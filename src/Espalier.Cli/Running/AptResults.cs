@@ -40,7 +40,7 @@ internal sealed class AptResults(Session session, AptReproduction runs, IReadOnl
                 new EvaluationRun(session, m, data.Test, 100).Run($"{r.Name}, seed {seeds[s]}", r.Prune)).ToArray()).ToArray();
 
             using var scope = new Scope();
-            IReadOnlyList<Tensor> batches = ModelSpeed.Batches(data.Test, models[0][0].Config, TimedBatch, TimedBatches);
+            IReadOnlyList<Tensor> batches = ModelSpeed.Batches(data.Test, models[0][0], TimedBatch, TimedBatches);
             // All seeds of a row in one pass over the batches: a row's speed is the mean over its seeds.
             double[] speed = ModelSpeed.ImagesPerSecond([.. rows.Select(r => new ModelSpeed.Timed(images =>
             {

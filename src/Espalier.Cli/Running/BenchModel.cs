@@ -31,7 +31,7 @@ internal sealed class BenchModel : IDisposable
         }
         else
         {
-            using VitSession session = Checkpoints.Open(parse, path);
+            using VitSession session = Checkpoints.OpenVit(parse, path);
             (Config, AgentLayers, Dataset, Source) = (session.Config, session.AgentLayers, session.Structure.Dataset, path);
         }
         HasAgents = AgentLayers.Count > 0;
@@ -66,7 +66,7 @@ internal sealed class BenchModel : IDisposable
         var options = new SessionOptions { Precision = precision };
         return random is not null ? new VitSession(random, options)
             : path is null ? new VitSession(Vit, options)
-            : Checkpoints.Open(parse, path, options);
+            : Checkpoints.OpenVit(parse, path, options);
     }
 
     public void Dispose()

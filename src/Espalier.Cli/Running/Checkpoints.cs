@@ -25,7 +25,16 @@ internal static class Checkpoints
     }
 
     /// <summary>Opens it for inference, with the shape and threshold that the options give.</summary>
-    public static VitSession Open(ParseResult parse, string path, SessionOptions? options = null)
+    public static IClassifierSession Open(ParseResult parse, string path) =>
+        IsCnn(parse.GetValue(Shared.ModelType), path) ? OpenCnn(parse, path) : OpenVit(parse, path);
+
+    /// <summary>Whether a checkpoint is of a convolutional network: by its name where one is given, else by its structure block.
+    /// </summary>
+    public static bool IsCnn(string? modelType, string path) =>
+        (modelType is not null && CnnPresets.Names.Contains(modelType)) || CnnFile.IsCnn(path);
+
+    /// <summary>The same of a vision transformer.</summary>
+    public static VitSession OpenVit(ParseResult parse, string path, SessionOptions? options = null)
     {
         float? threshold = parse.GetValue(Shared.Threshold);
         double? share = parse.GetValue(Shared.KeepShare);
@@ -47,6 +56,36 @@ internal static class Checkpoints
             model.Dispose();
             throw;
         }
+    }
+
+    /// <summary>Opens a convolutional network for inference. Options of transformers are refused.</summary>
+    private static ModuleSession OpenCnn(ParseResult parse, string path)
+    {
+        LoadedCnn model = LoadCnn(parse, path);
+        try
+        {
+            if (parse.GetValue(Shared.Threshold) is not null) RequireAgents(false, path, "--threshold");
+            if (parse.GetValue(Shared.KeepShare) is not null) RequireAgents(false, path, "--keep-share");
+            if (parse.GetValue(Shared.Precision) is { } precision and not "fp32")
+                throw new EspalierException($"{path}: is a convolutional network, which runs in fp32; leave --precision {precision} out");
+            return new ModuleSession(model.Net, model) { ClassNames = model.Structure.ClassNames, Dataset = model.Structure.Dataset };
+        }
+        catch
+        {
+            model.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Reads a convolutional network, of the shape that --model-type gives where the file does not say.</summary>
+    public static LoadedCnn LoadCnn(ParseResult parse, string path)
+    {
+        if (parse.GetValue(Shared.Config) is { } config)
+            throw new EspalierException($"{path}: is a convolutional network, and {config} the shape of a vision transformer; "
+                + "leave --config out");
+        LoadedCnn model = CnnFile.Load(path, parse.GetValue(Shared.ModelType) is { } name ? CnnPresets.Get(name) : null);
+        if (model.Net.Channels is 1 or 3) return model;
+        using (model) throw WrongChannels(model.Net.Channels, path);
     }
 
     /// <summary>Reads its modules, with the shape and threshold that the options give.</summary>
@@ -75,9 +114,11 @@ internal static class Checkpoints
 
     private static void CheckChannels(VitConfig config, string path)
     {
-        if (config.Channels is not (1 or 3))
-            throw new EspalierException($"{path}: is for images of {config.Channels} channels; images have 1 (grey) or 3 (RGB)");
+        if (config.Channels is not (1 or 3)) throw WrongChannels(config.Channels, path);
     }
+
+    private static EspalierException WrongChannels(int channels, string path) =>
+        new($"{path}: is for images of {channels} channels; images have 1 (grey) or 3 (RGB)");
 
     private static void RequireAgents(bool there, string path, string option)
     {

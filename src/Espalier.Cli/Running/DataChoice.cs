@@ -1,5 +1,4 @@
 using Espalier.Data;
-using Espalier.Models;
 
 namespace Espalier.Cli.Running;
 
@@ -25,8 +24,9 @@ internal static class DataChoice
         count is { } n && n < data.Count ? Subset.First(data, n) : data;
 
     /// <summary>The data set that the user names, else the one that the checkpoint was trained on.</summary>
-    public static DatasetPair Open(string? name, string? directory, ModelStructure structure, string checkpoint) =>
-        Datasets.Open(name ?? structure.Dataset
+    /// <param name="own">That one; null where the checkpoint does not say.</param>
+    public static DatasetPair Open(string? name, string? directory, string? own, string checkpoint) =>
+        Datasets.Open(name ?? own
             ?? throw new EspalierException($"{checkpoint}: does not say which data set it was trained on; give --data NAME"),
             directory);
 

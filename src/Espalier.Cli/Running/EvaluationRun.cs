@@ -7,7 +7,7 @@ namespace Espalier.Cli.Running;
 
 /// <summary>Runs images through a model while a bar shows how far it is.</summary>
 /// <param name="Data">What is evaluated on.</param>
-internal sealed record EvaluationRun(Session Session, VitSession Model, IImageDataset Data, int BatchSize)
+internal sealed record EvaluationRun(Session Session, IClassifierSession Model, IImageDataset Data, int BatchSize)
 {
     /// <summary>The thresholds of the trade-off curve.</summary>
     public static IReadOnlyList<float> CurveThresholds { get; } = [0.1f, 0.2f, 0.3f, 0.4f, 0.5f, 0.6f, 0.7f, 0.8f, 0.9f];
@@ -28,8 +28,7 @@ internal sealed record EvaluationRun(Session Session, VitSession Model, IImageDa
 
     private Evaluation Run(string what, Pruning pruning, Action<ImageResult>? each)
     {
-        VitConfig config = Model.Config;
-        using var loader = new DataLoader(Data, ImagePipeline.Eval(config.ImageSize, config.Channels), BatchSize);
+        using var loader = new DataLoader(Data, ImagePipeline.Eval(Model.ImageSize, Model.Channels), BatchSize);
         WarmUp(loader, pruning);
         return Watch.Run(Session.Terminal, what, Data.Count, report =>
         {
@@ -49,7 +48,7 @@ internal sealed record EvaluationRun(Session Session, VitSession Model, IImageDa
     /// <summary>Lets a small model's code be compiled before it is timed; a large one does not notice.</summary>
     private void WarmUp(DataLoader loader, Pruning pruning)
     {
-        if ((double)VitCost.Dense(Model.Config) * BatchSize > SmallBatch) return;
+        if (Model.DenseMultiplyAdds * BatchSize > SmallBatch) return;
         var evaluator = new Evaluator(Model, pruning);
         foreach (Batch batch in loader.Once().Take(4)) evaluator.Run(batch);
     }

@@ -6,7 +6,7 @@ namespace Espalier.Cli.Running;
 /// <summary>
 /// Writes one line an image:
 /// <c>{"index":0,"label":3,"prediction":3,"logits":[...],"tokens":[50,41,30,22]}</c>, each logit with as many digits as give
-/// the same float back.
+/// the same float back; without tokens where the network has none.
 /// </summary>
 internal sealed class JsonLines(Stream stream) : IDisposable
 {
@@ -24,9 +24,12 @@ internal sealed class JsonLines(Stream stream) : IDisposable
             json.WriteStartArray("logits");
             foreach (float logit in image.Logits) json.WriteNumberValue(logit);
             json.WriteEndArray();
-            json.WriteStartArray("tokens");
-            foreach (int count in image.Tokens) json.WriteNumberValue(count);
-            json.WriteEndArray();
+            if (image.Tokens.Length > 0)
+            {
+                json.WriteStartArray("tokens");
+                foreach (int count in image.Tokens) json.WriteNumberValue(count);
+                json.WriteEndArray();
+            }
             json.WriteEndObject();
         }
         line.WriteByte((byte)'\n');

@@ -67,10 +67,10 @@ internal static class ModelChoice
     }
 
     /// <summary>Whether the data's labels are the model's classes.</summary>
-    public static void RequireClasses(VitConfig config, string source, IImageDataset data)
+    public static void RequireClasses(int classes, string source, IImageDataset data)
     {
-        if (data.Classes > config.NumClasses)
-            throw new EspalierException($"{source}: the model has {config.NumClasses} classes, but {data.Name} has "
+        if (data.Classes > classes)
+            throw new EspalierException($"{source}: the model has {classes} classes, but {data.Name} has "
                 + $"{data.Classes}; use data that the model was made for");
     }
 
@@ -83,7 +83,7 @@ internal static class ModelChoice
                 + "make them agree");
         if (config.Channels is not (1 or 3))
             throw new EspalierException($"{source}: channels is {config.Channels}; images have 1 (grey) or 3 (RGB)");
-        RequireClasses(config, source, data.Train);
+        RequireClasses(config.NumClasses, source, data.Train);
         return config;
     }
 

@@ -1,3 +1,4 @@
+using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Tensors;
 
@@ -25,13 +26,13 @@ internal sealed record ModelRow(string Name, Evaluation Evaluation, EvaluationRu
         int batches = (int)Math.Min(LongestRound / (imageSeconds * first.BatchSize), 1 << 20);
         if (batches == 0) return;
         using var scope = new Scope();
-        var images = rows.Select(r => r.Run.Model.Config).DistinctBy(Input)
-            .ToDictionary(Input, c => ModelSpeed.Batches(first.Data, c, first.BatchSize, batches));
+        var images = rows.Select(r => r.Run.Model).DistinctBy(Input)
+            .ToDictionary(Input, m => ModelSpeed.Batches(first.Data, m, first.BatchSize, batches));
         double[] rates = ModelSpeed.ImagesPerSecond([.. rows.Select(r => new ModelSpeed.Timed(
-            ModelSpeed.Pass(r.Run.Model, r.Run.Rule(r.Prune)), images[Input(r.Run.Model.Config)]))], Rounds);
+            ModelSpeed.Pass(r.Run.Model, r.Run.Rule(r.Prune)), images[Input(r.Run.Model)]))], Rounds);
         for (int i = 0; i < rows.Count; i++)
             rows[i] = rows[i] with { Evaluation = rows[i].Evaluation with { ImagesPerSecond = rates[i] } };
 
-        static (int Size, int Channels) Input(VitConfig c) => (c.ImageSize, c.Channels);
+        static (int Size, int Channels) Input(IClassifierSession m) => (m.ImageSize, m.Channels);
     }
 }

@@ -29,21 +29,23 @@ internal static class ModelSpeed
     }
 
     /// <summary>The first images of a data set as batches for a model.</summary>
-    public static IReadOnlyList<Tensor> Batches(IImageDataset data, VitConfig config, int size, int count)
+    public static IReadOnlyList<Tensor> Batches(IImageDataset data, IClassifierSession model, int size, int count)
     {
-        using var loader = new DataLoader(data, ImagePipeline.Eval(config.ImageSize, config.Channels), size);
-        return [.. loader.Once().Take(count).Select(b => b.ToTensor(config))];
+        using var loader = new DataLoader(data, ImagePipeline.Eval(model.ImageSize, model.Channels), size);
+        return [.. loader.Once().Take(count).Select(b => b.ToTensor(model.Channels, model.ImageSize))];
     }
 
     /// <summary>A pass of this model.</summary>
-    public static Action<Tensor> Pass(VitSession model, Pruning pruning)
+    public static Action<Tensor> Pass(IClassifierSession model, Pruning pruning)
     {
+        var vit = model as VitSession;
         float[] logits = [];
         return images =>
         {
-            int batch = images.Shape[0], count = batch * model.Config.NumClasses;
+            int batch = images.Shape[0], count = batch * model.NumClasses;
             if (logits.Length != count) logits = new float[count];
-            model.Run(images.Span, batch, logits, pruning);
+            if (vit is null) model.Run(images.Span, batch, logits);
+            else vit.Run(images.Span, batch, logits, pruning);
         };
     }
 }

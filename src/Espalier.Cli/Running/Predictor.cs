@@ -2,14 +2,13 @@ using System.Numerics.Tensors;
 using Espalier.Data;
 using Espalier.Imaging;
 using Espalier.Inference;
-using Espalier.Models;
 using Espalier.Tensors;
 
 namespace Espalier.Cli.Running;
 
 /// <summary>What a model says of one picture.</summary>
 /// <param name="Probabilities">[classes].</param>
-/// <param name="Tokens">Tokens that entered block 0, then those left after each agent.</param>
+/// <param name="Tokens">Tokens that entered block 0, then those left after each agent; empty for a network without tokens.</param>
 /// <param name="Kept">Which tokens those are, for each agent; empty for a model without agents.</param>
 internal sealed record ImagePrediction(float[] Probabilities, int[] Tokens, int[][] Kept)
 {
@@ -18,20 +17,22 @@ internal sealed record ImagePrediction(float[] Probabilities, int[] Tokens, int[
 }
 
 /// <summary>Runs single pictures through a model.</summary>
-internal sealed class Predictor(VitSession model)
+internal sealed class Predictor(IClassifierSession model)
 {
-    private readonly ImagePipeline pipeline = ImagePipeline.Eval(model.Config.ImageSize, model.Config.Channels);
+    private readonly ImagePipeline pipeline = ImagePipeline.Eval(model.ImageSize, model.Channels);
     private readonly TokenTrace trace = new(indices: true);
 
     public ImagePrediction Run(Image image)
     {
-        VitConfig c = model.Config;
-        var input = new float[c.Channels * c.ImageSize * c.ImageSize];
+        var input = new float[model.Channels * model.ImageSize * model.ImageSize];
         var rng = new Rng(0);
         pipeline.Run(image, ref rng, input);
-        var probabilities = new float[c.NumClasses];
-        model.Run(input, 1, probabilities, trace);
+        var probabilities = new float[model.NumClasses];
+        var vit = model as VitSession;
+        if (vit is null) model.Run(input, 1, probabilities);
+        else vit.Run(input, 1, probabilities, trace);
         TensorPrimitives.SoftMax(probabilities, probabilities);
+        if (vit is null) return new ImagePrediction(probabilities, [], []);
         int[][] kept = [.. Enumerable.Range(1, trace.Stages - 1).Select(stage => trace.Kept(0, stage).ToArray())];
         return new ImagePrediction(probabilities, trace.Counts(0).ToArray(), kept);
     }

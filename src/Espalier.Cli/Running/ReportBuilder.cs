@@ -22,7 +22,7 @@ internal static class ReportBuilder
     ];
 
     public static ReportRow Row(string name, Evaluation e, bool highlight = false) =>
-        new(name, e.Accuracy, e.Loss, e.MultiplyAdds, e.ImagesPerSecond, e.Tokens, highlight);
+        new(name, e.Accuracy, e.Loss, e.MultiplyAdds, e.ImagesPerSecond, e.Tokens.Length > 0 ? e.Tokens : null, highlight);
 
     public static IEnumerable<TradeOffPoint> TradeOff(IEnumerable<(double Threshold, Evaluation Evaluation)> curve,
         double dense) =>

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Espalier.Cli.Display;
+using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Reporting;
 using Espalier.Training;
@@ -14,21 +15,20 @@ internal static class RunReport
 
     /// <param name="rows">Models to compare with, already evaluated; this model's rows are added.</param>
     /// <param name="history">Of the run that made the model; may be empty.</param>
-    public static ReportData Build(EvaluationRun run, List<ModelRow> rows, ModelStructure structure,
-        IReadOnlyList<HistoryPoint> history, string name)
+    public static ReportData Build(EvaluationRun run, List<ModelRow> rows, IReadOnlyList<HistoryPoint> history, string name)
     {
         IReadOnlyList<int> layers = run.Model.AgentLayers;
-        double dense = VitCost.Dense(run.Model.Config);
         var gallery = new List<ImageResult>();
         var counts = new TokenCounts(1 + layers.Count);
         ReportData data = new()
         {
-            Title = layers.Count == 0 ? $"{name}: vision transformer" : $"{name}: automatic pruning transformer",
-            Subtitle = Subtitle(run, structure),
+            Title = layers.Count > 0 ? $"{name}: automatic pruning transformer"
+                : run.Model is VitSession ? $"{name}: vision transformer" : $"{name}: convolutional network",
+            Subtitle = Subtitle(run),
             Version = VersionAction.Text,
             Curves = [.. ReportBuilder.Curves(name, history, layers)],
         };
-        if (layers.Count == 0)
+        if (run.Model is not VitSession { AgentLayers.Count: > 0 } vit)
         {
             rows.Add(ModelRow.Of(name, run, prune: false));
             ModelRow.MeasureSpeed(rows);
@@ -46,20 +46,16 @@ internal static class RunReport
         return data with
         {
             Rows = Rows(rows),
-            TradeOff = [.. ReportBuilder.TradeOff(run.Curve(), dense)],
+            TradeOff = [.. ReportBuilder.TradeOff(run.Curve(), vit.DenseMultiplyAdds)],
             Tokens = [.. ReportBuilder.Histograms(counts, layers)],
-            Gallery = [.. ReportBuilder.Gallery(gallery, run.Data, run.Model.Config, layers)],
+            Gallery = [.. ReportBuilder.Gallery(gallery, run.Data, vit.Config, layers)],
         };
     }
 
     private static ReportRow[] Rows(List<ModelRow> rows) =>
         [.. rows.Select(r => ReportBuilder.Row(r.Name, r.Evaluation, r.Name == Pruned))];
 
-    private static string Subtitle(EvaluationRun run, ModelStructure structure)
-    {
-        VitConfig c = run.Model.Config;
-        return $"{structure.Dataset ?? run.Data.Name}, {run.Data.Count} test images · ViT with "
-            + $"{c.NumLayers} blocks of width {c.HiddenSize}, {c.PatchSize} x {c.PatchSize} patches · "
-            + $"{RuntimeInformation.ProcessArchitecture}, {Workers.Threads} threads";
-    }
+    private static string Subtitle(EvaluationRun run) =>
+        $"{run.Model.Dataset ?? run.Data.Name}, {run.Data.Count} test images · {run.Model.Description} · "
+        + $"{RuntimeInformation.ProcessArchitecture}, {Workers.Threads} threads";
 }

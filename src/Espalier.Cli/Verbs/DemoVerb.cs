@@ -51,7 +51,7 @@ internal static class DemoVerb
 
         var rows = new List<ModelRow> { ModelRow.Of("plain ViT", plain.OnTest(), prune: false) };
         IReadOnlyList<HistoryPoint> history = TrainingHistory.Read(new RunFolder(folder, "apt").History);
-        ReportData report = RunReport.Build(apt.OnTest(), rows, apt.Structure, history, "apt");
+        ReportData report = RunReport.Build(apt.OnTest(), rows, history, "apt");
         report = report with
         {
             Title = "APT against the plain vision transformer",

@@ -35,17 +35,17 @@ internal static class InferVerb
     private static int Run(ParseResult parse, Session session)
     {
         string path = Checkpoints.Required(parse);
-        using VitSession model = Checkpoints.Open(parse, path);
-        DatasetPair pair = DataChoice.Open(parse.GetValue(Shared.Data), parse.GetValue(Shared.DataDir), model.Structure, path);
+        using IClassifierSession model = Checkpoints.Open(parse, path);
+        DatasetPair pair = DataChoice.Open(parse.GetValue(Shared.Data), parse.GetValue(Shared.DataDir), model.Dataset, path);
         IImageDataset data = DataChoice.Limit(DataChoice.Of(pair, parse.GetValue(Split)), parse.GetValue(Limit));
-        ModelChoice.RequireClasses(model.Config, path, data);
+        ModelChoice.RequireClasses(model.NumClasses, path, data);
         bool prune = !parse.GetValue(NoPrune), hasAgents = model.AgentLayers.Count > 0;
         if (parse.GetValue(Curve) && (!hasAgents || !prune))
             throw new EspalierException($"{path}: --curve moves the agents' threshold, so it needs "
                 + "a checkpoint with agents, and no --no-prune");
 
         var run = new EvaluationRun(session, model, data, parse.GetValue(BatchSize) ?? 32);
-        var counts = new TokenCounts(1 + model.AgentLayers.Count);
+        var counts = new TokenCounts(model is VitSession ? 1 + model.AgentLayers.Count : 0);
         Evaluation result = Evaluate(run, path, prune, counts, parse.GetValue(Output));
         Print(session.Terminal, model, result, counts, data, prune);
         if (parse.GetValue(Output) is { } output) session.Terminal.Line($"wrote {result.Images} lines to {output}");
@@ -83,18 +83,17 @@ internal static class InferVerb
         }
     }
 
-    private static void Print(Terminal terminal, VitSession model, Evaluation result, TokenCounts counts, IImageDataset data,
-        bool prune)
+    private static void Print(Terminal terminal, IClassifierSession model, Evaluation result, TokenCounts counts,
+        IImageDataset data, bool prune)
     {
-        string how = model.AgentLayers.Count == 0 ? "no agents" : !prune ? "unpruned"
+        string how = counts.Stages == 0 ? model.Description : model.AgentLayers.Count == 0 ? "no agents" : !prune ? "unpruned"
             : $"pruned, {model.Pruning}";
         terminal.Line($"{data.Name}, {result.Images} images, {how}");
-        Tables.Tokens(terminal, counts, model.AgentLayers);
-        double dense = VitCost.Dense(model.Config);
+        if (counts.Stages > 0) Tables.Tokens(terminal, counts, model.AgentLayers);
         terminal.Line($"accuracy    {Format.Percent(result.Accuracy)}");
         terminal.Line($"loss        {Format.Number(result.Loss, "0.0000")}");
-        terminal.Line($"MACs/image  {Format.Large(result.MultiplyAdds)} "
-            + $"({Format.Share(result.MultiplyAdds / dense)} of the dense model)");
+        terminal.Line($"MACs/image  {Format.Large(result.MultiplyAdds)}"
+            + (counts.Stages == 0 ? "" : $" ({Format.Share(result.MultiplyAdds / model.DenseMultiplyAdds)} of the dense model)"));
         terminal.Line($"images/s    {Format.Rate(result.ImagesPerSecond)}");
     }
 }

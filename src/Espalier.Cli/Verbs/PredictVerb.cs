@@ -37,7 +37,7 @@ internal static class PredictVerb
     private static int Run(ParseResult parse, Session session)
     {
         string path = Checkpoints.OrShipped(parse);
-        using VitSession model = Checkpoints.Open(parse, path);
+        using IClassifierSession model = Checkpoints.Open(parse, path);
         var predictor = new Predictor(model);
         string folder = parse.GetValue(Shared.OutputDir) ?? ".";
         var written = new HashSet<string>();
@@ -52,22 +52,23 @@ internal static class PredictVerb
             if (!first) session.Terminal.Line();
             first = false;
             Print(session.Terminal, file, model, prediction, parse.GetValue(Top) ?? 5);
-            if (parse.GetValue(NoPicture) || prediction.Kept.Length == 0) continue;
-            Draw(session.Terminal, image, model.Config, prediction);
+            if (parse.GetValue(NoPicture) || prediction.Kept.Length == 0 || model is not VitSession { Config: { } shape }) continue;
+            Draw(session.Terminal, image, shape, prediction);
             string picture = Path.Combine(folder, Unique(written, Path.GetFileNameWithoutExtension(file)) + ".tokens.png");
             Folders.Make(folder);
             PngWriter.Write(picture,
-                TokenPicture.Strip(image, model.Config.Grid, prediction.Kept, model.Config.PrefixTokens));
+                TokenPicture.Strip(image, shape.Grid, prediction.Kept, shape.PrefixTokens));
             session.Terminal.Line($"drawn in {picture}");
         }
         return ExitCodes.Done;
     }
 
-    private static void Print(Terminal terminal, string file, VitSession model, ImagePrediction prediction, int top)
+    private static void Print(Terminal terminal, string file, IClassifierSession model, ImagePrediction prediction, int top)
     {
         terminal.Line(file);
         foreach (int c in prediction.Ranking.Take(top))
-            terminal.Line($"  {Format.Percent(prediction.Probabilities[c]),8}  {ClassName(model.Structure, c)}");
+            terminal.Line($"  {Format.Percent(prediction.Probabilities[c]),8}  {ClassName(model, c)}");
+        if (prediction.Tokens.Length == 0) return;
         terminal.Line("  tokens: " + string.Join(", ", prediction.Tokens.Select((n, i) =>
             i == 0 ? $"{n} initial" : $"{n} after layer {model.AgentLayers[i - 1]}")));
     }
@@ -81,8 +82,8 @@ internal static class PredictVerb
         }
     }
 
-    private static string ClassName(ModelStructure structure, int c) =>
-        structure.ClassNames is { } names && c < names.Length ? names[c] : "class " + c.ToString(CultureInfo.InvariantCulture);
+    private static string ClassName(IClassifierSession model, int c) =>
+        model.ClassNames is { } names && c < names.Count ? names[c] : "class " + c.ToString(CultureInfo.InvariantCulture);
 
     private static string Unique(HashSet<string> used, string name)
     {

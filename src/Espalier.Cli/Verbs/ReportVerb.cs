@@ -37,26 +37,27 @@ internal static class ReportVerb
     private static int Run(ParseResult parse, Session session)
     {
         var (checkpoint, run) = Find(parse.GetValue(Source)!, parse.GetValue(Name));
-        using VitSession model = VitSession.Open(checkpoint);
+        using IClassifierSession model = Checkpoints.Open(parse, checkpoint);
         DatasetPair pair =
-            DataChoice.Open(parse.GetValue(Shared.Data), parse.GetValue(Shared.DataDir), model.Structure, checkpoint);
+            DataChoice.Open(parse.GetValue(Shared.Data), parse.GetValue(Shared.DataDir), model.Dataset, checkpoint);
         IImageDataset data = DataChoice.Limit(pair.Test, parse.GetValue(Limit));
-        ModelChoice.RequireClasses(model.Config, checkpoint, data);
+        ModelChoice.RequireClasses(model.NumClasses, checkpoint, data);
         string output = parse.GetValue(Output)
             ?? Path.Combine(Path.GetDirectoryName(Path.GetFullPath(checkpoint))!, "report.html");
 
         int batchSize = parse.GetValue(BatchSize) ?? 32;
         var evaluation = new EvaluationRun(session, model, data, batchSize);
         var rows = new List<ModelRow>();
-        using VitSession? plain = parse.GetValue(Plain) is { } plainPath ? VitSession.Open(plainPath) : null;
+        using IClassifierSession? plain = parse.GetValue(Plain) is { } plainPath ? Checkpoints.Open(parse, plainPath) : null;
         if (plain is not null)
         {
-            ModelChoice.RequireClasses(plain.Config, parse.GetValue(Plain)!, data);
-            rows.Add(ModelRow.Of("plain ViT", new EvaluationRun(session, plain, data, batchSize), prune: false));
+            ModelChoice.RequireClasses(plain.NumClasses, parse.GetValue(Plain)!, data);
+            string name = plain is VitSession ? "plain ViT" : Path.GetFileNameWithoutExtension(parse.GetValue(Plain)!);
+            rows.Add(ModelRow.Of(name, new EvaluationRun(session, plain, data, batchSize), prune: false));
         }
         IReadOnlyList<HistoryPoint> history = run is null ? [] : TrainingHistory.Read(run.History);
         ReportData report =
-            RunReport.Build(evaluation, rows, model.Structure, history, run?.Name ?? Path.GetFileNameWithoutExtension(checkpoint))
+            RunReport.Build(evaluation, rows, history, run?.Name ?? Path.GetFileNameWithoutExtension(checkpoint))
             with { CommandLine = "espalier " + string.Join(' ', session.Arguments) };
         HtmlReport.Write(output, report);
         Tables.Compare(session.Terminal, rows);

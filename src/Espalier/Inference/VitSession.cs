@@ -12,7 +12,7 @@ namespace Espalier.Inference;
 /// on its chunk; few images, or large models, have every step shared by all threads. A session may be used from several
 /// threads; calls then wait for one another.</para>
 /// </summary>
-public sealed unsafe class VitSession : IDisposable
+public sealed unsafe class VitSession : IClassifierSession
 {
     /// <summary>A model's multiply-adds from which threads share each step: the chunks of one thread alone would wait for the
     /// weights, which do not fit its cache.</summary>
@@ -81,6 +81,27 @@ public sealed unsafe class VitSession : IDisposable
 
     public VitConfig Config => Structure.Config;
 
+    /// <inheritdoc/>
+    public string Description => Config.Description;
+
+    /// <inheritdoc/>
+    public int Channels => Config.Channels;
+
+    /// <inheritdoc/>
+    public int ImageSize => Config.ImageSize;
+
+    /// <inheritdoc/>
+    public int NumClasses => Config.NumClasses;
+
+    /// <inheritdoc/>
+    public IReadOnlyList<string>? ClassNames => Structure.ClassNames;
+
+    /// <inheritdoc/>
+    public string? Dataset => Structure.Dataset;
+
+    /// <inheritdoc/>
+    public double DenseMultiplyAdds => VitCost.Dense(Config);
+
     /// <summary>Blocks (0-based) after which an agent acts.</summary>
     public IReadOnlyList<int> AgentLayers { get; }
 
@@ -106,6 +127,8 @@ public sealed unsafe class VitSession : IDisposable
     /// <inheritdoc cref="Run(ReadOnlySpan{float}, int, Span{float}, Pruning, TokenTrace)"/>
     public void Run(ReadOnlySpan<float> images, int batch, Span<float> logits, TokenTrace? tokens = null) =>
         Run(images, batch, logits, Pruning, tokens);
+
+    void IClassifierSession.Run(ReadOnlySpan<float> images, int batch, Span<float> logits) => Run(images, batch, logits, Pruning);
 
     /// <summary>images -> logits.</summary>
     /// <param name="images">[batch, C, S, S], normalised as in training.</param>

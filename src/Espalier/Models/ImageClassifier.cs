@@ -6,6 +6,9 @@ namespace Espalier.Models;
 /// <summary>A network from images to logits.</summary>
 public abstract class ImageClassifier : Module
 {
+    /// <summary>The network in a few words, for people: "resnet20".</summary>
+    public abstract string Description { get; }
+
     /// <summary>Of the images: 3 for colour, 1 for grey.</summary>
     public abstract int Channels { get; }
 
@@ -16,4 +19,16 @@ public abstract class ImageClassifier : Module
 
     /// <summary>[N, C, H, W] -> logits [N, classes].</summary>
     public abstract Tensor Forward(Tensor images);
+
+    /// <summary>Multiply-adds of one image with the channels that there are now: products and convolutions, nothing else.</summary>
+    public virtual long CountMultiplyAdds()
+    {
+        bool training = Training;
+        Training = false;
+        using var scope = new Scope();
+        using var recording = new Recording(gradients: false);
+        Forward(Tensor.Zeros(new Shape(1, Channels, ImageSize, ImageSize)));
+        Training = training;
+        return recording.Cost.MultiplyAdds;
+    }
 }

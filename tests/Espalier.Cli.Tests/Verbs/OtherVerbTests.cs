@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using Espalier.Data;
 using Espalier.Imaging;
 
@@ -85,14 +84,5 @@ public sealed class OtherVerbTests : IDisposable
         string check = Tool.Run("data", "check", "fashion-mnist-sample").MustSucceed().Out;
         Assert.Contains("2000 training and 1000 test images", check);
         Assert.Matches(@"Ankle boot\s+200\s+100", check);
-    }
-
-    /// <summary>Skipped where the system has no libpng, which reading (not writing) PNG files needs.</summary>
-    private sealed class LibPngFactAttribute : FactAttribute
-    {
-        public LibPngFactAttribute()
-        {
-            if (!NativeLibrary.TryLoad("libpng16.so.16", out _)) Skip = "libpng is not installed";
-        }
     }
 }

@@ -7,7 +7,7 @@ namespace Espalier.Models;
 /// The vision transformer (Dosovitskiy et al., arXiv 2010.11929) on packed rows, so that images of one batch may have
 /// different numbers of tokens. Parameter names are those of the PyTorch port that APT was built on.
 /// </summary>
-public sealed class VisionTransformer : Module
+public sealed class VisionTransformer : ImageClassifier
 {
     internal const float NormEpsilon = 1e-6f;
 
@@ -33,6 +33,18 @@ public sealed class VisionTransformer : Module
 
     public VitConfig Config { get; }
 
+    /// <inheritdoc/>
+    public override string Description => Config.Description;
+
+    /// <inheritdoc/>
+    public override int Channels => Config.Channels;
+
+    /// <inheritdoc/>
+    public override int ImageSize => Config.ImageSize;
+
+    /// <inheritdoc/>
+    public override int NumClasses => Config.NumClasses;
+
     /// <summary>Dropout rate after the position embeddings and in the MLPs while training.</summary>
     public float DropoutRate
     {
@@ -50,12 +62,15 @@ public sealed class VisionTransformer : Module
     }
 
     /// <summary>[B, C, S, S] -> logits [B, classes], every token kept.</summary>
-    public Tensor Forward(Tensor images)
+    public override Tensor Forward(Tensor images)
     {
         TokenRows x = Embed(images);
         for (int i = 0; i < blocks.Length - 1; i++) x = Block(i, x);
         return Classify(LastBlock(x));
     }
+
+    /// <inheritdoc/>
+    public override long CountMultiplyAdds() => VitCost.Dense(Config);
 
     /// <summary>[B, C, S, S] -> the rows that enter block 0.</summary>
     public TokenRows Embed(Tensor images) => embeddings.Forward(images);

@@ -63,6 +63,10 @@ public sealed record VitConfig
     [JsonIgnore]
     public int Tokens => Grid * Grid + PrefixTokens;
 
+    /// <summary>In a few words, for people.</summary>
+    [JsonIgnore]
+    public string Description => $"{NumLayers} blocks of width {HiddenSize}, {Tokens} tokens";
+
     /// <summary>Channels of what the patches are cut from.</summary>
     [JsonIgnore]
     public int PatchChannels => Stem == VitStem.Patches ? Channels : 1024;

@@ -6,24 +6,27 @@ using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 namespace Espalier.Models;
 
 /// <summary>What a model said of one image.</summary>
-/// <param name="Tokens">Tokens that entered block 0, then those left after each agent.</param>
+/// <param name="Tokens">Tokens that entered block 0, then those left after each agent; empty for a network without tokens.</param>
 /// <param name="Kept">Which tokens those are (0 the class token, then the patches); null where the pass did not prune.</param>
 public sealed record ImageResult(int Index, int Label, int Prediction, float Loss, float[] Logits, int[] Tokens, int[][]? Kept);
 
 /// <summary>The mean over a data set.</summary>
 /// <param name="Loss">Cross-entropy.</param>
-/// <param name="Tokens">Mean tokens that entered block 0, then left after each agent.</param>
+/// <param name="Tokens">Mean tokens that entered block 0, then left after each agent; empty for a network without tokens.</param>
 /// <param name="MultiplyAdds">Mean an image, agents included.</param>
 /// <param name="ImagesPerSecond">Of the model alone: decoding runs beside it and is not counted.</param>
 public sealed record Evaluation(int Images, double Accuracy, double Loss, double[] Tokens, double MultiplyAdds, double ImagesPerSecond);
 
 /// <summary>Runs batches through a model and averages what comes out.</summary>
 /// <param name="rule">What the agents drop; null for what the session says, <see cref="Pruning.None"/> to keep every token.</param>
-public sealed class Evaluator(VitSession session, Pruning? rule = null)
+public sealed class Evaluator(IClassifierSession session, Pruning? rule = null)
 {
+    private readonly VitSession? vit = session as VitSession;
     private readonly Pruning pruning = rule ?? session.Pruning;
     private readonly TokenTrace trace = new(indices: (rule ?? session.Pruning).IsActive);
-    private readonly double[] tokens = new double[(rule ?? session.Pruning).IsActive ? 1 + session.AgentLayers.Count : 1];
+    private readonly double dense = session.DenseMultiplyAdds;
+    private readonly double[] tokens =
+        new double[session is not VitSession ? 0 : (rule ?? session.Pruning).IsActive ? 1 + session.AgentLayers.Count : 1];
     private float[] logits = [];
     private int images, correct;
     private double loss, multiplyAdds, seconds;
@@ -42,10 +45,11 @@ public sealed class Evaluator(VitSession session, Pruning? rule = null)
     /// <param name="each">Called for every image, in order.</param>
     public void Run(Batch batch, Action<ImageResult>? each = null)
     {
-        int classes = session.Config.NumClasses;
+        int classes = session.NumClasses;
         if (logits.Length != batch.Count * classes) logits = new float[batch.Count * classes];
         long start = Stopwatch.GetTimestamp();
-        session.Run(batch.Pixels, batch.Count, logits, pruning, trace);
+        if (vit is null) session.Run(batch.Pixels, batch.Count, logits);
+        else vit.Run(batch.Pixels, batch.Count, logits, pruning, trace);
         seconds += Stopwatch.GetElapsedTime(start).TotalSeconds;
         for (int b = 0; b < batch.Count; b++)
         {
@@ -54,7 +58,7 @@ public sealed class Evaluator(VitSession session, Pruning? rule = null)
             if (result.Prediction == result.Label) correct++;
             loss += result.Loss;
             for (int i = 0; i < tokens.Length; i++) tokens[i] += result.Tokens[i];
-            multiplyAdds += session.MultiplyAdds(result.Tokens);
+            multiplyAdds += vit?.MultiplyAdds(result.Tokens) ?? dense;
             each?.Invoke(result);
         }
     }
@@ -75,6 +79,6 @@ public sealed class Evaluator(VitSession session, Pruning? rule = null)
         float loss = label < row.Length ? max + MathF.Log(sum) - row[label] : float.NaN;
         int[][]? kept = pruning.IsActive ? [.. Enumerable.Range(0, trace.Stages).Select(s => trace.Kept(b, s).ToArray())] : null;
         return new ImageResult(batch.Indices[b], label, TensorPrimitives.IndexOfMax<float>(row), loss, row,
-            trace.Counts(b).ToArray(), kept);
+            vit is null ? [] : trace.Counts(b).ToArray(), kept);
     }
 }

@@ -1,0 +1,37 @@
+namespace Espalier.Inference;
+
+/// <summary>A network made ready to classify images: what commands and evaluations need, whatever kind of network it is.</summary>
+public interface IClassifierSession : IDisposable
+{
+    /// <summary>The network in a few words, for people: "resnet20".</summary>
+    string Description { get; }
+
+    /// <summary>Of the images: 3 for colour, 1 for grey.</summary>
+    int Channels { get; }
+
+    /// <summary>Height and width of the images in pixels.</summary>
+    int ImageSize { get; }
+
+    int NumClasses { get; }
+
+    /// <summary>Names of the classes, in the order of the logits; null where the file does not say.</summary>
+    IReadOnlyList<string>? ClassNames { get; }
+
+    /// <summary>The data set that it was trained on; null where the file does not say.</summary>
+    string? Dataset { get; }
+
+    /// <summary>Multiply-adds of one image of which nothing is dropped, as the literature counts them.</summary>
+    double DenseMultiplyAdds { get; }
+
+    /// <summary>Blocks (0-based) after which an agent drops tokens; empty where there is none.</summary>
+    IReadOnlyList<int> AgentLayers => [];
+
+    /// <summary>What the agents drop where a call does not say.</summary>
+    Pruning Pruning => Pruning.None;
+
+    /// <summary>images -> logits.</summary>
+    /// <param name="images">[batch, C, S, S], normalised as in training.</param>
+    /// <param name="logits">[batch, classes], written.</param>
+    /// <exception cref="ArgumentException">A span has another length.</exception>
+    void Run(ReadOnlySpan<float> images, int batch, Span<float> logits);
+}
