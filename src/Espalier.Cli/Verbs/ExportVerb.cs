@@ -23,6 +23,7 @@ internal static class ExportVerb
     {
         var verb = new Verb("export", "Writes a checkpoint as an ONNX file, pruned where it has agents.",
             "espalier export --onnx apt.onnx --model apt.safetensors",
+            "espalier export --onnx resnet50.onnx --model resnet50.pth --model-type resnet50",
             "espalier export --onnx vit.onnx --model ViT-B_16.npz --model-type ViT-B_16 --dense",
             "espalier export --onnx small.onnx --model apt.safetensors --precision int8")
         {
@@ -35,17 +36,29 @@ internal static class ExportVerb
     private static int Run(ParseResult parse, Terminal terminal)
     {
         string path = parse.GetValue(Onnx) ?? throw new EspalierException("say which file to write with --onnx FILE.onnx");
-        bool dense = parse.GetValue(Dense);
+        int opset = int.Parse(parse.GetValue(Opset) ?? "17", CultureInfo.InvariantCulture);
+        bool dense = parse.GetValue(Dense), int8 = parse.GetValue(Precision) == "int8";
         if (dense && parse.GetValue(Shared.Threshold) is not null)
             throw new EspalierException("--dense keeps every token, so --threshold has no meaning; leave one of them out");
+        if (CnnExport.From(parse) is { } cnn)
+        {
+            cnn.Refuse(dense, "--dense", "which has no tokens to keep");
+            cnn.Refuse(parse.GetValue(Shared.Threshold) is not null, "--threshold", "which has no agents");
+            cnn.Refuse(int8, "--precision int8", "which is written in fp32");
+            cnn.Refuse(parse.GetValue(Shared.Config) is not null, "--config", "whose shape its name or its file says");
+            return Say(cnn.Write(path, opset, terminal), terminal);
+        }
         using LoadedModel model = Checkpoints.Load(parse, Checkpoints.Required(parse));
         bool prune = model.Apt is not null && !dense;
-        bool int8 = parse.GetValue(Precision) == "int8";
-        int opset = int.Parse(parse.GetValue(Opset) ?? "17", CultureInfo.InvariantCulture);
         OnnxSummary file =
             OnnxFile.Write(path, model, prune, int8 ? Tensors.Precision.Int8 : Tensors.Precision.Fp32, opset);
         string how = prune ? $"pruned, threshold {Format.Number(model.Apt!.Threshold, "0.###")}" : "every token kept";
         terminal.Line($"wrote {path}, {Format.Bytes(file.Bytes)}, {how}{(int8 ? ", int8" : "")}");
+        return Say(file, terminal);
+    }
+
+    private static int Say(OnnxSummary file, Terminal terminal)
+    {
         terminal.Line($"inputs   {string.Join(", ", file.Inputs)}");
         terminal.Line($"outputs  {string.Join(", ", file.Outputs)}");
         terminal.Line($"opset    {file.Opset}");

@@ -76,6 +76,35 @@ public sealed class ExportVerbTests : IDisposable
             .MustFail(2));
     }
 
+    [Fact]
+    public void A_convolutional_network_is_written_whole_or_pruned()
+    {
+        string small = folder.File("small.safetensors");
+        Tool.Run("compress", "l1", "--model-type", "cifar-vgg11", "--width", "0.125", "--img-size", "16", "--data",
+            "fashion-mnist-sample", "--target-flops", "0.5", "--output", small).MustSucceed();
+        string output = Tool.Run("export", "--onnx", Onnx, "--model", small).MustSucceed().Out;
+        Assert.Contains($"wrote {Onnx}, ", output);
+        Assert.Contains("cifar-vgg11 of ", output);
+        Assert.DoesNotContain("random", output);
+        Assert.Contains("inputs   images [N, 1, 16, 16]", output);
+        Assert.Contains("outputs  logits [N, 10]", output);
+        long pruned = new FileInfo(Onnx).Length;
+        Assert.Contains("random weights",
+            Tool.Run("export", "--onnx", Onnx, "--model-type", "resnet20", "--opset", "23").MustSucceed().Out);
+        Assert.True(pruned < new FileInfo(Onnx).Length);
+    }
+
+    [Theory]
+    [InlineData("--dense")]
+    [InlineData("--threshold", "0.5")]
+    [InlineData("--precision", "int8")]
+    public void What_only_transformers_have_is_refused_for_a_convolutional_network(params string[] option)
+    {
+        Assert.Contains($"leave {string.Join(' ', option).Replace(" 0.5", "")} out",
+            Tool.Run(["export", "--onnx", Onnx, "--model-type", "resnet20", .. option]).MustFail(2));
+        Assert.False(File.Exists(Onnx));
+    }
+
     private string[] Export(params string[] more) =>
         ["export", "--onnx", Onnx, "--model", Golden.Checkpoint, "--config", Golden.Config, .. more];
 }

@@ -25,6 +25,8 @@ public sealed record CnnStructure
 
     /// <summary>The data set that it was trained on.</summary>
     public string? Dataset { get; init; }
+
+    internal string ToJson() => JsonSerializer.Serialize(this, CnnJson.Default.CnnStructure);
 }
 
 /// <summary>A convolutional network read from a file.</summary>
@@ -59,7 +61,7 @@ public static class CnnFile
     /// <summary>Writes a network with its structure block; the file appears whole or not at all.</summary>
     public static void Save(string path, Cnn net, CnnStructure structure)
     {
-        string json = JsonSerializer.Serialize(structure with { Config = net.Config }, CnnJson.Default.CnnStructure);
+        string json = (structure with { Config = net.Config }).ToJson();
         var arrays = net.StateDict().Select(p => new NamedArray(p.Name, p.Value.Shape.ToArray(), p.Value.ToArray()));
         Safetensors.Write(path, arrays, new Dictionary<string, string> { [ModelStructure.MetadataKey] = json });
     }

@@ -33,8 +33,7 @@ public static class OnnxFile
     public static OnnxSummary Write(
         string path, LoadedModel model, bool prune, Precision precision = Precision.Fp32, int opset = 17)
     {
-        if (!Opsets.Contains(opset))
-            throw new EspalierException($"{path}: an ONNX file is written in opset {string.Join(" or ", Opsets)}, not {opset}");
+        CheckOpset(path, opset);
         OnnxLinear linear = precision switch
         {
             Precision.Fp32 => new OnnxLinearFp32(),
@@ -47,17 +46,12 @@ public static class OnnxFile
         var graph = new OnnxGraph("vit", opset);
         var weights = new OnnxWeights(graph, model.Module);
         var vit = new VitOnnx(graph, weights, c, linear, batch: !prune);
-        string size = c.ImageSize.ToString(CultureInfo.InvariantCulture), images = prune ? "1" : "N";
-        string channels = c.Channels.ToString(CultureInfo.InvariantCulture);
-        string classes = c.NumClasses.ToString(CultureInfo.InvariantCulture);
-        graph.Inputs.Add(new OnnxValue("images", OnnxType.Float, [images, channels, size, size]));
-        graph.Outputs.Add(new OnnxValue("logits", OnnxType.Float, [images, classes]));
+        Declare(graph, prune ? "1" : "N", c.Channels, c.ImageSize, c.NumClasses);
         if (prune)
         {
             AptModel apt = model.Apt
                 ?? throw new EspalierException($"{path}: the model has no agents, so it cannot be written pruned, only dense");
-            string agents = apt.Agents.Count.ToString(CultureInfo.InvariantCulture);
-            graph.Outputs.Add(new OnnxValue("tokens", OnnxType.Int64, [agents]));
+            graph.Outputs.Add(new OnnxValue("tokens", OnnxType.Int64, [Text(apt.Agents.Count)]));
             graph.Outputs.Add(new OnnxValue("kept", OnnxType.Int64, ["K"]));
             new AptOnnx(graph, apt, vit).Add("images");
         }
@@ -67,26 +61,64 @@ public static class OnnxFile
             for (int i = 0; i < c.NumLayers; i++) x = vit.Block(i, x, prefixOnly: i == c.NumLayers - 1);
             vit.Classify(x);
         }
-        new OnnxModel(graph, Metadata(model, prune)).Write(path);
-        return new OnnxSummary([.. graph.Inputs.Select(v => v.ToString())], [.. graph.Outputs.Select(v => v.ToString())], opset,
-            new FileInfo(path).Length);
+        ModelStructure structure = model.Structure with { Threshold = prune ? model.Apt?.Threshold : null };
+        return Finish(path, graph, Metadata(structure.ToJson(), c.ImageSize, c.Channels, structure.ClassNames));
+    }
+
+    /// <summary>
+    /// Writes a convolutional network, whole or with channels removed, as the other overload does a transformer: input "images"
+    /// [N, C, S, S], output "logits" [N, classes]. Batch norms are operators of their own.
+    /// </summary>
+    /// <param name="opset">One of <see cref="Opsets"/>.</param>
+    /// <exception cref="EspalierException">It has an op without counterpart, is too large, or cannot be written.</exception>
+    public static OnnxSummary Write(string path, LoadedCnn model, int opset = 17)
+    {
+        CheckOpset(path, opset);
+        using Recording.PauseBlock pause = Recording.Pause();
+        using var scope = new Scope();      // of the pass that the graph is made from
+        Cnn net = model.Net;
+        var graph = new OnnxGraph(net.Config.Network, opset);
+        Declare(graph, "N", net.Channels, net.ImageSize, net.NumClasses);
+        CnnOnnx.Add(graph, net);
+        CnnStructure structure = model.Structure with { Config = net.Config };
+        return Finish(path, graph, Metadata(structure.ToJson(), net.ImageSize, net.Channels, structure.ClassNames));
+    }
+
+    private static void CheckOpset(string path, int opset)
+    {
+        if (!Opsets.Contains(opset))
+            throw new EspalierException($"{path}: an ONNX file is written in opset {string.Join(" or ", Opsets)}, not {opset}");
+    }
+
+    /// <summary>"images" and "logits".</summary>
+    private static void Declare(OnnxGraph graph, string images, int channels, int size, int classes)
+    {
+        graph.Inputs.Add(new OnnxValue("images", OnnxType.Float, [images, Text(channels), Text(size), Text(size)]));
+        graph.Outputs.Add(new OnnxValue("logits", OnnxType.Float, [images, Text(classes)]));
+    }
+
+    private static OnnxSummary Finish(string path, OnnxGraph graph, List<KeyValuePair<string, string>> metadata)
+    {
+        new OnnxModel(graph, metadata).Write(path);
+        return new OnnxSummary([.. graph.Inputs.Select(v => v.ToString())], [.. graph.Outputs.Select(v => v.ToString())],
+            graph.Opset, new FileInfo(path).Length);
     }
 
     /// <summary>The structure block, and what whoever prepares images must know, each under a name of its own.</summary>
-    private static List<KeyValuePair<string, string>> Metadata(LoadedModel model, bool prune)
+    private static List<KeyValuePair<string, string>> Metadata(string structure, int imageSize, int channels, string[]? classNames)
     {
-        VitConfig c = model.Vit.Config;
-        ModelStructure structure = model.Structure with { Threshold = prune ? model.Apt?.Threshold : null };
-        string half = $"[{string.Join(',', Enumerable.Repeat("0.5", c.Channels))}]";      // as ImagePipeline.Eval
+        string half = $"[{string.Join(',', Enumerable.Repeat("0.5", channels))}]";      // as ImagePipeline.Eval
         List<KeyValuePair<string, string>> metadata =
         [
-            new(ModelStructure.MetadataKey, structure.ToJson()),
-            new("input_size", c.ImageSize.ToString(CultureInfo.InvariantCulture)),
+            new(ModelStructure.MetadataKey, structure),
+            new("input_size", Text(imageSize)),
             new("mean", half),
             new("std", half),
         ];
-        if (structure.ClassNames is { } names)
-            metadata.Add(new("class_names", JsonSerializer.Serialize(names, StructureJson.Default.StringArray)));
+        if (classNames is not null)
+            metadata.Add(new("class_names", JsonSerializer.Serialize(classNames, StructureJson.Default.StringArray)));
         return metadata;
     }
+
+    private static string Text(int number) => number.ToString(CultureInfo.InvariantCulture);
 }

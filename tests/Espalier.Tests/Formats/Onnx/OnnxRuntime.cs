@@ -17,24 +17,31 @@ internal static class OnnxRuntime
         Directory.Exists(Path.Combine(Folder, "node_modules", "onnxruntime-node")) ? null
             : "ONNX Runtime is not installed: run npm ci in tests/onnx";
 
-    /// <param name="images">[n, C, S, S], n a multiple of <paramref name="batch"/>.</param>
+    /// <param name="Images">[n, C, S, S], n a multiple of Batch.</param>
+    public sealed record Job(string Model, float[] Images, int Batch);
+
     /// <returns>The raw numbers of each output, of all runs.</returns>
-    public static Dictionary<string, byte[]> Run(string model, ReadOnlySpan<float> images, int batch)
+    public static Dictionary<string, byte[]> Run(string model, ReadOnlySpan<float> images, int batch) =>
+        Run([new Job(model, images.ToArray(), batch)])[0];
+
+    /// <summary>Many models in one process, whose start takes longer than a small model does.</summary>
+    public static Dictionary<string, byte[]>[] Run(IReadOnlyList<Job> jobs)
     {
         using var folder = new TempFolder();
-        string input = folder.File("images", MemoryMarshal.AsBytes(images).ToArray());
-        string results = Directory.CreateDirectory(Path.Combine(folder.Path, "results")).FullName;
-        var start = new ProcessStartInfo("node",
-            [Path.Combine(Folder, "run.mjs"), model, input, batch.ToString(CultureInfo.InvariantCulture), results])
+        List<string> arguments = [Path.Combine(Folder, "run.mjs")], results = [];
+        foreach (Job job in jobs)
         {
-            RedirectStandardError = true,
-        };
+            string input = folder.File($"images{results.Count}", MemoryMarshal.AsBytes<float>(job.Images).ToArray());
+            results.Add(Directory.CreateDirectory(Path.Combine(folder.Path, $"results{results.Count}")).FullName);
+            arguments.AddRange([job.Model, input, job.Batch.ToString(CultureInfo.InvariantCulture), results[^1]]);
+        }
+        var start = new ProcessStartInfo("node", arguments) { RedirectStandardError = true };
         using Process node = Process.Start(start)!;
         string error = node.StandardError.ReadToEnd();
         node.WaitForExit();
         Assert.True(node.ExitCode == 0, error);
         Assert.Equal("", error);        // a warning of ONNX Runtime says that something in the file is odd
-        return Directory.GetFiles(results).ToDictionary(f => Path.GetFileNameWithoutExtension(f), File.ReadAllBytes);
+        return [.. results.Select(r => Directory.GetFiles(r).ToDictionary(f => Path.GetFileNameWithoutExtension(f), File.ReadAllBytes))];
     }
 
     public static float[] Floats(byte[] raw) => MemoryMarshal.Cast<byte, float>(raw).ToArray();
