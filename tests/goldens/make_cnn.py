@@ -73,12 +73,75 @@ class CifarResNet(nn.Module):
         return self.linear(x.mean((2, 3)))
 
 
+class PreActBlock(nn.Module):
+    def __init__(self, inputs, planes, stride):
+        super().__init__()
+        self.bn1, self.conv1 = nn.BatchNorm2d(inputs), nn.Conv2d(inputs, planes, 1, bias=False)
+        self.bn2, self.conv2 = nn.BatchNorm2d(planes), nn.Conv2d(planes, planes, 3, stride, 1, bias=False)
+        self.bn3, self.conv3 = nn.BatchNorm2d(planes), nn.Conv2d(planes, 4 * planes, 1, bias=False)
+        if inputs != 4 * planes:
+            self.downsample = nn.Sequential(nn.Conv2d(inputs, 4 * planes, 1, stride, bias=False))
+
+    def forward(self, x):
+        y = self.conv1(F.relu(self.bn1(x)))
+        y = self.conv2(F.relu(self.bn2(y)))
+        y = self.conv3(F.relu(self.bn3(y)))
+        return y + (self.downsample(x) if hasattr(self, "downsample") else x)
+
+
+class PreActResNet(nn.Module):
+    def __init__(self, n):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+        width = 16
+        for stage in range(3):
+            blocks = []
+            for i in range(n):
+                blocks.append(PreActBlock(width, 16 << stage, 2 if stage and not i else 1))
+                width = 64 << stage
+            setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
+        self.bn, self.fc = nn.BatchNorm2d(width), nn.Linear(width, CLASSES)
+
+    def forward(self, x):
+        x = self.layer3(self.layer2(self.layer1(self.conv1(x))))
+        return self.fc(F.relu(self.bn(x)).mean((2, 3)))
+
+
+class NormConv(nn.Module):
+    def __init__(self, inputs, outputs, kernel):
+        super().__init__()
+        self.bn1, self.conv1 = nn.BatchNorm2d(inputs), nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+
+    def forward(self, x):
+        y = self.conv1(F.relu(self.bn1(x)))
+        return torch.cat((x, y), 1) if self.conv1.kernel_size == (3, 3) else F.avg_pool2d(y, 2)
+
+
+class CifarDenseNet(nn.Module):
+    def __init__(self, n, growth=12):
+        super().__init__()
+        width = 2 * growth
+        self.conv1 = nn.Conv2d(3, width, 3, 1, 1, bias=False)
+        for block in range(1, 4):
+            setattr(self, f"dense{block}", nn.Sequential(*[NormConv(width + i * growth, growth, 3) for i in range(n)]))
+            width += n * growth
+            if block < 3:
+                setattr(self, f"trans{block}", NormConv(width, width, 1))
+        self.bn, self.fc = nn.BatchNorm2d(width), nn.Linear(width, CLASSES)
+
+    def forward(self, x):
+        x = self.trans2(self.dense2(self.trans1(self.dense1(self.conv1(x)))))
+        return self.fc(F.relu(self.bn(self.dense3(x))).mean((2, 3)))
+
+
 models = torchvision.models
 networks = {
     "vgg11_bn": (224, lambda: models.vgg11_bn(num_classes=CLASSES)),
     "resnet18": (64, lambda: models.resnet18(num_classes=CLASSES)),
     "resnet50": (64, lambda: models.resnet50(num_classes=CLASSES)),
     "resnet20": (32, lambda: CifarResNet(3)),
+    "preresnet20": (32, lambda: PreActResNet(2)),
+    "densenet40": (32, lambda: CifarDenseNet(12)),
     "densenet121": (64, lambda: models.densenet121(num_classes=CLASSES)),
     "mobilenet_v2": (64, lambda: models.mobilenet_v2(num_classes=CLASSES)),
     "efficientnet_b0": (64, lambda: models.efficientnet_b0(num_classes=CLASSES)),

@@ -25,7 +25,7 @@ internal static class CompressionJobs
         var rng = new Rng(seed, key0: 99);
         foreach (var (key, tensor) in net.StateDict())
         {
-            if (tensor.Rank != 1) continue;
+            if (tensor.Rank != 1 || key.EndsWith(".index", StringComparison.Ordinal)) continue;
             bool positive = key.EndsWith("running_var", StringComparison.Ordinal) || key.EndsWith("weight", StringComparison.Ordinal);
             foreach (ref float x in tensor.Span) x = positive ? 0.5f + rng.NextFloat() : 0.4f * (rng.NextFloat() - 0.5f);
         }

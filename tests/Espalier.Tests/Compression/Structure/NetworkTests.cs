@@ -14,6 +14,8 @@ public class NetworkTests
     [InlineData("resnet18", 32, 12, 4)]
     [InlineData("resnet50", 32, 37, 4)]                 // the stem, two in each of 16 blocks, four stages
     [InlineData("resnet20", 32, 9, 0)]                  // its shortcuts pad channels to a constant width
+    [InlineData("preresnet20", 32, 19, 0)]              // a list and two norms in each of 6 blocks, the last list
+    [InlineData("densenet40", 32, 39, 0)]               // the lists
     [InlineData("densenet121", 32, 120, 0)]
     [InlineData("mobilenet_v2", 32, 25, 5)]             // stem, 16 expansions, 7 outputs, of which 5 are of several blocks, top
     [InlineData("efficientnet_b0", 32, 34, 5)]          // as before, and the squeezed layers that have more than one channel
@@ -53,6 +55,7 @@ public class NetworkTests
         var rng = new Rng(1);
         foreach (var (name, t) in net.StateDict())
         {
+            if (name.EndsWith(".index")) continue;
             if (name.EndsWith("running_var")) Init.Uniform(t, 0.5f, 1.5f, ref rng);
             else if (t.Rank == 1 && name.EndsWith("weight")) Init.Uniform(t, 0.5f, 1.5f, ref rng);
             else if (t.Rank == 1) Init.Uniform(t, -0.2f, 0.2f, ref rng);
