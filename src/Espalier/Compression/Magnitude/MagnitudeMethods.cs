@@ -46,6 +46,23 @@ public sealed class FpgmPruning : FilterPruning
         TensorPrimitives.Distance(row, other));
 }
 
+/// <summary>
+/// Removes the channels with the smallest batch norm scales |gamma|: Network Slimming (Liu et al., arXiv 1708.06519) without the
+/// training that makes scales small.
+/// </summary>
+public sealed class BnScalePruning : ImportanceMethod
+{
+    /// <inheritdoc/>
+    public override string Name => "bn-scale";
+
+    /// <inheritdoc/>
+    public override string Purpose => "removes the channels with the smallest batch norm scales, without training for it";
+
+    /// <inheritdoc/>
+    public override ChannelScores Score(CompressionJob job, DependencyGraph graph, IReadOnlyList<ChannelGroup> groups) =>
+        ScaleScores.Of(graph, groups);
+}
+
 /// <summary>Removes filters by chance: what every method must beat.</summary>
 public sealed class RandomPruning : ImportanceMethod
 {
@@ -65,52 +82,13 @@ public sealed class RandomPruning : ImportanceMethod
     }
 }
 
-/// <summary>Scores filters by their weights alone; a group with several producers by the sum over them.</summary>
-public abstract class FilterPruning : ImportanceMethod
-{
-    private protected delegate double OfRow(ReadOnlySpan<float> row);
-
-    private protected delegate double OfPair(ReadOnlySpan<float> row, ReadOnlySpan<float> other);
-
-    /// <inheritdoc/>
-    public sealed override ChannelScores Score(CompressionJob job, DependencyGraph graph, IReadOnlyList<ChannelGroup> groups)
-    {
-        var scores = new ChannelScores();
-        foreach (ChannelGroup group in groups)
-        {
-            var sum = new double[group.Count];
-            foreach (GroupSlice slice in FilterWeights.Of(group))
-            {
-                double[] one = Of(slice.Tensor, slice.Entries);
-                for (int k = 0; k < sum.Length; k++) sum[k] += one[k];
-            }
-            scores.Set(group, sum);
-        }
-        return scores.Normalised();
-    }
-
-    /// <summary>The importance of each channel by one weight [outputs, ...].</summary>
-    private protected abstract double[] Of(Tensor weight, IReadOnlyList<int[]> entries);
-
-    private protected static double[] EachRow(Tensor weight, IReadOnlyList<int[]> entries, OfRow value) =>
-        [.. entries.Select(rows => rows.Sum(row => value(FilterWeights.Row(weight, row))))];
-
-    private protected static double[] EachRow(Tensor weight, IReadOnlyList<int[]> entries, OfPair value)
-    {
-        var each = new double[weight.Shape[0]];
-        for (int i = 0; i < each.Length; i++)
-            for (int j = 0; j < each.Length; j++) each[i] += value(FilterWeights.Row(weight, i), FilterWeights.Row(weight, j));
-        return [.. entries.Select(rows => rows.Sum(row => each[row]))];
-    }
-}
-
 internal static class MagnitudeRegistration
 {
     [ModuleInitializer]
     internal static void Register()
     {
         foreach (ICompressionMethod method in (ICompressionMethod[])[new L1Pruning(), new L2Pruning(), new FpgmPruning(),
-            new RandomPruning()])
+            new BnScalePruning(), new RandomPruning()])
             CompressionMethods.Add(method);
     }
 }

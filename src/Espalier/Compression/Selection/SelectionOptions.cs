@@ -76,8 +76,9 @@ public sealed record SelectionOptions
     public int Rounded(int kept, int width) =>
         kept <= RoundTo || kept % RoundTo == 0 ? kept : Math.Min(width, (kept + RoundTo / 2) / RoundTo * RoundTo);
 
-    private static bool Matches(ChannelGroup group, string pattern) =>
-        group.Of(ChannelRole.Producer).Any(s => FileSystemName.MatchesSimpleExpression(pattern, s.Layer, ignoreCase: false));
+    /// <summary>By the layers that make the channels; where a list picks them, by the list.</summary>
+    private static bool Matches(ChannelGroup group, string pattern) => group.Of(ChannelRole.Producer).Select(s => s.Layer)
+        .DefaultIfEmpty(group.Name).Any(layer => FileSystemName.MatchesSimpleExpression(pattern, layer, ignoreCase: false));
 
     private static void Require(bool condition, string message)
     {

@@ -1,5 +1,5 @@
 using System.Runtime.CompilerServices;
-using Espalier.Tensors;
+using Espalier.Nn;
 
 namespace Espalier.Compression;
 
@@ -20,6 +20,7 @@ public sealed class NetworkSlimming : ICompressionMethod
     [
         new("lambda", "0.0001", "weight of the L1 penalty on the scales of all batch norms"),
         new("scope", "global", "global: one threshold for all layers; layer: the same share of each"),
+        new("initial-scale", "0", "what all scales are set to before the training, 0 to leave them; the paper has 0.5"),
     ];
 
     /// <inheritdoc/>
@@ -28,34 +29,23 @@ public sealed class NetworkSlimming : ICompressionMethod
         CompressionOptions o = job.Options;
         bool global = o.Word("scope", "global", "layer") == "global";
         double lambda = o.Number("lambda", 1e-4, 0);
+        float initial = (float)o.Number("initial-scale", 0, 0, 10);
         SelectionOptions final = o.Selection.Checked() with { Global = global };
+        if (initial > 0)
+            foreach (BatchNorm2d norm in job.Net.Descendants<BatchNorm2d>()) norm.Weight.Fill(initial);
         for (int round = 1; round <= o.Rounds; round++)
         {
             job.Train(o.Stage("sparse training", round), o.Share(o.TrainSteps, round), SparsityHook.Of(job.Net, (float)lambda));
             using (DependencyGraph graph = job.Graph())
             {
                 SelectionOptions selection = final.Round(o.Schedule, round, o.Rounds);
-                ChannelScores scores = Score(selection.Candidates(graph));
-                job.Remove(graph, job.Select(graph, scores, ByThreshold(scores, selection)));
+                ChannelScores scores = ScaleScores.Of(graph, selection.Candidates(graph));
+                RemovalPlan plan = job.Select(graph, scores, ByThreshold(scores, selection));
+                job.Remove(graph, plan);
+                job.Log(Outcome(plan.Count, scores.Groups.Keys.Sum(g => g.Count), selection, job.Evaluate().Scalars["accuracy"]));
             }
             job.Train(o.Stage("fine-tune", round), o.Share(o.FineTuneSteps, round));
         }
-    }
-
-    /// <summary>|gamma| of each channel; the mean over its batch norms where it goes through several.</summary>
-    internal static ChannelScores Score(IReadOnlyList<ChannelGroup> groups)
-    {
-        var scores = new ChannelScores();
-        foreach (ChannelGroup group in groups)
-        {
-            GroupSlice[] gammas = [.. group.Of(ChannelRole.Scale)];
-            if (gammas.Length == 0) continue;
-            scores.Set(group, [.. Enumerable.Range(0, group.Count).Select(k =>
-                gammas.Average(s => s.Entries[k].Average(e => (double)Math.Abs(s.Tensor.Span[e]))))]);
-        }
-        return scores.Groups.Count > 0 ? scores
-            : throw new EspalierException("none of the layers that may lose channels has a batch norm, whose scales "
-                + "this method goes by");
     }
 
     /// <summary>
@@ -69,6 +59,13 @@ public sealed class NetworkSlimming : ICompressionMethod
         int place = Math.Min((int)(sorted.Length * ratio + 1e-9), sorted.Length - 1);
         return selection with { Ratio = null, Threshold = sorted[place] };
     }
+
+    /// <summary>Scales that equal the threshold go too and layers keep their least, so the share may differ from what was
+    /// asked.</summary>
+    private static string Outcome(int removed, int all, SelectionOptions selection, double accuracy) => FormattableString.Invariant(
+        $"{removed} of {all} scales, {(double)removed / all:0.0%}")
+        + (selection.Ratio is { } ratio ? FormattableString.Invariant($", where {ratio:0.0%} were asked for") : "")
+        + FormattableString.Invariant($"; accuracy without them, before fine-tuning: {accuracy:0.00%}");
 }
 
 internal static class NetworkSlimmingRegistration

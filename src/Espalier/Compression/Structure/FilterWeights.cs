@@ -9,6 +9,16 @@ internal static class FilterWeights
     public static IEnumerable<GroupSlice> Of(ChannelGroup group) =>
         group.Of(ChannelRole.Producer).Where(s => s.Tensor.Rank >= 2 && s.Axis == 0);
 
+    /// <summary>
+    /// A weight turned so that its rows are the columns that read channels: [outputs, inputs, ..] -> [inputs, outputs, ..], in the
+    /// current scope. Where a list picks channels of a stream, these are the weights that are theirs alone.
+    /// </summary>
+    public static Tensor Columns(Tensor weight)
+    {
+        int[] order = [1, 0, .. Enumerable.Range(2, weight.Rank - 2)];
+        return F.Permute(weight, order);
+    }
+
     /// <summary>Row <paramref name="entry"/> of a weight [outputs, ...].</summary>
     public static unsafe ReadOnlySpan<float> Row(Tensor weight, int entry)
     {

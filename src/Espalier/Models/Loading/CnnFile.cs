@@ -124,9 +124,12 @@ public static class CnnFile
     /// <summary>Every tensor takes the file's shape, which may be smaller along any axis but never larger.</summary>
     private static void Fill(Cnn net, ModelTensors file)
     {
+        Dictionary<string, float[]> lists = PublishedLists.Read(net, file);
         try
         {
-            ModelShapes.Apply(net, file.Shapes.ToDictionary(s => s.Key, s => new Shape(s.Value)));
+            var shapes = file.Shapes.ToDictionary(s => s.Key, s => new Shape(s.Value));
+            foreach (var (name, list) in lists) shapes[name] = new Shape(list.Length);
+            ModelShapes.Apply(net, shapes);
         }
         catch (Exception e) when (e is EspalierException or ArgumentException)
         {
@@ -134,6 +137,11 @@ public static class CnnFile
         }
         foreach (var (name, tensor) in net.StateDict())
         {
+            if (lists.TryGetValue(name, out float[]? list))
+            {
+                list.CopyTo(tensor.Span);
+                continue;
+            }
             if (!file.Shapes.ContainsKey(name))
             {
                 // Older PyTorch files lack the counter, and nothing depends on it here.

@@ -12,6 +12,8 @@ public sealed class MagnitudeMethodsTests
     [InlineData("l2", "resnet20", 16)]
     [InlineData("fpgm", "resnet18", 32)]
     [InlineData("random", "densenet121", 32)]
+    [InlineData("bn-scale", "preresnet20", 16)]
+    [InlineData("l1", "densenet40", 16)]
     [InlineData("l1", "vgg11_bn", 32)]
     [InlineData("l1", "mobilenet_v2", 32)]
     [InlineData("l1", "efficientnet_b0", 32)]
@@ -56,6 +58,35 @@ public sealed class MagnitudeMethodsTests
         // Distances to 0 .. 15 on a line: from 3 they are 6 + 78, from 15 they are 120.
         Assert.Equal(84.0 / 120, fpgm[3], 1e-6);
         Assert.Equal(fpgm.Min(), fpgm[7], 1e-9);
+    }
+
+    /// <summary>Channels that a list picks have no filters: they go by the weights that read them, or by the norm before.</summary>
+    [Fact]
+    public void ListedChannelsGoByTheirColumnsOrScales()
+    {
+        using Cnn net = CompressionJobs.Net("preresnet20");
+        CompressionJob job = CompressionJobs.Job(net, new CompressionOptions());
+        using DependencyGraph graph = job.Graph();
+        ChannelGroup group = graph["layer2.1.select"];
+        Dictionary<string, Tensor> state = net.StateDict().ToDictionary(s => s.Name, s => s.Value);
+        Tensor reader = state["layer2.1.conv1.weight"], gamma = state["layer2.1.bn1.weight"];
+        int columns = reader.Shape[1];
+        for (int k = 0; k < columns; k++)
+        {
+            gamma.Span[k] = -1 - k;
+            for (int row = 0; row < reader.Shape[0]; row++) reader.Span[row * columns + k] = (row % 2 * 2 - 1) * (2 + k);
+        }
+        double[] Scores(string method)
+        {
+            var importance = (ImportanceMethod)CompressionMethods.Get(method);
+            double[] s = importance.Score(job, graph, [group]).Groups[group];
+            return [.. s.Select(x => x / s[0])];
+        }
+        for (int k = 0; k < columns; k++)
+        {
+            Assert.Equal((2 + k) / 2.0, Scores("l1")[k], 1e-6);
+            Assert.Equal(1.0 + k, Scores("bn-scale")[k], 1e-6);
+        }
     }
 
     [Fact]

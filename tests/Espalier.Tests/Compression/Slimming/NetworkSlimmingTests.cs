@@ -12,6 +12,8 @@ public sealed class NetworkSlimmingTests
     [Theory]
     [InlineData("cifar-vgg11", 16, null, 1)]
     [InlineData("resnet20", 16, 0.4, 2)]
+    [InlineData("preresnet20", 16, 0.4, 2)]
+    [InlineData("densenet40", 16, 0.4, 1)]
     [InlineData("densenet121", 32, 0.3, 1)]
     [InlineData("mobilenet_v2", 32, null, 1)]
     public void MakesNetworksSmaller(string network, int size, double? ratio, int rounds)
@@ -92,7 +94,7 @@ public sealed class NetworkSlimmingTests
         using Tensor example = Tensor.Unscoped(new Shape(2, 3, 8, 8));
         Init.Uniform(example, -1, 1, ref rng);
         using DependencyGraph graph = DependencyGraph.Build(net, net.Forward, example);
-        ChannelScores scores = NetworkSlimming.Score(graph.Groups);
+        ChannelScores scores = ScaleScores.Of(graph, graph.Groups);
         SelectionOptions selection = NetworkSlimming.ByThreshold(scores,
             new SelectionOptions { Ratio = 0.3, Global = true, MinKept = 1 });
         RemovalPlan plan = ChannelSelector.Choose(graph, scores, selection);

@@ -17,6 +17,8 @@ public sealed class CnnFileTests : IDisposable
     [InlineData("cifar-vgg11", 16)]
     [InlineData("resnet20", 16)]
     [InlineData("densenet121", 32)]
+    [InlineData("densenet40", 16)]
+    [InlineData("preresnet20", 16)]
     [InlineData("mobilenet_v2", 32)]
     [InlineData("shufflenet_v2_x1_0", 32)]
     public void ANetworkWithChannelsRemovedNeedsNothingElse(string network, int size)
@@ -47,6 +49,35 @@ public sealed class CnnFileTests : IDisposable
         Assert.Equal(net.Parameters().First().ToArray(), loaded.Net.Parameters().First().ToArray());
         Assert.Contains("vgg", Assert.Throws<EspalierException>(
             () => CnnFile.Load(path, net.Config with { Network = "cifar-vgg11" })).Message);
+    }
+
+    /// <summary>Network Slimming's code keeps a one or zero for each channel where the list here has numbers.</summary>
+    [Fact]
+    public void PublishedListsOfChannelsAreReadAsSuch()
+    {
+        using Cnn net = CompressionJobs.Net("densenet40");
+        CompressionJob job = CompressionJobs.Job(net, new CompressionOptions { Selection = new() { Ratio = 0.4 } });
+        var widths = net.StateDict().Where(s => s.Value.Rank == 1).ToDictionary(s => s.Name, s => s.Value.Shape[0]);
+        CompressionMethods.Get("bn-scale").Run(job);
+        NamedArray Published(string name, Tensor value)
+        {
+            if (!name.EndsWith(".index", StringComparison.Ordinal))
+                return new NamedArray(name, value.Shape.ToArray(), value.ToArray());
+            var picked = new float[widths[name]];
+            foreach (float c in value.ToArray()) picked[(int)c] = 1;
+            return new NamedArray(name + "es", [picked.Length], picked);
+        }
+        Safetensors.Write(path, net.StateDict().Select(s => Published(s.Name, s.Value)), new Dictionary<string, string>());
+        using LoadedCnn loaded = CnnFile.Load(path, net.Config);
+        net.Training = false;
+        using var scope = new Scope();
+        Tensor images = job.Example(3);
+        Assert.Equal(net.Forward(images).ToArray(), loaded.Net.Forward(images).ToArray());
+
+        Safetensors.Write(path, net.StateDict().Select(s => s.Name == "dense2.1.select.index"
+            ? new NamedArray(s.Name + "es", [4], new float[4]) : Published(s.Name, s.Value)), new Dictionary<string, string>());
+        Assert.Contains("dense2.1.select.indexes",
+            Assert.Throws<EspalierException>(() => CnnFile.Load(path, net.Config)).Message);
     }
 
     [Fact]
