@@ -1,0 +1,130 @@
+using Espalier.Tensors.Kernels;
+
+namespace Espalier.Inference;
+
+/// <summary>Takes batch norms, constant scales, activations and sums into the convolutions beside them.</summary>
+internal static class Folding
+{
+    /// <summary>Applies the rules, here and of <see cref="ChannelFolding"/>, until none applies any more.</summary>
+    public static void Run(NetGraph graph)
+    {
+        for (bool changed = true; changed;)
+        {
+            changed = false;
+            // By index: a rule takes out the layer itself or one before it.
+            for (int i = 0; i < graph.Layers.Count; i++)
+            {
+                if (!Apply(graph, graph.Layers[i])) continue;
+                graph.Rewire();
+                changed = true;
+                i = Math.Max(-1, i - 2);
+            }
+        }
+        foreach (AffineLayer affine in graph.Layers.OfType<AffineLayer>().ToArray()) IntoReader(graph, affine);
+        graph.Rewire();
+    }
+
+    private static bool Apply(NetGraph graph, Layer layer) => layer switch
+    {
+        AffineLayer affine => IntoAffine(graph, affine) || IntoConvolution(graph, affine) || IntoSum(graph, affine),
+        SumLayer sum => IntoConvolution(graph, sum),
+        ArrangeLayer arrange => ChannelFolding.Apply(graph, arrange),
+        _ => false,
+    };
+
+    /// <summary>Two affine passes are one.</summary>
+    private static bool IntoAffine(NetGraph graph, AffineLayer second)
+    {
+        if (second is { IsActivation: true, Activation: Activation.None })
+        {
+            graph.Replace(second.Output, second.Input);
+            graph.Layers.Remove(second);
+            return true;
+        }
+        if (graph.Before<AffineLayer>(second.Input) is not { Activation: Activation.None } first) return false;
+        int channels = first.Output.Channels;
+        float[] scale = new float[channels], shift = new float[channels];
+        for (int c = 0; c < channels; c++)
+        {
+            scale[c] = first.ScaleOf(c) * second.ScaleOf(c);
+            shift[c] = first.ShiftOf(c) * second.ScaleOf(c) + second.ShiftOf(c);
+        }
+        Substitute(graph, second, new AffineLayer(second.Output, first.Input, scale, shift, second.Activation));
+        return true;
+    }
+
+    /// <summary>What follows a convolution alone becomes part of its weights and its activation.</summary>
+    private static bool IntoConvolution(NetGraph graph, AffineLayer affine)
+    {
+        if (graph.Before<ConvLayer>(affine.Input) is not { Activation: Activation.None } conv) return false;
+        if (conv.Residual is not null && affine.Scale is not null) return false;
+        conv.Filters.ScaleOutputs(affine.Scale, affine.Shift);
+        conv.Activation = affine.Activation;
+        conv.Output = affine.Output;
+        graph.Layers.Remove(affine);
+        return true;
+    }
+
+    private static bool IntoSum(NetGraph graph, AffineLayer affine)
+    {
+        if (!affine.IsActivation || graph.Before<SumLayer>(affine.Input) is not { Activation: Activation.None } sum) return false;
+        sum.Activation = affine.Activation;
+        sum.Output = affine.Output;
+        graph.Layers.Remove(affine);
+        return true;
+    }
+
+    /// <summary>A convolution takes a sum along, the later one of two. It then runs where the sum did: all that it needs is there
+    /// by then.</summary>
+    private static bool IntoConvolution(NetGraph graph, SumLayer sum)
+    {
+        for (int operand = 1; operand >= 0; operand--)
+        {
+            Map other = sum.Inputs[1 - operand];
+            if (graph.Before<ConvLayer>(sum.Inputs[operand]) is not { Activation: Activation.None, Residual: null } conv) continue;
+            if (graph.Before<ConvLayer>(other) is { Activation: Activation.None, Residual: null } also
+                && graph.Layers.IndexOf(also) > graph.Layers.IndexOf(conv))
+            {
+                continue;
+            }
+            graph.Layers.Remove(conv);
+            conv.Inputs = [conv.Input, other];
+            conv.Activation = sum.Activation;
+            conv.Output = sum.Output;
+            graph.Layers[graph.Layers.IndexOf(sum)] = conv;
+            return true;
+        }
+        return false;
+    }
+
+    /// <summary>Batch norm and ReLU before a convolution, or only a batch norm where no padding is in the way, become part of it:
+    /// only where it alone reads them, as otherwise one pass is cheaper than several.</summary>
+    private static void IntoReader(NetGraph graph, AffineLayer affine)
+    {
+        if (affine.Output.Readers is not [ConvLayer { InputScale: null } conv] || conv.Input != affine.Output
+            || conv.Residual == affine.Output || affine.Output == graph.Output)
+        {
+            return;
+        }
+        if (affine.Activation == Activation.None && conv.Filters.Groups == 1 && !conv.IsPadded)
+        {
+            conv.Filters.ScaleInputs(affine.Scale, affine.Shift);
+        }
+        else if (affine.Activation == Activation.Relu && conv.Filters.Groups == 1)
+        {
+            int channels = affine.Output.Channels;
+            conv.InputScale = [.. Enumerable.Range(0, channels).Select(affine.ScaleOf)];
+            conv.InputShift = [.. Enumerable.Range(0, channels).Select(affine.ShiftOf)];
+        }
+        else
+        {
+            return;
+        }
+        conv.Inputs = [affine.Input, .. conv.Inputs[1..]];
+        graph.Layers.Remove(affine);
+        graph.Rewire();
+    }
+
+    public static void Substitute(NetGraph graph, Layer old, Layer layer) =>
+        graph.Layers[graph.Layers.IndexOf(old)] = layer;
+}

@@ -1,0 +1,59 @@
+namespace Espalier.Inference;
+
+/// <summary>
+/// Decides which maps lie inside others: slices where they are cut from, the parts of a concatenation where they end up, and
+/// the results of passes on their input, where nobody reads that any more.
+/// </summary>
+internal static class Placement
+{
+    public static void Run(NetGraph graph)
+    {
+        HashSet<Map> whole = [graph.Input, graph.Output];
+        foreach (FlattenLayer flatten in graph.Layers.OfType<FlattenLayer>()) whole.UnionWith([flatten.Input, flatten.Output]);
+        foreach (Layer layer in graph.Layers)
+        {
+            if (layer is FlattenLayer) Put(layer.Output, layer.Input, 0);
+            if (layer is not ArrangeLayer arrange) continue;
+            if (arrange.IsSlice && !whole.Contains(arrange.Output)) Put(arrange.Output, arrange.Input, arrange.From[0].Channel);
+            else if (arrange.IsConcat) PlaceParts(arrange, whole);
+        }
+        ReuseInputs(graph, whole);
+    }
+
+    private static void PlaceParts(ArrangeLayer concat, HashSet<Map> whole)
+    {
+        int at = 0;
+        foreach (Map part in concat.Inputs)
+        {
+            if (part.Home is null && !whole.Contains(part)) Put(part, concat.Output, at);
+            at += part.Channels;
+        }
+    }
+
+    /// <summary>What a pass, or a sum in a convolution, reads for the last time takes the result.</summary>
+    private static void ReuseInputs(NetGraph graph, HashSet<Map> whole)
+    {
+        var last = new Dictionary<Map, int>();
+        for (int i = 0; i < graph.Layers.Count; i++)
+            foreach (Map map in graph.Layers[i].Inputs) last[map.Root] = i;
+        for (int i = 0; i < graph.Layers.Count; i++)
+        {
+            Layer layer = graph.Layers[i];
+            Map? reused = layer switch
+            {
+                AffineLayer or ScaleLayer or SumLayer => layer.Input,
+                ConvLayer conv => conv.Residual,
+                _ => null,
+            };
+            Map y = layer.Output;
+            if (reused is null || y.Home is not null || whole.Contains(reused) || whole.Contains(y)) continue;
+            // Two reads of one map by one layer, as x + x, are fine; a convolution's input is not, which its result must not touch.
+            Map root = reused.Root;
+            if (root != reused || last[root] != i || !root.SameShape(y) || (layer is ConvLayer && layer.Input.Root == root)) continue;
+            Put(y, root, 0);
+            last[root] = Math.Max(last[root], last.GetValueOrDefault(y, i));
+        }
+    }
+
+    private static void Put(Map map, Map home, int firstChannel) => (map.Home, map.FirstChannel) = (home, firstChannel);
+}
