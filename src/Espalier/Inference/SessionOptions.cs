@@ -2,7 +2,7 @@ using Espalier.Tensors;
 
 namespace Espalier.Inference;
 
-/// <summary>How a <see cref="VitSession"/> computes.</summary>
+/// <summary>How a <see cref="VitSession"/> computes; a <see cref="CnnSession"/> takes the defaults only.</summary>
 public sealed record SessionOptions
 {
     /// <summary>Of the products in the blocks, which are nearly all of the work. Patch projection, agents, classifier,

@@ -9,7 +9,7 @@ namespace Espalier.Inference;
 /// weights, activations and sums fused into convolutions, pixels stored channel by channel in memory planned once. After the
 /// first call of a size nothing is allocated. A session may be used from several threads; calls then wait for one another.
 /// </summary>
-public sealed unsafe class CnnSession : IDisposable
+public sealed unsafe class CnnSession : IClassifierSession
 {
     /// <summary>Bytes of maps that are in memory at once, as far as one image allows.</summary>
     private const long MostBytes = 256L << 20;
@@ -22,18 +22,20 @@ public sealed unsafe class CnnSession : IDisposable
     /// <exception cref="EspalierException">The network has an op of which there is no fast form, or the options ask for another
     /// precision than <see cref="Precision.Fp32"/> or for pruned tokens.</exception>
     public CnnSession(Cnn net, SessionOptions? options = null)
-        : this(net, new CnnStructure { Config = net.Config }, options)
+        : this(new LoadedCnn(net, new CnnStructure { Config = net.Config }), options)
     {
     }
 
-    private CnnSession(Cnn net, CnnStructure structure, SessionOptions? options)
+    /// <summary>The same of a network from a file, which may be disposed afterwards.</summary>
+    /// <inheritdoc cref="CnnSession(Cnn, SessionOptions)" path="/exception"/>
+    public CnnSession(LoadedCnn loaded, SessionOptions? options = null)
     {
         if (options is { Precision: not Precision.Fp32 })
             throw new EspalierException($"convolutional networks run in fp32, not in {options.Precision}; leave the precision out");
         if (options is { Pruning.IsActive: true })
             throw new EspalierException("convolutional networks have no tokens that could be pruned; leave the pruning out");
-        Structure = structure;
-        plan = new CnnPlan(net);
+        (Structure, Description) = (loaded.Structure, loaded.Net.Description);
+        plan = new CnnPlan(loaded.Net);
     }
 
     /// <summary>A session straight from a file.</summary>
@@ -42,7 +44,7 @@ public sealed unsafe class CnnSession : IDisposable
     public static CnnSession Open(string path, CnnConfig? config = null, SessionOptions? options = null)
     {
         using LoadedCnn loaded = CnnFile.Load(path, config);
-        return new CnnSession(loaded.Net, loaded.Structure, options);
+        return new CnnSession(loaded, options);
     }
 
     /// <summary>What the file says of the network; of a module only the shape that it was built with.</summary>
@@ -50,38 +52,48 @@ public sealed unsafe class CnnSession : IDisposable
 
     public CnnConfig Config => Structure.Config;
 
-    public int NumClasses => Config.NumClasses;
+    /// <inheritdoc/>
+    public string Description { get; }
 
-    /// <summary>Of the images: 3 for colour, 1 for grey.</summary>
+    /// <inheritdoc/>
     public int Channels => Config.Channels;
 
-    /// <summary>Height and width of the images in pixels.</summary>
+    /// <inheritdoc/>
     public int ImageSize => Config.ImageSize;
+
+    /// <inheritdoc/>
+    public int NumClasses => Config.NumClasses;
+
+    /// <inheritdoc/>
+    public IReadOnlyList<string>? ClassNames => Structure.ClassNames;
+
+    /// <inheritdoc/>
+    public string? Dataset => Structure.Dataset;
 
     /// <summary>Multiply-adds of one image as the literature counts them: those of the network's layers, whatever was folded.
     /// </summary>
     public long MultiplyAdds => plan.MultiplyAdds;
 
+    /// <inheritdoc/>
+    public double DenseMultiplyAdds => MultiplyAdds;
+
     /// <summary>Bytes that the packed weights take.</summary>
     public long WeightBytes => plan.WeightBytes;
 
-    /// <summary>images -> logits.</summary>
-    /// <param name="images">[count, C, S, S], normalised as in training.</param>
-    /// <param name="logits">[count, classes], written.</param>
-    /// <exception cref="ArgumentException">A span has another length.</exception>
-    public void Run(ReadOnlySpan<float> images, int count, Span<float> logits)
+    /// <inheritdoc/>
+    public void Run(ReadOnlySpan<float> images, int batch, Span<float> logits)
     {
-        ArgumentOutOfRangeException.ThrowIfNegative(count);
-        if (images.Length != (long)count * ImageValues)
-            throw new ArgumentException($"{images.Length} values for images [{count},{Channels},{ImageSize},{ImageSize}]");
-        if (logits.Length != (long)count * NumClasses)
-            throw new ArgumentException($"{logits.Length} values for logits [{count},{NumClasses}]");
+        ArgumentOutOfRangeException.ThrowIfNegative(batch);
+        if (images.Length != (long)batch * ImageValues)
+            throw new ArgumentException($"{images.Length} values for images [{batch},{Channels},{ImageSize},{ImageSize}]");
+        if (logits.Length != (long)batch * NumClasses)
+            throw new ArgumentException($"{logits.Length} values for logits [{batch},{NumClasses}]");
         lock (gate)
         {
             fixed (float* x = images, y = logits)
             {
-                int most = (int)Math.Clamp(MostBytes / (sizeof(float) * plan.FloatsPerImage), 1, Math.Max(1, count));
-                for (int first = 0; first < count; first += most) Piece(0, x, y, first, Math.Min(most, count - first));
+                int most = (int)Math.Clamp(MostBytes / (sizeof(float) * plan.FloatsPerImage), 1, Math.Max(1, batch));
+                for (int first = 0; first < batch; first += most) Piece(0, x, y, first, Math.Min(most, batch - first));
             }
         }
     }

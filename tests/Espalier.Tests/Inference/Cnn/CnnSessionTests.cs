@@ -116,6 +116,7 @@ public sealed class CnnSessionTests
         using var session = new CnnSession(net);
         Assert.True(net.Training);
         Assert.Equal((7, 3, 16), (session.NumClasses, session.Channels, session.ImageSize));
+        Assert.Equal("resnet20 x 0.25", session.Description);
         Assert.Equal("resnet20", session.Config.Network);
         using var scope = new Scope();
         net.Training = false;
@@ -125,6 +126,32 @@ public sealed class CnnSessionTests
         Assert.True(session.WeightBytes >= sizeof(float) * net.Parameters().Where(p => p.Rank > 1).Sum(p => p.Length));
         Assert.Throws<ArgumentException>(() => session.Run(new float[3], 1, new float[7]));
         Assert.Throws<ArgumentException>(() => session.Run(new float[3 * 16 * 16], 1, new float[6]));
+    }
+
+    [Fact]
+    public void OpensFilesAndRefusesDamagedOnes()
+    {
+        string path = Path.Combine(Path.GetTempPath(), $"espalier-{Guid.NewGuid():n}.safetensors");
+        try
+        {
+            using Cnn net = CnnNets.Create("mobilenet_v2", 32, width: 0.125);
+            Prune(net, 0.3f);
+            CnnFile.Save(path, net, new CnnStructure { Config = net.Config, ClassNames = ["a", "b", "c", "d", "e", "f", "g"] });
+            using (CnnSession session = CnnSession.Open(path))
+            {
+                Assert.Equal("g", session.ClassNames![6]);
+                CnnNets.AssertSame(net, session);
+            }
+            byte[] bytes = File.ReadAllBytes(path);
+            File.WriteAllBytes(path, bytes[..^100]);
+            Assert.DoesNotContain('\n', Assert.Throws<EspalierException>(() => CnnSession.Open(path)).Message);
+            Assert.Throws<EspalierException>(() => new CnnSession(net, new SessionOptions { Precision = Precision.Int8 }));
+            Assert.Throws<EspalierException>(() => new CnnSession(net, new SessionOptions { Pruning = Pruning.KeepShare(0.5) }));
+        }
+        finally
+        {
+            File.Delete(path);
+        }
     }
 
     private static int SmallSize(string name) => name switch
