@@ -28,8 +28,9 @@ internal abstract unsafe class PackedConv(int channels, int outputs, in ConvShap
             throw new ArgumentException($"convolution: {channels} channels to {outputs} in {groups} groups");
         }
 
-        return groups == channels && outputs == channels && groups > 1
-            ? new DepthwiseConv(channels, weight, bias, shape)
+        if (groups == channels && outputs == channels && groups > 1) return new DepthwiseConv(channels, weight, bias, shape);
+        return (tiles ?? KernelInfo.Tiles) == TileSet.Avx512 && ConvTile.Instance is { } tile
+            ? new DirectConv(channels, outputs, groups, weight, bias, shape, tile)
             : new GatherConv(channels, outputs, groups, weight, bias, shape, tiles ?? KernelInfo.Tiles);
     }
 

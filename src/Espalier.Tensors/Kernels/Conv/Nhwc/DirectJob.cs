@@ -1,0 +1,107 @@
+using System.Runtime.CompilerServices;
+using Espalier.Tensors.Threading;
+
+namespace Espalier.Tensors.Kernels;
+
+/// <summary>The loops of a direct convolution in one thread: over blocks of units whose pixels stay in the second-level cache,
+/// within them over panels of outputs, over blocks of stretches whose weights stay there too, and over tiles.</summary>
+internal readonly unsafe struct DirectJob(
+    DirectConv conv, DirectSource source, DirectGrid grid, float* y, int ldy, ConvEpilogue epilogue) : IRangeJob
+{
+    // For 1 MB of L2; more only costs speed.
+    private const int SourceFloats = 96 * 1024;
+    private const int WeightFloats = 80 * 1024;
+
+    private const int MostTiles = 128;
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    public void Run(int start, int end, int worker)
+    {
+        nint* offsets = stackalloc nint[source.Stretches];
+        DirectTile* tiles = stackalloc DirectTile[Math.Max(MostTiles, source.TilesPerUnit)];
+        source.WriteOffsets(offsets);
+        for (int part = start; part < end; part++)
+        {
+            (int unit, int lastUnit) = grid.UnitsOf(part, source.Units);
+            while (unit < lastUnit)
+            {
+                int next = unit + source.Fit(unit, lastUnit, SourceFloats, MostTiles);
+                float* copy = null;
+                if (source.Copies)
+                {
+                    copy = Scratch.Rent(source.Floats(unit, next));
+                    source.Copy(unit, next, copy);
+                }
+
+                Block(part, offsets, tiles, source.WriteTiles(unit, next, copy, tiles));
+                unit = next;
+            }
+        }
+    }
+
+    private void Block(int part, nint* offsets, DirectTile* tiles, int count)
+    {
+        (int panel, int lastPanel) = grid.PanelsOf(part, conv.Panels);
+        var arguments = new ConvTile.Arguments
+        {
+            Steps = source.Steps,
+            RowX = source.PixelBytes,
+            RowY = (nint)ldy * sizeof(float),
+            RowResidual = (nint)epilogue.LdResidual * sizeof(float),
+            Limit = BitConverter.SingleToInt32Bits(6f),
+        };
+
+        // Sums that wait in y would be lost on a residual that lies there.
+        int together = source.Stretches;
+        if (count > 1 && epilogue.Residual != y)
+            together = Math.Clamp(WeightFloats / (ConvTile.Columns * Math.Max(1, source.Steps)), 1, together);
+        for (; panel < lastPanel; panel++)
+        {
+            arguments.Bias = conv.BiasOf(panel);
+            arguments.Mask = (nint)((1L << conv.OutputsOf(panel)) - 1);
+            for (int first = 0; first < source.Stretches; first += together)
+            {
+                arguments.Offsets = offsets + first;
+                arguments.Stretches = Math.Min(together, source.Stretches - first);
+                arguments.Weights =
+                    conv.WeightsOf(panel) + ((nint)first * source.Steps * conv.Vectors(panel) * ConvTile.Lanes);
+                Tiles(panel, first > 0, first + together >= source.Stretches, ref arguments, tiles, count);
+            }
+        }
+    }
+
+    private void Tiles(
+        int panel, bool continued, bool last, ref ConvTile.Arguments shared, DirectTile* tiles, int count)
+    {
+        ConvTile.Arguments arguments = shared;
+        Activation activation = last ? epilogue.Activation : Activation.None;
+        arguments.Modes = (nint)((continued ? ConvTile.Modes.Continue : 0)
+            | (activation is Activation.Relu or Activation.Relu6 ? ConvTile.Modes.Relu : 0)
+            | (activation is Activation.Relu6 ? ConvTile.Modes.Limit : 0));
+        bool after = activation is Activation.Silu or Activation.Sigmoid;
+        bool residual = last && epilogue.Residual != null;
+        int output = conv.FirstOutput(panel), vectors = conv.Vectors(panel);
+        nint channel = (nint)conv.GroupOf(panel) * conv.GroupChannels;
+        for (int i = 0; i < count; i++)
+        {
+            DirectTile tile = tiles[i];
+            arguments.X = tile.X + channel;
+            arguments.X2 = tile.X2 + channel;
+            arguments.Y = y + (tile.Pixel * ldy) + output;
+            arguments.Y2 = y + (tile.Pixel2 * ldy) + output;
+            if (residual)
+            {
+                arguments.Residual = epilogue.Residual + (tile.Pixel * epilogue.LdResidual) + output;
+                arguments.Residual2 = epilogue.Residual + (tile.Pixel2 * epilogue.LdResidual) + output;
+            }
+
+            conv.Tile.Run(tile.Pixels, vectors, &arguments);
+            if (after)
+            {
+                int half = (tile.Pixels + 1) / 2, columns = conv.OutputsOf(panel);
+                Activations.Apply(activation, arguments.Y, ldy, half, columns);
+                Activations.Apply(activation, arguments.Y2, ldy, tile.Pixels - half, columns);
+            }
+        }
+    }
+}
