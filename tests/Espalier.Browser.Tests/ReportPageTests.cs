@@ -82,14 +82,34 @@ public sealed class ReportPageTests(Browser browser, ITestOutputHelper output) :
         Assert.Contains(complaints, c => c.Contains("Content Security Policy", StringComparison.Ordinal));
     }
 
-    private async Task<IPage?> OpenAsync(ReportData data, int width, ColorScheme scheme = ColorScheme.Light)
+    [Theory]
+    [InlineData(320, ColorScheme.Light)]
+    [InlineData(768, ColorScheme.Dark)]
+    [InlineData(1280, ColorScheme.Light)]
+    public async Task TheReportOfACompressionFitsThePage(int width, ColorScheme scheme)
+    {
+        string name = "features.denseblock4.denselayer16.conv2.with.a.long.name." + new string('x', 60);
+        if (await OpenAsync(p => SampleCompression.Report(name).SaveHtml(p), width, scheme) is not { } page) return;
+        Assert.Equal(width, await page.EvaluateAsync<int>("document.documentElement.scrollWidth"));
+        Assert.Equal(12, await page.Locator(".small-multiples svg.plot").CountAsync());
+        double height = await page.EvaluateAsync<double>("document.querySelector('.small-multiples svg.plot').getBoundingClientRect().height");
+        Assert.InRange(height, 40, 400);
+        double light = await page.EvaluateAsync<double>("parseInt(getComputedStyle(document.body).backgroundColor.slice(4))");
+        Assert.Equal(scheme == ColorScheme.Light, light > 128);
+        Assert.Empty(complaints);
+    }
+
+    private Task<IPage?> OpenAsync(ReportData data, int width, ColorScheme scheme = ColorScheme.Light) =>
+        OpenAsync(p => HtmlReport.Write(p, data), width, scheme);
+
+    private async Task<IPage?> OpenAsync(Action<string> write, int width, ColorScheme scheme)
     {
         if (browser.Instance == null)
         {
             output.WriteLine(Browser.Missing);
             return null;
         }
-        HtmlReport.Write(path, data);
+        write(path);
         var page = await browser.Instance.NewPageAsync(
             new() { ViewportSize = new() { Width = width, Height = 900 }, ColorScheme = scheme });
         page.Console += (_, message) => complaints.Add(message.Text);

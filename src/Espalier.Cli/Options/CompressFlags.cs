@@ -37,6 +37,9 @@ internal static class CompressFlags
     private static readonly Option<bool> Plan = Opt.Flag("--plan", "Only print what would go, and the shapes and MACs then");
     private static readonly Option<string?> PlanFile = Opt.Text("--plan-file", "Save the (last) plan", "FILE.json");
 
+    public static Option<string?> Report { get; } = Opt.Text("--report",
+        "Write down what was done and found: a page with pictures of every layer, or data", "FILE.html|FILE.json");
+
     /// <summary>Settings of the method.</summary>
     public static Option<string?> Set { get; } = Opt.Text("--set", "Settings of the method", "NAME=VALUE,NAME=VALUE");
 
@@ -49,7 +52,7 @@ internal static class CompressFlags
     public static IReadOnlyList<Option> All { get; } =
     [
         .. Source, PretrainSteps, Output, .. SelectionFlags.All, Rounds, Schedule, TrainSteps, FineTuneSteps, BatchSize, Optimizer,
-        LearningRate, WeightDecay, Decay, Warmup, .. RecipeFlags.All, Set, MoveConstants, Plan, PlanFile, Seed,
+        LearningRate, WeightDecay, Decay, Warmup, .. RecipeFlags.All, Set, MoveConstants, Plan, PlanFile, Report, Seed,
     ];
 
     public static CompressPlan Read(ParseResult p, ICompressionMethod method)
@@ -63,6 +66,7 @@ internal static class CompressFlags
             PretrainSteps = p.GetValue(PretrainSteps) ?? 0,
             Output = p.GetValue(Output),
             PlanFile = p.GetValue(PlanFile),
+            Report = p.GetValue(Report) is { } report ? new ReportFile(report) : null,
             PlanOnly = p.GetValue(Plan),
             Options = new CompressionOptions
             {

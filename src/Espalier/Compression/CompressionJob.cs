@@ -18,7 +18,8 @@ public sealed class CompressionJob(ImageClassifier net, TrainingData data, Compr
     ITrainingProgress? progress = null, CancellationToken cancel = default)
 {
     private readonly List<RemovalReport> removals = [];
-    private int stages;
+    private readonly List<SelectionRecord> selections = [];
+    private readonly List<StageRecord> stages = [];
     private (string Weights, EvaluationResult Result)? evaluated;
 
     public ImageClassifier Net => net;
@@ -30,6 +31,12 @@ public sealed class CompressionJob(ImageClassifier net, TrainingData data, Compr
 
     /// <summary>What was removed so far, in order.</summary>
     public IReadOnlyList<RemovalReport> Removals => removals;
+
+    /// <summary>Every choice of channels by scores, in order; methods that choose in another way have none.</summary>
+    public IReadOnlyList<SelectionRecord> Selections => selections;
+
+    /// <summary>Every training, in order.</summary>
+    public IReadOnlyList<StageRecord> Stages => stages;
 
     /// <summary>What was removed last; for plan files.</summary>
     public RemovalPlan? LastPlan { get; private set; }
@@ -77,7 +84,10 @@ public sealed class CompressionJob(ImageClassifier net, TrainingData data, Compr
     {
         using var scope = new Scope();
         Tensor image = Example(1);
-        return ChannelSelector.Choose(graph, scores, selection, plan => Latency.Of(net, graph, plan, image));
+        RemovalPlan plan = ChannelSelector.Choose(graph, scores, selection, tried => Latency.Of(net, graph, tried, image));
+        selections.Add(new SelectionRecord([.. scores.Groups.Select(s => new ScoredGroup(s.Key.Name,
+            [.. s.Value.Select(x => (float)x)], plan.Channels.GetValueOrDefault(s.Key.Name, [])))]));
+        return plan;
     }
 
     /// <summary>Cuts, checks against the masked network, and says so.</summary>
@@ -102,9 +112,11 @@ public sealed class CompressionJob(ImageClassifier net, TrainingData data, Compr
     {
         if (steps <= 0) return;
         TrainOptions training = options.Training with { Steps = steps, Name = stage, EvalEvery = 0, CheckpointEvery = 0,
-            OutputDir = null, Seed = options.Seed + (ulong)stages++ };
+            OutputDir = null, Seed = options.Seed + (ulong)stages.Count };
         var task = new ClassifierTask(net, Task with { Hooks = [.. Task.Hooks, .. hooks] });
-        TrainResult result = new Trainer(task, data, training).Run(progress, cancel);
+        var recorder = new StageRecorder(progress);
+        TrainResult result = new Trainer(task, data, training).Run(recorder, cancel);
+        stages.Add(recorder.Record(stage, result));
         cancel.ThrowIfCancellationRequested();
         if (result.Evaluation is not { } e) return;
         evaluated = (Weights(), e);

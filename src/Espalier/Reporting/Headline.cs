@@ -31,6 +31,7 @@ internal static class Headline
     /// <summary>The model that the report is about.</summary>
     public static ReportRow Subject(IReadOnlyList<ReportRow> rows) => rows.FirstOrDefault(r => r.Highlight) ?? rows[^1];
 
-    private static void Figure(Markup page, string value, string name, string remark) =>
+    /// <param name="remark">What it is measured against.</param>
+    internal static void Figure(Markup page, string value, string name, string remark) =>
         page.Add($"<div><dt>{name}</dt><dd class=\"value\">{value}</dd><dd class=\"remark\">{remark}</dd></div>");
 }

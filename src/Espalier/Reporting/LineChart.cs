@@ -5,6 +5,19 @@ internal static class LineChart
 {
     private const double Width = 440, Height = 244, Left = 50, Right = 424, Top = 12, Bottom = 206, Margin = 2;
 
+    /// <summary>The section with all curves, one chart a panel; nothing where no value is finite.</summary>
+    public static void Section(Markup page, IReadOnlyList<Curve> curves)
+    {
+        if (!curves.Any(c => c.Points.Any(p => double.IsFinite(p.Value)))) return;
+        HtmlPage.Section(page, "Training", "Values over the optimiser's steps. The number beside a name is its last value. "
+            + "A steep start may leave the chart.", content =>
+        {
+            content.Add($"<div class=\"charts\">");
+            foreach (var panel in curves.GroupBy(c => c.Panel)) Draw(content, panel.Key, [.. panel]);
+            content.Add($"</div>");
+        });
+    }
+
     /// <summary>Draws nothing where no value is finite.</summary>
     public static void Draw(Markup page, string title, IReadOnlyList<Curve> curves)
     {

@@ -36,7 +36,7 @@ public sealed record Distillation(DistillationKind Kind, float Weight, float Tem
     /// <summary>DeiT's hard distillation with a = 0.5: the paper's best.</summary>
     public static Distillation DeitHard { get; } = new(DistillationKind.DeitHard, 0.5f);
 
-    /// <summary>The names that <see cref="Parse"/> knows.</summary>
+    /// <summary>The names that <see cref="Parse"/> knows, in the order of <see cref="DistillationKind"/>.</summary>
     public static IReadOnlyList<string> Names { get; } = ["hinton", "deit-soft", "deit-hard"];
 
     /// <exception cref="EspalierException">There is no distillation of that name, or a number is out of its range.</exception>

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Espalier.Compression;
 using Espalier.Models;
 
@@ -30,6 +31,33 @@ public sealed class CompressVerbTests : IDisposable
         Assert.Contains("MACs/image", planned.Out);
         Assert.Equal(before, File.ReadAllBytes(second));
     }
+
+    [Theory]
+    [InlineData("l1", true)]
+    [InlineData("soft-filter", false)]
+    public void What_was_done_is_written_down(string method, bool scored)
+    {
+        string page = folder.File("report.html"), data = folder.File("report.json");
+        foreach (string report in new[] { page, data })
+        {
+            Outcome done = Tool.Run("compress", method, "--model-type", "cifar-vgg11", "--width", "0.1", "--img-size", "16", "--data",
+                "fashion-mnist-sample", "--train-steps", "2", "--fine-tune-steps", "2", "--batch-size", "16", "--ratio", "0.5",
+                "--report", report).MustSucceed();
+            Assert.Contains($"report      {report}", done.Out);
+        }
+        Assert.Contains("Channels kept", File.ReadAllText(page));
+        Assert.Equal(scored, File.ReadAllText(page).Contains("Importance", StringComparison.Ordinal));
+        using JsonDocument json = JsonDocument.Parse(File.ReadAllText(data));
+        JsonElement groups = json.RootElement.GetProperty("groups"), first = groups[0];
+        Assert.True(first.GetProperty("kept").GetInt32() < first.GetProperty("channels").GetInt32());
+        Assert.Equal(scored ? 1 : 0, json.RootElement.GetProperty("selections").GetArrayLength());
+        Assert.Equal(scored ? 1 : 2, json.RootElement.GetProperty("stages").GetArrayLength());
+        Assert.True(json.RootElement.GetProperty("after").GetProperty("milliseconds").GetDouble() > 0);
+    }
+
+    [Fact]
+    public void A_report_is_a_page_or_data() => Assert.Contains("report.txt", Tool.Run("compress", "l1", "--model-type", "cifar-vgg11",
+        "--report", folder.File("report.txt")).MustFail(2));
 
     [Fact]
     public void The_methods_are_listed_in_columns()

@@ -1,18 +1,24 @@
 using Espalier.Cli.Display;
 using Espalier.Compression;
+using Espalier.Reporting;
 using Spectre.Console;
 
 namespace Espalier.Cli.Running;
 
 /// <summary>What a network is and does, without its time.</summary>
-internal sealed record CompressNumbers(double Parameters, double MultiplyAdds, double Accuracy, double Bytes)
+/// <param name="Groups">All that could lose channels; each has kept what it has.</param>
+internal sealed record CompressNumbers(double Parameters, double MultiplyAdds, double Accuracy, double Bytes,
+    IReadOnlyList<CompressedGroup> Groups)
 {
     /// <param name="file">Where the network is at the moment.</param>
     public static CompressNumbers Of(CompressionJob job, TemporaryCnn file)
     {
         using DependencyGraph graph = job.Graph();
-        return new CompressNumbers(job.Net.ParameterCount, graph.MultiplyAdds(), job.Evaluate().Scalars["accuracy"], file.Bytes);
+        return new CompressNumbers(job.Net.ParameterCount, graph.MultiplyAdds(), job.Evaluate().Scalars["accuracy"], file.Bytes,
+            [.. graph.Groups.Select(g => new CompressedGroup(g.Name, g.Layers, g.Count, g.Count))]);
     }
+
+    public CompressedNetwork With(double milliseconds) => new(Parameters, MultiplyAdds, Accuracy, Bytes, milliseconds);
 
     /// <summary>Two networks side by side, each number with its ratio.</summary>
     public static Table Compare(CompressNumbers before, CompressNumbers after, (double Before, double After) milliseconds)

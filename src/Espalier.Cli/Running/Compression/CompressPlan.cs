@@ -24,6 +24,9 @@ internal sealed record CompressPlan
     /// <summary>Where the last selection goes, as JSON.</summary>
     public string? PlanFile { get; init; }
 
+    /// <summary>Where the report goes; null for none.</summary>
+    public ReportFile? Report { get; init; }
+
     /// <summary>Only say what would go.</summary>
     public bool PlanOnly { get; init; }
 

@@ -1,6 +1,7 @@
 using Espalier.Cli.Display;
 using Espalier.Compression;
 using Espalier.Models;
+using Espalier.Reporting;
 using Espalier.Training;
 using Spectre.Console;
 
@@ -24,17 +25,19 @@ internal sealed class CompressRun(CompressPlan plan, Session session)
             : Checked(Teacher.Load(plan.Recipe.Teacher, plan.Recipe.TeacherType), input.Loaded);
         CompressionOptions options = plan.Options with { Task = plan.Recipe.Task(teacher) };
         Table table = TrainingDisplay.Run(terminal, plan.Method.Name, progress =>
-            Compress(new CompressionJob(input.Loaded.Net, input.Data, options, progress, session.Cancel), input.Loaded));
+            Compress(new CompressionJob(input.Loaded.Net, input.Data, options, progress, session.Cancel), input));
         terminal.Console.Write(table);
         terminal.Line($"on {input.Pair.Test.Count} test images of {input.Pair.Info.Name}; the time is of one image at a time, both "
             + "in turn");
         if (plan.PlanFile is not null) terminal.Line($"plan        {plan.PlanFile}");
+        if (plan.Report is not null) terminal.Line($"report      {plan.Report.Path}");
         if (plan.Output is not null) terminal.Line($"model       {plan.Output}");
     }
 
     /// <summary>Trains where asked to, runs the method, and measures before and after.</summary>
-    private Table Compress(CompressionJob job, LoadedCnn loaded)
+    private Table Compress(CompressionJob job, CompressInput input)
     {
+        LoadedCnn loaded = input.Loaded;
         job.Train("train", plan.PretrainSteps);
         // The network as it was: its own teacher where asked for, and what the smaller one is timed against.
         using var original = new TemporaryCnn(loaded);
@@ -47,7 +50,14 @@ internal sealed class CompressRun(CompressPlan plan, Session session)
         using var smaller = new TemporaryCnn(loaded);
         CompressNumbers after = CompressNumbers.Of(job, smaller);
         if (plan.PlanFile is not null) job.LastPlan?.Save(plan.PlanFile);
-        return CompressNumbers.Compare(before, after, CompressTiming.MillisecondsInTurn(original, loaded.Net, job));
+        var milliseconds = CompressTiming.MillisecondsInTurn(original, loaded.Net, job);
+        if (plan.Report is { } file)
+        {
+            CompressionReport report = CompressReport.Of(plan, job, input, before, after, milliseconds, session.Arguments);
+            if (file.IsPage) report.SaveHtml(file.Path);
+            else report.SaveJson(file.Path);
+        }
+        return CompressNumbers.Compare(before, after, milliseconds);
     }
 
     private static Teacher Checked(Teacher teacher, LoadedCnn student)

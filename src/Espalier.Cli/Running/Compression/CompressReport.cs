@@ -1,0 +1,81 @@
+using System.Globalization;
+using Espalier.Benchmarking;
+using Espalier.Compression;
+using Espalier.Reporting;
+using Espalier.Tensors.Threading;
+using Espalier.Training;
+
+namespace Espalier.Cli.Running;
+
+/// <summary>What a run of `compress` writes down.</summary>
+internal static class CompressReport
+{
+    /// <summary>Processor and threads, for every report.</summary>
+    public static string Machine
+    {
+        get
+        {
+            MachineInfo machine = MachineInfo.Collect();
+            return $"{machine.Cpu}, {Workers.Threads} threads";
+        }
+    }
+
+    public static CompressionReport Of(CompressPlan plan, CompressionJob job, CompressInput input, CompressNumbers before,
+        CompressNumbers after, (double Before, double After) milliseconds, IReadOnlyList<string> arguments) => new()
+        {
+            Method = plan.Method.Name,
+            Purpose = plan.Method.Purpose,
+            Network = input.Loaded.Net.Config.Network,
+            Dataset = $"{input.Pair.Info.Name}, {input.Pair.Test.Count} test images",
+            Seed = plan.Options.Seed,
+            Machine = Machine,
+            CommandLine = "espalier " + string.Join(' ', arguments),
+            Version = VersionAction.Text,
+            Options = Options(plan),
+            Before = before.With(milliseconds.Before),
+            After = after.With(milliseconds.After),
+            Groups = Groups(before.Groups, after.Groups),
+            Selections = job.Selections,
+            Stages = job.Stages,
+        };
+
+    /// <summary>Groups of the network as it was; those that are not there any more have kept nothing.</summary>
+    private static CompressedGroup[] Groups(IReadOnlyList<CompressedGroup> before, IReadOnlyList<CompressedGroup> after)
+    {
+        Dictionary<string, int> left = after.ToDictionary(g => g.Name, g => g.Channels);
+        return [.. before.Select(g => g with { Kept = left.GetValueOrDefault(g.Name) })];
+    }
+
+    private static OrderedDictionary<string, string> Options(CompressPlan plan)
+    {
+        CompressionOptions o = plan.Options;
+        (SelectionOptions s, TrainOptions t, Recipe r) = (o.Selection, o.Training, plan.Recipe);
+        var options = new OrderedDictionary<string, string>
+        {
+            ["how much"] = s switch
+            {
+                { Ratio: { } x } => $"{Text(x)} of the channels removed",
+                { Threshold: { } x } => $"scores up to {Text(x)} removed",
+                { TargetFlops: { } x } => $"{Text(x)} of the multiply-adds kept",
+                _ => $"{Text(s.TargetLatency!.Value)} ms an image",
+            },
+            ["layers"] = (s.Global ? "compete" : "lose the same share") + (s.Streams ? ", residual streams too" : ""),
+            ["left alone"] = s.Keep.Count == 0 ? "none" : string.Join(", ", s.Keep),
+            ["kept at least"] = $"{s.MinKept} channels, multiples of {s.RoundTo}",
+            ["rounds"] = $"{o.Rounds}, {o.Schedule.ToString().ToLowerInvariant()}",
+            ["constants"] = o.MoveConstants ? "moved into the next layer" : "dropped",
+            ["steps"] = $"{plan.PretrainSteps} before, {o.TrainSteps} in the method, {o.FineTuneSteps} after",
+            ["optimiser"] = $"{t.Optimizer}, rate {Text(t.LearningRate)}, decay {Text(t.WeightDecay)}, {t.BatchSize} images a step",
+            ["schedule"] = t.Schedule + (t.WarmupSteps is { } w ? $", {w} steps of warm-up" : ""),
+            ["label smoothing"] = Text(r.LabelSmoothing),
+            ["mixup, cutmix"] = $"{Text(r.Mixing.Mixup)}, {Text(r.Mixing.CutMix)}",
+            ["teacher"] = r.Teacher is null ? "none"
+                : $"{r.Teacher}, {Distillation.Names[(int)r.Distillation.Kind]}, weight {Text(r.Distillation.Weight)}, temperature {Text(r.Distillation.Temperature)}",
+        };
+        foreach (MethodSetting setting in plan.Method.Settings)
+            options[$"--set {setting.Name}"] = o.Settings.GetValueOrDefault(setting.Name, setting.Default);
+        return options;
+    }
+
+    private static string Text(IFormattable value) => value.ToString(null, CultureInfo.InvariantCulture);
+}

@@ -1,0 +1,64 @@
+using Espalier.Compression;
+using Espalier.Models;
+using Espalier.Training;
+
+namespace Espalier.Tests.Compression;
+
+public sealed class JobRecordsTests
+{
+    [Fact]
+    public void AJobNotesScoresRemovalsAndLosses()
+    {
+        using Cnn net = CompressionJobs.Net("cifar-vgg11");
+        var options = new CompressionOptions { Rounds = 2, FineTuneSteps = 25, Selection = new SelectionOptions { Ratio = 0.5 } };
+        CompressionJob job = CompressionJobs.Job(net, options);
+        CompressionMethods.Get("l1").Run(job);
+        Assert.Equal(2, job.Selections.Count);
+        for (int round = 0; round < 2; round++)
+        {
+            foreach (ScoredGroup group in job.Selections[round].Groups)
+            {
+                Assert.NotEmpty(group.Removed);
+                float most = group.Removed.Max(k => group.Scores[k]);
+                Assert.All(Enumerable.Range(0, group.Scores.Count).Except(group.Removed), k => Assert.True(group.Scores[k] >= most));
+            }
+        }
+        Assert.Equal(job.LastPlan!.Channels.Select(c => (c.Key, c.Value.Length)).Order(),
+            job.Selections[1].Groups.Select(g => (g.Name, g.Removed.Count)).Order());
+        Assert.Equal([("fine-tune 1/2", 12L), ("fine-tune 2/2", 13L)], job.Stages.Select(s => (s.Name, s.Steps)));
+        Assert.Equal([10L, 12L], job.Stages[0].Losses.Select(l => l.Step));
+        Assert.All(job.Stages, s => Assert.InRange(s.Accuracy!.Value, 0, 1));
+        Assert.All(job.Stages.SelectMany(s => s.Losses), l => Assert.InRange(l.Loss, 0.01, 10));
+    }
+
+    /// <summary>The network is looked at again only where it is another.</summary>
+    [Fact]
+    public void AnEvaluationIsNotRepeatedUnlessTheNetworkChanged()
+    {
+        using Cnn net = CompressionJobs.Net("cifar-vgg11");
+        var seen = new Evaluations();
+        var job = new CompressionJob(net, CompressionJobs.Data(16),
+            new CompressionOptions { Training = new TrainOptions { BatchSize = 16, DataThreads = 0 } }, seen);
+        job.Train("train", 2);
+        int after = seen.Batches;
+        EvaluationResult result = job.Evaluate();
+        Assert.Equal(after, seen.Batches);
+        Assert.Equal(job.Stages[0].Accuracy, result.Scalars["accuracy"]);
+        foreach (ref float x in net.Parameters().Last().Span) x += 1;
+        job.Evaluate();
+        Assert.True(seen.Batches > after);
+    }
+
+    private sealed class Evaluations : ITrainingProgress
+    {
+        public int Batches { get; private set; }
+
+        public void Step(StepInfo info) { }
+
+        public void Evaluating(long step, int batch, int batches) => Batches++;
+
+        public void Evaluated(long step, EvaluationResult result, IReadOnlyList<string> newBest) { }
+
+        public void Message(string text) { }
+    }
+}

@@ -1,0 +1,26 @@
+using Espalier.Compression;
+using Espalier.Reporting;
+
+namespace Espalier.Tests.Reporting;
+
+/// <summary>Reports of invented numbers, shaped like those of real runs.</summary>
+internal static class SampleCompression
+{
+    public static CompressionReport Report(string name = "layer") => new()
+    {
+        Method = "taylor", Purpose = "removes channels", Network = "cifar-vgg16", Dataset = "fashion-mnist, 10000 test images", Seed = 7,
+        Machine = "a processor, 2 threads", CommandLine = "espalier compress taylor --ratio 0.5", Version = "espalier 0",
+        Options = new Dictionary<string, string> { ["ratio"] = "0.5", ["teacher"] = "none" },
+        Before = new CompressedNetwork(1e6, 2e7, 0.91, 4e6, 4), After = new CompressedNetwork(25e4, 5e6, 0.9, 1e6, 1.6),
+        Groups = [.. Enumerable.Range(0, 12).Select(i => new CompressedGroup($"{name}.{i}", [$"{name}.{i}", "norm"], 64, 64 - 5 * i))],
+        Selections = [new SelectionRecord([.. Enumerable.Range(0, 12).Select(i => Scored($"{name}.{i}", 64, 5 * i))])],
+        Stages = [Stage("train", 200, 0.91), Stage("fine-tune", 100, 0.9)],
+    };
+
+    private static ScoredGroup Scored(string name, int count, int removed) => new(name,
+        [.. Enumerable.Range(0, count).Select(k => (k * 37 % count) / (float)count)],
+        [.. Enumerable.Range(0, count).OrderBy(k => k * 37 % count).Take(removed).Order()]);
+
+    private static StageRecord Stage(string name, long steps, double accuracy) => new(name, steps,
+        [.. Enumerable.Range(1, (int)steps / 10).Select(i => new LossPoint(10 * i, 2.3 / i))], accuracy);
+}
