@@ -36,6 +36,8 @@ public sealed class Lookahead : Optimizer
         if (updates % every == 0) ElementUpdate.Run(new Merge(new(rate)), parameter, parameter, slow, null);
     }
 
+    private protected override bool FollowsWeights(int slot) => slot == Slots.Count - 1;
+
     /// <summary>y is the weight, a the slow one.</summary>
     private readonly struct Merge(Vector<float> rate) : IElementRule
     {

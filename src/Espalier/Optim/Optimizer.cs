@@ -104,6 +104,27 @@ public abstract class Optimizer : IDisposable
         }
     }
 
+    /// <summary>
+    /// Treats some elements of a parameter as if they had never been updated: what is kept for them is zero again, or, where it
+    /// follows the weights, what they are now. The count of the parameter's updates goes on. Does nothing for a parameter that it
+    /// does not know or has never updated.
+    /// </summary>
+    internal void Renew(Tensor parameter, IReadOnlyList<Range> elements)
+    {
+        foreach (Entry entry in entries)
+        {
+            for (int slot = 0; entry.Value == parameter && slot < (entry.State?.Length ?? 0); slot++)
+            {
+                foreach (Range range in elements)
+                {
+                    Span<float> kept = entry.State![slot].Span[range];
+                    if (FollowsWeights(slot)) parameter.Span[range].CopyTo(kept);
+                    else kept.Clear();
+                }
+            }
+        }
+    }
+
     public void Dispose()
     {
         foreach (Entry entry in entries) Free(entry);
@@ -114,6 +135,9 @@ public abstract class Optimizer : IDisposable
     /// <param name="state">One tensor a slot, of the parameter's shape, zero before the first update.</param>
     /// <param name="updates">Updates of this parameter, this one included.</param>
     protected internal abstract void Update(Tensor parameter, Tensor gradient, Tensor[] state, long updates, float lr, float weightDecay);
+
+    /// <summary>Whether a slot begins as a copy of the weights, not at zero.</summary>
+    private protected virtual bool FollowsWeights(int slot) => false;
 
     private static void Free(Entry entry)
     {

@@ -66,6 +66,9 @@ public readonly record struct StepContext(long Step, long TotalSteps, long Epoch
     /// What losses (means over their micro-batch) are multiplied with, so that the step sees the mean over the batch.
     /// </summary>
     public float GradientScale => 1f / MicroBatches;
+
+    /// <summary>What updates the parameters, for methods that replace weights; null where nothing does.</summary>
+    public Optimizer? Optimizer { get; init; }
 }
 
 /// <summary>What an evaluation found.</summary>

@@ -129,7 +129,7 @@ internal sealed partial class TrainingSession : IDisposable
         {
             Batch batch = loader.Next();
             var rng = new Rng(options.Seed ^ StepStream, (ulong)number, (ulong)part);
-            var context = new StepContext(number, options.Steps, position.Epoch, part, parts, rng);
+            var context = new StepContext(number, options.Steps, position.Epoch, part, parts, rng) { Optimizer = optimizer };
             using (new Scope()) means.Add(Finite(task.Step(batch, context), number));
             batch.Recycle();
         }

@@ -45,6 +45,31 @@ public sealed class OptimizerTests
         Assert.Equal([1L, 0L], optimizer.Updates());
     }
 
+    /// <summary>Elements whose weights were replaced have no past; slow weights are the new ones. Counters go on.</summary>
+    [Theory]
+    [InlineData("adam")]
+    [InlineData("lookahead")]
+    public void RenewedElementsHaveNoPast(string name)
+    {
+        using Tensor p = Parameter(1, 2, 3), other = Parameter(1);
+        using Optimizer optimizer = Optimizers.Create(name, Group(p));
+        optimizer.Renew(p, [0..3]);                                 // nothing is kept yet
+        SetGrad(p, [1, 1, 1]);
+        optimizer.Step(0.1f);
+        var before = optimizer.State().ToDictionary(s => s.Name, s => s.Value.ToArray());
+        p.Span[1] = 7;
+        optimizer.Renew(p, [1..2]);
+        optimizer.Renew(other, [0..1]);
+        foreach (var (slot, state) in optimizer.State())
+        {
+            float[] expected = [before[slot][0], slot == "slow/p0" ? 7 : 0, before[slot][2]];
+            Assert.Equal(expected, state.ToArray());
+            Assert.NotEqual(0, expected[0]);
+        }
+        Assert.Equal(2, optimizer.State().Count());
+        Assert.Equal([1L], optimizer.Updates());
+    }
+
     [Fact]
     public void GroupsHaveTheirOwnRateAndDecay()
     {
