@@ -60,6 +60,19 @@ public sealed class CompressVerbTests : IDisposable
         "--report", folder.File("report.txt")).MustFail(2));
 
     [Fact]
+    public void A_way_to_train_leaves_the_size_as_it_is()
+    {
+        string file = folder.File("full.safetensors");
+        Outcome done = Tool.Run("compress", "repr", "--model-type", "vanilla-c3", "--width", "0.25", "--img-size", "16", "--data",
+            "fashion-mnist-sample", "--train-steps", "6", "--batch-size", "16", "--set", "end=full,first=2,thin=1", "--output", file)
+            .MustSucceed();
+        Assert.Contains("1.000", done.Out);
+        Assert.DoesNotContain("differs from the masked network", done.Out);
+        using LoadedCnn loaded = CnnFile.Load(file);
+        Assert.Equal(CnnPresets.Create(loaded.Structure.Config).ParameterCount, loaded.Net.ParameterCount);
+    }
+
+    [Fact]
     public void The_methods_are_listed_in_columns()
     {
         string list = Tool.Run("compress", "--list").MustSucceed().Out;

@@ -45,7 +45,8 @@ internal sealed class CompressRun(CompressPlan plan, Session session)
         if (itself is not null) job.Task = plan.Recipe.Task(itself);
         CompressNumbers before = CompressNumbers.Of(job, original);
         plan.Method.Run(job);
-        if (job.Removals.Count == 0) throw new EspalierException($"{plan.Method.Name} removed nothing");
+        if (job.Removals.Count == 0 && plan.Method.Removes(plan.Options))
+            throw new EspalierException($"{plan.Method.Name} removed nothing");
         if (plan.Output is not null) CnnFile.Save(plan.Output, loaded.Net, loaded.Structure);
         using var smaller = new TemporaryCnn(loaded);
         CompressNumbers after = CompressNumbers.Of(job, smaller);

@@ -61,11 +61,14 @@ public sealed record SelectionOptions
                 + string.Join(", ", graph.Groups.Take(6).Select(g => g.Name)) + (graph.Groups.Count > 6 ? ", ..." : ""));
         }
         ChannelGroup[] left = [.. graph.Groups.Where(g => (Streams || !g.IsStream) && g.Inexact is null
-            && !Keep.Any(pattern => Matches(g, pattern)))];
+            && !Keeps(g))];
         Require(left.Length > 0, "the model has no layers whose channels could be removed"
             + (graph.Groups.Any(g => g.IsStream) && !Streams ? "; those of residual streams go with --streams" : ""));
         return left;
     }
+
+    /// <summary>Whether a pattern says that a group is left alone.</summary>
+    internal bool Keeps(ChannelGroup group) => Keep.Any(pattern => Matches(group, pattern));
 
     /// <summary>Fewest channels that a layer of <paramref name="count"/> keeps.</summary>
     public int Fewest(int count) => Math.Min(count, Math.Max(MinKept, (int)Math.Ceiling(MinKeptShare * count - 1e-9)));

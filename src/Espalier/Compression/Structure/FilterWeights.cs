@@ -7,7 +7,10 @@ internal static class FilterWeights
 {
     /// <summary>The weights, of rank 2 and more, whose rows or filters produce the group's channels.</summary>
     public static IEnumerable<GroupSlice> Of(ChannelGroup group) =>
-        group.Of(ChannelRole.Producer).Where(s => s.Tensor.Rank >= 2 && s.Axis == 0);
+        group.Slices.Where(IsFilter);
+
+    /// <summary>Whether a slice is such rows.</summary>
+    public static bool IsFilter(GroupSlice slice) => slice is { Role: ChannelRole.Producer, Axis: 0, Tensor.Rank: >= 2 };
 
     /// <summary>
     /// A weight turned so that its rows are the columns that read channels: [outputs, inputs, ..] -> [inputs, outputs, ..], in the

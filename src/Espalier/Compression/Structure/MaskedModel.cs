@@ -24,12 +24,12 @@ public sealed class MaskedModel : IDisposable
     private readonly SwappedTensors swapped = new();
     private readonly HashSet<Tensor> copied = [];
 
-    public MaskedModel(DependencyGraph graph, RemovalPlan plan, MaskKind kind = MaskKind.Zero)
+    public MaskedModel(DependencyGraph graph, RemovalPlan plan, MaskKind kind = MaskKind.Zero) : this(Masked(graph, plan), kind) { }
+
+    internal MaskedModel(IEnumerable<(ChannelGroup Group, int[] Channels)> masked, MaskKind kind)
     {
-        plan.Check(graph);
-        foreach (var (name, channels) in plan.Channels)
+        foreach (var (group, channels) in masked)
         {
-            ChannelGroup group = graph[name];
             GroupSlice[] makers = [.. group.Slices.Where(s => Makes(s.Role, kind))];
             if (makers.Length == 0) makers = [.. group.Of(ChannelRole.Consumer)];
             foreach (GroupSlice slice in makers)
@@ -42,7 +42,14 @@ public sealed class MaskedModel : IDisposable
 
     public void Dispose() => swapped.Dispose();
 
-    private static bool Makes(ChannelRole role, MaskKind kind) => role switch
+    private static IEnumerable<(ChannelGroup Group, int[] Channels)> Masked(DependencyGraph graph, RemovalPlan plan)
+    {
+        plan.Check(graph);
+        return plan.Channels.Select(c => (graph[c.Key], c.Value));
+    }
+
+    /// <summary>Whether entries of a role are zero where their channel is masked.</summary>
+    internal static bool Makes(ChannelRole role, MaskKind kind) => role switch
     {
         ChannelRole.Producer or ChannelRole.Depthwise => true,
         ChannelRole.Bias or ChannelRole.Scale or ChannelRole.NormShift or ChannelRole.Shift => kind == MaskKind.Zero,

@@ -53,12 +53,25 @@ internal sealed class PlannedCuts
     }
 
     /// <summary>Sets the entries along one axis to zero.</summary>
-    public static unsafe void Zero(Tensor tensor, int axis, IEnumerable<int> entries)
+    public static void Zero(Tensor tensor, int axis, IEnumerable<int> entries)
     {
-        int below = Below(tensor.Shape, axis), size = tensor.Shape[axis];
-        long outer = tensor.Length / Math.Max(1, (long)size * below);
-        foreach (int entry in entries)
-            for (long o = 0; o < outer; o++) new Span<float>(tensor.Data + (o * size + entry) * below, below).Clear();
+        foreach (Range range in Elements(tensor.Shape, axis, entries)) tensor.Span[range].Clear();
+    }
+
+    /// <summary>Where the elements of some entries along an axis lie; neighbours are one range.</summary>
+    public static Range[] Elements(Shape shape, int axis, IEnumerable<int> entries)
+    {
+        int below = Below(shape, axis), size = shape[axis];
+        int outer = checked((int)(shape.Length / Math.Max(1, (long)size * below)));
+        var runs = new List<(int Start, int End)>();
+        foreach (int entry in entries.Order())
+        {
+            if (runs.Count > 0 && runs[^1].End == entry) runs[^1] = (runs[^1].Start, entry + 1);
+            else runs.Add((entry, entry + 1));
+        }
+        return [.. from o in Enumerable.Range(0, outer)
+                   from run in runs
+                   select new Range((o * size + run.Start) * below, (o * size + run.End) * below)];
     }
 
     private static unsafe Tensor Without(Tensor source, int axis, SortedSet<int> entries)
