@@ -7,7 +7,8 @@ internal static class DropRule
     public const double LeastShare = 0.1;
 
     /// <summary>
-    /// The filters of each layer to drop, rising. Globally those above the percentile of 1 - <paramref name="share"/>; else the floor of the share of each layer. The most overlapping go first, the lower number where two are equal.
+    /// The filters of each layer to drop, rising. Globally those above the percentile of 1 - <paramref name="share"/>; else the
+    /// floor of the share of each layer. The most overlapping go first, the lower number where two are equal.
     /// </summary>
     /// <param name="overlap">For each layer a value a filter.</param>
     /// <param name="fewest">What a layer of so many filters keeps at least.</param>
