@@ -5,41 +5,32 @@ using Espalier.Models;
 
 namespace Espalier.Cli.Running;
 
-/// <summary>`espalier export` of a convolutional network: from a file, or by its name with random weights.</summary>
-/// <param name="Model">The file, or null for random weights.</param>
-/// <param name="Network">The published network's name; null to go by the file's structure block.</param>
-internal sealed record CnnExport(string? Model, string? Network)
+/// <summary>`espalier export` of a convolutional network: from a file, or by its name alone with random weights.</summary>
+internal static class CnnExport
 {
-    /// <summary>Null where a transformer is meant.</summary>
-    public static CnnExport? From(ParseResult parse)
+    /// <summary>Whether the options mean a convolutional network.</summary>
+    public static bool IsMeant(ParseResult parse)
+    {
+        string? type = parse.GetValue(Shared.ModelType);
+        return parse.GetValue(Shared.Model) is { } path ? Checkpoints.IsCnn(type, path)
+            : type is not null && CnnPresets.Names.Contains(type);
+    }
+
+    /// <param name="transformers">Options that were given and only transformers have a use for.</param>
+    public static OnnxSummary Write(
+        ParseResult parse, string path, int opset, Terminal terminal, params IReadOnlyList<string> transformers)
     {
         string? model = parse.GetValue(Shared.Model), type = parse.GetValue(Shared.ModelType);
-        bool named = type is not null && CnnPresets.Names.Contains(type);
-        return named || (model is not null && CnnFile.IsCnn(model)) ? new CnnExport(model, named ? type : null) : null;
-    }
-
-    /// <summary>Throws where an option is given that only transformers have a use for.</summary>
-    public void Refuse(bool given, string option, string why)
-    {
-        if (given)
-            throw new EspalierException($"{Model ?? Network}: is a convolutional network, {why}; leave {option} out");
-    }
-
-    public OnnxSummary Write(string path, int opset, Terminal terminal)
-    {
-        using LoadedCnn network = Open();
+        if (transformers.Count > 0)
+            throw new EspalierException($"{model ?? type}: is a convolutional network, and {transformers[0]} of transformers; "
+                + $"leave {transformers[0]} out");
+        using LoadedCnn network = model is null ? Random(CnnPresets.Get(type!)) : Checkpoints.LoadCnn(parse, model);
         OnnxSummary file = OnnxFile.Write(path, network, opset);
-        string weights = Model is null ? ", random weights" : "";
+        string weights = model is null ? ", random weights" : "";
         terminal.Line($"wrote {path}, {Format.Bytes(file.Bytes)}, {network.Net.Config.Network} of "
             + $"{Format.Large(network.Net.ParameterCount)} parameters{weights}");
         return file;
     }
 
-    private LoadedCnn Open()
-    {
-        CnnConfig? config = Network is null ? null : CnnPresets.Get(Network);
-        return Model is null
-            ? new LoadedCnn(CnnPresets.Create(config!), new CnnStructure { Config = config! })
-            : CnnFile.Load(Model, config);
-    }
+    private static LoadedCnn Random(CnnConfig config) => new(CnnPresets.Create(config), new CnnStructure { Config = config });
 }

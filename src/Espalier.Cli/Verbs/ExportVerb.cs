@@ -40,13 +40,14 @@ internal static class ExportVerb
         bool dense = parse.GetValue(Dense), int8 = parse.GetValue(Precision) == "int8";
         if (dense && parse.GetValue(Shared.Threshold) is not null)
             throw new EspalierException("--dense keeps every token, so --threshold has no meaning; leave one of them out");
-        if (CnnExport.From(parse) is { } cnn)
+        if (CnnExport.IsMeant(parse))
         {
-            cnn.Refuse(dense, "--dense", "which has no tokens to keep");
-            cnn.Refuse(parse.GetValue(Shared.Threshold) is not null, "--threshold", "which has no agents");
-            cnn.Refuse(int8, "--precision int8", "which is written in fp32");
-            cnn.Refuse(parse.GetValue(Shared.Config) is not null, "--config", "whose shape its name or its file says");
-            return Say(cnn.Write(path, opset, terminal), terminal);
+            List<string> refused = [];
+            if (dense) refused.Add("--dense");
+            if (parse.GetValue(Shared.Threshold) is not null) refused.Add("--threshold");
+            if (int8) refused.Add("--precision int8");
+            if (parse.GetValue(Shared.Config) is not null) refused.Add("--config");
+            return Say(CnnExport.Write(parse, path, opset, terminal, refused), terminal);
         }
         using LoadedModel model = Checkpoints.Load(parse, Checkpoints.Required(parse));
         bool prune = model.Apt is not null && !dense;
