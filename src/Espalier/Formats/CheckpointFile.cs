@@ -34,24 +34,28 @@ public static class CheckpointFile
         return buffer[..stream.ReadAtLeast(buffer, buffer.Length, throwOnEndOfStream: false)];
     }
 
+    /// <summary>
+    /// Asked before "PK" is looked for: a header of the right length begins with these letters too. A zip file has its method of
+    /// compression at the brace's place, of which there is none of that number.
+    /// </summary>
     private static bool IsSafetensors(ReadOnlySpan<byte> start, Stream stream) => start.Length > 8 && start[8] == '{'
-        && !start.StartsWith("PK"u8) && BinaryPrimitives.ReadUInt64LittleEndian(start) <= (ulong)stream.Length - 8;
+        && BinaryPrimitives.ReadUInt64LittleEndian(start) <= (ulong)stream.Length - 8;
 
     private static Checkpoint Sniff(Stream stream, string source)
     {
         Span<byte> buffer = stackalloc byte[16];
         ReadOnlySpan<byte> start = Start(stream, buffer);
+        if (IsSafetensors(start, stream))
+        {
+            using var reader = new SafetensorsReader(stream, source, leaveOpen: true);
+            return reader.ToCheckpoint();
+        }
         if (start.StartsWith("PK"u8))
         {
             var zip = new ZipFileReader(stream);
             if (TorchArchive.Matches(zip)) return TorchArchive.Read(zip, source);
             if (Npz.Matches(zip)) return Npz.Read(zip, source);
             throw new InvalidDataException("a zip file with neither .npy arrays nor a PyTorch data.pkl; not a checkpoint");
-        }
-        if (IsSafetensors(start, stream))
-        {
-            using var reader = new SafetensorsReader(stream, source, leaveOpen: true);
-            return reader.ToCheckpoint();
         }
         if (start.StartsWith(LegacyTorch))
             throw new InvalidDataException(

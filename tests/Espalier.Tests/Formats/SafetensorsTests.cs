@@ -36,6 +36,25 @@ public sealed class SafetensorsTests
         Assert.Equal([0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0], bytes[(8 + length)..]);
     }
 
+    /// <summary>Its length, 19280, is written as bytes that zip files begin with.</summary>
+    [Fact]
+    public void AHeaderWhoseLengthReadsPkIsNoZipFile()
+    {
+        using var folder = new TemporaryFolder();
+        byte[] first = Write(note: "");
+        byte[] bytes = Write(note: new string('x', 0x4b50 - (int)BinaryPrimitives.ReadInt64LittleEndian(first)));
+        Assert.Equal("PK"u8, bytes.AsSpan(0, 2));
+        Assert.Equal([1f, -2f], CheckpointFile.Read(folder["x"])["w"].Data);
+        using SafetensorsReader? reader = CheckpointFile.OpenSafetensors(folder["x"]);
+        Assert.NotNull(reader);
+
+        byte[] Write(string note)
+        {
+            Safetensors.Write(folder["x"], [new NamedArray("w", [2], [1f, -2f])], new Dictionary<string, string> { ["k"] = note });
+            return File.ReadAllBytes(folder["x"]);
+        }
+    }
+
     [Fact]
     public void KeepsTypesAndBytesOfTrainingState()
     {
