@@ -19,7 +19,7 @@ internal sealed class Side : IDisposable
         var request = new JsonObject
         {
             ["op"] = "load", ["id"] = id, ["file"] = file, ["input"] = model.Input, ["task"] = task, ["batch"] = batch,
-            ["channels"] = model.Config.Channels, ["size"] = model.Config.ImageSize, ["threads"] = threads,
+            ["channels"] = model.Channels, ["size"] = model.ImageSize, ["threads"] = threads,
         };
         foreach (var (name, value) in options ?? []) request[name] = value?.DeepClone();
         peer.Ask(request);

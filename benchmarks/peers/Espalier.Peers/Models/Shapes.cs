@@ -10,6 +10,9 @@ internal static class Shapes
     /// <summary>28-pixel models of 12 blocks: width 64 and 192, 49 patches of 4 pixels and 196 of 2.</summary>
     public static readonly string[] Fashion = ["FM-64/49", "FM-64/196", "FM-192/49", "FM-192/196"];
 
+    /// <summary>Convolutional networks for 224 pixels.</summary>
+    public static readonly string[] Cnns = ["ResNet-50", "VGG-16-BN", "DenseNet-121", "MobileNetV2"];
+
     public static VitConfig Get(string name) => name switch
     {
         "FM-64/49" => Small(width: 64, patch: 4),
@@ -18,6 +21,15 @@ internal static class Shapes
         "FM-192/196" => Small(width: 192, patch: 2),
         _ => VitPresets.Get(name.Replace('/', '_')),
     };
+
+    public static CnnConfig Cnn(string name) => CnnPresets.Get(name switch
+    {
+        "ResNet-50" => "resnet50",
+        "VGG-16-BN" => "vgg16_bn",
+        "DenseNet-121" => "densenet121",
+        "MobileNetV2" => "mobilenet_v2",
+        _ => throw new ArgumentException($"no such network: {name}"),
+    });
 
     private static VitConfig Small(int width, int patch) => new()
     {

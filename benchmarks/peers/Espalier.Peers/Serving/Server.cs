@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
 using Espalier.Inference;
+using Espalier.Models;
 using Espalier.Tensors;
 using Espalier.Tensors.Kernels;
 using Espalier.Tensors.Threading;
@@ -69,6 +70,7 @@ internal sealed class Server
         int batch = (int)request["batch"]!;
         return task switch
         {
+            "infer" when CnnFile.IsCnn(file) => new CnnWork(file, input, batch),
             "infer" => new InferenceWork(file, input, batch, Options(request)),
             "forward" => new ForwardWork(file, input, batch),
             "train-apt" => new AptTrainingWork(file, input, batch, (double)request["share"]!),

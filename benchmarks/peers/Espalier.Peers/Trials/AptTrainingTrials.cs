@@ -13,7 +13,7 @@ internal static class AptTrainingTrials
 
     private static IEnumerable<RowResult> Run(Bench bench)
     {
-        ModelFiles model = bench.Models.Get("ViT-B/16", agents: true);
+        VitFiles model = bench.Models.Get("ViT-B/16", agents: true);
         using Side forward = bench.Load(bench.Espalier, model, "forward", Batch);
         using Side whole = bench.Load(bench.Espalier, model, "train-apt", Batch, new JsonObject { ["share"] = 1.0 });
         using Side pruned = bench.Load(bench.Espalier, model, "train-apt", Batch, new JsonObject { ["share"] = 0.5 });

@@ -16,7 +16,7 @@ internal static class AptTrials
 
     private static IEnumerable<RowResult> Run(Bench bench, int batch)
     {
-        ModelFiles model = bench.Models.Get("ViT-B/16", agents: true);
+        VitFiles model = bench.Models.Get("ViT-B/16", agents: true);
         VitConfig c = model.Config;
         Side[] sides = [bench.Load(bench.Espalier, model, "infer", batch), .. Shares.Select(share =>
             bench.Load(bench.Espalier, model, "infer", batch, new JsonObject { ["keepShare"] = share }))];

@@ -11,7 +11,7 @@ internal static class Avx2Trials
 
     private static IEnumerable<RowResult> Run(Bench bench)
     {
-        ModelFiles model = bench.Models.Get("ViT-B/16");
+        VitFiles model = bench.Models.Get("ViT-B/16");
         using Side ours = bench.Load(bench.EspalierAvx2, model, "infer", Batch);
         Measurement rounds = bench.Measure("AVX2 ViT-B/16", ours, bench.Peak(bench.EspalierAvx2));
         double gflop = 2e-9 * Batch * WorkDone.Dense(model.Config), share = rounds.Median(r => gflop / r[0] / r[1]);

@@ -27,7 +27,7 @@ internal static class DenseTrials
 
     private static IEnumerable<RowResult> Run(Bench bench, string name, string modelName, int batch, double bar, bool peak)
     {
-        ModelFiles model = bench.Models.Get(modelName);
+        VitFiles model = bench.Models.Get(modelName);
         using Side ours = bench.Load(bench.Espalier, model, "infer", batch);
         using Side theirs = bench.Load(bench.Ort, model, "infer", batch);
         // The small models are sometimes faster on one thread of ONNX Runtime than on two: the better one of a round counts.

@@ -17,7 +17,7 @@ internal static class LowPrecisionTrials
 
     private static IEnumerable<RowResult> Speed(Bench bench)
     {
-        ModelFiles model = bench.Models.Get("ViT-B/16"), agents = bench.Models.Get("ViT-B/16", agents: true);
+        VitFiles model = bench.Models.Get("ViT-B/16"), agents = bench.Models.Get("ViT-B/16", agents: true);
         using Side fp32 = bench.Load(bench.Espalier, model, "infer", Batch);
         using Side int8 = bench.Load(bench.Espalier, model, "infer", Batch, In(Precision.Int8));
         using Side bf16 = bench.Load(bench.Espalier, model, "infer", Batch, In(Precision.Bf16));

@@ -18,11 +18,11 @@ internal static class ResourceTrials
     /// <summary>Fresh processes that predict once, in turns, on files that the system has in memory.</summary>
     private static IEnumerable<RowResult> First(Bench bench, int batch, bool timed)
     {
-        ModelFiles model = bench.Models.Get("ViT-B/16");
+        VitFiles model = bench.Models.Get("ViT-B/16");
         string images = batch.ToString();
         ChildProcess ours = Programs.Espalier("first", model.Weights, model.Input, images);
         ChildProcess theirs = Programs.Ort(bench.Settings, "first", model.Onnx, model.Input, images,
-            model.Config.Channels.ToString(), model.Config.ImageSize.ToString());
+            model.Channels.ToString(), model.ImageSize.ToString());
         double ourPeak = 0, theirPeak = 0;
         Measurement rounds = bench.Measure($"first prediction, batch {batch}",
             new Lane("Espalier", _ => Once(ours, ref ourPeak)), new Lane("ONNX Runtime", _ => Once(theirs, ref theirPeak)));

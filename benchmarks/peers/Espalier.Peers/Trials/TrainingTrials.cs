@@ -23,7 +23,7 @@ internal static class TrainingTrials
 
     private static IEnumerable<RowResult> Run(Bench bench, string name, string modelName, int batch, double bar, bool peak)
     {
-        ModelFiles model = bench.Models.Get(modelName);
+        VitFiles model = bench.Models.Get(modelName);
         var options = new JsonObject { ["lr"] = 1e-3 };
         using Side ours = bench.Load(bench.Espalier, model, "train", batch, options);
         using Side theirs = bench.Load(bench.Torch, model, "train", batch, options);

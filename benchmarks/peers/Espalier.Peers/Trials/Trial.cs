@@ -16,6 +16,7 @@ internal static class AllTrials
         .. AptTrials.All(),
         .. LowPrecisionTrials.All(),
         .. Avx2Trials.All(),
+        .. CnnTrials.All(),
         .. ResourceTrials.All(),
         .. TrainingTrials.All(),
         .. AptTrainingTrials.All(),

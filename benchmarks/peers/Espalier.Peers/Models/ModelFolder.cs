@@ -1,0 +1,70 @@
+using System.Runtime.InteropServices;
+using Espalier.Compression.Apt;
+using Espalier.Models;
+using Espalier.Tensors;
+
+namespace Espalier.Peers;
+
+/// <summary>Writes random models and random images, the same ones at every run, each at its first use.</summary>
+internal sealed class ModelFolder(string folder)
+{
+    /// <summary>Images in an input file: the largest batch that is measured.</summary>
+    public const int Images = 64;
+
+    private readonly Dictionary<string, ModelFiles> made = [];
+
+    /// <param name="agents">Whether it has APT's agents, random too.</param>
+    public VitFiles Get(string name, bool agents = false)
+    {
+        string key = agents ? name + " APT" : name;
+        if (made.TryGetValue(key, out ModelFiles? files)) return (VitFiles)files;
+        VitConfig config = Shapes.Get(name);
+        var vit = new VitFiles(name, config, Weights(key), Input(config.Channels, config.ImageSize));
+        using (VisionTransformer model = RandomModels.Vit(config))
+            ModelFile.Save(vit.Weights, agents ? new AptModel(model) : model, new ModelStructure { Config = config });
+        if (!agents)
+        {
+            using LoadedModel model = ModelFile.Load(vit.Weights);
+            OnnxFile.Write(vit.Onnx, model, prune: false, opset: 23);
+        }
+        made[key] = vit;
+        return vit;
+    }
+
+    /// <summary>A convolutional network.</summary>
+    /// <param name="keep">Share of the multiply-adds to keep at most, by removing channels; 1 for the whole network.</param>
+    public CnnFiles Cnn(string name, double keep = 1)
+    {
+        string key = keep < 1 ? $"{name} {Units.Two(keep)}" : name;
+        if (made.TryGetValue(key, out ModelFiles? files)) return (CnnFiles)files;
+        CnnConfig config = Shapes.Cnn(name);
+        using Cnn net = RandomModels.Cnn(config, keep, out long multiplyAdds);
+        var cnn = new CnnFiles(name, config, multiplyAdds, Weights(key), Input(config.Channels, config.ImageSize));
+        var structure = new CnnStructure { Config = config };
+        CnnFile.Save(cnn.Weights, net, structure);
+        OnnxFile.Write(cnn.Onnx, new LoadedCnn(net, structure));
+        made[key] = cnn;
+        return cnn;
+    }
+
+    private string Weights(string key)
+    {
+        Directory.CreateDirectory(folder);
+        return Path.Combine(folder, key.Replace('/', '-').Replace(' ', '-') + ".safetensors");
+    }
+
+    private string Input(int channels, int size)
+    {
+        string path = Path.Combine(folder, $"images-{channels}x{size}.f32");
+        if (made.Values.Any(m => m.Input == path)) return path;
+        var rng = new Rng(3);
+        var image = new float[channels * size * size];
+        using FileStream file = File.Create(path);
+        for (int i = 0; i < Images; i++)
+        {
+            foreach (ref float x in image.AsSpan()) x = rng.NextNormal();
+            file.Write(MemoryMarshal.AsBytes(image.AsSpan()));
+        }
+        return path;
+    }
+}
