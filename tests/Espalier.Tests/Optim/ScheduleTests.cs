@@ -72,6 +72,23 @@ public sealed class ScheduleTests
     public void FlatThenCosine(double step, double expected) =>
         Assert.Equal(expected, Schedules.Parse("flat-cosine", 40).Multiplier((long)(2 * step), 240), 1e-12);
 
+    /// <summary>The 200 epochs of Soft Filter Pruning, of five steps each, at a full rate of 0.1.</summary>
+    [Theory]
+    [InlineData(0, 0.01)]
+    [InlineData(1, 0.1)]
+    [InlineData(59, 0.1)]
+    [InlineData(60, 0.02)]
+    [InlineData(119, 0.02)]
+    [InlineData(120, 0.004)]
+    [InlineData(159, 0.004)]
+    [InlineData(160, 0.0008)]
+    [InlineData(199, 0.0008)]
+    public void FifthsOfSoftFilterPruning(int epoch, double lr)
+    {
+        ISchedule schedule = Schedules.Parse("fifths");
+        for (int i = 1; i <= 5; i++) Assert.Equal(lr, 0.1 * schedule.Multiplier(5 * epoch + i, 1000), 1e-12);
+    }
+
     [Fact]
     public void ConstantHasNoWarmup() => Assert.Equal(1, Schedules.Parse("constant", 500).Multiplier(1, 1000));
 
@@ -100,6 +117,6 @@ public sealed class ScheduleTests
     {
         var e = Assert.Throws<EspalierException>(() => Schedules.Parse("cosin"));
         Assert.Contains("'cosin'", e.Message);
-        Assert.Contains("constant, linear, cosine, multistep, flat-cosine", e.Message);
+        Assert.Contains("constant, linear, cosine, multistep, flat-cosine, fifths", e.Message);
     }
 }

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using Espalier.Tensors;
 
 namespace Espalier.Compression;
 
@@ -18,6 +19,8 @@ public sealed class SoftFilterPruning : ICompressionMethod
     public IReadOnlyList<MethodSetting> Settings =>
     [
         new("every", "0", "steps between zeroings, 0 for a tenth of the training; the last step is always one"),
+        new("norm", "2", "1 or 2: what a filter's size is, the sum of absolute weights or the Euclidean norm"),
+        new("scatter", "yes", "yes: the last filters of residual blocks go too, and the stream stays whole; no: they stay"),
         new("asymptotic", "no", "yes: the share that is zeroed rises to its goal, three quarters of it in the first eighth"),
     ];
 
@@ -28,8 +31,13 @@ public sealed class SoftFilterPruning : ICompressionMethod
         SelectionOptions selection = o.Selection.Checked();
         bool asymptotic = o.Word("asymptotic", "no", "yes") == "yes";
         long every = (long)o.Number("every", 0, 0) is > 0 and var set ? set : Math.Max(1, o.TrainSteps / 10);
+        using (new Scope())
+            if (o.Word("scatter", "yes", "no") == "yes" && !selection.Streams) NarrowBranches.Allow(job.Net, job.Example(1));
         using DependencyGraph graph = job.Graph();
-        SoftFilters filters = new(selection.Candidates(graph), selection);
+        ChannelGroup[] groups = [.. selection.Candidates(graph).Where(g => FilterWeights.Of(g).Any())];
+        if (groups.Length == 0)
+            throw new EspalierException("no filter could be removed: what its convolutions make is read whole, by lists of channels");
+        SoftFilters filters = new(groups, selection, norm: o.Word("norm", "2", "1") == "2" ? 2 : 1);
         double ratio = Ratio(graph, filters, selection);
         filters.Zero(asymptotic && o.TrainSteps > 0 ? 0 : ratio);
         job.Train("soft pruning", o.TrainSteps, new SoftFilterHook(filters, ratio, every, o.TrainSteps, asymptotic));
@@ -39,7 +47,13 @@ public sealed class SoftFilterPruning : ICompressionMethod
         if (plan.Count == 0)
             throw new EspalierException("nothing would be removed: with so small a target every layer rounds to its full "
                 + "width; ask for more");
-        job.Remove(graph, plan, new RemovalOptions(MoveConstants: true));
+        int all = groups.Sum(g => g.Count);
+        job.Log(FormattableString.Invariant($"{plan.Count} of {all} filters are zero, {(double)plan.Count / all:0.0%} where ")
+            + FormattableString.Invariant($"{ratio:0.0%} of each layer were to go"));
+        var (difference, notes) = LastZeroing.Run(graph, plan);
+        job.Log(FormattableString.Invariant($"their constants moved into what follows; this changes logits by {difference:0.0e+0}"));
+        foreach (string note in notes) job.Log(note);
+        job.Remove(graph, plan);
         job.Train("fine-tune", o.FineTuneSteps);
     }
 

@@ -6,12 +6,13 @@ namespace Espalier.Compression;
 /// The filters of the layers that soft pruning works on. A filter is what makes a channel: the rows of its producers and, where a
 /// depthwise convolution follows, its filter there. Biases and norms are left as they are.
 /// </summary>
-internal sealed class SoftFilters(IReadOnlyList<ChannelGroup> groups, SelectionOptions selection)
+/// <param name="norm">1 for the sum of absolute weights, 2 for the Euclidean norm.</param>
+internal sealed class SoftFilters(IReadOnlyList<ChannelGroup> groups, SelectionOptions selection, int norm = 2)
 {
     /// <summary>How many of <paramref name="filters"/> go at a share: rounded down, but not by an error of the product.</summary>
     public static int Count(int filters, double ratio) => Math.Clamp((int)Math.Floor(filters * ratio + 1e-9), 0, filters - 1);
 
-    /// <summary>The filters of smallest Euclidean norm of each layer, with no layer below its least width.</summary>
+    /// <summary>The filters of smallest norm of each layer, with no layer below its least width.</summary>
     public RemovalPlan Smallest(double ratio)
     {
         var plan = new RemovalPlan();
@@ -51,12 +52,12 @@ internal sealed class SoftFilters(IReadOnlyList<ChannelGroup> groups, SelectionO
         group.Slices.Where(s => s is { Role: ChannelRole.Producer or ChannelRole.Depthwise, Axis: 0, Tensor.Rank: >= 2 });
 
     /// <summary>Of the weights that compute the channel from all those before.</summary>
-    private static double Norm(ChannelGroup group, int channel)
+    private double Norm(ChannelGroup group, int channel)
     {
         double sum = 0;
         foreach (GroupSlice slice in FilterWeights.Of(group))
             foreach (int row in slice.Entries[channel])
-                foreach (float w in FilterWeights.Row(slice.Tensor, row)) sum += (double)w * w;
-        return Math.Sqrt(sum);
+                foreach (float w in FilterWeights.Row(slice.Tensor, row)) sum += norm == 2 ? (double)w * w : Math.Abs(w);
+        return norm == 2 ? Math.Sqrt(sum) : sum;
     }
 }

@@ -15,10 +15,15 @@ public abstract class ResidualBlock : Module
     /// <summary>False for a block that is its branch alone, because input and output differ in shape.</summary>
     public virtual bool HasShortcut => true;
 
+    /// <summary>
+    /// How a branch that has become narrower than the shortcut is added to it, by a list of channels; null for a plain sum.
+    /// </summary>
+    public ChannelAdd? Scatter { get; private set; }
+
     public Tensor Forward(Tensor x)
     {
         if (!HasShortcut) return Activate(Branch(x));
-        return Activate(Gate?.Join(this, x) ?? F.Add(Branch(x), Shortcut(x)));
+        return Activate(Gate?.Join(this, x) ?? Sum(Branch(x), Shortcut(x)));
     }
 
     /// <summary>f(x), up to its last batch norm or convolution.</summary>
@@ -26,6 +31,16 @@ public abstract class ResidualBlock : Module
 
     /// <summary>x, brought to the branch's shape.</summary>
     public abstract Tensor Shortcut(Tensor x);
+
+    /// <summary>branch + shortcut, where the branch may have lost channels.</summary>
+    public Tensor Sum(Tensor branch, Tensor shortcut) => Scatter?.Forward(shortcut, branch) ?? F.Add(branch, shortcut);
+
+    /// <summary>
+    /// From now on the branch may lose channels that the stream keeps. The lists are in the state as <c>scatter.index</c> and
+    /// <c>scatter.shift</c>; blocks without are as published.
+    /// </summary>
+    /// <param name="channels">Of the stream.</param>
+    internal void AddScatter(int channels) => Scatter ??= Child("scatter", new ChannelAdd(channels));
 
     /// <summary>What follows the sum: ReLU, where a network does not say otherwise.</summary>
     protected virtual Tensor Activate(Tensor sum) => F.Relu(sum);

@@ -124,6 +124,7 @@ public static class CnnFile
     /// <summary>Every tensor takes the file's shape, which may be smaller along any axis but never larger.</summary>
     private static void Fill(Cnn net, ModelTensors file)
     {
+        StoredScatters.Add(net, file);
         Dictionary<string, float[]> lists = PublishedLists.Read(net, file);
         try
         {

@@ -7,30 +7,20 @@ namespace Espalier.Tests.Compression.SoftFilter;
 
 public sealed class SoftFilterPruningTests
 {
-    /// <summary>
-    /// MobileNetV2 reads its removed channels through 1x1 convolutions, so their constants move exactly. In the others they would
-    /// end at padded borders: there the shifts are such that ReLU leaves nothing of them.
-    /// </summary>
     [Theory]
-    [InlineData("mobilenet_v2", 32, 0.3, "no", true)]
-    [InlineData("cifar-vgg11", 16, 0.3, "no", false)]
-    [InlineData("resnet20", 16, null, "yes", false)]
-    public void RemovesWhatIsZeroAtTheEnd(string network, int size, double? ratio, string asymptotic, bool constants)
+    [InlineData("mobilenet_v2", 32, 0.3, "no", "1")]
+    [InlineData("cifar-vgg11", 16, 0.3, "no", "2")]
+    [InlineData("resnet18", 32, 0.3, "no", "2")]
+    [InlineData("preresnet20", 16, 0.3, "no", "1")]
+    [InlineData("resnet20", 16, null, "yes", "2")]
+    public void RemovesWhatIsZeroAtTheEnd(string network, int size, double? ratio, string asymptotic, string norm)
     {
         using Cnn net = CompressionJobs.Net(network, size);
-        if (!constants)
-        {
-            foreach (var (name, tensor) in net.StateDict())
-            {
-                if (tensor.Rank == 1 && name.EndsWith("bias", StringComparison.Ordinal)) tensor.Fill(-0.2f);
-                if (name.EndsWith("running_mean", StringComparison.Ordinal)) tensor.Fill(0.2f);
-            }
-        }
         CompressionJob job = CompressionJobs.Job(net, new CompressionOptions
         {
             Selection = ratio is null ? new() { TargetFlops = 0.6 } : new() { Ratio = ratio }, TrainSteps = 4, FineTuneSteps = 1,
             Training = new() { LearningRate = 1e-3f },
-            Settings = new Dictionary<string, string> { ["every"] = "3", ["asymptotic"] = asymptotic },
+            Settings = new Dictionary<string, string> { ["every"] = "3", ["asymptotic"] = asymptotic, ["norm"] = norm },
         });
         using DependencyGraph before = job.Graph();
         long parameters = net.ParameterCount;
@@ -44,7 +34,7 @@ public sealed class SoftFilterPruningTests
             return;
         }
         Dictionary<string, Tensor> left = net.StateDict().ToDictionary(p => p.Name, p => p.Value);
-        foreach (ChannelGroup g in before.Groups.Where(g => !g.IsStream))
+        foreach (ChannelGroup g in before.Groups.Where(g => !g.IsStream && g.Of(ChannelRole.Producer).Any()))
             Assert.Equal(g.Count - SoftFilters.Count(g.Count, ratio.Value), left[g.Slices[0].Name].Shape[0]);
     }
 
@@ -116,6 +106,15 @@ public sealed class SoftFilterPruningTests
         Assert.Equal(0, SoftFilterHook.Asymptotic(0.4, 0));
         Assert.Equal(0.3, SoftFilterHook.Asymptotic(0.4, 0.125), 1e-9);
         Assert.Equal(0.4, SoftFilterHook.Asymptotic(0.4, 1), 1e-12);
+    }
+
+    [Fact]
+    public void ANetworkWithoutFiltersToSpareIsRefused()
+    {
+        using Cnn net = CompressionJobs.Net("densenet40");
+        CompressionJob job = CompressionJobs.Job(net, new CompressionOptions { Selection = new() { Ratio = 0.3 } });
+        Assert.Contains("lists of channels",
+            Assert.Throws<EspalierException>(() => CompressionMethods.Get("soft-filter").Run(job)).Message);
     }
 
     [Fact]
