@@ -4,7 +4,8 @@ namespace Espalier.Tensors.Kernels;
 
 /// <summary>
 /// Convolution of NCHW images as matrix products over strips of output rows. Either images are shared out over the threads,
-/// each with its own scratch, or, for a batch too small for that, the threads share each product.
+/// each with its own scratch, or, for a batch too small for that, the threads share each product. Where they are faster,
+/// <see cref="PlaneConvolution"/> and <see cref="SmallMapConvolution"/> do the work.
 /// </summary>
 internal readonly unsafe struct Convolution
 {
@@ -14,11 +15,13 @@ internal readonly unsafe struct Convolution
 
     private readonly Window window;
     private readonly int batch, channels, outputs, groups, stripRows;
-    private readonly bool pointwise;
+    private readonly bool pointwise, planes, smallMap;
 
     public Convolution(int batch, int channels, int outputs, int groups, in Window window)
     {
         (this.batch, this.channels, this.outputs, this.groups, this.window) = (batch, channels, outputs, groups, window);
+        smallMap = SmallMapConvolution.Fits(batch, groups, window);
+        planes = !smallMap && PlaneConvolution.Fits(batch, groups, window);
         pointwise = window.Taps == 1 && window.Stride == 1 && window.Padding == default;
         int width = Math.Max(1, window.OutWidth);
         int rows = Math.Max(ScratchFloats / Math.Max(1, Depth * width), (NarrowestStrip + width - 1) / width);
@@ -34,22 +37,44 @@ internal readonly unsafe struct Convolution
     public int Parts => Workers.Parts(batch, ImagesPerThread);
 
     /// <summary>Floats of scratch that <see cref="Parts"/> ranges need together.</summary>
-    public long ScratchLength => pointwise ? 0 : (long)Parts * PartScratch;
+    public long ScratchLength => Parts * (smallMap ? SmallMaps.ScratchLength : pointwise ? 0 : PartScratch);
 
     private long PartScratch => (long)Depth * stripRows * window.OutWidth;
+
+    private SmallMapConvolution SmallMaps => new(batch, channels, outputs, window);
+
+    private PlaneConvolution Planes => new(batch, channels, outputs, window);
 
     private int ImagesPerThread => batch % Workers.Threads == 0 || batch >= 2 * Workers.Threads ? 1 : Math.Max(1, batch);
 
     /// <summary>y = conv(x, w) + bias; bias may be null.</summary>
-    public void Forward(float* x, float* weight, float* bias, float* y, float* scratch) =>
-        Workers.For(batch, ImagesPerThread, new ForwardJob(this, x, weight, bias, y, scratch));
+    public void Forward(float* x, float* weight, float* bias, float* y, float* scratch)
+    {
+        if (smallMap) SmallMaps.Forward(ImagesPerThread, x, weight, bias, y, scratch);
+        else if (planes) Planes.Forward(ImagesPerThread, x, weight, bias, y);
+        else Workers.For(batch, ImagesPerThread, new ForwardJob(this, x, weight, bias, y, scratch));
+    }
 
     /// <summary>
     /// Adds to dx (or not, if null) and, range by range of the images, to partial weight gradients
     /// [<see cref="Parts"/>, weight] (or not, if null).
     /// </summary>
-    public void Backward(float* x, float* weight, float* dy, float* dx, float* partialDw, float* scratch) =>
+    public void Backward(float* x, float* weight, float* dy, float* dx, float* partialDw, float* scratch)
+    {
+        if (smallMap)
+        {
+            SmallMaps.Backward(ImagesPerThread, x, weight, dy, dx, partialDw, scratch);
+            return;
+        }
+        if (planes)
+        {
+            bool both = Planes.SumsWeights;
+            Planes.Backward(ImagesPerThread, x, weight, dy, dx, both ? partialDw : null);
+            if (both || partialDw == null) return;
+            dx = null;
+        }
         Workers.For(batch, ImagesPerThread, new BackwardJob(this, x, weight, dy, dx, partialDw, scratch));
+    }
 
     private readonly struct ForwardJob(Convolution c, float* x, float* weight, float* bias, float* y, float* scratch) : IRangeJob
     {
@@ -85,7 +110,7 @@ internal readonly unsafe struct Convolution
             for (int first = 0; first < c.window.OutHeight; first += c.stripRows)
             {
                 int last = Math.Min(first + c.stripRows, c.window.OutHeight), n = (last - first) * width;
-                Im2Col.Gather(image, c.channels / c.groups, c.window, first, last, columns);
+                Im2Col.Gather(image, c.channels / c.groups, c.window, first, last, columns, n);
                 Gemm.Run(false, false, c.GroupOutputs, n, c.Depth, w, c.Depth, columns, n, to + first * width, area, epilogue);
             }
         }
@@ -124,13 +149,13 @@ internal readonly unsafe struct Convolution
                 int last = Math.Min(first + c.stripRows, c.window.OutHeight), n = (last - first) * width;
                 if (dw != null)
                 {
-                    Im2Col.Gather(image, planes, c.window, first, last, columns);
+                    Im2Col.Gather(image, planes, c.window, first, last, columns, n);
                     WeightProduct(gradient + first * width, n, columns, dw);
                 }
                 if (dImage != null)
                 {
                     InputProduct(gradient + first * width, n, w, columns, accumulate: false);
-                    Im2Col.ScatterAdd(columns, planes, c.window, first, last, dImage);
+                    Im2Col.ScatterAdd(columns, n, planes, c.window, first, last, dImage);
                 }
             }
         }

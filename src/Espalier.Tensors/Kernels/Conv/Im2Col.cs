@@ -10,26 +10,27 @@ namespace Espalier.Tensors.Kernels;
 internal static unsafe class Im2Col
 {
     /// <summary>Fills columns for output rows first to end - 1, zeros for the padding.</summary>
-    public static void Gather(float* image, int channels, in Window window, int first, int end, float* columns) =>
-        Workers.For(channels, PerThread(window, first, end), new GatherJob(image, window, first, end, columns));
+    /// <param name="ld">Floats from a row of the columns to the next, at least rows·OW.</param>
+    public static void Gather(float* image, int channels, in Window window, int first, int end, float* columns, int ld) =>
+        Workers.For(channels, PerThread(window, first, end), new GatherJob(image, window, first, end, columns, ld));
 
     /// <summary>Adds the columns of output rows first to end - 1 to the image.</summary>
-    public static void ScatterAdd(float* columns, int channels, in Window window, int first, int end, float* image) =>
-        Workers.For(channels, PerThread(window, first, end), new ScatterJob(columns, window, first, end, image));
+    public static void ScatterAdd(float* columns, int ld, int channels, in Window window, int first, int end, float* image) =>
+        Workers.For(channels, PerThread(window, first, end), new ScatterJob(columns, ld, window, first, end, image));
 
     private static int PerThread(in Window window, int first, int end) =>
         Grain.For((long)window.Taps * (end - first) * window.OutWidth);
 
-    private readonly struct GatherJob(float* image, Window window, int first, int end, float* columns) : IRangeJob
+    private readonly struct GatherJob(float* image, Window window, int first, int end, float* columns, int ld) : IRangeJob
     {
         public void Run(int start, int stop, int worker)
         {
-            int width = window.OutWidth, strip = (end - first) * width;
+            int width = window.OutWidth;
             for (int c = start; c < stop; c++)
             {
-                float* plane = image + (long)c * window.Area, row = columns + (long)c * window.Taps * strip;
+                float* plane = image + (long)c * window.Area, row = columns + (long)c * window.Taps * ld;
                 for (int ky = 0; ky < window.KernelHeight; ky++)
-                    for (int kx = 0; kx < window.KernelWidth; kx++, row += strip)
+                    for (int kx = 0; kx < window.KernelWidth; kx++, row += ld)
                         Tap(plane, ky, kx, row, width);
             }
         }
@@ -55,16 +56,15 @@ internal static unsafe class Im2Col
         }
     }
 
-    private readonly struct ScatterJob(float* columns, Window window, int first, int end, float* image) : IRangeJob
+    private readonly struct ScatterJob(float* columns, int ld, Window window, int first, int end, float* image) : IRangeJob
     {
         public void Run(int start, int stop, int worker)
         {
-            int strip = (end - first) * window.OutWidth;
             for (int c = start; c < stop; c++)
             {
-                float* plane = image + (long)c * window.Area, row = columns + (long)c * window.Taps * strip;
+                float* plane = image + (long)c * window.Area, row = columns + (long)c * window.Taps * ld;
                 for (int ky = 0; ky < window.KernelHeight; ky++)
-                    for (int kx = 0; kx < window.KernelWidth; kx++, row += strip)
+                    for (int kx = 0; kx < window.KernelWidth; kx++, row += ld)
                         Tap(row, ky, kx, plane);
             }
         }
