@@ -62,3 +62,13 @@ internal sealed class TemporaryFolder : IDisposable
 
     public void Dispose() => Directory.Delete(Path, recursive: true);
 }
+
+/// <summary>Cancels when a text is written.</summary>
+internal sealed class CancellingWriter(string text, CancellationTokenSource cancel) : StringWriter
+{
+    public override void WriteLine(string? value)
+    {
+        base.WriteLine(value);
+        if (value?.Contains(text, StringComparison.Ordinal) == true) cancel.Cancel();
+    }
+}

@@ -41,7 +41,7 @@ internal sealed record BenchColumn(string Name, Func<BenchReport, BenchResult, o
         new("peak_rss_bytes", (_, r) => r.PeakBytes),
         new("allocated_bytes", (_, r) => r.AllocatedBytes),
         new("forward_equivalents", (_, r) => r.ForwardEquivalents),
-        new("tokens", (_, r) => r.Tokens),
+        new("tokens", (_, r) => r.Tokens.Length > 0 ? r.Tokens : null),
     ];
 
     /// <summary>The times themselves; too many for a table.</summary>

@@ -8,7 +8,7 @@ namespace Espalier.Cli.Options;
 internal static class RecipeFlags
 {
     public static Option<string?> Teacher { get; } = Opt.Text("--teacher",
-        "Checkpoint of a network that teaches in all training; self for the network before it is compressed", "FILE");
+        "Checkpoint of a network that teaches in all training; for compress also self, the network before", "FILE");
 
     public static Option<string?> TeacherType { get; } = Opt.Text("--teacher-type",
         "The teacher's network by name, for published weights", "NAME");

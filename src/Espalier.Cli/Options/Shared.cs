@@ -30,6 +30,9 @@ internal static class Shared
     public static Option<string?> ModelType { get; } = Opt.Text("--model-type",
         $"Model's shape by name: {string.Join(", ", VitPresets.Names)}; convolutional networks: {string.Join(", ", CnnPresets.Names)}", "NAME");
 
+    public static Option<double?> Width { get; } = Opt.Number("--width",
+        "Of a new convolutional network: its channel counts times this [1]", 0.01, 4.0, "SHARE");
+
     public static Option<int?> ImageSize { get; } =
         Opt.Number("--img-size", "Side of the model's input in pixels", 1, 16384, "PIXELS");
 

@@ -2,6 +2,7 @@ using System.CommandLine;
 using Espalier.Cli.Running;
 using Espalier.Compression.Apt;
 using Espalier.Data;
+using Espalier.Models;
 using Espalier.Optim;
 using Espalier.Training;
 
@@ -13,7 +14,7 @@ internal sealed class TrainFlags
     private readonly Option<string?> name =
         Opt.Text("--name", "Name of the run and of its files; by default the method's", "NAME");
     private readonly Option<string?> method =
-        Opt.Choice("--method", "What is trained: APT (the default) or the plain model", "apt", "none");
+        Opt.Choice("--method", "What is trained: APT (the usual for a vision transformer) or the plain model", "apt", "none");
     private readonly Option<string?> init = Opt.Text("--init",
         "Start from this checkpoint: backbone, head and agents, as far as it has them", "CHECKPOINT");
     private readonly Option<string?> pretrained = Opt.Text("--pretrained",
@@ -43,7 +44,6 @@ internal sealed class TrainFlags
         Opt.Number("--max-grad-norm", "Limit of the gradients' norm; 0 for none [1]", 0f, float.MaxValue);
     private readonly Option<double?> ema = Opt.Number("--ema",
         "Decay of the weights' averages, which are then what is evaluated and saved", 0.0, 0.9999999, "DECAY");
-    private readonly Option<float?> labelSmoothing = Opt.Number("--label-smoothing", "[0]", 0f, 0.999f, "SHARE");
     private readonly Option<float?> dropout =
         Opt.Number("--dropout", "[0.1 for the published models, 0 for small and own ones]", 0f, 0.99f, "RATE");
     private readonly Option<bool> noShuffle = Opt.Flag("--no-shuffle", "Take the training images in the data set's order");
@@ -85,9 +85,9 @@ internal sealed class TrainFlags
     public Command AddTo(Command verb)
     {
         foreach (Option option in (Option[])[Shared.Data, Shared.DataDir, method, name, Shared.OutputDir,
-            Shared.ModelType, Shared.Config, Shared.ImageSize, init, pretrained,
+            Shared.ModelType, Shared.Config, Shared.ImageSize, Shared.Width, init, pretrained,
             steps, batchSize, accumulation, optimizer, learningRate, decay, warmup, weightDecay, maxGradNorm, ema, dropout,
-            labelSmoothing, augment, noAugment, noShuffle, seed,
+            .. RecipeFlags.All, augment, noAugment, noShuffle, seed,
             evalEvery, evalBatchSize, evalLimit, holdOut, checkpointEvery, logEvery, resume,
             targetFlops, rewardMargin, plainLoss, selfDistill, pruneFrom, clip, exploration, probes, context, keepBias,
             faithful])
@@ -104,7 +104,12 @@ internal sealed class TrainFlags
             throw new EspalierException("--init and --pretrained both say where to start; give one of them");
         if (p.GetValue(noAugment) && p.GetValue(augment) is { } kind and not "none")
             throw new EspalierException($"--no-augment and --augment {kind} contradict each other; give one of them");
-        if (!apt) RefuseAptOnly(p);
+        bool cnn = IsCnn(p);
+        if (cnn) RefuseTransformerOnly(p);
+        else if (p.GetValue(Shared.Width) is not null) throw ModelChoice.NoWidth(p.GetValue(Shared.ModelType) ?? "the model");
+        apt &= !cnn;
+        if (!apt) RefuseAptOnly(p, cnn);
+        else RefuseRecipe(p);
         return new TrainPlan
         {
             Apt = apt ? ReadApt(p, scratch) : null,
@@ -114,10 +119,12 @@ internal sealed class TrainFlags
             Config = p.GetValue(Shared.Config),
             ModelType = p.GetValue(Shared.ModelType),
             ImageSize = p.GetValue(Shared.ImageSize),
+            IsCnn = cnn,
+            Width = p.GetValue(Shared.Width),
             Init = p.GetValue(init),
             Pretrained = p.GetValue(pretrained),
             Dropout = p.GetValue(dropout),
-            LabelSmoothing = p.GetValue(labelSmoothing) ?? 0,
+            Recipe = RecipeFlags.Read(p),
             Augmentation = p.GetValue(noAugment) ? Augmentation.None : p.GetValue(augment) switch
             {
                 "none" => Augmentation.None,
@@ -127,18 +134,18 @@ internal sealed class TrainFlags
             },
             HoldOut = p.GetValue(holdOut) ?? (p.GetValue(faithful) ? 0 : null),
             EvalLimit = p.GetValue(evalLimit),
-            Options = ReadTraining(p, apt) with { ClipGroups = apt
+            Options = ReadTraining(p, apt ? "apt" : cnn ? "cnn" : "vit") with { ClipGroups = apt
                 && (p.GetValue(clip) is { } c ? c == "groups" : scratch && !p.GetValue(faithful)) },
         };
     }
 
-    private TrainOptions ReadTraining(ParseResult p, bool apt)
+    private TrainOptions ReadTraining(ParseResult p, string usualName)
     {
         var defaults = new TrainOptions();
         string optimiser = p.GetValue(optimizer) ?? defaults.Optimizer;
         return defaults with
         {
-            Name = p.GetValue(name) ?? (apt ? "apt" : "vit"),
+            Name = p.GetValue(name) ?? usualName,
             OutputDir = p.GetValue(Shared.OutputDir) ?? "output",
             Steps = p.GetValue(steps) ?? defaults.Steps,
             BatchSize = p.GetValue(batchSize) ?? defaults.BatchSize,
@@ -178,11 +185,31 @@ internal sealed class TrainFlags
         };
     }
 
-    private void RefuseAptOnly(ParseResult p)
+    private bool IsCnn(ParseResult p) =>
+        (p.GetValue(Shared.ModelType) is { } type && CnnPresets.Names.Contains(type))
+        || ((p.GetValue(init) ?? p.GetValue(pretrained)) is { } start && CnnFile.IsCnn(start));
+
+    private void RefuseTransformerOnly(ParseResult p)
+    {
+        string source = p.GetValue(init) ?? p.GetValue(pretrained) ?? p.GetValue(Shared.ModelType)!;
+        string? wrong = p.GetValue(method) == "apt" ? "--method apt drops tokens, and it has none; leave it out"
+            : p.GetValue(Shared.Config) is not null ? "--config gives a transformer's shape; use --model-type, --width and --img-size"
+            : p.GetValue(pretrained) is not null ? "start from it with --init, which keeps its classifier" : null;
+        if (wrong is not null) throw new EspalierException($"{source}: is a convolutional network: {wrong}");
+    }
+
+    private void RefuseAptOnly(ParseResult p, bool cnn)
     {
         Option[] aptOnly = [targetFlops, rewardMargin, plainLoss, selfDistill, pruneFrom, clip, exploration, probes, context,
             keepBias, faithful];
         if (aptOnly.FirstOrDefault(o => p.GetResult(o) is { Implicit: false }) is { } given)
-            throw new EspalierException($"{given.Name} is an option of --method apt; leave it out, or train APT");
+            throw new EspalierException($"{given.Name} is an option of --method apt; leave it out, or "
+                + (cnn ? "make the network smaller with 'espalier compress'" : "train APT"));
+    }
+
+    private static void RefuseRecipe(ParseResult p)
+    {
+        if (RecipeFlags.All.FirstOrDefault(o => o != RecipeFlags.LabelSmoothing && p.GetResult(o) is { Implicit: false }) is { } given)
+            throw new EspalierException($"{given.Name} is of plain training; leave it out, or give --method none");
     }
 }

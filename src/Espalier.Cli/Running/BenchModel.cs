@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Espalier.Cli.Display;
 using Espalier.Cli.Options;
 using Espalier.Compression.Apt;
 using Espalier.Inference;
@@ -15,32 +16,45 @@ internal sealed class BenchModel : IDisposable
 {
     private readonly ParseResult parse;
     private readonly string? path;
-    private VisionTransformer? fresh;
-    private LoadedModel? loaded;
+    private NetworkModules? modules;
     private AptModel? random;
 
-    /// <param name="needsAgents">Whether a model without agents gets random ones.</param>
+    /// <param name="needsAgents">Whether a transformer without agents gets random ones.</param>
     public BenchModel(ParseResult parse, bool needsAgents)
     {
         (this.parse, path) = (parse, parse.GetValue(Shared.Model));
         if (path is null)
         {
-            fresh = new VisionTransformer(ModelChoice.Named(parse, "measure"));
-            Config = fresh.Config;
+            (Channels, ImageSize, DenseMultiplyAdds) = (Net.Channels, Net.ImageSize, Net.CountMultiplyAdds());
+            (Parameters, IsTransformer) = (Net.ParameterCount, Net is VisionTransformer);
             Source = parse.GetValue(Shared.ModelType) ?? parse.GetValue(Shared.Config)!;
         }
         else
         {
-            using VitSession session = Checkpoints.OpenVit(parse, path);
-            (Config, AgentLayers, Dataset, Source) = (session.Config, session.AgentLayers, session.Structure.Dataset, path);
+            using IClassifierSession session = Checkpoints.Open(parse, path);
+            (Channels, ImageSize, DenseMultiplyAdds) = (session.Channels, session.ImageSize, session.DenseMultiplyAdds);
+            (AgentLayers, Dataset, IsTransformer, Source) = (session.AgentLayers, session.Dataset, session is VitSession, path);
+            Parameters = session is VitSession vit ? VitCost.Parameters(vit.Config) : CountParameters();
         }
         HasAgents = AgentLayers.Count > 0;
         if (!needsAgents || HasAgents) return;
-        random = new AptModel(Vit);
+        if (!IsTransformer)
+        {
+            Dispose();
+            throw new EspalierException($"{Source}: is a convolutional network, so --keep-share has no meaning; leave it out");
+        }
+        random = new AptModel((VisionTransformer)Net);
         AgentLayers = random.Layers;
     }
 
-    public VitConfig Config { get; }
+    public int Channels { get; }
+
+    public int ImageSize { get; }
+
+    public long Parameters { get; }
+
+    /// <summary>Of one image, nothing dropped.</summary>
+    public double DenseMultiplyAdds { get; }
 
     /// <summary>Blocks after which agents act, random ones included.</summary>
     public IReadOnlyList<int> AgentLayers { get; } = [];
@@ -54,26 +68,42 @@ internal sealed class BenchModel : IDisposable
     /// <summary>The file or the name that it was given by.</summary>
     public string Source { get; }
 
-    public VisionTransformer Vit => fresh ?? Loaded.Vit;
+    public ImageClassifier Net => Modules.Net;
 
     /// <summary>With the agents that there are; null without any.</summary>
-    public AptModel? Apt => random ?? (path is null ? null : Loaded.Apt);
+    public AptModel? Apt => random ?? Modules.Apt;
 
-    private LoadedModel Loaded => loaded ??= Checkpoints.Load(parse, path!);
+    private bool IsTransformer { get; }
 
-    public VitSession Open(Precision precision)
+    private NetworkModules Modules => modules ??= NetworkModules.Open(parse, "measure");
+
+    /// <exception cref="EspalierException">Inference with this model does not know such numbers.</exception>
+    public void RequirePrecision(Precision precision)
+    {
+        if (!IsTransformer && precision != Precision.Fp32)
+            throw new EspalierException($"{Source}: is a convolutional network, which runs in fp32; leave --precision "
+                + $"{Format.Name(precision)} out");
+    }
+
+    public IClassifierSession Open(Precision precision)
     {
         var options = new SessionOptions { Precision = precision };
-        return random is not null ? new VitSession(random, options)
-            : path is null ? new VitSession(Vit, options)
-            : Checkpoints.OpenVit(parse, path, options);
+        if (random is not null) return new VitSession(random, options);
+        if (path is not null) return Checkpoints.Open(parse, path, options);
+        return Net is VisionTransformer vit ? new VitSession(vit, options) : new CnnSession((Cnn)Net, options);
     }
 
     public void Dispose()
     {
         if (random is not null) random.Dispose();
-        else fresh?.Dispose();
-        loaded?.Dispose();
-        (random, fresh, loaded) = (null, null, null);
+        else modules?.Dispose();
+        (random, modules) = (null, null);
+    }
+
+    /// <summary>The modules are let go again: what is measured is not to have them beside it.</summary>
+    private long CountParameters()
+    {
+        using NetworkModules once = NetworkModules.Open(parse, "measure");
+        return once.Net.ParameterCount;
     }
 }

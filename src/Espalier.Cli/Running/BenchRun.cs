@@ -20,7 +20,7 @@ internal sealed record BenchRun(
         int threads = Workers.Threads;
         using var scope = new Scope();
         Dictionary<int, Tensor> batches = Plan.BatchSizes.ToDictionary(n => n, First);
-        var sessions = new Dictionary<Precision, VitSession>();
+        var sessions = new Dictionary<Precision, IClassifierSession>();
         var work = new List<BenchWork>();
         try
         {
@@ -31,7 +31,7 @@ internal sealed record BenchRun(
             // Training steps are held against these; nobody asked for them, so they are not among the results.
             BenchCase[] forwards = [.. cases.Where(c => c.Mode == BenchMode.Train).Select(c => c.Forward).Distinct()];
             TimedWork[] timed = [.. cases.Select((c, i) => Timed(c, work[i].Run)),
-                .. forwards.Select(f => Timed(f, BenchWork.Forward(Model.Vit, batches[f.BatchSize]).Run))];
+                .. forwards.Select(f => Timed(f, BenchWork.Forward(Model.Net, batches[f.BatchSize]).Run))];
             IReadOnlyList<long[]> samples =
                 Watch.Run(Progress, "bench", 1, report => Plan.Rounds.Measure(timed, report, Cancel));
             var forward = forwards.Index()
@@ -42,17 +42,17 @@ internal sealed record BenchRun(
         finally
         {
             foreach (BenchWork w in work) w.Dispose();
-            foreach (VitSession session in sessions.Values) session.Dispose();
+            foreach (IClassifierSession session in sessions.Values) session.Dispose();
             Workers.Threads = threads;
         }
     }
 
     /// <param name="sessions">Those that are there already; one that is missing is made. All variants share them.</param>
-    private BenchWork Work(BenchCase c, Tensor images, Dictionary<Precision, VitSession> sessions)
+    private BenchWork Work(BenchCase c, Tensor images, Dictionary<Precision, IClassifierSession> sessions)
     {
         Workers.Threads = c.Threads;
-        if (c.Mode == BenchMode.Train) return BenchWork.Training(Model.Vit, c.Variant.Prunes ? Model.Apt : null, images);
-        if (!sessions.TryGetValue(c.Precision, out VitSession? session))
+        if (c.Mode == BenchMode.Train) return BenchWork.Training(Model.Net, c.Variant.Prunes ? Model.Apt : null, images);
+        if (!sessions.TryGetValue(c.Precision, out IClassifierSession? session))
             sessions[c.Precision] = session = Model.Open(c.Precision);
         return BenchWork.Inference(session, c.Variant.Rule(session.Pruning), images);
     }
@@ -67,7 +67,7 @@ internal sealed record BenchRun(
         foreach (BenchCase c in cases.OrderBy(c => c.Mode))
         {
             Cancel.ThrowIfCancellationRequested();
-            var sessions = new Dictionary<Precision, VitSession>();
+            var sessions = new Dictionary<Precision, IClassifierSession>();
             try
             {
                 using BenchWork work = Work(c, batches[c.BatchSize], sessions);
@@ -84,7 +84,7 @@ internal sealed record BenchRun(
             }
             finally
             {
-                foreach (VitSession session in sessions.Values) session.Dispose();
+                foreach (IClassifierSession session in sessions.Values) session.Dispose();
             }
         }
         return results;

@@ -21,40 +21,41 @@ internal sealed record BenchWork(Action Run, double? MultiplyAdds, double[] Toke
 
     /// <summary>A pass through an inference session.</summary>
     /// <param name="images">[B, C, S, S].</param>
-    public static BenchWork Inference(VitSession session, Pruning pruning, Tensor images)
+    public static BenchWork Inference(IClassifierSession session, Pruning pruning, Tensor images)
     {
         int batch = images.Shape[0];
-        var logits = new float[batch * session.Config.NumClasses];
+        var logits = new float[batch * session.NumClasses];
+        if (session is not VitSession vit)
+            return new BenchWork(() => session.Run(images.Span, batch, logits), session.DenseMultiplyAdds, []);
         var trace = new TokenTrace();
-        session.Run(images.Span, batch, logits, pruning, trace);
-        var (macs, tokens) = Mean(batch, b => trace.Counts(b).ToArray(), counts => session.MultiplyAdds(counts));
-        return new BenchWork(() => session.Run(images.Span, batch, logits, pruning), macs, tokens);
+        vit.Run(images.Span, batch, logits, pruning, trace);
+        var (macs, tokens) = Mean(batch, b => trace.Counts(b).ToArray(), counts => vit.MultiplyAdds(counts));
+        return new BenchWork(() => vit.Run(images.Span, batch, logits, pruning), macs, tokens);
     }
 
     /// <summary>A forward pass of the module with every token, as a training step has it, but without gradients.</summary>
-    public static BenchWork Forward(VisionTransformer vit, Tensor images) => new(() =>
+    public static BenchWork Forward(ImageClassifier net, Tensor images) => new(() =>
     {
-        vit.Training = false;
+        net.Training = false;
         using var scope = new Scope();
-        vit.Forward(images);
-    }, VitCost.Dense(vit.Config), [vit.Config.Tokens]);
+        net.Forward(images);
+    }, net.CountMultiplyAdds(), AllTokens(net));
 
     /// <summary>
     /// A training step: cross-entropy, backward pass, SGD with momentum; with agents, all passes of APT's published procedure.
     /// The learning rate is 0: every multiplication is done and the weights stay as they are.
     /// </summary>
-    public static BenchWork Training(VisionTransformer vit, AptModel? apt, Tensor images)
+    public static BenchWork Training(ImageClassifier net, AptModel? apt, Tensor images)
     {
-        VitConfig config = vit.Config;
-        var structure = new ModelStructure { Config = config };
-        ITrainingTask task = apt is null ? new ClassificationTask(vit, structure) : new AptTask(apt, structure, new AptOptions());
+        ITrainingTask task = apt is null ? new ClassifierTask(net, new ClassifierTaskOptions())
+            : new AptTask(apt, new ModelStructure { Config = apt.Vit.Config }, new AptOptions());
         var batch = new Batch(images.Shape[0], (int)(images.Length / images.Shape[0]), pool: null);
         images.Span.CopyTo(batch.Pixels);
-        for (int i = 0; i < batch.Count; i++) batch.Labels[i] = i % config.NumClasses;
+        for (int i = 0; i < batch.Count; i++) batch.Labels[i] = i % net.NumClasses;
         Tensor[] parameters = [.. task.Model.Parameters()];
         Optimizer optimizer = Optimizers.Create("sgd", task.ParameterGroups);
-        double? macs = apt is null ? TrainingPasses * VitCost.Dense(config) : null;
-        double[] tokens = apt is null ? [config.Tokens] : CountTokens(apt, images);
+        double? macs = apt is null ? TrainingPasses * net.CountMultiplyAdds() : null;
+        double[] tokens = apt is null ? AllTokens(net) : CountTokens(apt, images);
         return new BenchWork(() =>
         {
             task.Model.Training = true;
@@ -66,6 +67,8 @@ internal sealed record BenchWork(Action Run, double? MultiplyAdds, double[] Toke
             foreach (Tensor p in parameters) p.ClearGrad();
         }, macs, tokens, optimizer);
     }
+
+    private static double[] AllTokens(ImageClassifier net) => net is VisionTransformer vit ? [vit.Config.Tokens] : [];
 
     private static double[] CountTokens(AptModel apt, Tensor images)
     {

@@ -25,16 +25,16 @@ internal static class Checkpoints
     }
 
     /// <summary>Opens it for inference, with the shape and threshold that the options give.</summary>
-    public static IClassifierSession Open(ParseResult parse, string path) =>
-        IsCnn(parse.GetValue(Shared.ModelType), path) ? OpenCnn(parse, path) : OpenVit(parse, path);
+    public static IClassifierSession Open(ParseResult parse, string path, SessionOptions? options = null) =>
+        IsCnn(parse, path) ? OpenCnn(parse, path) : OpenVit(parse, path, options);
 
     /// <summary>Whether a checkpoint is of a convolutional network: by its name where one is given, else by its structure block.
     /// </summary>
-    public static bool IsCnn(string? modelType, string path) =>
-        (modelType is not null && CnnPresets.Names.Contains(modelType)) || CnnFile.IsCnn(path);
+    public static bool IsCnn(ParseResult parse, string path) =>
+        (parse.GetValue(Shared.ModelType) is { } name && CnnPresets.Names.Contains(name)) || CnnFile.IsCnn(path);
 
     /// <summary>The same of a vision transformer.</summary>
-    public static VitSession OpenVit(ParseResult parse, string path, SessionOptions? options = null)
+    private static VitSession OpenVit(ParseResult parse, string path, SessionOptions? options)
     {
         float? threshold = parse.GetValue(Shared.Threshold);
         double? share = parse.GetValue(Shared.KeepShare);
@@ -59,22 +59,14 @@ internal static class Checkpoints
     }
 
     /// <summary>Opens a convolutional network for inference. Options of transformers are refused.</summary>
-    private static ModuleSession OpenCnn(ParseResult parse, string path)
+    private static CnnSession OpenCnn(ParseResult parse, string path)
     {
-        LoadedCnn model = LoadCnn(parse, path);
-        try
-        {
-            if (parse.GetValue(Shared.Threshold) is not null) RequireAgents(false, path, "--threshold");
-            if (parse.GetValue(Shared.KeepShare) is not null) RequireAgents(false, path, "--keep-share");
-            if (parse.GetValue(Shared.Precision) is { } precision and not "fp32")
-                throw new EspalierException($"{path}: is a convolutional network, which runs in fp32; leave --precision {precision} out");
-            return new ModuleSession(model.Net, model) { ClassNames = model.Structure.ClassNames, Dataset = model.Structure.Dataset };
-        }
-        catch
-        {
-            model.Dispose();
-            throw;
-        }
+        if (parse.GetValue(Shared.Threshold) is not null) RequireAgents(false, path, "--threshold");
+        if (parse.GetValue(Shared.KeepShare) is not null) RequireAgents(false, path, "--keep-share");
+        if (parse.GetValue(Shared.Precision) is { } precision and not "fp32")
+            throw new EspalierException($"{path}: is a convolutional network, which runs in fp32; leave --precision {precision} out");
+        using LoadedCnn model = LoadCnn(parse, path);
+        return new CnnSession(model);
     }
 
     /// <summary>Reads a convolutional network, of the shape that --model-type gives where the file does not say.</summary>

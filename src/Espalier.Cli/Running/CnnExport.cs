@@ -12,7 +12,7 @@ internal static class CnnExport
     public static bool IsMeant(ParseResult parse)
     {
         string? type = parse.GetValue(Shared.ModelType);
-        return parse.GetValue(Shared.Model) is { } path ? Checkpoints.IsCnn(type, path)
+        return parse.GetValue(Shared.Model) is { } path ? Checkpoints.IsCnn(parse, path)
             : type is not null && CnnPresets.Names.Contains(type);
     }
 

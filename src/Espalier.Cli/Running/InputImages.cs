@@ -1,5 +1,4 @@
 using Espalier.Data;
-using Espalier.Models;
 using Espalier.Tensors;
 
 namespace Espalier.Cli.Running;
@@ -15,18 +14,18 @@ internal sealed record InputImages(string Source, Tensor Pixels) : IDisposable
     /// </summary>
     /// <param name="asked">The data set that the user names.</param>
     /// <param name="own">The one that the model was trained on.</param>
-    public static InputImages Take(int count, VitConfig c, string? asked, string? own, string? directory)
+    public static InputImages Take(int count, int channels, int imageSize, string? asked, string? own, string? directory)
     {
         string? name = asked ?? own;
         if (name is "fashion-mnist" && asked is null && Datasets.Find(name, directory) is null) name = "fashion-mnist-sample";
         bool here = name is not null
             && (asked is not null || name == "fashion-mnist-sample" || Datasets.Find(name, directory) is not null);
-        var pixels = Tensor.Unscoped(new Shape(count, c.Channels, c.ImageSize, c.ImageSize));
+        var pixels = Tensor.Unscoped(new Shape(count, channels, imageSize, imageSize));
         var rng = new Rng(0);
         if (here)
         {
             IImageDataset data = Datasets.Open(name!, directory).Test;
-            var pipeline = ImagePipeline.Eval(c.ImageSize, c.Channels);
+            var pipeline = ImagePipeline.Eval(imageSize, channels);
             int size = (int)(pixels.Length / count);
             for (int i = 0; i < count; i++)
                 pipeline.Run(data.ReadImage(i % data.Count), ref rng, pixels.Span.Slice(i * size, size));

@@ -44,6 +44,41 @@ internal static class ModelChoice
         return new Choice(shape.Checked(preset), preset);
     }
 
+    /// <summary>The convolutional network to train: the checkpoint's as it is, pruned or whole, else a new one that takes classes and
+    /// channels from the data.</summary>
+    /// <exception cref="EspalierException">It cannot be read, does not fit the data, or contradicts an option.</exception>
+    public static LoadedCnn CnnToTrain(TrainPlan plan, DatasetPair data)
+    {
+        CnnConfig? named = plan.ModelType is { } name ? CnnPresets.Get(name) : null;
+        if (plan.Init is not { } path)
+        {
+            CnnConfig config = named! with { NumClasses = data.Train.Classes, Channels = data.Info.Channels, Width = plan.Width ?? 1 };
+            config = config with { ImageSize = plan.ImageSize ?? config.ImageSize };
+            return new LoadedCnn(CnnPresets.Create(config, plan.Options.Seed), new CnnStructure
+            {
+                Config = config, Dataset = data.Info.Name, ClassNames = [.. data.Train.ClassNames],
+            });
+        }
+        if (plan.Width is not null) throw new EspalierException($"{path}: says its own shape, so --width has no meaning; leave it out");
+        LoadedCnn cnn = CnnFile.Load(path, named);
+        try
+        {
+            if (plan.ImageSize is { } size && size != cnn.Net.ImageSize)
+                throw new EspalierException($"{path}: is for images of {cnn.Net.ImageSize} pixels, but --img-size says {size}; "
+                    + "make them agree");
+            if (cnn.Net.Channels is not (1 or 3))
+                throw new EspalierException($"{path}: is for images of {cnn.Net.Channels} channels; images have 1 (grey) or 3 (RGB)");
+            RequireClasses(cnn.Net.NumClasses, path, data.Train);
+            string[]? classes = cnn.Net.NumClasses == data.Train.Classes ? [.. data.Train.ClassNames] : null;
+            return cnn with { Structure = cnn.Structure with { Dataset = data.Info.Name, ClassNames = classes } };
+        }
+        catch
+        {
+            cnn.Dispose();
+            throw;
+        }
+    }
+
     /// <summary>
     /// The shape of a finished checkpoint where the user gives one: a file's as it stands; a preset's with the classes,
     /// channels and image size that the checkpoint's tensors have. Null to go by the checkpoint's own structure block.
@@ -56,15 +91,31 @@ internal static class ModelChoice
         return modelType is null ? null : ModelFile.FitTo(checkpoint, VitPresets.Get(modelType));
     }
 
-    /// <summary>The shape that --config or --model-type names, with the --img-size that is given.</summary>
-    /// <param name="what">What the verb wants a shape for, for the message.</param>
-    public static VitConfig Named(ParseResult parse, string what)
+    /// <summary>A new network of the shape that --config or --model-type names, with the --img-size and --width that are given.
+    /// </summary>
+    /// <param name="what">What the verb wants it for, for the message.</param>
+    public static ImageClassifier Create(ParseResult parse, string what)
     {
-        if (parse.GetValue(Shared.Config) is { } config) return VitConfig.Read(config);
-        VitConfig shape = VitPresets.Get(parse.GetValue(Shared.ModelType)
-            ?? throw new EspalierException($"say what to {what}: --model FILE, --model-type NAME or --config FILE.json"));
-        return parse.GetValue(Shared.ImageSize) is { } size ? (shape with { ImageSize = size }).Checked("--img-size") : shape;
+        string? file = parse.GetValue(Shared.Config);
+        string name = file ?? parse.GetValue(Shared.ModelType)
+            ?? throw new EspalierException($"say what to {what}: --model FILE, --model-type NAME or --config FILE.json");
+        int? size = parse.GetValue(Shared.ImageSize);
+        double? width = parse.GetValue(Shared.Width);
+        if (file is null && CnnPresets.Names.Contains(name))
+        {
+            CnnConfig cnn = CnnPresets.Get(name);
+            return CnnPresets.Create(cnn with { ImageSize = size ?? cnn.ImageSize, Width = width ?? 1 });
+        }
+        if (width is not null) throw NoWidth(name);
+        if (file is not null) return new VisionTransformer(VitConfig.Read(file));
+        VitConfig vit = VitPresets.Get(name);
+        return new VisionTransformer(size is { } s ? (vit with { ImageSize = s }).Checked("--img-size") : vit);
     }
+
+    /// <summary>Widths are of convolutional networks.</summary>
+    public static EspalierException NoWidth(string source) =>
+        new($"{source}: is a vision transformer, and --width is for convolutional networks; leave it out, or give its shape with "
+            + "--config");
 
     /// <summary>Whether the data's labels are the model's classes.</summary>
     public static void RequireClasses(int classes, string source, IImageDataset data)

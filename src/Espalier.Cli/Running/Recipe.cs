@@ -1,3 +1,4 @@
+using Espalier.Models;
 using Espalier.Training;
 
 namespace Espalier.Cli.Running;
@@ -16,6 +17,24 @@ internal sealed record Recipe
     public float LabelSmoothing { get; init; }
 
     public Mixing Mixing { get; init; } = new();
+
+    /// <summary>The teacher; null for none.</summary>
+    /// <param name="classNames">The student's, in the order of its logits; null where they are not known.</param>
+    /// <exception cref="EspalierException">It cannot be read, or cannot teach this student.</exception>
+    public Teacher? LoadTeacher(ImageClassifier student, IReadOnlyList<string>? classNames)
+    {
+        if (Teacher is null) return null;
+        Teacher loaded = Training.Teacher.Load(Teacher, TeacherType);
+        try
+        {
+            return loaded.Checked(student.NumClasses, classNames, student.Channels);
+        }
+        catch
+        {
+            loaded.Dispose();
+            throw;
+        }
+    }
 
     /// <summary>The task's options, with the teacher where there is one.</summary>
     public ClassifierTaskOptions Task(Teacher? teacher) => new()

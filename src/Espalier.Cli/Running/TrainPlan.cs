@@ -22,9 +22,15 @@ internal sealed record TrainPlan
     /// <summary>Or the shape's name.</summary>
     public string? ModelType { get; init; }
 
+    /// <summary>Whether the network is convolutional, by its name or by the file to start from.</summary>
+    public bool IsCnn { get; init; }
+
+    /// <summary>Of a new convolutional network: its channel counts times this; null for 1.</summary>
+    public double? Width { get; init; }
+
     public int? ImageSize { get; init; }
 
-    /// <summary>Checkpoint to start from, head and agents included.</summary>
+    /// <summary>Checkpoint to start from, classifier and agents included.</summary>
     public string? Init { get; init; }
 
     /// <summary>Checkpoint to start from with a new head.</summary>
@@ -33,7 +39,8 @@ internal sealed record TrainPlan
     /// <summary>Null for the model's usual rate.</summary>
     public float? Dropout { get; init; }
 
-    public float LabelSmoothing { get; init; }
+    /// <summary>What it learns from beside the labels.</summary>
+    public Recipe Recipe { get; init; } = new();
 
     public Augmentation Augmentation { get; init; } = Augmentation.Default;
 

@@ -5,7 +5,6 @@ using Espalier.Cli.Display;
 using Espalier.Cli.Options;
 using Espalier.Cli.Running;
 using Espalier.Formats;
-using Espalier.Models;
 using Espalier.Tensors;
 using Espalier.Tensors.Kernels;
 using Espalier.Tensors.Threading;
@@ -46,9 +45,10 @@ internal static class BenchVerb
         var verb = new Verb("bench", "Throughput, latency, memory and share of the machine's peak, pruned and not.",
             "espalier bench --model-type ViT-B_16 --batch-size 1,8 --threads 1,2",
             "espalier bench --model-type ViT-S_16 --keep-share 0.7,0.5 --precision fp32,int8",
-            "espalier bench --model apt.safetensors --mode infer,train --output bench.json")
+            "espalier bench --model apt.safetensors --mode infer,train --output bench.json",
+            "espalier bench --model-type resnet50 --batch-size 1,8")
         {
-            Shared.Model, Shared.ModelType, Shared.Config, Shared.ImageSize, BatchSizes, Threads, Modes, Pruned, Dense,
+            Shared.Model, Shared.ModelType, Shared.Config, Shared.ImageSize, Shared.Width, BatchSizes, Threads, Modes, Pruned, Dense,
             KeepShares, Precisions, WarmUp, Repeats, MinTime, FormatName, Output, Shared.Threshold, Shared.Data, Shared.DataDir,
         };
         verb.SetAction(parse => Run(parse, session));
@@ -61,17 +61,16 @@ internal static class BenchVerb
         string? output = parse.GetValue(Output);
         using var model = new BenchModel(parse, needsAgents: parse.GetValue(KeepShares).Or().Length > 0);
         BenchPlan plan = Plan(parse, model);
-        using InputImages images = InputImages.Take(plan.BatchSizes.Max(), model.Config, parse.GetValue(Shared.Data),
-            model.Dataset, parse.GetValue(Shared.DataDir));
+        using InputImages images = InputImages.Take(plan.BatchSizes.Max(), model.Channels, model.ImageSize,
+            parse.GetValue(Shared.Data), model.Dataset, parse.GetValue(Shared.DataDir));
 
         // What a program reads must not have lines of progress in it.
         Terminal terminal = session.Terminal;
         bool piped = output is null && format != "table" && !terminal.Interactive;
         var run = new BenchRun(piped ? terminal with { Out = terminal.Error } : terminal, session.Cancel, model, images, plan);
         var (peak, results) = run.Measure();
-        VitConfig c = model.Config;
-        var report = new BenchReport(MachineInfo.Collect(), Path.GetFileName(model.Source), VitCost.Parameters(c),
-            VitCost.Dense(c), c.ImageSize, model.AgentLayers, RandomAgents: !model.HasAgents, images.Source, peak, results);
+        var report = new BenchReport(MachineInfo.Collect(), Path.GetFileName(model.Source), model.Parameters,
+            model.DenseMultiplyAdds, model.ImageSize, model.AgentLayers, RandomAgents: !model.HasAgents, images.Source, peak, results);
         Write(terminal, report, format, output);
         return ExitCodes.Done;
     }
@@ -90,8 +89,11 @@ internal static class BenchVerb
         Precision[] precisions =
             [.. parse.GetValue(Precisions).Or("fp32").Select(p => Enum.Parse<Precision>(p, ignoreCase: true))];
         foreach (Precision p in precisions)
+        {
+            model.RequirePrecision(p);
             if (KernelInfo.For(p) is { Name: null } missing)
                 throw new EspalierException($"--precision {Format.Name(p)}: {missing.Reason}");
+        }
         var plan = new BenchPlan(modes, variants, precisions,
             parse.GetValue(Threads).Or([.. new[] { 1, Workers.Threads }.Distinct()]), parse.GetValue(BatchSizes).Or(1, 8),
             new Rounds

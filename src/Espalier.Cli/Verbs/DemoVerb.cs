@@ -72,7 +72,7 @@ internal static class DemoVerb
         Data = FashionMnist.OpenSample().Info.Name,
         ModelType = "vit-tiny-28",
         Augmentation = Augmentation.None,
-        LabelSmoothing = 0.1f,
+        Recipe = new Recipe { LabelSmoothing = 0.1f },
         HoldOut = 0,
         Options = new TrainOptions
         {

@@ -22,9 +22,10 @@ internal static class ProfileVerb
     public static Command Create(Session session)
     {
         var verb = new Verb("profile", "Parameters, multiply-adds, activation memory and measured time of each layer.",
-            "espalier profile --model-type ViT-B_16 --batch-size 8", "espalier profile --model apt.safetensors --ops")
+            "espalier profile --model-type ViT-B_16 --batch-size 8", "espalier profile --model apt.safetensors --ops",
+            "espalier profile --model-type resnet50 --width 0.5")
         {
-            Shared.Model, Shared.ModelType, Shared.Config, BatchSize, Shared.ImageSize, Ops, Shared.Threshold, Shared.Data,
+            Shared.Model, Shared.ModelType, Shared.Config, BatchSize, Shared.ImageSize, Shared.Width, Ops, Shared.Threshold, Shared.Data,
                 Shared.DataDir,
         };
         verb.SetAction(parse => Run(parse, session));
@@ -33,20 +34,18 @@ internal static class ProfileVerb
 
     private static int Run(ParseResult parse, Session session)
     {
-        using LoadedModel? loaded = parse.GetValue(Shared.Model) is { } path ? Checkpoints.Load(parse, path) : null;
-        using VisionTransformer? fresh = loaded is null ? new VisionTransformer(ModelChoice.Named(parse, "profile")) : null;
-        VisionTransformer vit = loaded?.Vit ?? fresh!;
-        VitConfig c = vit.Config;
+        using NetworkModules model = NetworkModules.Open(parse, "profile");
+        ImageClassifier net = model.Net;
         using var scope = new Scope();
-        using InputImages images = InputImages.Take(parse.GetValue(BatchSize) ?? 1, c, parse.GetValue(Shared.Data),
-            loaded?.Structure.Dataset, parse.GetValue(Shared.DataDir));
+        using InputImages images = InputImages.Take(parse.GetValue(BatchSize) ?? 1, net.Channels, net.ImageSize,
+            parse.GetValue(Shared.Data), model.Dataset, parse.GetValue(Shared.DataDir));
         double peak = PeakFma.Measure(Workers.Threads);
         int batch = images.Pixels.Shape[0];
-        session.Terminal.Line($"{c.NumLayers} blocks of width {c.HiddenSize}, {c.Tokens} tokens, batch of {batch}, "
+        session.Terminal.Line($"{net.Description}, images of {net.ImageSize} pixels, batch of {batch}, "
             + $"{Workers.Threads} threads, FMA peak {Format.Number(peak, "0")} GFLOP/s");
-        IReadOnlyList<LayerProfile> layers = VitProfile.Run(vit, images.Pixels);
+        IReadOnlyList<LayerProfile> layers = NetworkProfile.Run(net, images.Pixels);
         Print(session.Terminal, layers, batch, peak, parse.GetValue(Ops));
-        if (loaded?.Apt is { } apt) PrintPruned(session.Terminal, apt, images);
+        if (model.Apt is { } apt) PrintPruned(session.Terminal, apt, images);
         return ExitCodes.Done;
     }
 

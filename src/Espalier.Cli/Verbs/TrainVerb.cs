@@ -15,9 +15,11 @@ internal static class TrainVerb
     {
         var flags = new TrainFlags();
         Command verb = flags.AddTo(new Verb("train",
-            "Trains or fine-tunes a vision transformer, plain or with APT's pruning agents.",
+            "Trains or fine-tunes a vision transformer, plain or with APT's pruning agents, or a convolutional network.",
             "espalier train --data fashion-mnist --model-type vit-small-28 --optimizer adamw --num-steps 4000 --target-flops 0.5",
             "espalier train --dataset cifar100 --model-type ViT-B_16 --pretrained ViT-B_16.npz --name cifar",
+            "espalier train --data cifar10 --model-type resnet20 --num-steps 20000 --weight-decay 0.0005",
+            "espalier train --data cifar10 --init small.safetensors --num-steps 2000 --teacher whole.safetensors",
             "espalier train --name cifar ... --resume"));
         verb.SetAction(parse => Run(flags.Read(parse), session));
         return verb;
@@ -49,21 +51,21 @@ internal static class TrainVerb
 
     private static void Announce(TrainRun run, TrainPlan plan, Terminal terminal)
     {
-        VitConfig c = run.Vit.Config;
+        ImageClassifier net = run.Network.Net;
         var (train, selection, test) = run.Counts;
         terminal.Line($"data        {run.Data.Info.Name}: {train} training images, "
             + (run.HeldOut ? $"{selection} held out to choose by, {test} for testing" : $"{test} for testing"));
-        terminal.Line($"model       {c.NumLayers} blocks of width {c.HiddenSize}, {c.Tokens} tokens, "
-            + $"{Format.Large(run.Vit.ParameterCount)} parameters, {Format.Large(VitCost.Dense(c))} MACs an image"
-            + (run.Apt is { } apt ? $", agents after {string.Join(", ", apt.Layers)}" : ""));
-        if (run.Start is { } report) terminal.Line($"start       {plan.Init ?? plan.Pretrained}: {report}");
+        terminal.Line($"model       {net.Description}, {Format.Large(net.ParameterCount)} parameters, "
+            + $"{Format.Large(net.CountMultiplyAdds())} MACs an image of {net.ImageSize} pixels"
+            + (run.Network.Apt is { } apt ? $", agents after {string.Join(", ", apt.Layers)}" : ""));
+        if (run.Network.Start is { } start) terminal.Line($"start       {plan.Init ?? plan.Pretrained}: {start}");
     }
 
     private static void PrintTest(TrainRun run, Terminal terminal)
     {
         EvaluationRun test = run.OnTest();
-        var rows = new List<ModelRow> { ModelRow.Of(run.Apt is null ? "plain" : "unpruned", test, prune: false) };
-        if (run.Apt is not null) rows.Add(ModelRow.Of("pruned", test, prune: true));
+        var rows = new List<ModelRow> { ModelRow.Of(run.Network.Apt is null ? "plain" : "unpruned", test, prune: false) };
+        if (run.Network.Apt is not null) rows.Add(ModelRow.Of("pruned", test, prune: true));
         terminal.Line($"on the {rows[0].Evaluation.Images} test images, at the end of the run:");
         Tables.Compare(terminal, rows);
     }

@@ -7,9 +7,8 @@ namespace Espalier.Inference;
 /// Inference by a network's own <see cref="ImageClassifier.Forward"/>, for any network, with the weights that it has at the time
 /// of a call. Sessions made for one kind of network are faster; this one is what they have to agree with.
 /// </summary>
-/// <param name="net">Left in evaluation mode by a call.</param>
-/// <param name="owned">What is disposed of together with the session; null where everything stays the caller's.</param>
-public sealed class ModuleSession(ImageClassifier net, IDisposable? owned = null) : IClassifierSession
+/// <param name="net">Stays the caller's; a call leaves it in evaluation mode.</param>
+public sealed class ModuleSession(ImageClassifier net) : IClassifierSession
 {
     public string Description => net.Description;
 
@@ -19,9 +18,9 @@ public sealed class ModuleSession(ImageClassifier net, IDisposable? owned = null
 
     public int NumClasses => net.NumClasses;
 
-    public IReadOnlyList<string>? ClassNames { get; init; }
+    public IReadOnlyList<string>? ClassNames => null;
 
-    public string? Dataset { get; init; }
+    public string? Dataset => null;
 
     public double DenseMultiplyAdds => field > 0 ? field : field = net.CountMultiplyAdds();
 
@@ -38,5 +37,7 @@ public sealed class ModuleSession(ImageClassifier net, IDisposable? owned = null
         net.Forward(Tensor.From(new Shape(batch, Channels, ImageSize, ImageSize), images)).Span.CopyTo(logits);
     }
 
-    public void Dispose() => owned?.Dispose();
+    public void Dispose()
+    {
+    }
 }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Espalier.Data;
+using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Nn;
 using Espalier.Tensors;
@@ -24,6 +25,13 @@ public sealed record ClassifierTaskOptions
     /// <summary>What a compression method adds.</summary>
     public IReadOnlyList<ITrainingHook> Hooks { get; init; } = [];
 
+    /// <summary>Makes what evaluations run on, with the weights of that moment; null for the network's own forward pass.</summary>
+    public Func<IClassifierSession>? Session { get; init; }
+
+    /// <summary>What else decides which weights come out, such as the network's shape, see <see cref="ITrainingTask.Identity"/>.
+    /// </summary>
+    public IReadOnlyList<(string Name, string Value)> Identity { get; init; } = [];
+
     /// <summary>Writes the model; null where it is not kept.</summary>
     public Action<string>? Save { get; init; }
 }
@@ -43,6 +51,7 @@ public sealed class ClassifierTask(ImageClassifier net, ClassifierTaskOptions op
         ("LabelSmoothing", options.LabelSmoothing.ToString(CultureInfo.InvariantCulture)),
         ("Mixing", options.Mixing.ToString()),
         ("Distillation", options.Distillation?.ToString() ?? "none"),
+        .. options.Identity,
         .. options.Hooks.SelectMany(h => h.Identity),
     ];
 
@@ -76,21 +85,11 @@ public sealed class ClassifierTask(ImageClassifier net, ClassifierTaskOptions op
     /// <inheritdoc/>
     public EvaluationResult Evaluate(IEnumerable<Batch> batches)
     {
-        int images = 0, correct = 0;
-        double loss = 0;
-        net.Training = false;
-        foreach (Batch batch in batches)
-        {
-            Tensor logits = net.Forward(batch.ToTensor(net.Channels, net.ImageSize));
-            loss += F.CrossEntropy(logits, batch.Labels).Item() * batch.Count;
-            int[] predicted = F.ArgMax(logits);
-            for (int n = 0; n < batch.Count; n++) if (predicted[n] == batch.Labels[n]) correct++;
-            images += batch.Count;
-        }
-        double accuracy = (double)correct / Math.Max(images, 1);
+        using IClassifierSession session = options.Session?.Invoke() ?? new ModuleSession(net);
+        Evaluation e = new Evaluator(session).Run(batches);
         return new EvaluationResult(
-            new Dictionary<string, double> { ["accuracy"] = accuracy, ["loss"] = loss / Math.Max(images, 1) },
-            new Dictionary<string, double> { ["plain"] = accuracy });
+            new Dictionary<string, double> { ["accuracy"] = e.Accuracy, ["loss"] = e.Loss, ["images_per_second"] = e.ImagesPerSecond },
+            new Dictionary<string, double> { ["plain"] = e.Accuracy });
     }
 
     /// <inheritdoc/>

@@ -96,14 +96,4 @@ public sealed class TrainVerbTests : IDisposable
         Assert.Equal(before["transformer.encoder.layer.0.attn.query.weight"].Data,
             after["transformer.encoder.layer.0.attn.query.weight"].Data);
     }
-
-    /// <summary>Cancels when a text is written.</summary>
-    private sealed class CancellingWriter(string text, CancellationTokenSource cancel) : StringWriter
-    {
-        public override void WriteLine(string? value)
-        {
-            base.WriteLine(value);
-            if (value?.Contains(text, StringComparison.Ordinal) == true) cancel.Cancel();
-        }
-    }
 }

@@ -22,7 +22,7 @@ internal sealed class CompressRun(CompressPlan plan, Session session)
             return;
         }
         using Teacher? teacher = plan.Recipe.Teacher is null || plan.TeachesItself ? null
-            : Checked(Teacher.Load(plan.Recipe.Teacher, plan.Recipe.TeacherType), input.Loaded);
+            : plan.Recipe.LoadTeacher(input.Loaded.Net, input.Loaded.Structure.ClassNames);
         CompressionOptions options = plan.Options with { Task = plan.Recipe.Task(teacher) };
         Table table = TrainingDisplay.Run(terminal, plan.Method.Name, progress =>
             Compress(new CompressionJob(input.Loaded.Net, input.Data, options, progress, session.Cancel), input));
@@ -59,18 +59,5 @@ internal sealed class CompressRun(CompressPlan plan, Session session)
             else report.SaveJson(file.Path);
         }
         return CompressNumbers.Compare(before, after, milliseconds);
-    }
-
-    private static Teacher Checked(Teacher teacher, LoadedCnn student)
-    {
-        try
-        {
-            return teacher.Checked(student.Net.NumClasses, student.Structure.ClassNames, student.Net.Channels);
-        }
-        catch
-        {
-            teacher.Dispose();
-            throw;
-        }
     }
 }

@@ -10,6 +10,7 @@ namespace Espalier.Models;
 public sealed class VisionTransformer : ImageClassifier
 {
     internal const float NormEpsilon = 1e-6f;
+    private const string BlockPrefix = "transformer.encoder.layer.";
 
     private readonly VitEmbeddings embeddings;
     private readonly VitBlock[] blocks;
@@ -24,7 +25,7 @@ public sealed class VisionTransformer : ImageClassifier
         var rng = new Rng(seed, key0: 1);
         embeddings = Child("transformer.embeddings", new VitEmbeddings(config, ref rng));
         blocks = new VitBlock[config.NumLayers];
-        for (int i = 0; i < blocks.Length; i++) blocks[i] = Child($"transformer.encoder.layer.{i}", new VitBlock(config, ref rng));
+        for (int i = 0; i < blocks.Length; i++) blocks[i] = Child($"{BlockPrefix}{i}", new VitBlock(config, ref rng));
         norm = Child("transformer.encoder.encoder_norm", new LayerNorm(config.HiddenSize, NormEpsilon));
         head = Child("head", NewLinear(config.HiddenSize, config.NumClasses, ref rng));
         distillationHead = config.Distilled ? Child("head_dist", NewLinear(config.HiddenSize, config.NumClasses, ref rng)) : null;
@@ -71,6 +72,14 @@ public sealed class VisionTransformer : ImageClassifier
 
     /// <inheritdoc/>
     public override long CountMultiplyAdds() => VitCost.Dense(Config);
+
+    /// <summary>The embeddings, a block or the head.</summary>
+    public override string PartOf(string parameter)
+    {
+        if (parameter.StartsWith("transformer.embeddings.", StringComparison.Ordinal)) return "embeddings";
+        return parameter.StartsWith(BlockPrefix, StringComparison.Ordinal)
+            ? "layer." + parameter[BlockPrefix.Length..parameter.IndexOf('.', BlockPrefix.Length)] : "head";
+    }
 
     /// <summary>[B, C, S, S] -> the rows that enter block 0.</summary>
     public TokenRows Embed(Tensor images) => embeddings.Forward(images);

@@ -1,0 +1,121 @@
+using System.Text.Json;
+using Espalier.Models;
+
+namespace Espalier.Cli.Tests.Verbs;
+
+/// <summary>`train` and `report` with convolutional networks.</summary>
+public sealed class TrainCnnTests : IDisposable
+{
+    private readonly TemporaryFolder folder = new();
+
+    public void Dispose() => folder.Dispose();
+
+    [Fact]
+    public void A_named_network_learns_and_leaves_files_that_say_all()
+    {
+        Outcome outcome = Train(["--num-steps", "60", "--optimizer", "adamw", "--eval-limit", "200"], SmallCnn.Preset).MustSucceed();
+        Assert.Contains("cifar-vgg11 x 0.125", outcome.Out);
+        Assert.Contains("on the 200 test images", outcome.Out);
+        Assert.True(Loss(last: true) < 0.8 * Loss(last: false), outcome.Out);
+        foreach (string file in new[] { "cnn.safetensors", "cnn-best.safetensors" })
+        {
+            using LoadedCnn net = CnnFile.Load(folder.File(file));
+            Assert.Equal("Ankle boot", net.Structure.ClassNames![9]);
+            Assert.Equal("fashion-mnist-sample", net.Structure.Dataset);
+            Assert.Equal((1, 16, 0.125), (net.Net.Channels, net.Net.ImageSize, net.Net.Config.Width));
+        }
+        // The table at the end and a run of the file are the same evaluation.
+        string accuracy = Line(Tool.Run("infer", "--model", folder.File("cnn.safetensors"), "--limit", "200").MustSucceed(), "accuracy");
+        Assert.Contains(accuracy, outcome.Out);
+
+        Tool.Run("report", folder.Path, "--limit", "50").MustSucceed();
+        string page = File.ReadAllText(folder.File("report.html"));
+        Assert.Contains("convolutional network", page);
+        Assert.Contains("Training loss", page);
+    }
+
+    [Fact]
+    public void A_pruned_network_is_fine_tuned_distilled_and_pruned_again()
+    {
+        string small = SmallCnn.WritePruned(folder.File("small.safetensors")), again = folder.File("again.safetensors");
+        string[] start = ["--init", small, "--num-steps", "3"];
+        Train([.. start, "--name", "tuned"]).MustSucceed();
+        Train([.. start, "--name", "taught", "--teacher", small + ".whole", "--distillation", "deit-soft"]).MustSucceed();
+        using LoadedCnn before = CnnFile.Load(small), tuned = CnnFile.Load(folder.File("tuned.safetensors")),
+            taught = CnnFile.Load(folder.File("taught.safetensors"));
+        foreach (LoadedCnn after in new[] { tuned, taught })
+            foreach (var ((name, old), (_, now)) in before.Net.StateDict().Zip(after.Net.StateDict()))
+                Assert.Equal(old.Shape.ToArray(), now.Shape.ToArray());
+        Assert.NotEqual(First(before), First(tuned));
+        Assert.NotEqual(First(tuned), First(taught));
+        Tool.Run("compress", "l1", "--model", folder.File("tuned.safetensors"), "--ratio", "0.2", "--output", again).MustSucceed();
+        using LoadedCnn smaller = CnnFile.Load(again);
+        Assert.True(smaller.Net.ParameterCount < tuned.Net.ParameterCount);
+
+        static float[] First(LoadedCnn net) => net.Net.Parameters().First().ToArray();
+    }
+
+    [Fact]
+    public void Fine_tuning_that_was_interrupted_and_resumed_ends_bit_for_bit_like_one_that_was_not()
+    {
+        string small = SmallCnn.WritePruned(folder.File("small.safetensors"));
+        string[] arguments = ["--init", small, "--num-steps", "40", "--threads", "2"];
+        Train([.. arguments, "--name", "whole"]).MustSucceed();
+
+        using var cancel = new CancellationTokenSource();
+        string[] parts = Arguments([.. arguments, "--name", "parts"]);
+        Outcome stopped = Tool.Run(new CancellingWriter("step 1 of", cancel), cancel.Token, parts);
+        Assert.Equal(130, stopped.Code);
+        Assert.Contains("resume with: espalier train", stopped.Out);
+        Assert.Contains("Resuming parts after step", Tool.Run([.. parts, "--resume"]).MustSucceed().Out);
+        Assert.Equal(File.ReadAllBytes(folder.File("whole.safetensors")), File.ReadAllBytes(folder.File("parts.safetensors")));
+    }
+
+    [Fact]
+    public void A_state_of_another_shape_is_not_resumed()
+    {
+        string small = SmallCnn.WritePruned(folder.File("small.safetensors"));
+        Train(["--init", small, "--num-steps", "2"]).MustSucceed();
+        string line = Train(["--init", small + ".whole", "--num-steps", "2", "--resume"]).MustFail(2);
+        Assert.Contains("Model was", line);
+    }
+
+    [Theory]
+    [InlineData("--method apt", "--method apt")]
+    [InlineData("--target-flops 0.5", "espalier compress")]
+    [InlineData("--clip groups", "--clip")]
+    [InlineData("--config shape.json", "--config")]
+    [InlineData("--init net.safetensors --width 0.5", "--width")]
+    [InlineData("--init net.safetensors --img-size 32", "16 pixels")]
+    [InlineData("--pretrained net.safetensors", "--init")]
+    [InlineData("--distillation hinton", "--teacher")]
+    public void What_does_not_apply_is_refused(string arguments, string expected)
+    {
+        string model = SmallCnn.Write(folder.File("net.safetensors"));
+        string[] given = arguments.Replace("net.safetensors", model, StringComparison.Ordinal).Split(' ');
+        string[] network = arguments.Contains("net.safetensors", StringComparison.Ordinal) ? [] : ["--model-type", "resnet20"];
+        Assert.Contains(expected, Train([.. network, .. given, "--num-steps", "1"]).MustFail(2));
+    }
+
+    [Theory]
+    [InlineData("--model-type vit-tiny-28 --width 0.5", "--width")]
+    [InlineData("--model-type vit-tiny-28 --mixup 0.8", "--method none")]
+    [InlineData("--model-type resnet21", "resnet20")]
+    public void Transformers_have_neither_widths_nor_other_names(string arguments, string expected) =>
+        Assert.Contains(expected, Train([.. arguments.Split(' '), "--num-steps", "1"]).MustFail(2));
+
+    private Outcome Train(string[] arguments, string[]? network = null) => Tool.Run(Arguments([.. network ?? [], .. arguments]));
+
+    private string[] Arguments(string[] own) =>
+        ["train", .. SmallCnn.Data, .. own, "--train-batch-size", "16", "--eval-every", "0", "--no-augment", "--output-dir", folder.Path];
+
+    private double Loss(bool last)
+    {
+        string[] lines =
+            [.. File.ReadLines(folder.File("cnn.history.jsonl")).Where(l => l.Contains("\"loss\"", StringComparison.Ordinal))];
+        return JsonDocument.Parse(lines[last ? ^1 : 0]).RootElement.GetProperty("loss").GetDouble();
+    }
+
+    private static string Line(Outcome outcome, string name) =>
+        outcome.Out.Split('\n').Single(l => l.StartsWith(name + " ", StringComparison.Ordinal))[name.Length..].Trim();
+}
