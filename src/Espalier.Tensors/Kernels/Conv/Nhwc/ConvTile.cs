@@ -123,10 +123,10 @@ internal sealed unsafe class ConvTile
         public nint RowResidual;
 
         /// <summary>The upper limit in its first four bytes.</summary>
-        public nint Limit;
-        public nint Modes;
+        public long Limit;
+        public long Modes;
 
         /// <summary>A bit for each output that there is.</summary>
-        public nint Mask;
+        public long Mask;
     }
 }

@@ -58,7 +58,7 @@ internal readonly unsafe struct DirectJob(
         for (; panel < lastPanel; panel++)
         {
             arguments.Bias = conv.BiasOf(panel);
-            arguments.Mask = (nint)((1L << conv.OutputsOf(panel)) - 1);
+            arguments.Mask = (1L << conv.OutputsOf(panel)) - 1;
             for (int first = 0; first < source.Stretches; first += together)
             {
                 arguments.Offsets = offsets + first;
@@ -75,7 +75,7 @@ internal readonly unsafe struct DirectJob(
     {
         ConvTile.Arguments arguments = shared;
         Activation activation = last ? epilogue.Activation : Activation.None;
-        arguments.Modes = (nint)((continued ? ConvTile.Modes.Continue : 0)
+        arguments.Modes = (long)((continued ? ConvTile.Modes.Continue : 0)
             | (activation is Activation.Relu or Activation.Relu6 ? ConvTile.Modes.Relu : 0)
             | (activation is Activation.Relu6 ? ConvTile.Modes.Limit : 0));
         bool after = activation is Activation.Silu or Activation.Sigmoid;

@@ -29,9 +29,10 @@ internal abstract unsafe class PackedConv(int channels, int outputs, in ConvShap
         }
 
         if (groups == channels && outputs == channels && groups > 1) return new DepthwiseConv(channels, weight, bias, shape);
-        return (tiles ?? KernelInfo.Tiles) == TileSet.Avx512 && ConvTile.Instance is { } tile
-            ? new DirectConv(channels, outputs, groups, weight, bias, shape, tile)
-            : new GatherConv(channels, outputs, groups, weight, bias, shape, tiles ?? KernelInfo.Tiles);
+        if ((tiles ?? KernelInfo.Tiles) != TileSet.Avx512 || ConvTile.Instance is not { } tile)
+            return new GatherConv(channels, outputs, groups, weight, bias, shape, tiles ?? KernelInfo.Tiles);
+        var direct = new DirectConv(channels, outputs, groups, weight, bias, shape, tile);
+        return WinogradConv.Suits(shape, groups) ? new WinogradConv(direct) : direct;
     }
 
     /// <summary>y = the convolution of x with its epilogue, split over the workers.</summary>
