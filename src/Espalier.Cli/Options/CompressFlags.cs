@@ -17,7 +17,8 @@ internal static class CompressFlags
         Opt.Number("--pretrain-steps", "Steps of ordinary training before the method begins [0]", 0, long.MaxValue);
     private static readonly Option<string?> Output = Opt.Text("--output", "Where the smaller network goes", "FILE.safetensors");
     private static readonly Option<int?> Rounds = Opt.Number("--rounds", "Rounds of removing and fine-tuning [1]", 1, 1000);
-    private static readonly Option<string?> Schedule = Opt.Choice("--schedule", "How rounds get to the target [linear]", "linear", "agp");
+    private static readonly Option<string?> Schedule = Opt.Choice("--schedule", "How rounds get to the target [linear]", "linear", "agp",
+        "remaining");
     private static readonly Option<long?> TrainSteps =
         Opt.Number("--train-steps", "Steps that a method trains before it removes, where it does [0]", 0, long.MaxValue);
     private static readonly Option<long?> FineTuneSteps =
@@ -72,7 +73,12 @@ internal static class CompressFlags
             {
                 Selection = SelectionFlags.Read(p),
                 Rounds = p.GetValue(Rounds) ?? 1,
-                Schedule = p.GetValue(Schedule) == "agp" ? PruningSchedule.Agp : PruningSchedule.Linear,
+                Schedule = p.GetValue(Schedule) switch
+                {
+                    "agp" => PruningSchedule.Agp,
+                    "remaining" => PruningSchedule.Remaining,
+                    _ => PruningSchedule.Linear,
+                },
                 TrainSteps = p.GetValue(TrainSteps) ?? 0,
                 FineTuneSteps = p.GetValue(FineTuneSteps) ?? 0,
                 MoveConstants = p.GetValue(MoveConstants),

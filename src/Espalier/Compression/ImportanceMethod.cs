@@ -18,7 +18,7 @@ public abstract class ImportanceMethod : ICompressionMethod
     /// <inheritdoc/>
     public void Run(CompressionJob job)
     {
-        CompressionOptions o = job.Options;
+        CompressionOptions o = Options(job);
         for (int round = 1; round <= o.Rounds; round++)
         {
             using (DependencyGraph graph = job.Graph())
@@ -30,6 +30,9 @@ public abstract class ImportanceMethod : ICompressionMethod
             job.Train(o.Stage("fine-tune", round), o.Share(o.FineTuneSteps, round));
         }
     }
+
+    /// <summary>The job's options; a method may have a say in its rounds.</summary>
+    private protected virtual CompressionOptions Options(CompressionJob job) => job.Options;
 
     /// <summary>The importance of each channel of these groups.</summary>
     public abstract ChannelScores Score(CompressionJob job, DependencyGraph graph, IReadOnlyList<ChannelGroup> groups);

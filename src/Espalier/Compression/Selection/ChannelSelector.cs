@@ -17,9 +17,10 @@ public static class ChannelSelector
         options.Checked();
         Candidate[] order = Order(scores, options);
         double dense = graph.MultiplyAdds();
+        int all = scores.Groups.Keys.Sum(g => g.Count);
         int count = options switch
         {
-            { Ratio: { } ratio } => order.Count(c => options.Global ? c.Place <= (int)(ratio * order.Length + 1e-9)
+            { Ratio: { } ratio } => order.Count(c => options.Global ? c.Place <= (int)(ratio * all + 1e-9)
                 : c.Rank <= (int)(ratio * c.Group.Count + 1e-9)),
             { Threshold: { } threshold } => order.Count(c => c.Score <= threshold),
             { TargetFlops: { } share } => Fewest(order, options, plan => graph.MultiplyAdds(plan) / dense,
@@ -34,14 +35,17 @@ public static class ChannelSelector
         return plan;
     }
 
-    /// <summary>In the order in which they go: by share within their layers, or by score over all of them.</summary>
+    /// <summary>
+    /// In the order in which they go: by share within their layers, or by score over all of them. What a layer keeps in any case is
+    /// not among them, so that others go in its place.
+    /// </summary>
     private static Candidate[] Order(ChannelScores scores, SelectionOptions options)
     {
         var all = new List<Candidate>();
         foreach (var (group, values) in scores.Groups)
         {
             int[] byScore = [.. Enumerable.Range(0, group.Count).OrderBy(k => values[k]).ThenBy(k => k)];
-            for (int rank = 0; rank < byScore.Length; rank++)
+            for (int rank = 0; rank < group.Count - options.Fewest(group.Count); rank++)
                 all.Add(new Candidate(group, byScore, values[byScore[rank]], rank + 1, 0));
         }
         bool byValue = options.Global || options.Threshold is not null;
@@ -71,15 +75,14 @@ public static class ChannelSelector
         return low;
     }
 
-    /// <summary>These channels, but no layer below its least, and rounded.</summary>
+    /// <summary>These channels, with what each layer keeps rounded.</summary>
     private static RemovalPlan Plan(IEnumerable<Candidate> chosen, SelectionOptions options)
     {
         var plan = new RemovalPlan();
         foreach (var layer in chosen.GroupBy(c => c.Group))
         {
             ChannelGroup group = layer.Key;
-            int kept = Math.Max(options.Fewest(group.Count), group.Count - layer.Count());
-            kept = options.Rounded(kept, group.Count);
+            int kept = options.Rounded(group.Count - layer.Count(), group.Count);
             plan.Add(group, layer.First().InOrder.Take(group.Count - kept));
         }
         return plan;

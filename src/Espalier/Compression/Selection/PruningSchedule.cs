@@ -8,28 +8,37 @@ public enum PruningSchedule
 
     /// <summary>Much at first, little at the end: 1 - (1 - i/n)³ (Zhu and Gupta, arXiv 1710.01878, eq. 1).</summary>
     Agp,
+
+    /// <summary>
+    /// The same share of what is left in each round, so that rounds do not get harder as the network gets smaller.
+    /// </summary>
+    Remaining,
 }
 
 /// <summary>See <see cref="PruningSchedule"/>.</summary>
 public static class PruningSchedules
 {
-    /// <summary>How much of the way is done after round <paramref name="round"/> (from 1) of <paramref name="rounds"/>.</summary>
-    public static double Progress(this PruningSchedule schedule, int round, int rounds)
+    /// <summary>The share that is left after round <paramref name="round"/> of <paramref name="rounds"/>.</summary>
+    /// <param name="end">What is left after the last round.</param>
+    /// <param name="round">From 1; 0 is before the first.</param>
+    public static double Left(this PruningSchedule schedule, double end, int round, int rounds)
     {
         double done = (double)round / rounds;
-        return schedule == PruningSchedule.Agp ? 1 - Math.Pow(1 - done, 3) : done;
+        return schedule switch
+        {
+            PruningSchedule.Agp => 1 - (1 - end) * (1 - Math.Pow(1 - done, 3)),
+            PruningSchedule.Remaining => Math.Pow(end, done),
+            _ => 1 - (1 - end) * done,
+        };
     }
 
-    /// <summary>
-    /// The selection of one round. A share to keep is reached in equal or AGP steps from 1; the ratio of a round is of the
-    /// channels that are left.
-    /// </summary>
+    /// <summary>The selection of one round, whose ratio and target are of what is left before it.</summary>
     public static SelectionOptions Round(this SelectionOptions final, PruningSchedule schedule, int round, int rounds)
     {
         if (rounds == 1) return final;
-        double now = schedule.Progress(round, rounds), before = schedule.Progress(round - 1, rounds);
-        if (final.Ratio is { } ratio) return final with { Ratio = 1 - (1 - ratio * now) / (1 - ratio * before) };
-        if (final.TargetFlops is { } share) return final with { TargetFlops = (1 - (1 - share) * now) / (1 - (1 - share) * before) };
+        double Part(double end) => schedule.Left(end, round, rounds) / schedule.Left(end, round - 1, rounds);
+        if (final.Ratio is { } ratio) return final with { Ratio = 1 - Part(1 - ratio) };
+        if (final.TargetFlops is { } share) return final with { TargetFlops = Part(share) };
         return final;
     }
 }

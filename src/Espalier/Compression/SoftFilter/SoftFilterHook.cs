@@ -1,4 +1,5 @@
 using System.Globalization;
+using Espalier.Optim;
 using Espalier.Training;
 
 namespace Espalier.Compression;
@@ -7,8 +8,12 @@ namespace Espalier.Compression;
 /// Zeroes filters every so many steps of a training. Gradients and momentum go on as they are, so a filter moves on at once
 /// and may be spared the next time.
 /// </summary>
-internal sealed class SoftFilterHook(SoftFilters filters, double ratio, long every, long steps, bool asymptotic) : ITrainingHook
+/// <param name="resetMomentum">Whether what the optimiser keeps for zeroed filters is forgotten instead.</param>
+internal sealed class SoftFilterHook(SoftFilters filters, double ratio, long every, long steps, bool asymptotic,
+    bool resetMomentum = false) : ITrainingHook
 {
+    private Optimizer? optimizer;
+
     /// <summary>q⁸ is what is left to go at the end, q after the first eighth: 1 - q = 0.75 (1 - q⁸).</summary>
     private static readonly double Left = SolveLeft();
 
@@ -18,12 +23,17 @@ internal sealed class SoftFilterHook(SoftFilters filters, double ratio, long eve
         ("SoftFilterRatio", ratio.ToString(CultureInfo.InvariantCulture)),
         ("SoftFilterEvery", every.ToString(CultureInfo.InvariantCulture)),
         ("SoftFilterAsymptotic", asymptotic ? "yes" : "no"),
+        ("SoftFilterResetMomentum", resetMomentum ? "yes" : "no"),
     ];
+
+    /// <inheritdoc/>
+    public void BeforeForward(in StepContext context) => optimizer = context.Optimizer;
 
     /// <inheritdoc/>
     public void AfterStep(long step)
     {
-        if (step % every == 0 || step == steps) filters.Zero(asymptotic ? Asymptotic(ratio, (double)step / steps) : ratio);
+        if (step % every != 0 && step != steps) return;
+        filters.Zero(asymptotic ? Asymptotic(ratio, (double)step / steps) : ratio, resetMomentum ? optimizer : null);
     }
 
     /// <summary>

@@ -20,6 +20,7 @@ public sealed class SoftFilterPruning : ICompressionMethod
     [
         new("every", "0", "steps between zeroings, 0 for a tenth of the training; the last step is always one"),
         new("norm", "2", "1 or 2: what a filter's size is, the sum of absolute weights or the Euclidean norm"),
+        new("reset-momentum", "no", "yes: the optimiser forgets what it keeps for filters that become zero"),
         new("scatter", "yes", "yes: the last filters of residual blocks go too, and the stream stays whole; no: they stay"),
         new("asymptotic", "no", "yes: the share that is zeroed rises to its goal, three quarters of it in the first eighth"),
     ];
@@ -40,7 +41,8 @@ public sealed class SoftFilterPruning : ICompressionMethod
         SoftFilters filters = new(groups, selection, norm: o.Word("norm", "2", "1") == "2" ? 2 : 1);
         double ratio = Ratio(graph, filters, selection);
         filters.Zero(asymptotic && o.TrainSteps > 0 ? 0 : ratio);
-        job.Train("soft pruning", o.TrainSteps, new SoftFilterHook(filters, ratio, every, o.TrainSteps, asymptotic));
+        job.Train("soft pruning", o.TrainSteps, new SoftFilterHook(filters, ratio, every, o.TrainSteps, asymptotic,
+            resetMomentum: o.Word("reset-momentum", "no", "yes") == "yes"));
         // Where averages of the weights were kept they are what the training leaves, and nothing in them need be zero.
         filters.Zero(ratio);
         RemovalPlan plan = filters.Zeroed();

@@ -1,3 +1,4 @@
+using Espalier.Optim;
 using Espalier.Tensors;
 
 namespace Espalier.Compression;
@@ -26,14 +27,20 @@ internal sealed class SoftFilters(IReadOnlyList<ChannelGroup> groups, SelectionO
     }
 
     /// <summary>Sets the smallest filters to zero; they stay trainable.</summary>
-    public void Zero(double ratio)
+    /// <param name="renew">Forgets what it keeps for them.</param>
+    public void Zero(double ratio, Optimizer? renew = null)
     {
         RemovalPlan plan = Smallest(ratio);
         foreach (ChannelGroup group in groups)
         {
             foreach (int k in plan.Channels.GetValueOrDefault(group.Name, []))
+            {
                 foreach (GroupSlice slice in Makers(group))
+                {
                     PlannedCuts.Zero(slice.Tensor, slice.Axis, slice.Entries[k]);
+                    renew?.Renew(slice.Tensor, PlannedCuts.Elements(slice.Tensor.Shape, slice.Axis, slice.Entries[k]));
+                }
+            }
         }
     }
 

@@ -23,6 +23,7 @@ public sealed class TaylorPruning : ImportanceMethod
     [
         new("variant", "paper",
             "paper: absolute values of each image, then their mean; pipeline: the mean, then its absolute value"),
+        new("per-round", "0", "filters that each round removes from all layers, as many rounds as the ratio asks for; 0: --rounds"),
         new("flops-lambda", "0", "what a score loses for each GFLOP of its layer; the paper has 0.001"),
     ];
 
@@ -45,7 +46,7 @@ public sealed class TaylorPruning : ImportanceMethod
                 Tensor loss = F.CrossEntropy(logits, batch.Labels);
                 List<ChannelReading> readings = ChannelReading.Find(recording.Ops, groups);
                 sums ??= [.. readings.Select(r => new TaylorSum(r.Group, eachImage))];
-                if (gigaFlops.Count == 0) gigaFlops = GigaFlops(recording.Ops, groups, batch.Count);
+                if (gigaFlops.Count == 0) gigaFlops = GigaFlops(recording.Ops, groups);
                 ILookup<Tensor, int> at = Enumerable.Range(0, readings.Count).ToLookup(i => readings[i].Map);
                 recording.Backward(loss, look: map =>
                 {
@@ -85,15 +86,33 @@ public sealed class TaylorPruning : ImportanceMethod
         return result;
     }
 
-    /// <summary>10⁹ operations an image, two for a multiply-add, of the layers that make each group's channels.</summary>
-    private static Dictionary<ChannelGroup, double> GigaFlops(IReadOnlyList<Op> ops, IReadOnlyList<ChannelGroup> groups,
-        int images)
+    /// <summary>10⁹ operations an image of the layers that make each group's channels.</summary>
+    private static Dictionary<ChannelGroup, double> GigaFlops(IReadOnlyList<Op> ops, IReadOnlyList<ChannelGroup> groups)
     {
-        ILookup<Tensor, long> costs = ops.Where(op => op.Inputs.Count > 1)
-            .ToLookup(op => op.Inputs[1], op => op.Cost.MultiplyAdds);
-        return groups.ToDictionary(g => g,
-            g => g.Of(ChannelRole.Producer).Sum(s => costs[s.Tensor].Sum()) * 2e-9 / images);
+        ILookup<Tensor, double> costs = ops.Where(op => op.Inputs.Count > 1).ToLookup(op => op.Inputs[1], LayerFlops.Of);
+        return groups.ToDictionary(g => g, g => g.Of(ChannelRole.Producer).Sum(s => costs[s.Tensor].Sum()) * 1e-9);
     }
+
+    /// <summary>With a number of filters a round, as many rounds as the pipeline takes for the ratio, over all layers.</summary>
+    private protected override CompressionOptions Options(CompressionJob job)
+    {
+        CompressionOptions o = job.Options;
+        int perRound = (int)o.Number("per-round", 0, 0, 1 << 20);
+        if (perRound == 0) return o;
+        if (o.Selection.Ratio is not { } ratio) throw new EspalierException("--set per-round goes with --ratio");
+        using DependencyGraph graph = job.Graph();
+        int all = o.Selection.Checked().Candidates(graph).Sum(g => g.Count), rounds = PipelineRounds(all, perRound, ratio);
+        if (rounds == 0)
+            throw new EspalierException($"--set per-round={perRound}: {ratio} of {all} filters is less than one round removes");
+        return o with
+        {
+            Rounds = rounds, Schedule = PruningSchedule.Linear,
+            Selection = o.Selection with { Global = true, Ratio = (double)rounds * perRound / all },
+        };
+    }
+
+    /// <summary>The ratio is of whole rounds: what does not fill one is not counted.</summary>
+    internal static int PipelineRounds(int filters, int perRound, double ratio) => (int)(filters / perRound * ratio + 1e-9);
 }
 
 internal static class TaylorRegistration

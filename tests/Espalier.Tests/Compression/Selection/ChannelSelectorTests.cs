@@ -37,6 +37,19 @@ public sealed class ChannelSelectorTests : IDisposable
         Assert.DoesNotContain(groups[^1].Name, plan.Channels.Keys);
     }
 
+    /// <summary>What a layer keeps in any case does not count: the next ones go in its place.</summary>
+    [Fact]
+    public void AsManyGoAsTheRatioSays()
+    {
+        ChannelScores scores = new();
+        for (int i = 0; i < groups.Count; i++) scores.Set(groups[i], [.. Enumerable.Range(0, groups[i].Count).Select(k => i * 1000.0 + k)]);
+        int all = groups.Sum(g => g.Count);
+        foreach (double ratio in (double[])[0.1, 0.3, 0.8])
+            Assert.Equal((int)(ratio * all), ChannelSelector.Choose(graph, scores, new SelectionOptions { Ratio = ratio, Global = true }).Count);
+        int least = groups.Sum(g => new SelectionOptions().Fewest(g.Count));
+        Assert.Equal(all - least, ChannelSelector.Choose(graph, scores, new SelectionOptions { Ratio = 0.999, Global = true }).Count);
+    }
+
     [Fact]
     public void AThresholdTakesWhatIsAtMostAsMuch()
     {
@@ -112,19 +125,19 @@ public sealed class ChannelSelectorTests : IDisposable
     }
 
     [Theory]
-    [InlineData(PruningSchedule.Linear, new[] { 0.25, 0.5, 0.75, 1 })]
-    [InlineData(PruningSchedule.Agp, new[] { 0.578125, 0.875, 0.984375, 1 })]
-    public void RoundsLeadToTheEnd(PruningSchedule schedule, double[] progress)
+    [InlineData(PruningSchedule.Linear, new[] { 0.85, 0.7, 0.55, 0.4 })]
+    [InlineData(PruningSchedule.Agp, new[] { 0.653125, 0.475, 0.409375, 0.4 })]
+    [InlineData(PruningSchedule.Remaining, new[] { 0.795270729, 0.632455532, 0.502973372, 0.4 })]
+    public void RoundsLeadToTheEnd(PruningSchedule schedule, double[] left)
     {
         double channels = 1, flops = 1;
         for (int round = 1; round <= 4; round++)
         {
-            Assert.Equal(progress[round - 1], schedule.Progress(round, 4), 1e-9);
             channels *= 1 - new SelectionOptions { Ratio = 0.6 }.Round(schedule, round, 4).Ratio!.Value;
-            flops *= new SelectionOptions { TargetFlops = 0.3 }.Round(schedule, round, 4).TargetFlops!.Value;
+            flops *= new SelectionOptions { TargetFlops = 0.4 }.Round(schedule, round, 4).TargetFlops!.Value;
+            Assert.Equal(left[round - 1], channels, 1e-9);
+            Assert.Equal(left[round - 1], flops, 1e-9);
         }
-        Assert.Equal(0.4, channels, 1e-9);
-        Assert.Equal(0.3, flops, 1e-9);
     }
 
     public void Dispose()

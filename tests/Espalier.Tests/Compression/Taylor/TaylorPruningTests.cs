@@ -1,5 +1,6 @@
 using Espalier.Compression;
 using Espalier.Models;
+using Espalier.Nn;
 using Espalier.Tensors;
 
 namespace Espalier.Tests.Compression.Taylor;
@@ -126,6 +127,65 @@ public sealed class TaylorPruningTests
         float[] before = net.Forward(images).ToArray();
         job.Remove(graph, job.Select(graph, scores, new SelectionOptions { Ratio = 2.0 / group.Count }));
         Assert.True(Removal.Difference(before, net.Forward(images).ToArray()) < 1e-5f);
+    }
+
+    /// <summary>VGG-16 has 4,224 filters, 8 whole blocks of 512; two thirds of them are 5 rounds, which remove 2,560.</summary>
+    [Fact]
+    public void ThePipelineRemovesAFixedNumberARound()
+    {
+        using InitSkip skip = Init.Skip();
+        using Cnn vgg = CnnPresets.Create(CnnPresets.Get("cifar-vgg16"));
+        using (DependencyGraph graph = DependencyGraph.Build(vgg, vgg.Forward, Tensor.Zeros(new Shape(1, 3, 32, 32))))
+            Assert.Equal(4224, graph.Groups.Sum(g => g.Count));
+        Assert.Equal(8, 4224 / 512);
+        Assert.Equal(5, TaylorPruning.PipelineRounds(4224, 512, 2.0 / 3));
+
+        using Cnn net = CompressionJobs.Net("cifar-vgg16");
+        CompressionJob job = CompressionJobs.Job(net, new CompressionOptions
+        {
+            Selection = new() { Ratio = 2.0 / 3 }, RankBatches = 1,
+            Settings = new Dictionary<string, string> { ["per-round"] = "128", ["variant"] = "pipeline" },
+        });
+        CompressionMethods.Get("taylor").Run(job);
+        Assert.Equal([128, 128, 128, 128, 128], job.Removals.Select(r => r.Summary.Groups.Sum(g => g.Before - g.After)));
+    }
+
+    /// <summary>A map of 7 x 7 before the first linear layer: 49 columns go with each channel.</summary>
+    [Fact]
+    public void ColumnsOfVggsFirstLinearLayer()
+    {
+        using Cnn net = CnnPresets.Create(new CnnConfig("vgg16") { NumClasses = 10, Width = 1 / 64.0 });
+        using DependencyGraph graph = DependencyGraph.Build(net, net.Forward, Tensor.Zeros(new Shape(1, 3, 224, 224)));
+        GroupSlice reader = Assert.Single(graph["features.28"].Of(ChannelRole.Consumer));
+        Assert.Equal("classifier.0.weight", reader.Name);
+        for (int c = 0; c < 8; c++) Assert.Equal(Enumerable.Range(49 * c, 49), reader.Entries[c]);
+    }
+
+    /// <summary>VGG-16 on 224 pixels: at 32 each map has a 49th of the values, the costs are else the same.</summary>
+    [Fact]
+    public void CountsOperationsAsThePaperDoes()
+    {
+        using InitSkip skip = Init.Skip();
+        var rng = new Rng(1);
+        using Sequential convolutions = Vgg.Convolutions(Vgg.Stages(16), new CnnConfig("vgg16") { ImageSize = 32 }, norm: false,
+            bias: true, poolLast: true, ref rng, out int width);
+        using var scope = new Scope();
+        using var recording = new Recording(gradients: false);
+        Tensor map = convolutions.Forward(Tensor.Zeros(new Shape(1, 3, 32, 32)));
+        double[] costs = [.. recording.Ops.Where(op => op is Conv2dOp).Select(op => 49 * LayerFlops.Of(op))];
+        Assert.Equal(179_830_784, costs[0]);
+        Assert.Equal(925_044_736, costs[10]);
+        Assert.Equal(30.720e9, costs.Sum(), 0.0005e9);
+        Assert.Equal(512, map.Length);
+
+        // A row of each linear layer.
+        double linear = 0;
+        foreach (var (inputs, outputs) in ((int, int)[])[(7 * 7 * width, 4096), (4096, 4096), (4096, 1000)])
+        {
+            F.Linear(Tensor.Zeros(new Shape(1, inputs)), Tensor.Zeros(new Shape(1, inputs)));
+            linear += outputs * LayerFlops.Of(recording.Ops[^1]);
+        }
+        Assert.Equal(30.968e9, costs.Sum() + linear, 0.0005e9);
     }
 
     [Fact]
