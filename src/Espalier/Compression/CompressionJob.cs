@@ -94,15 +94,22 @@ public sealed class CompressionJob(ImageClassifier net, TrainingData data, Compr
     public RemovalReport Remove(DependencyGraph graph, RemovalPlan plan, RemovalOptions? how = null)
     {
         RemovalReport report = Removal.Apply(graph, plan, how ?? new RemovalOptions(options.MoveConstants));
-        removals.Add(report);
         LastPlan = plan;
+        Removed($"{plan.Count} channels of {report.Summary.Groups.Count} layers", report);
+        return report;
+    }
+
+    /// <summary>Keeps the report of something that was removed, and says so.</summary>
+    /// <param name="what">Such as "3 blocks".</param>
+    public void Removed(string what, RemovalReport report)
+    {
+        removals.Add(report);
         PlanSummary s = report.Summary;
-        Log(FormattableString.Invariant($"removed {plan.Count} channels of {s.Groups.Count} layers: ")
+        Log($"removed {what}: "
             + FormattableString.Invariant($"parameters {s.ParametersBefore} -> {s.ParametersAfter}, ")
             + FormattableString.Invariant($"multiply-adds {s.MultiplyAddsBefore} -> {s.MultiplyAddsAfter}; ")
             + FormattableString.Invariant($"differs from the masked network by {report.Difference:0.0e+0}"));
         foreach (string note in report.Notes) Log(note);
-        return report;
     }
 
     /// <summary>Trains for some steps; nothing happens for 0.</summary>

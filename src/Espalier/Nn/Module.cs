@@ -27,8 +27,17 @@ public abstract class Module : IDisposable
     public IReadOnlyList<(string Name, Module Value)> Children => children;
 
     /// <summary>All modules of one kind below this one, in order.</summary>
-    internal IEnumerable<T> Descendants<T>() where T : Module =>
-        children.SelectMany(c => c.Value.Descendants<T>().Prepend(c.Value as T)).OfType<T>();
+    internal IEnumerable<T> Descendants<T>() where T : Module => NamedDescendants<T>().Select(d => d.Value);
+
+    /// <summary>As <see cref="Descendants"/>, under the names that their tensors' names begin with.</summary>
+    internal IEnumerable<(string Name, T Value)> NamedDescendants<T>(string prefix = "") where T : Module
+    {
+        foreach (var (name, child) in children)
+        {
+            if (child is T wanted) yield return (prefix + name, wanted);
+            foreach (var inner in child.NamedDescendants<T>(Inside(prefix, name))) yield return inner;
+        }
+    }
 
     /// <summary>All trained tensors of this module and its children, under their full names.</summary>
     public IEnumerable<(string Name, Tensor Value)> NamedParameters() => Collect("", m => m.parameters);
@@ -76,15 +85,23 @@ public abstract class Module : IDisposable
         return child;
     }
 
+    /// <summary>Frees all children: their parameters and buffers are no longer part of the model.</summary>
+    protected void FreeChildren()
+    {
+        foreach (var (_, child) in children) child.Dispose();
+        children.Clear();
+    }
+
     private IEnumerable<(string, Tensor)> Collect(string prefix, Func<Module, List<(string Name, Tensor Value)>> own)
     {
         foreach (var (name, value) in own(this)) yield return (prefix + name, value);
         foreach (var (name, child) in children)
         {
-            string inner = name.Length == 0 ? prefix : prefix + name + ".";
-            foreach (var entry in child.Collect(inner, own)) yield return entry;
+            foreach (var entry in child.Collect(Inside(prefix, name), own)) yield return entry;
         }
     }
+
+    private static string Inside(string prefix, string name) => name.Length == 0 ? prefix : prefix + name + ".";
 
     public virtual void Dispose()
     {

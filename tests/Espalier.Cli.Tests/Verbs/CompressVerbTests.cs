@@ -73,6 +73,24 @@ public sealed class CompressVerbTests : IDisposable
     }
 
     [Fact]
+    public void Blocks_are_removed_and_channels_of_what_is_left()
+    {
+        string first = folder.File("first.safetensors"), second = folder.File("second.safetensors");
+        Outcome done = Tool.Run("compress", "stochastic-depth", "--model-type", "resnet20", "--width", "0.25", "--img-size", "16",
+            "--data", "fashion-mnist-sample", "--train-steps", "2", "--batch-size", "16", "--set", "remove=2", "--output", first)
+            .MustSucceed();
+        Assert.Contains("removed 2 blocks (layer", done.Out);
+        Tool.Run("compress", "l1", "--model", first, "--ratio", "0.2", "--output", second).MustSucceed();
+        using LoadedCnn one = CnnFile.Load(first), two = CnnFile.Load(second);
+        Assert.Equal(2, one.Net.Config.Removed!.Length);
+        Assert.Equal(one.Net.Config.Removed, two.Net.Config.Removed);
+        Assert.True(two.Net.ParameterCount < one.Net.ParameterCount);
+        Tool.Run("compress", "stochastic-depth", "--model", second, "--train-steps", "1", "--batch-size", "16", "--set", "remove=0")
+            .MustSucceed();
+        Tool.Run("compress", "stochastic-depth", "--model-type", "cifar-vgg11", "--data", "fashion-mnist-sample").MustFail(2);
+    }
+
+    [Fact]
     public void The_methods_are_listed_in_columns()
     {
         string list = Tool.Run("compress", "--list").MustSucceed().Out;

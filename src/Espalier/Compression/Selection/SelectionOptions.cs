@@ -79,9 +79,13 @@ public sealed record SelectionOptions
     public int Rounded(int kept, int width) =>
         kept <= RoundTo || kept % RoundTo == 0 ? kept : Math.Min(width, (kept + RoundTo / 2) / RoundTo * RoundTo);
 
+    /// <summary>Whether a name fits a pattern of <see cref="Keep"/>.</summary>
+    internal static bool Matches(string name, string pattern) =>
+        FileSystemName.MatchesSimpleExpression(pattern, name, ignoreCase: false);
+
     /// <summary>By the layers that make the channels; where a list picks them, by the list.</summary>
-    private static bool Matches(ChannelGroup group, string pattern) => group.Of(ChannelRole.Producer).Select(s => s.Layer)
-        .DefaultIfEmpty(group.Name).Any(layer => FileSystemName.MatchesSimpleExpression(pattern, layer, ignoreCase: false));
+    private static bool Matches(ChannelGroup group, string pattern) =>
+        group.Of(ChannelRole.Producer).Select(s => s.Layer).DefaultIfEmpty(group.Name).Any(layer => Matches(layer, pattern));
 
     private static void Require(bool condition, string message)
     {

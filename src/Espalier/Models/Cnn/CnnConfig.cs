@@ -17,6 +17,11 @@ public sealed record CnnConfig(string Network)
     /// <summary>What the published network's channel counts are multiplied with, in (0, 4].</summary>
     public double Width { get; init; } = 1;
 
+    /// <summary>
+    /// Residual blocks that are gone, such as "layer1.1"; null for none. See <see cref="Cnn.RemoveBlocks(IEnumerable{string})"/>.
+    /// </summary>
+    public string[]? Removed { get; init; }
+
     /// <summary>A published channel count at this width: rounded, at least 1.</summary>
     public int Scaled(int channels) => Math.Max(1, (int)Math.Round(channels * Width));
 

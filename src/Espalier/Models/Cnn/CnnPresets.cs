@@ -52,11 +52,25 @@ public static class CnnPresets
     }
 
     /// <summary>A network with random weights.</summary>
-    public static Cnn Create(CnnConfig config, ulong seed = 42)
+    /// <exception cref="EspalierException">A number is out of its range, or a block that is to be removed cannot be.</exception>
+    public static Cnn Create(CnnConfig config, ulong seed = 42) => Create(config, seed, config.Network);
+
+    /// <param name="source">Of the config, for messages.</param>
+    internal static Cnn Create(CnnConfig config, ulong seed, string source)
     {
-        config.Checked(config.Network);
+        config.Checked(source);
         var rng = new Rng(seed, key0: 1);
-        return Known[config.Network].Build(config, ref rng);
+        Cnn net = Known[config.Network].Build(config with { Removed = null }, ref rng);
+        try
+        {
+            net.RemoveBlocks(config.Removed ?? [], source);
+            return net;
+        }
+        catch
+        {
+            net.Dispose();
+            throw;
+        }
     }
 
     internal static void RequireKnown(string name, string source)

@@ -20,8 +20,13 @@ public abstract class ResidualBlock : Module
     /// </summary>
     public ChannelAdd? Scatter { get; private set; }
 
+    /// <summary>Whether the branch is gone for good: the block hands its input on, and has no parameters.</summary>
+    public bool IsRemoved { get; private set; }
+
     public Tensor Forward(Tensor x)
     {
+        // No activation: x has been through that of the block before.
+        if (IsRemoved) return x;
         if (!HasShortcut) return Activate(Branch(x));
         return Activate(Gate?.Join(this, x) ?? Sum(Branch(x), Shortcut(x)));
     }
@@ -41,6 +46,14 @@ public abstract class ResidualBlock : Module
     /// </summary>
     /// <param name="channels">Of the stream.</param>
     internal void AddScatter(int channels) => Scatter ??= Child("scatter", new ChannelAdd(channels));
+
+    /// <summary>Frees the branch; <see cref="HasIdentityShortcut"/> only.</summary>
+    internal void Remove()
+    {
+        if (!HasIdentityShortcut) throw new InvalidOperationException("the block's shortcut is not an identity");
+        FreeChildren();
+        (Scatter, IsRemoved) = (null, true);
+    }
 
     /// <summary>What follows the sum: ReLU, where a network does not say otherwise.</summary>
     protected virtual Tensor Activate(Tensor sum) => F.Relu(sum);

@@ -17,7 +17,7 @@ public sealed record CnnStructure
 
     public string Architecture { get; init; } = KnownArchitecture;
 
-    /// <summary>The shape that it was built with; the tensors' own shapes tell which channels are left.</summary>
+    /// <summary>The shape that it was built with and the blocks it lost; the tensors' own shapes tell which channels are left.</summary>
     public required CnnConfig Config { get; init; }
 
     /// <summary>Names of the classes, in the order of the logits.</summary>
@@ -98,7 +98,7 @@ public static class CnnFile
         long most = Math.Max(file.Count * MostRemoved, AlwaysAllowed);
         using var limit = new SizeLimit(most, $"{file.Source}: its structure block describes a network of more than {most} values, "
             + $"but the file holds {file.Count}; it is damaged");
-        return CnnPresets.Create(config);
+        return CnnPresets.Create(config, 0, file.Source);
     }
 
     private static CnnStructure Structure(ModelTensors file, CnnConfig? config)

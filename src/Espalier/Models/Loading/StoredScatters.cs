@@ -14,7 +14,7 @@ internal static class StoredScatters
         foreach (var (name, child) in net.Children)
         {
             string path = name.Length == 0 ? prefix : $"{prefix}{name}.";
-            if (child is ResidualBlock { HasShortcut: true } block
+            if (child is ResidualBlock { HasShortcut: true, IsRemoved: false } block
                 && file.Shapes.TryGetValue($"{path}scatter.shift", out int[]? shape) && shape.Length == 1)
             {
                 block.AddScatter(shape[0]);
