@@ -99,6 +99,18 @@ public sealed class ReportPageTests(Browser browser, ITestOutputHelper output) :
         Assert.Empty(complaints);
     }
 
+    [Theory]
+    [InlineData(320, ColorScheme.Dark)]
+    [InlineData(1280, ColorScheme.Light)]
+    public async Task TheReportOfASensitivitySweepFitsThePage(int width, ColorScheme scheme)
+    {
+        if (await OpenAsync(p => SampleCompression.Sensitivity(new string('x', 120)).SaveHtml(p), width, scheme) is not { } page) return;
+        Assert.Equal(width, await page.EvaluateAsync<int>("document.documentElement.scrollWidth"));
+        await page.Locator("circle.hollow").Nth(2).HoverAsync();
+        Assert.Equal("20\u202F% removed (10)\naccuracy 89.50\u202F%", (await page.Locator(".tip").InnerTextAsync()).Trim());
+        Assert.Empty(complaints);
+    }
+
     private Task<IPage?> OpenAsync(ReportData data, int width, ColorScheme scheme = ColorScheme.Light) =>
         OpenAsync(p => HtmlReport.Write(p, data), width, scheme);
 

@@ -16,6 +16,8 @@ public sealed class HelpTests
     [InlineData("data", "fetch")]
     [InlineData("data", "check")]
     [InlineData("report")]
+    [InlineData("compress")]
+    [InlineData("compress", "sensitivity")]
     public void Every_verb_shows_an_example(params string[] verb)
     {
         Outcome outcome = Tool.Run([.. verb, "--help"]).MustSucceed();
@@ -35,7 +37,7 @@ public sealed class HelpTests
     public void The_examples_parse()
     {
         var session = new Session(new Terminal(TextWriter.Null, TextWriter.Null, false, 80), default);
-        foreach (Verb verb in CommandLine.Build(session).Subcommands.Cast<Verb>())
+        foreach (Verb verb in CommandLine.Build(session).Subcommands.SelectMany(v => v.Subcommands.Prepend(v)).OfType<Verb>())
             foreach (string example in verb.Examples.Where(e => !e.Contains(" ... ", StringComparison.Ordinal)))
                 Assert.Empty(CommandLine.Build(session).Parse(example.Split(' ')[1..]).Errors);
     }

@@ -9,8 +9,6 @@ namespace Espalier.Cli.Options;
 /// <summary>The options of `compress`: what from, how much, how it is trained, what is written.</summary>
 internal static class CompressFlags
 {
-    private static readonly Option<string?> ModelType = Opt.Text("--model-type",
-        "Network by name, to train first, or of a published file: resnet20, cifar-vgg16, ...", "NAME");
     private static readonly Option<double?> Width =
         Opt.Number("--width", "Of a network to train first: its channel counts times this [1]", 0.01, 4.0, "SHARE");
     private static readonly Option<long?> PretrainSteps =
@@ -38,6 +36,9 @@ internal static class CompressFlags
     private static readonly Option<bool> Plan = Opt.Flag("--plan", "Only print what would go, and the shapes and MACs then");
     private static readonly Option<string?> PlanFile = Opt.Text("--plan-file", "Save the (last) plan", "FILE.json");
 
+    public static Option<string?> ModelType { get; } = Opt.Text("--model-type",
+        "Network by name, to train first, or of a published file: resnet20, cifar-vgg16, ...", "NAME");
+
     public static Option<string?> Report { get; } = Opt.Text("--report",
         "Write down what was done and found: a page with pictures of every layer, or data", "FILE.html|FILE.json");
 
@@ -46,13 +47,9 @@ internal static class CompressFlags
 
     public static Option<ulong?> Seed { get; } = Opt.Number("--seed", "Of everything random [42]", 0UL, ulong.MaxValue);
 
-    /// <summary>What the network and the images are.</summary>
-    public static IReadOnlyList<Option> Source { get; } =
-        [Shared.Model, ModelType, Width, Shared.ImageSize, Shared.Data, Shared.DataDir];
-
     public static IReadOnlyList<Option> All { get; } =
     [
-        .. Source, PretrainSteps, Output, .. SelectionFlags.All, Rounds, Schedule, TrainSteps, FineTuneSteps, BatchSize, Optimizer,
+        Shared.Model, ModelType, Width, Shared.ImageSize, Shared.Data, Shared.DataDir, PretrainSteps, Output, .. SelectionFlags.All, Rounds, Schedule, TrainSteps, FineTuneSteps, BatchSize, Optimizer,
         LearningRate, WeightDecay, Decay, Warmup, .. RecipeFlags.All, Set, MoveConstants, Plan, PlanFile, Report, Seed,
     ];
 
@@ -67,7 +64,7 @@ internal static class CompressFlags
             PretrainSteps = p.GetValue(PretrainSteps) ?? 0,
             Output = p.GetValue(Output),
             PlanFile = p.GetValue(PlanFile),
-            Report = p.GetValue(Report) is { } report ? new ReportFile(report) : null,
+            Report = ReadReport(p),
             PlanOnly = p.GetValue(Plan),
             Options = new CompressionOptions
             {
@@ -100,6 +97,8 @@ internal static class CompressFlags
         Model = p.GetValue(Shared.Model), ModelType = p.GetValue(ModelType), Width = p.GetValue(Width) ?? 1,
         ImageSize = p.GetValue(Shared.ImageSize), Data = p.GetValue(Shared.Data), DataDir = p.GetValue(Shared.DataDir),
     };
+
+    public static ReportFile? ReadReport(ParseResult p) => p.GetValue(Report) is { } path ? new ReportFile(path) : null;
 
     /// <exception cref="EspalierException">The method has no such setting.</exception>
     public static Dictionary<string, string> ReadSettings(ParseResult p, ICompressionMethod method)

@@ -8,12 +8,12 @@ namespace Espalier.Cli.Verbs;
 /// <summary>`espalier compress`: a convolutional network, made smaller for good.</summary>
 internal static class CompressVerb
 {
-    private static readonly Argument<string?> Method = new("method")
+    private static readonly Option<bool> List = Opt.Flag("--list", "Name every method, what it does and its settings");
+
+    public static Argument<string?> Method { get; } = new("method")
     {
         Description = "How channels are chosen; --list names all", Arity = ArgumentArity.ZeroOrOne,
     };
-
-    private static readonly Option<bool> List = Opt.Flag("--list", "Name every method, what it does and its settings");
 
     public static Command Create(Session session)
     {
@@ -24,6 +24,7 @@ internal static class CompressVerb
         verb.Arguments.Add(Method);
         foreach (Option option in CompressFlags.All) verb.Options.Add(option);
         verb.Options.Add(List);
+        verb.Subcommands.Add(SensitivityVerb.Create(session));
         verb.SetAction(parse => Run(parse, session));
         return verb;
     }

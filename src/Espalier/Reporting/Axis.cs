@@ -25,7 +25,7 @@ internal sealed class Axis
         (this.from, this.to, this.format) = (from, to, format);
         var values = new List<double>();
         double first = Math.Ceiling(Min / step - 1e-9);
-        for (double i = first; i * step <= Max + 1e-9 * step; i++) values.Add(i * step);
+        for (double i = first; i * step <= Max + 1e-9 * step; i++) values.Add(i == 0 ? 0 : i * step);     // never -0, which is written with a minus
         Ticks = values;
     }
 

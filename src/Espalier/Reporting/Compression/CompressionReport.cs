@@ -72,4 +72,5 @@ public sealed record CompressedGroup(string Name, IReadOnlyList<string> Layers, 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, WriteIndented = true,
     NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals)]
 [JsonSerializable(typeof(CompressionReport))]
+[JsonSerializable(typeof(SensitivityReport))]
 internal sealed partial class ReportJson : JsonSerializerContext;

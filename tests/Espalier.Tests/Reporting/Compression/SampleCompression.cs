@@ -17,6 +17,14 @@ internal static class SampleCompression
         Stages = [Stage("train", 200, 0.91), Stage("fine-tune", 100, 0.9)],
     };
 
+    public static SensitivityReport Sensitivity(string name = "layer") => new()
+    {
+        Method = "l1", Network = "cifar-vgg16", Dataset = "fashion-mnist, 1000 test images", Machine = "a processor, 2 threads",
+        Result = new SensitivityResult(0.9, 0.01, [.. Enumerable.Range(0, 6).Select(i => new GroupSensitivity($"{name}.{i}", 50,
+            [.. Enumerable.Range(1, 9).Select(r => new SensitivityPoint(r / 10.0, 5 * r, r <= i ? 0.895 : 0.9 - 0.09 * r))], i / 10.0))],
+            20_000_000, 15_000_000, 0.85),
+    };
+
     private static ScoredGroup Scored(string name, int count, int removed) => new(name,
         [.. Enumerable.Range(0, count).Select(k => (k * 37 % count) / (float)count)],
         [.. Enumerable.Range(0, count).OrderBy(k => k * 37 % count).Take(removed).Order()]);
