@@ -14,7 +14,19 @@ public sealed class RangerTests
     [InlineData(4, 3.997499)]
     [InlineData(5, 4.995998)]
     [InlineData(6, 5.994164)]
+    [InlineData(1_000_000, 1999)]
     public void Samples(long step, double expected) => Assert.Equal(expected, RAdam.Samples(0.999, step), 1e-6);
+
+    /// <summary>Step 5 is the first above 4, step 6 the first of at least 5.</summary>
+    [Theory]
+    [InlineData(0.999)]
+    [InlineData(0.99)]
+    public void TheSlopeSettlesAtTheSixthStep(double beta2)
+    {
+        long First(Func<double, bool> settled) => Enumerable.Range(1, 20).First(t => settled(RAdam.Samples(beta2, t)));
+        Assert.Equal(5, First(samples => samples > 4));
+        Assert.Equal(6, First(samples => samples >= 5));
+    }
 
     [Theory]
     [InlineData(5, 0.0173115)]
@@ -79,7 +91,7 @@ public sealed class RangerTests
 
     /// <summary>A removed filter must not come back with the slow weights.</summary>
     [Fact]
-    public void AMaskedWeightStaysZeroWhereItsStateIsMaskedToo()
+    public void AMaskedWeightStaysZeroAfterTheMerge()
     {
         using Tensor p = Parameter(1, 1);
         using Optimizer ranger = Ranger.Create(Group(p));
@@ -91,7 +103,7 @@ public sealed class RangerTests
             if (step == 2)
             {
                 p.Span[1] = 0;
-                foreach (var (_, state) in ranger.State()) state.Span[1] = 0;
+                ranger.Renew(p, [1..2]);
             }
             else if (step > 2)
             {

@@ -19,6 +19,15 @@ public sealed class DistillationTests
         Assert.Equal(expected / 3, FromTeacher(new(DistillationKind.DeitSoft, 1, temperature)), 1e-5);
     }
 
+    /// <summary>Teacher (.419229, .326496, .254275) at T = 4.</summary>
+    [Fact]
+    public void TheTeacherIsSoftened()
+    {
+        using var scope = new Scope();
+        float[] softened = F.Softmax(F.Mul(Tensor.From(new Shape(1, 3), Teacher), 1f / 4)).ToArray();
+        Assert.Equal([.419229, .326496, .254275], softened.Select(p => Math.Round(p, 6)));
+    }
+
     [Fact]
     public void HintonsLossIsOfBothParts() => Assert.Equal(1.2284275, Whole(Distillation.Hinton), 1e-5);
 
