@@ -20,6 +20,16 @@ public abstract class ImageClassifier : Module
     /// <summary>[N, C, H, W] -> logits [N, classes].</summary>
     public abstract Tensor Forward(Tensor images);
 
+    /// <summary>
+    /// [N, C, H, W] -> two times logits [N, classes]: what is compared with the labels, and what with a teacher. The same of a network
+    /// with one head.
+    /// </summary>
+    public virtual (Tensor ByLabels, Tensor ByTeacher) ForwardHeads(Tensor images)
+    {
+        Tensor logits = Forward(images);
+        return (logits, logits);
+    }
+
     /// <summary>The part of the network, such as a block, that a parameter belongs to: what a table of costs has a line for. By
     /// default its layer's name up to the first number in it, of three words at most.</summary>
     /// <param name="parameter">Its name: "layer1.0.conv1.weight" is of "layer1.0".</param>

@@ -67,10 +67,11 @@ public sealed class ClassifierTask(ImageClassifier net, ClassifierTaskOptions op
         Tensor? teacher = options.Distillation is null ? null : options.Teacher!(images);
         foreach (ITrainingHook hook in options.Hooks) hook.BeforeForward(context);
         using var recording = new Recording();
-        Tensor logits = net.Forward(images);
+        // Without a teacher all heads together learn the labels, as they are used.
+        (Tensor logits, Tensor? taught) = teacher is null ? (net.Forward(images), null) : net.ForwardHeads(images);
         Tensor loss = mixed is null
             ? F.CrossEntropy(logits, batch.Labels, options.LabelSmoothing) : F.CrossEntropy(logits, mixed);
-        if (teacher is not null) loss = options.Distillation!.Loss(loss, logits, teacher);
+        if (teacher is not null) loss = options.Distillation!.Loss(loss, taught!, teacher);
         recording.Backward(loss, context.GradientScale);
         foreach (ITrainingHook hook in options.Hooks) hook.AfterBackward(context);
         return new Dictionary<string, double> { ["loss"] = loss.Item() };

@@ -13,31 +13,24 @@ public sealed class Teacher : IDisposable
     private static readonly float[] Luma = [0.299f, 0.587f, 0.114f];
 
     private readonly IDisposable owner;
-    private readonly Func<Tensor, Tensor> forward;
+    private readonly ImageClassifier net;
     private readonly IReadOnlyList<string>? classNames;
-    private readonly int classes, channels, imageSize;
     private readonly string source;
 
-    private Teacher(LoadedCnn model, string source)
-    {
-        (owner, forward, classNames, this.source) = (model, model.Net.Forward, model.Structure.ClassNames, source);
-        (classes, channels, imageSize) = (model.Net.NumClasses, model.Net.Channels, model.Net.ImageSize);
-    }
-
-    private Teacher(LoadedModel model, string source)
-    {
-        (owner, forward, classNames, this.source) = (model, model.Vit.Forward, model.Structure.ClassNames, source);
-        (classes, channels, imageSize) = (model.Vit.Config.NumClasses, model.Vit.Config.Channels, model.Vit.Config.ImageSize);
-    }
+    private Teacher(IDisposable owner, ImageClassifier net, IReadOnlyList<string>? classNames, string source) =>
+        (this.owner, this.net, this.classNames, this.source) = (owner, net, classNames, source);
 
     /// <param name="type">The network's name, for published weights whose file does not say what it is of.</param>
     /// <exception cref="EspalierException">The file cannot be read, or there is no network of that name.</exception>
     public static Teacher Load(string path, string? type = null)
     {
-        if (type is null)
-            return CnnFile.IsCnn(path) ? new Teacher(CnnFile.Load(path), path) : new Teacher(ModelFile.Load(path), path);
-        if (CnnPresets.Names.Contains(type)) return new Teacher(CnnFile.Load(path, CnnPresets.Get(type)), path);
-        return new Teacher(ModelFile.Load(path, ModelFile.FitTo(path, VitPresets.Get(type))), path);
+        if (type is null ? CnnFile.IsCnn(path) : CnnPresets.Names.Contains(type))
+        {
+            LoadedCnn cnn = CnnFile.Load(path, type is null ? null : CnnPresets.Get(type));
+            return new Teacher(cnn, cnn.Net, cnn.Structure.ClassNames, path);
+        }
+        LoadedModel vit = ModelFile.Load(path, type is null ? null : ModelFile.FitTo(path, VitPresets.Get(type)));
+        return new Teacher(vit, vit.Vit, vit.Structure.ClassNames, path);
     }
 
     /// <summary>Whether it can teach such a student.</summary>
@@ -46,8 +39,8 @@ public sealed class Teacher : IDisposable
     /// <exception cref="EspalierException">It cannot; one line says why.</exception>
     public Teacher Checked(int numClasses, IReadOnlyList<string>? names, int imageChannels)
     {
-        if (numClasses != classes)
-            throw new EspalierException($"{source}: the teacher has {classes} classes, but its student has {numClasses}; "
+        if (numClasses != net.NumClasses)
+            throw new EspalierException($"{source}: the teacher has {net.NumClasses} classes, but its student has {numClasses}; "
                 + "use one of the same classes");
         if (names is not null && classNames is not null && !names.SequenceEqual(classNames))
         {
@@ -55,8 +48,8 @@ public sealed class Teacher : IDisposable
             throw new EspalierException($"{source}: the teacher's class {at} is '{classNames[at]}', but its student's is "
                 + $"'{names[at]}'; use one of the same classes");
         }
-        if (channels != imageChannels && (channels, imageChannels) is not ((1, 3) or (3, 1)))
-            throw new EspalierException($"{source}: the teacher sees {channels} channels and its student {imageChannels}; "
+        if (net.Channels != imageChannels && (net.Channels, imageChannels) is not ((1, 3) or (3, 1)))
+            throw new EspalierException($"{source}: the teacher sees {net.Channels} channels and its student {imageChannels}; "
                 + "only grey and RGB can be turned into one another");
         return this;
     }
@@ -64,9 +57,10 @@ public sealed class Teacher : IDisposable
     /// <summary>The student's images [N, C, S, S] -> logits [N, K]; no gradient goes through.</summary>
     public Tensor Logits(Tensor images)
     {
-        if (images.Shape[1] != channels) images = channels == 3 ? F.Concat(1, images, images, images) : Grey(images);
-        if (images.Shape[2] != imageSize) images = F.Interpolate(images, imageSize, imageSize, ResizeMode.Bilinear);
-        return forward(images);
+        if (images.Shape[1] != net.Channels) images = net.Channels == 3 ? F.Concat(1, images, images, images) : Grey(images);
+        int size = net.ImageSize;
+        if (images.Shape[2] != size) images = F.Interpolate(images, size, size, ResizeMode.Bilinear);
+        return net.Forward(images);
     }
 
     public void Dispose() => owner.Dispose();

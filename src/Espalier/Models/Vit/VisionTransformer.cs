@@ -63,11 +63,14 @@ public sealed class VisionTransformer : ImageClassifier
     }
 
     /// <summary>[B, C, S, S] -> logits [B, classes], every token kept.</summary>
-    public override Tensor Forward(Tensor images)
+    public override Tensor Forward(Tensor images) => Classify(Features(images));
+
+    /// <summary>The class token's logits, and those of DeiT's distillation token (arXiv 2012.12877, section 4) where there is
+    /// one.</summary>
+    public override (Tensor ByLabels, Tensor ByTeacher) ForwardHeads(Tensor images)
     {
-        TokenRows x = Embed(images);
-        for (int i = 0; i < blocks.Length - 1; i++) x = Block(i, x);
-        return Classify(LastBlock(x));
+        var (logits, other) = Heads(Features(images));
+        return (logits, other ?? logits);
     }
 
     /// <inheritdoc/>
@@ -108,12 +111,25 @@ public sealed class VisionTransformer : ImageClassifier
     /// <summary>Output of the last block -> logits [images, classes], from the class token (and DeiT's distillation token).</summary>
     public Tensor Classify(TokenRows x)
     {
+        var (logits, other) = Heads(x);
+        return other is null ? logits : F.Mul(F.Add(logits, other), 0.5f);
+    }
+
+    /// <summary>Every token kept -> output of the last block.</summary>
+    private TokenRows Features(Tensor images)
+    {
+        TokenRows x = Embed(images);
+        for (int i = 0; i < blocks.Length - 1; i++) x = Block(i, x);
+        return LastBlock(x);
+    }
+
+    private (Tensor Logits, Tensor? Distillation) Heads(TokenRows x)
+    {
         int[] rows = x.ClassRows();
         Tensor logits = head.Forward(norm.Forward(F.GatherRows(x.Rows, rows)));
-        if (distillationHead is null) return logits;
+        if (distillationHead is null) return (logits, null);
         int[] second = Array.ConvertAll(rows, r => r + 1);
-        Tensor other = distillationHead.Forward(norm.Forward(F.GatherRows(x.Rows, second)));
-        return F.Mul(F.Add(logits, other), 0.5f);
+        return (logits, distillationHead.Forward(norm.Forward(F.GatherRows(x.Rows, second))));
     }
 
     internal static Linear NewLinear(int inputs, int outputs, ref Rng rng)
