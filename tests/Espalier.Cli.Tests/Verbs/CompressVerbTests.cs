@@ -60,19 +60,6 @@ public sealed class CompressVerbTests : IDisposable
         "--report", folder.File("report.txt")).MustFail(2));
 
     [Fact]
-    public void A_way_to_train_leaves_the_size_as_it_is()
-    {
-        string file = folder.File("full.safetensors");
-        Outcome done = Tool.Run("compress", "repr", "--model-type", "vanilla-c3", "--width", "0.25", "--img-size", "16", "--data",
-            "fashion-mnist-sample", "--train-steps", "6", "--batch-size", "16", "--set", "end=full,first=2,thin=1", "--output", file)
-            .MustSucceed();
-        Assert.Contains("1.000", done.Out);
-        Assert.DoesNotContain("differs from the masked network", done.Out);
-        using LoadedCnn loaded = CnnFile.Load(file);
-        Assert.Equal(CnnPresets.Create(loaded.Structure.Config).ParameterCount, loaded.Net.ParameterCount);
-    }
-
-    [Fact]
     public void Blocks_are_removed_and_channels_of_what_is_left()
     {
         string first = folder.File("first.safetensors"), second = folder.File("second.safetensors");

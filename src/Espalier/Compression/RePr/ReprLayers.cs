@@ -27,9 +27,13 @@ internal static class ReprLayers
                 .Select(op => Branch(graph, recording.Ops, op)).OfType<ChannelGroup>().Where(g => !selection.Keeps(g)));
         }
         if (excludeFirst) layers.RemoveAll(g => FilterWeights.Of(g).Any(s => order[s.Tensor] == 0));
-        return layers.Count == 0 ? throw new EspalierException("the model has no convolutions whose filters could be dropped")
+        return layers.Count == 0 ? throw None(graph)
             : [.. layers.OrderBy(g => FilterWeights.Of(g).Min(s => order[s.Tensor]))];
     }
+
+    private static EspalierException None(DependencyGraph graph) =>
+        new("the model has no convolutions whose filters could be dropped" + (graph.Fixed.Count == 0 ? ""
+            : $"; those of {graph.Fixed[0].Name}, for one, must stay: {graph.Fixed[0].Reason}"));
 
     /// <summary>
     /// A convolution with its bias and, where one follows, its batch norm; null where the result is not added to something. Its

@@ -15,7 +15,7 @@ internal sealed record ReprOptions
             "fan-in: over all layers, by overlap times fan-in to the power alpha; global: by overlap; layer: in each layer"),
         new("alpha", "0.5", "the power, for rank=fan-in"),
         new("exclude-first", "no", "yes: the first convolution keeps its filters"),
-        new("length", "survivors", "of new filters: the mean of those that stayed; clip: unit vectors, entries up to 1/sqrt(fan-in)"),
+        new("length", "survivors", "of new filters: the mean of the others; clip: unit vectors, entries up to 1/sqrt(fan-in)"),
         new("relax", "no", "yes: where no orthogonal direction is left, restored filters are so to the most overlapping only"),
         new("readers", "random", "zeros: the weights that read a restored filter start at zero"),
         new("branches", "no", "yes: filters whose results are added to a residual stream are dropped as well; with end=full"),

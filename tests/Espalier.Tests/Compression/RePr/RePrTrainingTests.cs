@@ -11,10 +11,12 @@ public sealed class RePrTrainingTests
     [InlineData("vanilla-c3", 0.5, "fan-in", false)]
     [InlineData("cifar-vgg11", 0.125, "layer", true)]
     [InlineData("resnet20", 0.5, "global", true)]
+    [InlineData("preresnet20", 0.5, "fan-in", true)]
+    [InlineData("densenet121", 0.125, "layer", false)]
     [InlineData("mobilenet_v2", 0.25, "fan-in", false)]
     public void StoppedThinItRemovesWhatItDropped(string network, double width, string rank, bool byFlops)
     {
-        using Cnn net = CompressionJobs.Net(network, network == "mobilenet_v2" ? 32 : 16, width);
+        using Cnn net = CompressionJobs.Net(network, network is "mobilenet_v2" or "densenet121" ? 32 : 16, width);
         long before = net.ParameterCount;
         CompressionJob job = Job(net, new CompressionOptions
         {
@@ -113,6 +115,17 @@ public sealed class RePrTrainingTests
         CompressionJob job = Job(net, new CompressionOptions { TrainSteps = 10 }, (name, value));
         string message = Assert.Throws<EspalierException>(() => CompressionMethods.Get("repr").Run(job)).Message;
         Assert.Contains(expected, message);
+        Assert.DoesNotContain('\n', message);
+    }
+
+    /// <summary>Lists choose among the maps of a dense block: whoever makes them keeps them.</summary>
+    [Fact]
+    public void WhereFiltersMustStayTheReasonIsSaid()
+    {
+        using Cnn net = CompressionJobs.Net("densenet40", width: 0.5);
+        CompressionJob job = Job(net, new CompressionOptions { TrainSteps = 10 });
+        string message = Assert.Throws<EspalierException>(() => CompressionMethods.Get("repr").Run(job)).Message;
+        Assert.Contains("must stay", message);
         Assert.DoesNotContain('\n', message);
     }
 
