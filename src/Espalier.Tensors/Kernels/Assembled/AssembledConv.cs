@@ -31,6 +31,9 @@ internal static class AssembledConv
     private static readonly AssemblerRegister64 Group1 = r8, Group2 = r9, Row = r10, Row3 = r11, Row5 = rdx;
     private static readonly AssemblerRegister64 Weights = rcx, Steps = rsi, Stretches = rbx, Offsets = rdi;
 
+    // What the next tile will want, fetched into the second-level cache: a line a step.
+    private static readonly AssemblerRegister64 Ahead = r12;
+
     /// <summary>The code of a function that takes a pointer to <see cref="ConvTile.Arguments"/>. It does not depend on where it
     /// lies.</summary>
     /// <param name="pixels">1 to <see cref="MaxPixels"/>.</param>
@@ -44,6 +47,7 @@ internal static class AssembledConv
         code.push(rbx);
         code.push(rsi);
         code.push(rdi);
+        code.push(r12);
         Save(code, saved);
         code.mov(ecx, Argument32(Slot.Mask));
         code.kmovw(k1, ecx);
@@ -53,6 +57,7 @@ internal static class AssembledConv
         Multiply(code, pixels, vectors);
         Finish(code, pixels, vectors);
         Restore(code, saved);
+        code.pop(r12);
         code.pop(rdi);
         code.pop(rsi);
         code.pop(rbx);
@@ -74,13 +79,9 @@ internal static class AssembledConv
             code.vmovups(Registers[3 + i], __zmmword_ptr[rcx + (i % vectors * Vector)]);
         }
 
-        for (int i = 0; i < pixels; i++)
+        for (int i = 0; i < pixels * vectors; i++)
         {
-            code.prefetchw(__byte_ptr[At(pixels, i, 0)]);
-            if (vectors == 2)
-            {
-                code.prefetchw(__byte_ptr[At(pixels, i, Vector)]);
-            }
+            code.prefetchw(__byte_ptr[At(pixels, i / vectors, i % vectors * Vector)]);
         }
 
         code.jmp(done);
@@ -93,6 +94,22 @@ internal static class AssembledConv
         }
 
         code.Label(ref done);
+        FetchResidual(code, pixels, vectors);
+    }
+
+    private static void FetchResidual(Assembler code, int pixels, int vectors)
+    {
+        Label none = code.CreateLabel();
+        code.mov(rcx, Argument(Slot.Residual));
+        code.test(rcx, rcx);
+        code.je(none);
+        Address(code, Slot.Residual, Slot.Residual2, Slot.RowResidual);
+        for (int i = 0; i < pixels * vectors; i++)
+        {
+            code.prefetcht0(__byte_ptr[At(pixels, i / vectors, i % vectors * Vector)]);
+        }
+
+        code.Label(ref none);
         code.nop();
     }
 
@@ -105,6 +122,7 @@ internal static class AssembledConv
         code.mov(Weights, Argument(Slot.Weights));
         code.mov(Stretches, Argument(Slot.Stretches));
         code.mov(Offsets, Argument(Slot.Offsets));
+        code.mov(Ahead, Argument(Slot.Ahead));
         code.test(Stretches, Stretches);
         code.jle(done);
         code.Label(ref stretch);
@@ -120,8 +138,10 @@ internal static class AssembledConv
         for (int step = 0; step < Unroll; step++)
         {
             Step(code, pixels, vectors, step);
+            code.prefetcht1(__byte_ptr[Ahead + (step * Vector)]);
         }
 
+        code.add(Ahead, Unroll * Vector);
         Advance(code, vectors, Unroll);
         code.sub(Steps, Unroll);
         code.jge(round);

@@ -13,6 +13,9 @@ internal sealed unsafe class ConvTile
     /// <summary>Outputs that a tile of two vectors has.</summary>
     public const int Columns = 32;
 
+    /// <summary>Bytes of a cache line: what a tile fetches ahead a step.</summary>
+    public const int AheadBytes = 64;
+
     /// <summary>Outputs of one vector.</summary>
     public const int Lanes = 16;
 
@@ -63,6 +66,7 @@ internal sealed unsafe class ConvTile
         Limit,
         Modes,
         Mask,
+        Ahead,
     }
 
     /// <summary>The tile; null where the processor has no full-width AVX-512, or the system lets a process make no code, or the
@@ -128,5 +132,8 @@ internal sealed unsafe class ConvTile
 
         /// <summary>A bit for each output that there is.</summary>
         public long Mask;
+
+        /// <summary>Where memory begins that will be wanted soon: a line of it is fetched for each step.</summary>
+        public void* Ahead;
     }
 }

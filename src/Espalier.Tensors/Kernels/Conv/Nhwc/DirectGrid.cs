@@ -5,9 +5,11 @@ namespace Espalier.Tensors.Kernels;
 /// result.</summary>
 internal readonly record struct DirectGrid(int Units, int Panels)
 {
-    // Cycles: of copying a float, of fetching a float of the weights, and of work that makes a thread worth waking.
+    // Cycles: of copying a float, of fetching a float of the weights, of fetching a float of x that another thread has written,
+    // as it has those of its lines mostly, and of work that makes a thread worth waking.
     private const double CopyCost = 0.15;
-    private const double FetchCost = 0.3;
+    private const double FetchCost = 0.2;
+    private const double ForeignCost = 1.0;
     private const double ThreadCost = 10_000;
 
     public int Parts => Units * Panels;
@@ -39,7 +41,8 @@ internal readonly record struct DirectGrid(int Units, int Panels)
         double units = Ceiling(source.Units, Units), panels = Ceiling(conv.Panels, Panels);
         double pixels = units * source.Pixels / source.Units;
         double copy = source.Copies ? CopyCost * pixels * conv.Channels : 0;
-        return (pixels * panels * conv.Depth) + copy + (FetchCost * panels * ConvTile.Columns * conv.Depth);
+        double foreign = ForeignCost * pixels * conv.Channels * (1 - (1.0 / Panels));
+        return (pixels * panels * conv.Depth) + copy + foreign + (FetchCost * panels * ConvTile.Columns * conv.Depth);
     }
 
     private static (int Start, int End) Cut(int part, int parts, int count) =>

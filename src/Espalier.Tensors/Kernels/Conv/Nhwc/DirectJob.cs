@@ -41,7 +41,7 @@ internal readonly unsafe struct DirectJob(
 
     private void Block(int part, nint* offsets, DirectTile* tiles, int count)
     {
-        (int panel, int lastPanel) = grid.PanelsOf(part, conv.Panels);
+        (int firstPanel, int lastPanel) = grid.PanelsOf(part, conv.Panels);
         var arguments = new ConvTile.Arguments
         {
             Steps = source.Steps,
@@ -55,7 +55,7 @@ internal readonly unsafe struct DirectJob(
         int together = source.Stretches;
         if (count > 1 && epilogue.Residual != y)
             together = Math.Clamp(WeightFloats / (ConvTile.Columns * Math.Max(1, source.Steps)), 1, together);
-        for (; panel < lastPanel; panel++)
+        for (int panel = firstPanel; panel < lastPanel; panel++)
         {
             arguments.Bias = conv.BiasOf(panel);
             arguments.Mask = (1L << conv.OutputsOf(panel)) - 1;
@@ -65,15 +65,15 @@ internal readonly unsafe struct DirectJob(
                 arguments.Stretches = Math.Min(together, source.Stretches - first);
                 arguments.Weights =
                     conv.WeightsOf(panel) + ((nint)first * source.Steps * conv.Vectors(panel) * ConvTile.Lanes);
-                Tiles(panel, first > 0, first + together >= source.Stretches, ref arguments, tiles, count);
+                bool fresh = first == 0 && panel == firstPanel;
+                Tiles(panel, first > 0, first + together >= source.Stretches, fresh, arguments, tiles, count);
             }
         }
     }
 
     private void Tiles(
-        int panel, bool continued, bool last, ref ConvTile.Arguments shared, DirectTile* tiles, int count)
+        int panel, bool continued, bool last, bool fresh, ConvTile.Arguments arguments, DirectTile* tiles, int count)
     {
-        ConvTile.Arguments arguments = shared;
         Activation activation = last ? epilogue.Activation : Activation.None;
         arguments.Modes = (long)((continued ? ConvTile.Modes.Continue : 0)
             | (activation is Activation.Relu or Activation.Relu6 ? ConvTile.Modes.Relu : 0)
@@ -82,6 +82,8 @@ internal readonly unsafe struct DirectJob(
         bool residual = last && epilogue.Residual != null;
         int output = conv.FirstOutput(panel), vectors = conv.Vectors(panel);
         nint channel = (nint)conv.GroupOf(panel) * conv.GroupChannels;
+        nint steps = arguments.Stretches * arguments.Steps;
+        byte* following = (byte*)(arguments.Weights + (steps * vectors * ConvTile.Lanes));
         for (int i = 0; i < count; i++)
         {
             DirectTile tile = tiles[i];
@@ -89,6 +91,13 @@ internal readonly unsafe struct DirectJob(
             arguments.X2 = tile.X2 + channel;
             arguments.Y = y + (tile.Pixel * ldy) + output;
             arguments.Y2 = y + (tile.Pixel2 * ldy) + output;
+
+            // The last tiles fetch the weights that follow, the others, where x is met for the first time, their successor's
+            // pixels.
+            int slice = vectors - (count - i);
+            arguments.Ahead = slice >= 0 ? following + (slice * steps * ConvTile.AheadBytes)
+                : fresh && source.Flat && !source.Copies ? tile.X + ((nint)tile.Pixels * source.Ld)
+                : arguments.Weights;
             if (residual)
             {
                 arguments.Residual = epilogue.Residual + (tile.Pixel * epilogue.LdResidual) + output;

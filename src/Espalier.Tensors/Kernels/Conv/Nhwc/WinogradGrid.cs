@@ -4,11 +4,13 @@ namespace Espalier.Tensors.Kernels;
 /// and how many tiles are transformed together; chosen from the sizes by an estimate in processor cycles.</summary>
 internal readonly record struct WinogradGrid(int Tiles, int Panels, int Block, int Lines, int Columns, int Count)
 {
-    // Cycles: of the transforms for a tile's vector of channels or outputs, or a single one of those left over; of fetching a float of weights from memory, which both
-    // threads share; and the share of the peak that products of so few steps reach.
+    // Cycles: of the transforms for a tile's vector of channels or outputs, or a single one of those left over; of fetching a
+    // float of weights, and one of x that another thread has written; and the share of the peak that products of so few steps
+    // reach.
     private const double InputCost = 110;
     private const double OutputCost = 90;
     private const double FetchCost = 0.5;
+    private const double ForeignCost = 1.0;
     private const double Efficiency = 0.85;
     private const double ThreadCost = 10_000;
 
@@ -54,7 +56,8 @@ internal readonly record struct WinogradGrid(int Tiles, int Panels, int Block, i
     private double Cost(DirectConv direct)
     {
         double tiles = Math.Ceiling((double)Count / Tiles), panels = Math.Ceiling((double)direct.Panels / Panels);
-        return Compute(direct, tiles, panels) + (Fetch(direct) / Panels);
+        double foreign = ForeignCost * tiles * Winograd.Out * Winograd.Out * direct.Channels * (1 - (1.0 / Panels));
+        return Compute(direct, tiles, panels) + foreign + (Fetch(direct) / Panels);
     }
 
     private static double Compute(DirectConv direct, double tiles, double panels)

@@ -85,6 +85,10 @@ internal readonly unsafe struct WinogradJob(
                 arguments.X2 = arguments.X + ((nint)half * channels);
                 arguments.Y = to + ((nint)first * ConvTile.Columns);
                 arguments.Y2 = arguments.Y + ((nint)half * ConvTile.Columns);
+
+                // The last tiles fetch the weights that follow.
+                int slice = Math.Max(0, vectors - (tiles - i));
+                arguments.Ahead = arguments.Weights + ((nint)channels * (vectors + slice) * ConvTile.Lanes);
                 conv.Direct.Tile.Run(pixels, vectors, &arguments);
             }
 
