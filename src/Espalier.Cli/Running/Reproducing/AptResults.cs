@@ -54,14 +54,12 @@ internal sealed class AptResults(Session session, AptReproduction runs, IReadOnl
         }
     }
 
-    /// <summary>The whole page: the table, how it came about, and the commands behind each line.</summary>
-    public static string Page(IReadOnlyList<AptResult> rows, AptReproduction runs, IReadOnlyList<ulong> seeds, long steps, int batchSize)
+    /// <summary>The section of the page of results: the table, how it came about, and the commands behind each line.</summary>
+    public static string Section(IReadOnlyList<AptResult> rows, AptReproduction runs, IReadOnlyList<ulong> seeds, long steps, int batchSize)
     {
         string list = string.Join(',', seeds);
         IEnumerable<string> commands = AptReproduction.Methods.Select(m => runs.Command(m.Method, m.Id, seeds[0]));
         return $"""
-            # Results
-
             ## APT on Fashion-MNIST
 
             All 60,000 training and 10,000 test images, seeds {list}; {steps} steps of {batchSize} images for every model, AdamW, no
@@ -74,7 +72,7 @@ internal sealed class AptResults(Session session, AptReproduction runs, IReadOnl
             Accuracy is the mean over the seeds ± the sample standard deviation. Images a second: batches of {TimedBatch}, {Workers.Threads} threads
             ({KernelInfo.Name} kernels), all models in turn, median of {Rounds} rounds; compare the ratios, not the absolute figures.
 
-            This page is written by
+            This section is written by
 
             ```bash
             espalier reproduce apt --steps {steps} --seeds {list} --output-dir runs/apt --output docs/results.md

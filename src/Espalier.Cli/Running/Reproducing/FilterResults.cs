@@ -1,0 +1,129 @@
+using System.Text;
+using Espalier.Benchmarking;
+using Espalier.Data;
+using Espalier.Inference;
+using Espalier.Tensors.Kernels;
+using Espalier.Tensors.Threading;
+
+namespace Espalier.Cli.Running;
+
+/// <summary>One line of the table: one way to the smaller network, over all seeds.</summary>
+/// <param name="Scratch">Accuracies of the same shapes trained from scratch; null for the whole network.</param>
+/// <param name="Milliseconds">An image, the mean over the seeds.</param>
+internal sealed record FilterResult(string Name, IReadOnlyList<FilterRecord> BySeed, IReadOnlyList<FilterRecord>? Scratch,
+    double Milliseconds);
+
+/// <summary>Times the finished runs of a <see cref="FilterReproduction"/> and writes them as Markdown.</summary>
+internal sealed class FilterResults(FilterReproduction runs, IReadOnlyList<ulong> seeds)
+{
+    private const int Repeats = 15;
+    private static readonly TimeSpan TimeEach = TimeSpan.FromSeconds(0.5);
+
+    /// <summary>The lines of one network, the whole network first.</summary>
+    public IReadOnlyList<FilterResult> Measure(FilterNetwork network)
+    {
+        (string Id, string Name)[] lines = [(FilterReproduction.Whole, "whole network"),
+            .. FilterMethod.All.Where(m => !m.NotFor.Contains(network.Name)).Select(m => (m.Id, m.Name))];
+        FilterRecord[][] records = [.. lines.Select(l => seeds.Select(s => Finished(network, l.Id, s)).ToArray())];
+        double[] times = Times(network, [.. lines.Select(l => l.Id)]);
+        return [.. lines.Select((l, i) => new FilterResult(l.Name, records[i], l.Id == FilterReproduction.Whole ? null
+            : [.. records[i].Select((r, s) => Finished(network, FilterReproduction.Scratch(r.Shape), seeds[s]))], times[i]))];
+    }
+
+    private FilterRecord Finished(FilterNetwork network, string id, ulong seed) => runs.Record(network, id, seed)
+        ?? throw new EspalierException($"{network.Name}, {id}, seed {seed} is not trained; run reproduce without --seeds for it");
+
+    /// <summary>Milliseconds of one image through each network; all seeds of a line in one pass.</summary>
+    private double[] Times(FilterNetwork network, string[] ids)
+    {
+        CnnSession[][] models = [.. ids.Select(id => seeds.Select(s => CnnSession.Open(runs.Model(network, id, s))).ToArray())];
+        try
+        {
+            float[] image = Pixels(models[0][0]);
+            float[] logits = new float[models[0][0].NumClasses];
+            Action[] passes = [.. models.Select(line => (Action)(() =>
+            {
+                foreach (CnnSession model in line) model.Run(image, 1, logits);
+            }))];
+            return [.. new Rounds { Repeats = Repeats, MinTime = TimeEach }.Measure(passes)
+                .Select(s => SampleStatistics.Of(s).P50 / 1e6 / seeds.Count)];
+        }
+        finally
+        {
+            foreach (CnnSession model in models.SelectMany(m => m)) model.Dispose();
+        }
+    }
+
+    private float[] Pixels(CnnSession model)
+    {
+        var rng = new Tensors.Rng(0);
+        float[] pixels = new float[model.Channels * model.ImageSize * model.ImageSize];
+        ImagePipeline.Eval(model.ImageSize, model.Channels).Run(runs.Test.ReadImage(0), ref rng, pixels);
+        return pixels;
+    }
+
+    /// <summary>The section of the page of results.</summary>
+    public string Section(IReadOnlyList<(FilterNetwork Network, IReadOnlyList<FilterResult> Rows)> tables)
+    {
+        string list = string.Join(',', seeds), share = FormattableString.Invariant($"{runs.Share}");
+        var text = new StringBuilder($"""
+            ## Filter pruning on Fashion-MNIST
+
+            All 60,000 training and 10,000 test images, seeds {list}. For each network and seed there is one common training of {runs.Steps} steps;
+            every line then has {runs.Steps} steps more, its sparse or soft training included, and the last weights count. SGD with momentum,
+            rate {FilterReproduction.LearningRate}, weight decay {FilterReproduction.WeightDecay}, cosine schedule, batches of {FilterReproduction.BatchSize}, no augmentation. Every method is told to keep at most {share} of
+            the multiply-adds; residual streams stay whole, so only what lies inside blocks can go. "From scratch" is the shape that
+            the method arrived at with new weights and all {2 * runs.Steps} steps.
+
+            """);
+        foreach (var (network, rows) in tables)
+        {
+            string width = network.Width == 1 ? "" : FormattableString.Invariant($", {network.Width} of the published width");
+            text.Append($"\n### {network.Name}{width}\n\n{Table(rows)}");
+        }
+        text.Append($"""
+
+            Accuracy is the mean over the seeds ± the sample standard deviation. Milliseconds are of one image at a time, {Workers.Threads} threads
+            ({KernelInfo.Name} kernels), all networks in turn, the median of {Repeats} rounds, the mean over the seeds; compare the ratios.
+
+            This section is written by
+
+            ```bash
+            espalier reproduce filters --steps {runs.Steps} --seeds {list} --target-flops {share} --output-dir runs/filters --output docs/results.md
+            ```
+
+            The seeds can be trained side by side before that, `--seeds N --train-only --threads 1` for each; with another number of threads
+            sums round differently and accuracies move a little.
+
+            """);
+        return text.ToString();
+    }
+
+    /// <summary>One network's lines as Markdown.</summary>
+    public static string Table(IReadOnlyList<FilterResult> rows)
+    {
+        FilterResult whole = rows[0];
+        double parameters = whole.BySeed[0].Parameters, macs = whole.BySeed[0].MultiplyAdds;
+        var text = new StringBuilder("""
+            | method | accuracy, % | by seed | from scratch, % | parameters | MACs | ms an image | speed |
+            | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |
+
+            """);
+        foreach (FilterResult r in rows)
+        {
+            string bySeed = string.Join(", ", r.BySeed.Select(e => FormattableString.Invariant($"{100 * e.Accuracy:0.00}")));
+            double left = r.BySeed.Average(e => (double)e.Parameters), work = r.BySeed.Average(e => e.MultiplyAdds);
+            text.AppendLine(FormattableString.Invariant($"| {r.Name} | {Mean(r.BySeed)} | {bySeed} | {(r.Scratch is null ? "" : Mean(r.Scratch))} | ")
+                + FormattableString.Invariant($"{left / 1e3:0.0} k ({100 * left / parameters:0.0} %) | {work / 1e6:0.00} M ({100 * work / macs:0.0} %) | ")
+                + FormattableString.Invariant($"{r.Milliseconds:0.000} | {whole.Milliseconds / r.Milliseconds:0.00} x |"));
+        }
+        return text.ToString();
+    }
+
+    private static string Mean(IReadOnlyList<FilterRecord> records)
+    {
+        double mean = records.Average(r => r.Accuracy);
+        double deviation = records.Count < 2 ? 0 : Math.Sqrt(records.Sum(r => Math.Pow(r.Accuracy - mean, 2)) / (records.Count - 1));
+        return FormattableString.Invariant($"{100 * mean:0.00} ± {100 * deviation:0.00}");
+    }
+}
