@@ -18,18 +18,20 @@ public enum PruningSchedule
 /// <summary>See <see cref="PruningSchedule"/>.</summary>
 public static class PruningSchedules
 {
-    /// <summary>The share that is left after round <paramref name="round"/> of <paramref name="rounds"/>.</summary>
+    /// <summary>How much of the way is done after round <paramref name="round"/> (from 1) of <paramref name="rounds"/>.</summary>
+    public static double Progress(this PruningSchedule schedule, int round, int rounds)
+    {
+        double done = (double)round / rounds;
+        return schedule == PruningSchedule.Agp ? 1 - Math.Pow(1 - done, 3) : done;
+    }
+
+    /// <summary>The share that is left after round <paramref name="round"/>.</summary>
     /// <param name="end">What is left after the last round.</param>
     /// <param name="round">From 1; 0 is before the first.</param>
     public static double Left(this PruningSchedule schedule, double end, int round, int rounds)
     {
-        double done = (double)round / rounds;
-        return schedule switch
-        {
-            PruningSchedule.Agp => 1 - (1 - end) * (1 - Math.Pow(1 - done, 3)),
-            PruningSchedule.Remaining => Math.Pow(end, done),
-            _ => 1 - (1 - end) * done,
-        };
+        double progress = schedule.Progress(round, rounds);
+        return schedule == PruningSchedule.Remaining ? Math.Pow(end, progress) : 1 - (1 - end) * progress;
     }
 
     /// <summary>The selection of one round, whose ratio and target are of what is left before it.</summary>

@@ -78,7 +78,7 @@ public sealed class CnnOnnxRuntimeTests(CnnOnnxRuntimeTests.Runs runs) : IClassF
                 {
                     MoveConstants = true, Selection = new SelectionOptions { Ratio = 0.4, MinKept = 1 },
                 };
-                new L1Pruning().Run(CompressionJobs.Job(net, options));
+                CompressionMethods.Get("l1").Run(CompressionJobs.Job(net, options));
             }
             OnnxFile.Write(file, new LoadedCnn(net, new CnnStructure { Config = net.Config }), words[^1] == "23" ? 23 : 17);
             Assert.True(net.Training);

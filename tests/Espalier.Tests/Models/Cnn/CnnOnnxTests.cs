@@ -97,7 +97,7 @@ public sealed class CnnOnnxTests : IDisposable
         using Cnn net = ListNet.Create();
         OnnxFile.Write(File, Loaded(net));
         Assert.DoesNotContain(new OnnxReader(File).Nodes, n => n.Operator is "Gather" or "Pad");
-        new L1Pruning().Run(CompressionJobs.Job(net, new CompressionOptions
+        CompressionMethods.Get("l1").Run(CompressionJobs.Job(net, new CompressionOptions
         {
             Selection = new SelectionOptions { Ratio = 0.4, MinKept = 1 },
         }));

@@ -1,0 +1,98 @@
+using Espalier.Compression;
+using Espalier.Models;
+using Espalier.Tensors;
+
+namespace Espalier.Tests.Compression;
+
+/// <summary>
+/// Every method on every kind of network: what comes out is smaller, is the masked network, loads from its file with nothing else,
+/// and can be pruned and fine-tuned again. Where a method has nothing to work on it says so.
+/// </summary>
+public sealed class MethodMatrixTests : IDisposable
+{
+    private static readonly (string Network, int Size)[] Classic =
+        [("cifar-vgg11", 16), ("resnet20", 16), ("preresnet20", 16), ("densenet40", 16)];
+
+    private static readonly (string Network, int Size)[] Mobile =
+        [("mobilenet_v2", 32), ("efficientnet_b0", 32), ("shufflenet_v2_x1_0", 32), ("xception", 64)];
+
+    /// <summary>What cannot be: no residual blocks to leave out, or no filters but those that concats need in their places.</summary>
+    private static readonly HashSet<(string Method, string Network)> Refused =
+    [
+        ("stochastic-depth", "cifar-vgg11"), ("stochastic-depth", "densenet40"), ("stochastic-depth", "densenet121"),
+        ("soft-filter", "densenet40"), ("repr", "densenet40"),
+    ];
+
+    /// <summary>Settings that so small a task needs: few blocks can go, so a share of them is less than one.</summary>
+    private static readonly Dictionary<string, Dictionary<string, string>> Settings = new()
+    {
+        ["stochastic-depth"] = new() { ["remove"] = "1" },
+    };
+
+    private readonly string path = Path.Combine(Path.GetTempPath(), $"{Guid.NewGuid():n}.safetensors");
+
+    public static TheoryData<string, string, int> Rows
+    {
+        get
+        {
+            var rows = new TheoryData<string, string, int>();
+            foreach (ICompressionMethod method in CompressionMethods.All)
+            {
+                bool everywhere = method.Name is "taylor" or "network-slimming" or "l1";
+                foreach (var (network, size) in everywhere ? [.. Classic, .. Mobile] : Classic) rows.Add(method.Name, network, size);
+                if (Refused.Contains((method.Name, "densenet40"))) rows.Add(method.Name, "densenet121", 32);
+            }
+            return rows;
+        }
+    }
+
+    public void Dispose() => File.Delete(path);
+
+    [Theory]
+    [MemberData(nameof(Rows))]
+    public void MakesItSmallerAgainAndAgain(string name, string network, int size)
+    {
+        ICompressionMethod method = CompressionMethods.Get(name);
+        using Cnn net = CompressionJobs.Net(network, size, width: network == "xception" ? 0.125 : 0.25);
+        if (Refused.Contains((name, network)))
+        {
+            string message = Assert.Throws<EspalierException>(() => method.Run(Job(method, net))).Message;
+            Assert.DoesNotContain('\n', message);
+            return;
+        }
+        CompressionJob job = Prune(method, net);
+        CnnFile.Save(path, net, new CnnStructure { Config = net.Config });
+        using LoadedCnn loaded = CnnFile.Load(path);
+        using (new Scope())
+        {
+            Tensor images = job.Example(4);
+            net.Training = false;
+            float[] before = net.Forward(images).ToArray(), after = loaded.Net.Forward(images).ToArray();
+            Assert.InRange(Removal.Difference(before, after), 0, 1e-5f * Math.Max(1, before.Max(MathF.Abs)));
+        }
+        Prune(method, loaded.Net);
+        CnnFile.Save(path, loaded.Net, loaded.Structure);
+        using LoadedCnn again = CnnFile.Load(path);
+        Assert.Equal(loaded.Net.ParameterCount, again.Net.ParameterCount);
+    }
+
+    /// <summary>One run, with a step of fine-tuning at its end.</summary>
+    private static CompressionJob Prune(ICompressionMethod method, Cnn net)
+    {
+        CompressionJob job = Job(method, net);
+        long parameters = net.ParameterCount;
+        method.Run(job);
+        Assert.True(net.ParameterCount < parameters, $"{parameters} -> {net.ParameterCount} parameters");
+        Assert.NotEmpty(job.Removals);
+        Assert.Equal(net.ParameterCount, job.Removals[^1].Summary.ParametersAfter);
+        Assert.True(job.Removals[^1].Summary.MultiplyAddsAfter < job.Removals[0].Summary.MultiplyAddsBefore);
+        Assert.All(job.Removals, r => Assert.InRange(r.Difference, 0, 1e-4f));
+        return job;
+    }
+
+    private static CompressionJob Job(ICompressionMethod method, Cnn net) => CompressionJobs.Job(net, new CompressionOptions
+    {
+        Selection = new() { Ratio = 0.3 }, TrainSteps = 3, FineTuneSteps = 1, RankBatches = 1,
+        Training = new() { LearningRate = 1e-3f }, Settings = Settings.GetValueOrDefault(method.Name, []),
+    });
+}
