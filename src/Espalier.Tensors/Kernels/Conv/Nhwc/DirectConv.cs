@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Espalier.Tensors.Threading;
 
 namespace Espalier.Tensors.Kernels;
@@ -18,12 +19,7 @@ internal sealed unsafe class DirectConv : PackedConv
         panels = (GroupOutputs + ConvTile.Columns - 1) / ConvTile.Columns;
         weights = new NativeFloats(groups * GroupFloats);
         this.bias = new NativeFloats((nint)groups * panels * ConvTile.Columns);
-        for (int panel = 0; panel < Panels; panel++)
-        {
-            int first = FirstOutput(panel), count = OutputsOf(panel);
-            Pack(weight + (nint)first * Depth, count, ConvTile.Lanes * Vectors(panel), WeightsOf(panel));
-            if (bias != null) new ReadOnlySpan<float>(bias + first, count).CopyTo(new Span<float>(BiasOf(panel), count));
-        }
+        Workers.For(Panels, 1, new PackJob(this, weight, bias));
     }
 
     public override long Bytes => 4 * (weights.Length + bias.Length);
@@ -82,12 +78,34 @@ internal sealed unsafe class DirectConv : PackedConv
     }
 
     // OIHW to steps by outputs.
-    private void Pack(float* weight, int count, int width, float* panel)
+    private readonly struct PackJob(DirectConv conv, float* weight, float* bias) : IRangeJob
     {
-        int taps = Shape.Taps, inputs = GroupChannels;
-        for (int o = 0; o < count; o++)
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        public void Run(int start, int end, int worker)
+        {
+            for (int panel = start; panel < end; panel++)
+            {
+                int first = conv.FirstOutput(panel), count = conv.OutputsOf(panel);
+                Pack(weight + ((nint)first * conv.Depth), count, ConvTile.Lanes * conv.Vectors(panel), conv.WeightsOf(panel));
+                if (bias == null) continue;
+                new ReadOnlySpan<float>(bias + first, count).CopyTo(new Span<float>(conv.BiasOf(panel), count));
+            }
+        }
+
+        private void Pack(float* from, int count, int width, float* to)
+        {
+            int taps = conv.Shape.Taps, inputs = conv.GroupChannels;
+            nint depth = conv.Depth;
+            if (taps == 1)
+            {
+                Transposition.Run(from, depth, to, width, count, depth, accumulate: false);
+                return;
+            }
+
             for (int c = 0; c < inputs; c++)
                 for (int tap = 0; tap < taps; tap++)
-                    panel[((((nint)tap * inputs) + c) * width) + o] = weight[(((nint)o * inputs) + c) * taps + tap];
+                    for (int o = 0; o < count; o++)
+                        to[((((nint)tap * inputs) + c) * width) + o] = from[(o * depth) + (c * taps) + tap];
+        }
     }
 }

@@ -16,27 +16,23 @@ internal static unsafe class Winograd
     /// <summary>Values of a transformed tile.</summary>
     public const int Values = In * In;
 
-    // G, row by row.
-    private static readonly double[] KernelMatrix =
-    [
-        1 / 4.0, 0, 0,
-        -1 / 6.0, -1 / 6.0, -1 / 6.0,
-        -1 / 6.0, 1 / 6.0, -1 / 6.0,
-        1 / 24.0, 1 / 12.0, 1 / 6.0,
-        1 / 24.0, -1 / 12.0, 1 / 6.0,
-        0, 0, 1,
-    ];
-
-    /// <summary>G g Gᵀ, summed in double precision: <paramref name="kernel"/> [3, 3] -> <paramref name="to"/> [6, 6].</summary>
-    public static void Kernel(ReadOnlySpan<double> kernel, Span<double> to)
+    /// <summary>G g Gᵀ for each of a vector's outputs.</summary>
+    /// <param name="kernel">9 vectors, <paramref name="tapStep"/> floats apart.</param>
+    /// <param name="to">36 vectors, <paramref name="valueStep"/> floats apart.</param>
+    /// <param name="half">Working memory of 18 vectors.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
+    public static void Kernel<S, V>(float* kernel, nint tapStep, float* to, nint valueStep, float* half)
+        where S : ISimd<V> where V : struct
     {
-        for (int i = 0; i < Values; i++)
+        nint width = S.Width;
+        for (int j = 0; j < 3; j++)
         {
-            double sum = 0;
-            for (int tap = 0; tap < 9; tap++)
-                sum += KernelMatrix[(i / In * 3) + (tap / 3)] * kernel[tap] * KernelMatrix[(i % In * 3) + (tap % 3)];
-            to[i] = sum;
+            float* g = kernel + (j * tapStep);
+            Kernel<S, V>(S.Load(g), S.Load(g + (3 * tapStep)), S.Load(g + (6 * tapStep)), half + (j * width), 3 * width);
         }
+
+        for (int i = 0; i < In; i++, half += 3 * width, to += In * valueStep)
+            Kernel<S, V>(S.Load(half), S.Load(half + width), S.Load(half + (2 * width)), to, valueStep);
     }
 
     /// <summary>Bᵀ d B for channels <paramref name="first"/> to <paramref name="end"/> - 1, whole vectors of them.</summary>
@@ -123,6 +119,21 @@ internal static unsafe class Winograd
             if (target.Columns > 3) S.Store(Activations.Of<S, V>(f, y3), y + (3 * target.Step));
             y += target.Line;
         }
+    }
+
+    // G's rows are (1/4, 0, 0), (-1/6, -1/6, -1/6), (-1/6, 1/6, -1/6), (1/24, 1/12, 1/6), (1/24, -1/12, 1/6) and (0, 0, 1).
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Kernel<S, V>(V g0, V g1, V g2, float* to, nint step)
+        where S : ISimd<V> where V : struct
+    {
+        V minusSixth = S.Set(-1 / 6f), ends = S.Add(g0, g2), middle = S.Mul(g1, S.Set(1 / 12f));
+        V weighted = S.Fma(g0, S.Set(1 / 24f), S.Mul(g2, S.Set(1 / 6f)));
+        S.Store(S.Mul(g0, S.Set(0.25f)), to);
+        S.Store(S.Mul(S.Add(ends, g1), minusSixth), to + step);
+        S.Store(S.Mul(S.Sub(ends, g1), minusSixth), to + (2 * step));
+        S.Store(S.Add(weighted, middle), to + (3 * step));
+        S.Store(S.Sub(weighted, middle), to + (4 * step));
+        S.Store(g2, to + (5 * step));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -1,3 +1,4 @@
+using System.Runtime.Intrinsics;
 using Espalier.Tensors.Threading;
 
 namespace Espalier.Tensors.Kernels;
@@ -67,19 +68,15 @@ internal sealed unsafe class WinogradConv(DirectConv direct) : PackedConv(direct
     {
         public void Run(int start, int end, int worker)
         {
-            Span<double> kernel = stackalloc double[9], values = stackalloc double[Winograd.Values];
-            int channels = direct.Channels;
+            float* half = stackalloc float[18 * ConvTile.Lanes];
+            nint channels = direct.Channels;
             for (int panel = start; panel < end; panel++)
             {
-                int width = direct.Vectors(panel) * ConvTile.Lanes;
+                nint step = channels * direct.Vectors(panel) * ConvTile.Lanes;
                 float* from = direct.WeightsOf(panel);
-                float* to = weights + ((nint)panel * ConvTile.Columns * channels * Winograd.Values);
-                for (nint i = 0; i < (nint)channels * width; i++)
-                {
-                    for (int tap = 0; tap < 9; tap++) kernel[tap] = from[(tap * (nint)channels * width) + i];
-                    Winograd.Kernel(kernel, values);
-                    for (int v = 0; v < Winograd.Values; v++) to[(v * (nint)channels * width) + i] = (float)values[v];
-                }
+                float* to = weights + (panel * ConvTile.Columns * channels * Winograd.Values);
+                for (nint i = 0; i < step; i += ConvTile.Lanes)
+                    Winograd.Kernel<Simd512, Vector512<float>>(from + i, step, to + i, step, half);
             }
         }
     }
