@@ -31,6 +31,11 @@ internal static class CompressFlags
         Opt.Choice("--decay-type", "Schedule of the learning rate in each training [cosine]", [.. Schedules.Names]);
     private static readonly Option<long?> Warmup = Opt.Number("--warmup-steps",
         "Steps until the learning rate is full [a twentieth of each training, at most 500]", 0, long.MaxValue);
+    private static readonly Option<string?> RunDir = Opt.Text("--output-dir",
+        "Keep the state of all training here, for --resume", "DIR");
+    private static readonly Option<bool> Resume = Opt.Flag("--resume", "Go on where the run with this --output-dir stopped");
+    private static readonly Option<long?> CheckpointEvery = Opt.Number("--checkpoint-every",
+        "Steps between saves of the training state; 0 for one at the end of each training [500]", 0, long.MaxValue);
     private static readonly Option<bool> MoveConstants = Opt.Flag("--move-constants",
         "Move what removed channels would still emit into the next layer; exact but for padded borders");
     private static readonly Option<bool> Plan = Opt.Flag("--plan", "Only print what would go, and the shapes and MACs then");
@@ -49,13 +54,16 @@ internal static class CompressFlags
 
     public static IReadOnlyList<Option> All { get; } =
     [
-        Shared.Model, ModelType, Width, Shared.ImageSize, Shared.Data, Shared.DataDir, PretrainSteps, Output, .. SelectionFlags.All, Rounds, Schedule, TrainSteps, FineTuneSteps, BatchSize, Optimizer,
-        LearningRate, WeightDecay, Decay, Warmup, .. RecipeFlags.All, Set, MoveConstants, Plan, PlanFile, Report, Seed,
+        Shared.Model, ModelType, Width, Shared.ImageSize, Shared.Data, Shared.DataDir, PretrainSteps, Output, .. SelectionFlags.All,
+        Rounds, Schedule, TrainSteps, FineTuneSteps, BatchSize, Optimizer, LearningRate, WeightDecay, Decay, Warmup,
+        .. RecipeFlags.All, RunDir, CheckpointEvery, Resume, Set, MoveConstants, Plan, PlanFile, Report, Seed,
     ];
 
     public static CompressPlan Read(ParseResult p, ICompressionMethod method)
     {
         string optimizer = p.GetValue(Optimizer) ?? "sgd";
+        if (p.GetValue(Resume) && p.GetValue(RunDir) is null)
+            throw new EspalierException("--resume needs the folder of the run that stopped; give --output-dir DIR");
         return new CompressPlan
         {
             Method = method,
@@ -87,6 +95,7 @@ internal static class CompressFlags
                     LearningRate = p.GetValue(LearningRate) ?? Optimizers.DefaultLearningRate(optimizer),
                     WeightDecay = p.GetValue(WeightDecay) ?? 5e-4f,
                     Schedule = p.GetValue(Decay) ?? "cosine", WarmupSteps = p.GetValue(Warmup),
+                    OutputDir = p.GetValue(RunDir), Resume = p.GetValue(Resume), CheckpointEvery = p.GetValue(CheckpointEvery) ?? 500,
                 },
             },
         };

@@ -84,11 +84,29 @@ public sealed class CompressionJob(ImageClassifier net, TrainingData data, Compr
     {
         using var scope = new Scope();
         Tensor image = Example(1);
-        RemovalPlan plan = ChannelSelector.Choose(graph, scores, selection, tried => Latency.Of(net, graph, tried, image));
+        RemovalPlan plan = Kept(selection, () =>
+            ChannelSelector.Choose(graph, scores, selection, tried => Latency.Of(net, graph, tried, image)));
         selections.Add(new SelectionRecord([.. scores.Groups.Select(s => new ScoredGroup(s.Key.Name,
             [.. s.Value.Select(x => (float)x)], plan.Channels.GetValueOrDefault(s.Key.Name, [])))]));
         return plan;
     }
+
+    /// <summary>Times differ from run to run: what was chosen by them before an interruption stays chosen.</summary>
+    private RemovalPlan Kept(SelectionOptions selection, Func<RemovalPlan> choose)
+    {
+        if (options.Training.OutputDir is not { } folder || selection.TargetLatency is null) return choose();
+        byte[] asked = SHA256.HashData(Encoding.UTF8.GetBytes($"{selection} {string.Join(',', selection.Keep)}"));
+        string path = Path.Combine(folder, $"{selections.Count + 1}-plan-{Convert.ToHexStringLower(asked)[..8]}.json");
+        if (options.Training.Resume && File.Exists(path)) return RemovalPlan.Load(path);
+        RemovalPlan plan = choose();
+        Directory.CreateDirectory(folder);
+        plan.Save(path);
+        return plan;
+    }
+
+    /// <summary>The stage's number and name, as files may be called.</summary>
+    private string StageName(string stage) => FormattableString.Invariant($"{stages.Count + 1}-")
+        + string.Concat(stage.Select(c => char.IsAsciiLetterOrDigit(c) ? c : '-'));
 
     /// <summary>Cuts, checks against the masked network, and says so.</summary>
     public RemovalReport Remove(DependencyGraph graph, RemovalPlan plan, RemovalOptions? how = null)
@@ -112,15 +130,21 @@ public sealed class CompressionJob(ImageClassifier net, TrainingData data, Compr
         foreach (string note in report.Notes) Log(note);
     }
 
-    /// <summary>Trains for some steps; nothing happens for 0.</summary>
+    /// <summary>
+    /// Trains for some steps; nothing happens for 0. Where the options' training has a folder, each stage has a state there: in a
+    /// run that is resumed, everything is done again as it was, but a stage with a state goes on from it, at its end or in its midst.
+    /// </summary>
     /// <param name="stage">What this training is, for the progress line and the log.</param>
     /// <param name="hooks">What the method adds.</param>
     public void Train(string stage, long steps, params ITrainingHook[] hooks)
     {
         if (steps <= 0) return;
-        TrainOptions training = options.Training with { Steps = steps, Name = stage, EvalEvery = 0, CheckpointEvery = 0,
-            OutputDir = null, Seed = options.Seed + (ulong)stages.Count };
-        var task = new ClassifierTask(net, Task with { Hooks = [.. Task.Hooks, .. hooks] });
+        ClassifierTaskOptions how = Task with { Hooks = [.. Task.Hooks, .. hooks] };
+        // What cannot go on from a checkpoint is trained again as a whole, and comes out the same.
+        string? folder = how.Hooks.Any(h => h.HasState) ? null : options.Training.OutputDir;
+        TrainOptions training = options.Training with { Steps = steps, Name = StageName(stage), EvalEvery = 0, OutputDir = folder,
+            CheckpointEvery = folder is null ? 0 : options.Training.CheckpointEvery, Seed = options.Seed + (ulong)stages.Count };
+        var task = new ClassifierTask(net, how);
         var recorder = new StageRecorder(progress);
         TrainResult result = new Trainer(task, data, training).Run(recorder, cancel);
         stages.Add(recorder.Record(stage, result));

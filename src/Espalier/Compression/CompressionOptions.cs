@@ -26,7 +26,8 @@ public sealed record CompressionOptions
     /// <summary>Steps of training after the removal, over all rounds together; 0 for none.</summary>
     public long FineTuneSteps { get; init; }
 
-    /// <summary>How any training goes; steps, name and folder are set for each stage.</summary>
+    /// <summary>How any training goes; steps and name are set for each stage. With a folder a run can be resumed, see
+    /// <see cref="CompressionJob.Train"/>.</summary>
     public TrainOptions Training { get; init; } = new() { BatchSize = 64, LearningRate = 0.01f };
 
     /// <summary>Label smoothing, mixing and the teacher of any training.</summary>

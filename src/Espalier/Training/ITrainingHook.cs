@@ -6,6 +6,10 @@ public interface ITrainingHook
     /// <summary>Options of the method that decide which weights come out, as in <see cref="ITrainingTask.Identity"/>.</summary>
     IReadOnlyList<(string Name, string Value)> Identity => [];
 
+    /// <summary>Whether it remembers something from step to step that is not in the network. Such a training cannot go on from a
+    /// checkpoint, which does not have it.</summary>
+    bool HasState => false;
+
     /// <summary>Before the forward pass of a micro-batch.</summary>
     void BeforeForward(in StepContext context) { }
 

@@ -1,4 +1,6 @@
+using System.Globalization;
 using Espalier.Compression;
+using Espalier.Training;
 
 namespace Espalier.Cli.Running;
 
@@ -33,4 +35,21 @@ internal sealed record CompressPlan
     public required CompressionOptions Options { get; init; }
 
     public bool TeachesItself => Recipe.Teacher == SelfTeacher;
+
+    /// <summary>How any training of the run is taught. A stage goes on from a state only of the same run, whatever stages went
+    /// before.</summary>
+    public ClassifierTaskOptions Task(Teacher? teacher) => Recipe.Task(teacher) with
+    {
+        Identity =
+        [
+            ("Method", string.Join(' ', Options.Settings.OrderBy(s => s.Key).Select(s => $"{s.Key}={s.Value}").Prepend(Method.Name))),
+            ("Network", string.Create(CultureInfo.InvariantCulture,
+                $"{Path.GetFileName(Source.Model) ?? "new"} {Source.ModelType} x {Source.Width} {Source.ImageSize}")),
+            ("Selection", $"{Options.Selection} {string.Join(',', Options.Selection.Keep)}"),
+            ("Stages", string.Create(CultureInfo.InvariantCulture, $"{PretrainSteps}, {Options.TrainSteps}, {Options.FineTuneSteps} ")
+                + $"in {Options.Rounds} rounds, {Options.Schedule}"),
+            ("MoveConstants", Options.MoveConstants ? "yes" : "no"),
+            ("Teacher", Path.GetFileName(Recipe.Teacher) ?? "none"),
+        ],
+    };
 }

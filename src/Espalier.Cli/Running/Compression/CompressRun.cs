@@ -23,7 +23,7 @@ internal sealed class CompressRun(CompressPlan plan, Session session)
         }
         using Teacher? teacher = plan.Recipe.Teacher is null || plan.TeachesItself ? null
             : plan.Recipe.LoadTeacher(input.Loaded.Net, input.Loaded.Structure.ClassNames);
-        CompressionOptions options = plan.Options with { Task = plan.Recipe.Task(teacher) };
+        CompressionOptions options = plan.Options with { Task = plan.Task(teacher) };
         Table table = TrainingDisplay.Run(terminal, plan.Method.Name, progress =>
             Compress(new CompressionJob(input.Loaded.Net, input.Data, options, progress, session.Cancel), input));
         terminal.Console.Write(table);
@@ -42,7 +42,7 @@ internal sealed class CompressRun(CompressPlan plan, Session session)
         // The network as it was: its own teacher where asked for, and what the smaller one is timed against.
         using var original = new TemporaryCnn(loaded);
         using Teacher? itself = plan.TeachesItself ? Teacher.Load(original.Path) : null;
-        if (itself is not null) job.Task = plan.Recipe.Task(itself);
+        if (itself is not null) job.Task = plan.Task(itself);
         CompressNumbers before = CompressNumbers.Of(job, original);
         plan.Method.Run(job);
         if (job.Removals.Count == 0 && plan.Method.Removes(plan.Options))

@@ -19,6 +19,9 @@ internal sealed class ReprHook(ReprOptions options, Func<bool, IReadOnlyList<(Ch
     /// <inheritdoc/>
     public IReadOnlyList<(string Name, string Value)> Identity => options.Identity;
 
+    /// <summary>What is away would be lost.</summary>
+    public bool HasState => true;
+
     /// <inheritdoc/>
     public void BeforeForward(in StepContext context)
     {
