@@ -10,11 +10,11 @@ internal static class ReproduceVerb
 {
     private static readonly Argument<string> What = new("what")
     {
-        Description = "apt: the automatic pruning transformer; filters: every way to prune filters; both on Fashion-MNIST",
+        Description = "apt: the automatic pruning transformer; filters: every way to prune filters; repr: whether RePr helps",
     };
 
     private static readonly Option<long?> Steps = Opt.Number("--steps",
-        "Training steps: apt: of each model [5000]; filters: of the common training and again of each method [200]", 1, 10_000_000L);
+        "Training steps: apt: of each model [5000]; filters: of the common training and again of each method [200]; repr: of each training [600]", 1, 10_000_000L);
     private static readonly Option<string?> Seeds = Opt.Text("--seeds", "Seeds, with commas between [1,2,3]", "LIST");
     private static readonly Option<double?> TargetFlops =
         Opt.Number("--target-flops", "filters: share of the multiply-adds that every method keeps [0.5]", 0.01, 0.99, "SHARE");
@@ -40,13 +40,14 @@ internal static class ReproduceVerb
         ulong[] seeds = ParseSeeds(parse.GetValue(Seeds) ?? "1,2,3");
         string what = parse.GetValue(What)!;
         string folder = parse.GetValue(Shared.OutputDir) ?? $"runs/{what}";
-        if (what == "apt" && parse.GetValue(TargetFlops) is not null)
-            throw new EspalierException("--target-flops is for 'reproduce filters'; the budgets of 'apt' are part of its table");
+        if (what != "filters" && parse.GetValue(TargetFlops) is not null)
+            throw new EspalierException("--target-flops is for 'reproduce filters'; leave it out");
         string? section = what switch
         {
             "apt" => Apt(parse, session, folder, seeds),
             "filters" => Filters(parse, session, folder, seeds),
-            _ => throw new EspalierException($"reproduce knows 'apt' and 'filters', not '{what}'"),
+            "repr" => Repr(parse, session, folder, seeds),
+            _ => throw new EspalierException($"reproduce knows 'apt', 'filters' and 'repr', not '{what}'"),
         };
         if (session.Cancel.IsCancellationRequested) return session.ExitCode;
         if (section is null) return ExitCodes.Done;
@@ -79,6 +80,13 @@ internal static class ReproduceVerb
         var tables = FilterReproduction.Networks.Select(n => (Network: n, Rows: results.Measure(n))).ToArray();
         foreach (var (network, rows) in tables) session.Terminal.Line($"{network.Name}\n{FilterResults.Table(rows)}");
         return results.Section(tables);
+    }
+
+    private static string? Repr(ParseResult parse, Session session, string folder, ulong[] seeds)
+    {
+        var runs = new ReprReproduction(session, folder, parse.GetValue(Shared.DataDir), parse.GetValue(Steps) ?? 600, seeds);
+        runs.Train();
+        return parse.GetValue(TrainOnly) ? null : runs.Section();
     }
 
     private static ulong[] ParseSeeds(string list) => [.. list.Split(',').Select(s =>

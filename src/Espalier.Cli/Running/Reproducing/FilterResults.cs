@@ -10,7 +10,7 @@ namespace Espalier.Cli.Running;
 /// <summary>One line of the table: one way to the smaller network, over all seeds.</summary>
 /// <param name="Scratch">Accuracies of the same shapes trained from scratch; null for the whole network.</param>
 /// <param name="Milliseconds">An image, the mean over the seeds.</param>
-internal sealed record FilterResult(string Name, IReadOnlyList<FilterRecord> BySeed, IReadOnlyList<FilterRecord>? Scratch,
+internal sealed record FilterResult(string Name, IReadOnlyList<CnnRecord> BySeed, IReadOnlyList<CnnRecord>? Scratch,
     double Milliseconds);
 
 /// <summary>Times the finished runs of a <see cref="FilterReproduction"/> and writes them as Markdown.</summary>
@@ -24,19 +24,19 @@ internal sealed class FilterResults(FilterReproduction runs, IReadOnlyList<ulong
     {
         (string Id, string Name)[] lines = [(FilterReproduction.Whole, "whole network"),
             .. FilterMethod.All.Where(m => !m.NotFor.Contains(network.Name)).Select(m => (m.Id, m.Name))];
-        FilterRecord[][] records = [.. lines.Select(l => seeds.Select(s => Finished(network, l.Id, s)).ToArray())];
+        CnnRecord[][] records = [.. lines.Select(l => seeds.Select(s => Finished(network, l.Id, s)).ToArray())];
         double[] times = Times(network, [.. lines.Select(l => l.Id)]);
         return [.. lines.Select((l, i) => new FilterResult(l.Name, records[i], l.Id == FilterReproduction.Whole ? null
             : [.. records[i].Select((r, s) => Finished(network, FilterReproduction.Scratch(r.Shape), seeds[s]))], times[i]))];
     }
 
-    private FilterRecord Finished(FilterNetwork network, string id, ulong seed) => runs.Record(network, id, seed)
+    private CnnRecord Finished(FilterNetwork network, string id, ulong seed) => runs.Runs.Record(FilterReproduction.Name(network, id, seed))
         ?? throw new EspalierException($"{network.Name}, {id}, seed {seed} is not trained; run reproduce without --seeds for it");
 
     /// <summary>Milliseconds of one image through each network; all seeds of a line in one pass.</summary>
     private double[] Times(FilterNetwork network, string[] ids)
     {
-        CnnSession[][] models = [.. ids.Select(id => seeds.Select(s => CnnSession.Open(runs.Model(network, id, s))).ToArray())];
+        CnnSession[][] models = [.. ids.Select(id => seeds.Select(s => CnnSession.Open(runs.Runs.Model(FilterReproduction.Name(network, id, s)))).ToArray())];
         try
         {
             float[] image = Pixels(models[0][0]);
@@ -58,7 +58,7 @@ internal sealed class FilterResults(FilterReproduction runs, IReadOnlyList<ulong
     {
         var rng = new Tensors.Rng(0);
         float[] pixels = new float[model.Channels * model.ImageSize * model.ImageSize];
-        ImagePipeline.Eval(model.ImageSize, model.Channels).Run(runs.Test.ReadImage(0), ref rng, pixels);
+        ImagePipeline.Eval(model.ImageSize, model.Channels).Run(runs.Runs.Test.ReadImage(0), ref rng, pixels);
         return pixels;
     }
 
@@ -111,19 +111,11 @@ internal sealed class FilterResults(FilterReproduction runs, IReadOnlyList<ulong
             """);
         foreach (FilterResult r in rows)
         {
-            string bySeed = string.Join(", ", r.BySeed.Select(e => FormattableString.Invariant($"{100 * e.Accuracy:0.00}")));
             double left = r.BySeed.Average(e => (double)e.Parameters), work = r.BySeed.Average(e => e.MultiplyAdds);
-            text.AppendLine(FormattableString.Invariant($"| {r.Name} | {Mean(r.BySeed)} | {bySeed} | {(r.Scratch is null ? "" : Mean(r.Scratch))} | ")
+            text.AppendLine(FormattableString.Invariant($"| {r.Name} | {CnnRecord.Mean(r.BySeed)} | {CnnRecord.List(r.BySeed)} | {(r.Scratch is null ? "" : CnnRecord.Mean(r.Scratch))} | ")
                 + FormattableString.Invariant($"{left / 1e3:0.0} k ({100 * left / parameters:0.0} %) | {work / 1e6:0.00} M ({100 * work / macs:0.0} %) | ")
                 + FormattableString.Invariant($"{r.Milliseconds:0.000} | {whole.Milliseconds / r.Milliseconds:0.00} x |"));
         }
         return text.ToString();
-    }
-
-    private static string Mean(IReadOnlyList<FilterRecord> records)
-    {
-        double mean = records.Average(r => r.Accuracy);
-        double deviation = records.Count < 2 ? 0 : Math.Sqrt(records.Sum(r => Math.Pow(r.Accuracy - mean, 2)) / (records.Count - 1));
-        return FormattableString.Invariant($"{100 * mean:0.00} ± {100 * deviation:0.00}");
     }
 }

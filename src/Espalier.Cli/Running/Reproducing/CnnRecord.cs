@@ -1,0 +1,43 @@
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Espalier.Formats;
+using Espalier.Models;
+
+namespace Espalier.Cli.Running;
+
+/// <summary>What came of one run; kept beside its model, so that a finished run is not done again.</summary>
+/// <param name="Steps">Optimiser steps that the weights have behind them.</param>
+/// <param name="Shape">The same for networks of the same shapes.</param>
+internal sealed record CnnRecord(double Accuracy, long Parameters, double MultiplyAdds, long Steps, string Shape)
+{
+    public static CnnRecord? Read(string path) =>
+        File.Exists(path) ? JsonSerializer.Deserialize(File.ReadAllText(path), CnnRecordJson.Default.CnnRecord) : null;
+
+    public void Write(string path) => AtomicFile.Write(path, stream =>
+        JsonSerializer.Serialize(stream, this, CnnRecordJson.Default.CnnRecord));
+
+    /// <summary>Mean and sample standard deviation of the accuracy, per cent.</summary>
+    public static string Mean(IReadOnlyList<CnnRecord> records)
+    {
+        double mean = records.Average(r => r.Accuracy);
+        double deviation = records.Count < 2 ? 0 : Math.Sqrt(records.Sum(r => Math.Pow(r.Accuracy - mean, 2)) / (records.Count - 1));
+        return FormattableString.Invariant($"{100 * mean:0.00} ± {100 * deviation:0.00}");
+    }
+
+    /// <summary>The accuracies one by one, per cent.</summary>
+    public static string List(IReadOnlyList<CnnRecord> records) =>
+        string.Join(", ", records.Select(r => FormattableString.Invariant($"{100 * r.Accuracy:0.00}")));
+
+    /// <summary>A name for the shapes of all tensors.</summary>
+    public static string ShapeOf(Cnn net)
+    {
+        string all = string.Join(';', net.StateDict().Select(t => $"{t.Name} {t.Value.Shape}"));
+        return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(all)))[..8];
+    }
+}
+
+[JsonSourceGenerationOptions(WriteIndented = true)]
+[JsonSerializable(typeof(CnnRecord))]
+internal sealed partial class CnnRecordJson : JsonSerializerContext;
