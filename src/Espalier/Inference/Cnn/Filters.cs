@@ -114,9 +114,21 @@ internal sealed unsafe class Filters
         for (int o = 0; o < Outputs; o++)
         {
             biases[o] = (float)bias[o];
-            for (int c = 0; c < width; c++)
-                for (int t = 0; t < Taps; t++) *target++ = (float)Value(o, c, t);
+            for (int c = 0; c < width; c++, target += Taps) Copy(o, c, target);
         }
+    }
+
+    private void Copy(int output, int column, float* target)
+    {
+        int from = columnOf is null ? column : columnOf[column];
+        if (rows[output] < 0 || from < 0)
+        {
+            new Span<float>(target, Taps).Clear();
+            return;
+        }
+        double scale = rowScales[output] * (columnScales is null ? 1 : columnScales[column]);
+        float* source = weight.Data + ((long)rows[output] * columns + from) * Taps;
+        for (int t = 0; t < Taps; t++) target[t] = (float)(scale * source[t]);
     }
 
     private double Value(int output, int column, int tap)
