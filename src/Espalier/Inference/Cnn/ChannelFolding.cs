@@ -81,8 +81,8 @@ internal static class ChannelFolding
         {
             return false;
         }
-        bool keepsZeros = conv.Activation is not Activation.Sigmoid;
-        if (conv.Activation != Activation.None && (arrange.Shift is not null || (arrange.HasNothing && !keepsZeros))) return false;
+        bool changesConstants = arrange.Shift is not null || (arrange.HasNothing && conv.Activation == Activation.Sigmoid);
+        if (conv.Activation != Activation.None && changesConstants) return false;
         conv.Filters.PickOutputs(Array.ConvertAll(arrange.From, f => f.Channel), arrange.Shift);
         conv.Output = arrange.Output;
         graph.Layers.Remove(arrange);

@@ -24,6 +24,7 @@ internal sealed unsafe class CnnPlan : IDisposable
         try
         {
             foreach (Layer layer in graph.Layers) Add(layer);
+            WeightBytes = steps.Sum(s => s.Bytes);
         }
         catch
         {
@@ -39,7 +40,7 @@ internal sealed unsafe class CnnPlan : IDisposable
     public long FloatsPerImage => places.FloatsPerImage;
 
     /// <summary>Bytes that the packed weights take.</summary>
-    public long WeightBytes => steps.Sum(s => s.Bytes);
+    public long WeightBytes { get; }
 
     /// <summary>All steps on some images.</summary>
     /// <param name="images">[count, C, S, S].</param>

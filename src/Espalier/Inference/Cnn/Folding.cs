@@ -65,6 +65,10 @@ internal static class Folding
         return true;
     }
 
+    /// <summary>The convolution before these maps, where it can still take something along.</summary>
+    private static ConvLayer? Free(NetGraph graph, Map map) =>
+        graph.Before<ConvLayer>(map) is { Activation: Activation.None, Residual: null } conv ? conv : null;
+
     private static bool IntoSum(NetGraph graph, AffineLayer affine)
     {
         if (!affine.IsActivation || graph.Before<SumLayer>(affine.Input) is not { Activation: Activation.None } sum) return false;
@@ -81,12 +85,8 @@ internal static class Folding
         for (int operand = 1; operand >= 0; operand--)
         {
             Map other = sum.Inputs[1 - operand];
-            if (graph.Before<ConvLayer>(sum.Inputs[operand]) is not { Activation: Activation.None, Residual: null } conv) continue;
-            if (graph.Before<ConvLayer>(other) is { Activation: Activation.None, Residual: null } also
-                && graph.Layers.IndexOf(also) > graph.Layers.IndexOf(conv))
-            {
-                continue;
-            }
+            if (Free(graph, sum.Inputs[operand]) is not { } conv) continue;
+            if (Free(graph, other) is { } also && graph.Layers.IndexOf(also) > graph.Layers.IndexOf(conv)) continue;
             graph.Layers.Remove(conv);
             conv.Inputs = [conv.Input, other];
             conv.Activation = sum.Activation;

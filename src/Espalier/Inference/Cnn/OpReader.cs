@@ -93,8 +93,8 @@ internal sealed unsafe partial class OpReader
     private Reading Linear(LinearOp linear)
     {
         Reading x = Read(0);
-        if (x.Spatial || x.Axes.Length != 1 || linear.Gelu || linear.Residual is not null || readings.ContainsKey(linear.Inputs[1]))
-            throw Unsupported();
+        bool plain = !linear.Gelu && linear.Residual is null && !readings.ContainsKey(linear.Inputs[1]);
+        if (!plain || x.Spatial || x.Axes.Length != 1) throw Unsupported();
         var filters = new Filters(linear.Inputs[1], linear.Bias, groups: 1);
         if (x.Order is { } order) filters.ReadFrom(order);
         return Reading.Vector(Append(new ConvLayer(new Map(filters.Outputs, 1, 1), x.Map, filters)));
@@ -104,7 +104,8 @@ internal sealed unsafe partial class OpReader
     {
         Reading x = Plain(0);
         if (norm.Training || norm.Inputs.Skip(1).Any(readings.ContainsKey)) throw Unsupported();
-        float* gamma = norm.Inputs[1].Data, beta = norm.Inputs[2].Data, mean = norm.Inputs[3].Data, variance = norm.Inputs[4].Data;
+        float* gamma = norm.Inputs[1].Data, beta = norm.Inputs[2].Data;
+        float* mean = norm.Inputs[3].Data, variance = norm.Inputs[4].Data;
         float[] scale = new float[x.Map.Channels], shift = new float[scale.Length];
         for (int c = 0; c < scale.Length; c++)
         {

@@ -47,9 +47,10 @@ internal static class Placement
             };
             Map y = layer.Output;
             if (reused is null || y.Home is not null || whole.Contains(reused) || whole.Contains(y)) continue;
-            // Two reads of one map by one layer, as x + x, are fine; a convolution's input is not, which its result must not touch.
             Map root = reused.Root;
-            if (root != reused || last[root] != i || !root.SameShape(y) || (layer is ConvLayer && layer.Input.Root == root)) continue;
+            if (root != reused || last[root] != i || !root.SameShape(y)) continue;
+            // A convolution's result must not touch what it reads.
+            if (layer is ConvLayer && layer.Input.Root == root) continue;
             Put(y, root, 0);
             last[root] = Math.Max(last[root], last.GetValueOrDefault(y, i));
         }

@@ -11,7 +11,8 @@ public sealed class CnnOpTests
     public static TheoryData<string> Cases =>
     [
         "select after norm", "few selected", "most selected", "select with other readers", "add to some", "add to most", "gated",
-        "scale folds", "scale with other readers", "norm before padding", "norm before 1x1", "two convolutions summed", "self sum", "pad channels",
+        "scale folds", "scale with other readers", "norm before padding", "norm before 1x1",
+        "two convolutions summed", "self sum", "pad channels",
         "shuffle", "concat of slices", "same part twice", "dilated groups", "flatten after concat", "norm after sum",
         "activation between", "subtracted",
     ];

@@ -164,7 +164,8 @@ public sealed class CnnSessionTests
     private static void Prune(Cnn net, float share)
     {
         using var scope = new Scope();
-        using var graph = DependencyGraph.Build(net, net.Forward, Tensor.Zeros(new Shape(1, net.Channels, net.ImageSize, net.ImageSize)));
+        Tensor image = Tensor.Zeros(new Shape(1, net.Channels, net.ImageSize, net.ImageSize));
+        using var graph = DependencyGraph.Build(net, net.Forward, image);
         var rng = new Rng(3);
         var plan = new RemovalPlan();
         foreach (ChannelGroup group in graph.Groups)
