@@ -1,11 +1,12 @@
 using Espalier.Benchmarking;
 using Espalier.Compression;
+using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Tensors;
 
 namespace Espalier.Cli.Running;
 
-/// <summary>How long one image takes before and after.</summary>
+/// <summary>How long one image takes in inference, before and after.</summary>
 internal static class CompressTiming
 {
     private static readonly TimeSpan BurstTime = TimeSpan.FromSeconds(0.3);
@@ -14,18 +15,18 @@ internal static class CompressTiming
     public static (double First, double Second) MillisecondsInTurn(TemporaryCnn first, Cnn second, CompressionJob job)
     {
         using LoadedCnn loaded = CnnFile.Load(first.Path);
+        using CnnSession before = new(loaded), after = new(second);
         using var scope = new Scope();
-        Tensor image = job.Example(1);
-        loaded.Net.Training = second.Training = false;
-        IReadOnlyList<long[]> samples = new Rounds { MinTime = BurstTime }.Measure(Pass(loaded.Net, image), Pass(second, image));
+        float[] image = job.Example(1).ToArray();
+        IReadOnlyList<long[]> samples = new Rounds { MinTime = BurstTime }.Measure(Pass(before, image), Pass(after, image));
         return (Median(samples[0]), Median(samples[1]));
 
         static double Median(long[] nanoseconds) => SampleStatistics.Of(nanoseconds).P50 / 1e6;
     }
 
-    private static Action Pass(Cnn net, Tensor images) => () =>
+    private static Action Pass(CnnSession session, float[] image)
     {
-        using var scope = new Scope();
-        net.Forward(images);
-    };
+        float[] logits = new float[session.NumClasses];
+        return () => session.Run(image, 1, logits);
+    }
 }

@@ -1,10 +1,11 @@
 using Espalier.Benchmarking;
+using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Tensors;
 
 namespace Espalier.Compression;
 
-/// <summary>How long a network takes with a plan carried out: measured, on this machine, and undone again.</summary>
+/// <summary>How long a network takes in inference with a plan carried out: measured, on this machine, and undone again.</summary>
 internal static class Latency
 {
     /// <summary>A search asks often: no longer warm-up than it takes to touch the weights.</summary>
@@ -21,15 +22,12 @@ internal static class Latency
     public static double Of(ImageClassifier net, Tensor images)
     {
         bool training = net.Training;
-        net.Training = false;
         try
         {
-            long[] samples = Few.Measure(() =>
-            {
-                using var scope = new Scope();
-                net.Forward(images);
-            })[0];
-            return SampleStatistics.Of(samples).P50 / 1e6;
+            using IClassifierSession session = net is Cnn cnn ? new CnnSession(cnn) : new ModuleSession(net);
+            int count = images.Shape[0];
+            float[] pixels = images.ToArray(), logits = new float[count * net.NumClasses];
+            return SampleStatistics.Of(Few.Measure(() => session.Run(pixels, count, logits))[0]).P50 / 1e6;
         }
         finally
         {

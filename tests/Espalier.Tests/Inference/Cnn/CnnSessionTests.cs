@@ -41,6 +41,8 @@ public sealed class CnnSessionTests
     [InlineData("resnet18")]
     [InlineData("resnet50")]
     [InlineData("resnet20")]
+    [InlineData("preresnet20")]
+    [InlineData("densenet40")]
     [InlineData("densenet121")]
     [InlineData("mobilenet_v2")]
     [InlineData("efficientnet_b0")]
