@@ -9,8 +9,6 @@ namespace Espalier.Cli.Options;
 /// <summary>The options of `compress`: what from, how much, how it is trained, what is written.</summary>
 internal static class CompressFlags
 {
-    private static readonly Option<double?> Width =
-        Opt.Number("--width", "Of a network to train first: its channel counts times this [1]", 0.01, 4.0, "SHARE");
     private static readonly Option<long?> PretrainSteps =
         Opt.Number("--pretrain-steps", "Steps of ordinary training before the method begins [0]", 0, long.MaxValue);
     private static readonly Option<string?> Output = Opt.Text("--output", "Where the smaller network goes", "FILE.safetensors");
@@ -54,9 +52,9 @@ internal static class CompressFlags
 
     public static IReadOnlyList<Option> All { get; } =
     [
-        Shared.Model, ModelType, Width, Shared.ImageSize, Shared.Data, Shared.DataDir, PretrainSteps, Output, .. SelectionFlags.All,
-        Rounds, Schedule, TrainSteps, FineTuneSteps, BatchSize, Optimizer, LearningRate, WeightDecay, Decay, Warmup,
-        .. RecipeFlags.All, RunDir, CheckpointEvery, Resume, Set, MoveConstants, Plan, PlanFile, Report, Seed,
+        Shared.Model, ModelType, Shared.Width, Shared.ImageSize, Shared.Data, Shared.DataDir, PretrainSteps, Output,
+        .. SelectionFlags.All, Rounds, Schedule, TrainSteps, FineTuneSteps, BatchSize, Optimizer, LearningRate, WeightDecay, Decay,
+        Warmup, .. RecipeFlags.All, RunDir, CheckpointEvery, Resume, Set, MoveConstants, Plan, PlanFile, Report, Seed,
     ];
 
     public static CompressPlan Read(ParseResult p, ICompressionMethod method)
@@ -103,7 +101,7 @@ internal static class CompressFlags
 
     public static CompressSource ReadSource(ParseResult p) => new()
     {
-        Model = p.GetValue(Shared.Model), ModelType = p.GetValue(ModelType), Width = p.GetValue(Width) ?? 1,
+        Model = p.GetValue(Shared.Model), ModelType = p.GetValue(ModelType), Width = p.GetValue(Shared.Width) ?? 1,
         ImageSize = p.GetValue(Shared.ImageSize), Data = p.GetValue(Shared.Data), DataDir = p.GetValue(Shared.DataDir),
     };
 
@@ -118,7 +116,8 @@ internal static class CompressFlags
             string[] sides = part.Split('=', 2);
             if (sides.Length != 2 || !method.Settings.Any(s => s.Name == sides[0]))
                 throw new EspalierException($"--set {part}: {method.Name} has "
-                    + (method.Settings.Count == 0 ? "no settings" : $"the settings {string.Join(", ", method.Settings.Select(s => s.Name))}"));
+                    + (method.Settings.Count == 0 ? "no settings"
+                        : $"the settings {string.Join(", ", method.Settings.Select(s => s.Name))}"));
             settings[sides[0]] = sides[1];
         }
         return settings;

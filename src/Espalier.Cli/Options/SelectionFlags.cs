@@ -7,7 +7,8 @@ namespace Espalier.Cli.Options;
 internal static class SelectionFlags
 {
     private static readonly Option<double?> Ratio = Number("--ratio", "Share of the channels to remove", "SHARE");
-    private static readonly Option<double?> Threshold = Number("--score-threshold", "Remove channels of at most this score", "SCORE");
+    private static readonly Option<double?> Threshold =
+        Number("--score-threshold", "Remove channels of at most this score", "SCORE");
     private static readonly Option<double?> TargetFlops =
         Number("--target-flops", "Share of the multiply-adds to keep [0.5 where no other target is given]", "SHARE");
     private static readonly Option<double?> TargetLatency =

@@ -34,7 +34,7 @@ internal sealed class TrainFlags
     private readonly Option<long?> warmup = Opt.Number("--warmup-steps",
         "Steps until the learning rate is full [a twentieth of the run, at most 500]", 0, long.MaxValue);
     private readonly Option<string?> decay = Opt.Choice("--decay-type", "Schedule of the learning rate [cosine]",
-        "cosine", "linear", "constant", "multistep");
+        [.. Schedules.Names]);
     private readonly Option<string?> optimizer =
         Opt.Choice("--optimizer", "sgd has momentum 0.9; lookahead is around it [sgd]", [.. Optimizers.Names]);
     private readonly Option<float?> learningRate =

@@ -22,7 +22,8 @@ public sealed class ClassifierTaskTests
         vit.Training = false;
         var (byLabels, byTeacher) = vit.ForwardHeads(Images());
         Assert.NotEqual(byLabels.ToArray(), byTeacher.ToArray());
-        double expected = (1 - weight) * F.CrossEntropy(byLabels, [0, 1, 2, 3]).Item() + weight * F.CrossEntropy(byTeacher, [0, 3, 6, 9]).Item();
+        double expected = (1 - weight) * F.CrossEntropy(byLabels, [0, 1, 2, 3]).Item()
+            + weight * F.CrossEntropy(byTeacher, [0, 3, 6, 9]).Item();
         Assert.Equal(expected, loss, 1e-4);
         Assert.Equal(weight < 1, Moves("head.weight"));
         Assert.Equal(weight > 0, Moves("head_dist.weight"));
@@ -52,7 +53,8 @@ public sealed class ClassifierTaskTests
         Assert.Equal(gradients["head.bias"], gradients["head_dist.bias"]);
     }
 
-    private static (double Loss, Dictionary<string, float[]> Gradients) Step(VisionTransformer vit, Distillation? how, float[]? answers)
+    private static (double Loss, Dictionary<string, float[]> Gradients) Step(VisionTransformer vit, Distillation? how,
+        float[]? answers)
     {
         var pipeline = ImagePipeline.Eval(28, 1);
         var task = new ClassifierTask(vit, new ClassifierTaskOptions

@@ -65,12 +65,14 @@ internal static class CompressReport
             ["rounds"] = $"{o.Rounds}, {o.Schedule.ToString().ToLowerInvariant()}",
             ["constants"] = o.MoveConstants ? "moved into the next layer" : "dropped",
             ["steps"] = $"{plan.PretrainSteps} before, {o.TrainSteps} in the method, {o.FineTuneSteps} after",
-            ["optimiser"] = $"{t.Optimizer}, rate {Text(t.LearningRate)}, decay {Text(t.WeightDecay)}, {t.BatchSize} images a step",
+            ["optimiser"] = $"{t.Optimizer}, rate {Text(t.LearningRate)}, decay {Text(t.WeightDecay)}, "
+                + $"{t.BatchSize} images a step",
             ["schedule"] = t.Schedule + (t.WarmupSteps is { } w ? $", {w} steps of warm-up" : ""),
             ["label smoothing"] = Text(r.LabelSmoothing),
             ["mixup, cutmix"] = $"{Text(r.Mixing.Mixup)}, {Text(r.Mixing.CutMix)}",
             ["teacher"] = r.Teacher is null ? "none"
-                : $"{r.Teacher}, {Distillation.Names[(int)r.Distillation.Kind]}, weight {Text(r.Distillation.Weight)}, temperature {Text(r.Distillation.Temperature)}",
+                : $"{r.Teacher}, {Distillation.Names[(int)r.Distillation.Kind]}, weight {Text(r.Distillation.Weight)}, "
+                    + $"temperature {Text(r.Distillation.Temperature)}",
         };
         foreach (MethodSetting setting in plan.Method.Settings)
             options[$"--set {setting.Name}"] = o.Settings.GetValueOrDefault(setting.Name, setting.Default);

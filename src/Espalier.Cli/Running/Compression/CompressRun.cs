@@ -27,8 +27,8 @@ internal sealed class CompressRun(CompressPlan plan, Session session)
         Table table = TrainingDisplay.Run(terminal, plan.Method.Name, progress =>
             Compress(new CompressionJob(input.Loaded.Net, input.Data, options, progress, session.Cancel), input));
         terminal.Console.Write(table);
-        terminal.Line($"on {input.Pair.Test.Count} test images of {input.Pair.Info.Name}; the time is of one image at a time, both "
-            + "in turn");
+        terminal.Line($"on {input.Pair.Test.Count} test images of {input.Pair.Info.Name}; the time is of one image at a time, "
+            + "both in turn");
         if (plan.PlanFile is not null) terminal.Line($"plan        {plan.PlanFile}");
         if (plan.Report is not null) terminal.Line($"report      {plan.Report.Path}");
         if (plan.Output is not null) terminal.Line($"model       {plan.Output}");

@@ -29,11 +29,12 @@ internal sealed record CompressSource
         if (pair.Train.Classes > net.NumClasses)
         {
             loaded.Dispose();
-            throw new EspalierException($"the network has {net.NumClasses} classes, but {pair.Info.Name} has {pair.Train.Classes}; "
-                + "use data that it was made for");
+            throw new EspalierException($"the network has {net.NumClasses} classes, but {pair.Info.Name} has "
+                + $"{pair.Train.Classes}; use data that it was made for");
         }
         return new CompressInput(loaded, pair, new TrainingData(pair.Train,
-            ImagePipeline.Train(pair.Info, net.ImageSize, net.Channels), pair.Test, ImagePipeline.Eval(net.ImageSize, net.Channels)));
+            ImagePipeline.Train(pair.Info, net.ImageSize, net.Channels), pair.Test,
+            ImagePipeline.Eval(net.ImageSize, net.Channels)));
     }
 
     private LoadedCnn OpenModel(ulong seed, out DatasetPair pair)
@@ -43,15 +44,18 @@ internal sealed record CompressSource
             CnnConfig? named = ModelType is { } type ? CnnPresets.Get(type) : null;
             LoadedCnn loaded = CnnFile.Load(path, named);
             pair = Datasets.Open(Data ?? loaded.Structure.Dataset
-                ?? throw new EspalierException($"{path}: does not say which data set it was trained on; give --data NAME"), DataDir);
+                ?? throw new EspalierException($"{path}: does not say which data set it was trained on; give --data NAME"),
+                DataDir);
             return loaded;
         }
-        if (ModelType is null) throw new EspalierException("say what to compress: --model FILE, or --model-type NAME to train it first");
+        if (ModelType is null)
+            throw new EspalierException("say what to compress: --model FILE, or --model-type NAME to train it first");
         pair = Datasets.Open(Data ?? "fashion-mnist", DataDir);
         CnnConfig config = CnnPresets.Get(ModelType);
         config = config with
         {
-            Channels = pair.Info.Channels, NumClasses = pair.Train.Classes, Width = Width, ImageSize = ImageSize ?? config.ImageSize,
+            Channels = pair.Info.Channels, NumClasses = pair.Train.Classes, Width = Width,
+            ImageSize = ImageSize ?? config.ImageSize,
         };
         return new LoadedCnn(CnnPresets.Create(config, seed),
             new CnnStructure { Config = config, Dataset = pair.Info.Name, ClassNames = [.. pair.Train.ClassNames] });

@@ -12,7 +12,8 @@ internal static class PlanDisplay
     public static void Show(CompressionJob job, ICompressionMethod method, Terminal terminal, string? file)
     {
         if (method is not ImportanceMethod scoring)
-            throw new EspalierException($"{method.Name} chooses while it trains, so there is no plan beforehand; leave --plan out");
+            throw new EspalierException($"{method.Name} chooses while it trains, so there is no plan beforehand; "
+                + "leave --plan out");
         using DependencyGraph graph = job.Graph();
         SelectionOptions selection = job.Options.Selection.Checked();
         RemovalPlan removal = job.Select(graph, scoring.Score(job, graph, selection.Candidates(graph)), selection);

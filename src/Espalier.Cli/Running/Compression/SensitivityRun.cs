@@ -35,8 +35,8 @@ internal sealed class SensitivityRun(SensitivityPlan plan, Session session)
         var job = new CompressionJob(input.Loaded.Net, data, plan.Options, cancel: session.Cancel);
         SensitivityResult result = Watch.Run(terminal, "evaluating", 1, report =>
             plan.Sweep.Sweep(job, plan.Method, (done, all) => report((double)done / all)));
-        Show(result, $"on {data.Evaluation.Count} test images of {input.Pair.Info.Name}, without any training; channels scored by "
-            + plan.Method.Name);
+        Show(result, $"on {data.Evaluation.Count} test images of {input.Pair.Info.Name}, without any training; channels "
+            + "scored by " + plan.Method.Name);
         if (plan.Report is not { } file) return;
         var written = new SensitivityReport
         {
@@ -56,11 +56,12 @@ internal sealed class SensitivityRun(SensitivityPlan plan, Session session)
         foreach (GroupSensitivity g in result.Groups)
             table.Row([g.Name, $"{g.Channels}", .. g.Points.Select(p => Format.Number(100 * p.Accuracy, "0.0")),
                 g.Most > 0 ? Format.Number(g.Most, "0.##") : "-"]);
-        terminal.Line($"accuracy in % with a share of one group's channels removed; whole network {Format.Percent(result.Accuracy)}");
+        terminal.Line($"accuracy in % with a share of one group's channels removed; whole network "
+            + $"{Format.Percent(result.Accuracy)}");
         terminal.Console.Write(table);
         terminal.Line(how);
-        terminal.Line($"how far     each group alone costs at most {points} up to the share in the last column; all of them together: "
-            + $"MACs {Format.Large(result.MultiplyAdds)} -> {Format.Large(result.MultiplyAddsTogether)} "
+        terminal.Line($"how far     each group alone costs at most {points} up to the share in the last column; all of them "
+            + $"together: MACs {Format.Large(result.MultiplyAdds)} -> {Format.Large(result.MultiplyAddsTogether)} "
             + $"({Format.Share((double)result.MultiplyAddsTogether / result.MultiplyAdds)}), "
             + $"accuracy {Format.Percent(result.AccuracyTogether)} before any training");
     }

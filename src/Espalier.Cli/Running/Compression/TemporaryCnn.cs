@@ -7,7 +7,8 @@ internal sealed class TemporaryCnn : IDisposable
 {
     public TemporaryCnn(LoadedCnn model) => CnnFile.Save(Path, model.Net, model.Structure);
 
-    public string Path { get; } = System.IO.Path.Combine(System.IO.Path.GetTempPath(), $"espalier-{Guid.NewGuid():n}.safetensors");
+    public string Path { get; } =
+        System.IO.Path.Combine(System.IO.Path.GetTempPath(), $"espalier-{Guid.NewGuid():n}.safetensors");
 
     public long Bytes => new FileInfo(Path).Length;
 

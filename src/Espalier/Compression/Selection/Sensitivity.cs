@@ -34,7 +34,7 @@ public sealed record Sensitivity
             foreach (double ratio in Ratios)
             {
                 int removed = Math.Min((int)(ratio * group.Count + 1e-9), group.Count - Limits.Fewest(group.Count));
-                (int Removed, double Accuracy) last = points.Count == 0 ? (0, accuracy) : (points[^1].Removed, points[^1].Accuracy);
+                SensitivityPoint last = points.Count == 0 ? new(0, 0, accuracy) : points[^1];
                 double now = removed == last.Removed ? Known(last.Accuracy)
                     : Measure(new RemovalPlan().Add(group, order.Take(removed)));
                 points.Add(new SensitivityPoint(ratio, removed, now));

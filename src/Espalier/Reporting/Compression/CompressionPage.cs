@@ -9,7 +9,8 @@ internal static class CompressionPage
     private const int MostStages = 6;
 
     public static string Render(CompressionReport report) => HtmlPage.Render($"{report.Network}, made smaller by {report.Method}",
-        string.Join(" · ", new[] { report.Dataset, report.Purpose, report.Machine, $"seed {report.Seed}" }.Where(s => s.Length > 0)),
+        string.Join(" · ", new[] { report.Dataset, report.Purpose, report.Machine, $"seed {report.Seed}" }
+            .Where(s => s.Length > 0)),
         report.CommandLine, report.Version, page => Draw(page, report));
 
     private static void Draw(Markup page, CompressionReport report)
@@ -25,16 +26,19 @@ internal static class CompressionPage
         Headline.Figure(page, Figures.Ratio(before.Milliseconds / after.Milliseconds), "the speed",
             $"{Figures.Significant(after.Milliseconds)} ms an image instead of {Figures.Significant(before.Milliseconds)}");
         page.Add($"</dl>");
-        HtmlPage.Section(page, "Before and after", "Ratios are of after to before. The time is of one image at a time, both networks "
-            + "measured in turn on one machine.", content => Numbers(content, before, after));
+        HtmlPage.Section(page, "Before and after", "Ratios are of after to before. The time is of one image at a time, both "
+            + "networks measured in turn on one machine.", content => Numbers(content, before, after));
         if (report.Groups.Count > 0)
-            HtmlPage.Section(page, "Channels kept", "Layers that could lose channels, in the order of the forward pass. Layers that share "
-                + "their channels with others are named by the first that makes them.", content => Kept(content, report.Groups));
+            HtmlPage.Section(page, "Channels kept", "Layers that could lose channels, in the order of the forward pass. Layers "
+                + "that share their channels with others are named by the first that makes them.",
+                content => Kept(content, report.Groups));
         if (report.Selections.Count > 0)
-            HtmlPage.Section(page, "Importance", "Every channel's score, the most important first; those in the second colour were chosen "
-                + $"to go. Each layer has its own scale.{Round(report.Selections)}", content => ScoreChart.Draw(content, report.Selections[^1].Groups));
+            HtmlPage.Section(page, "Importance", "Every channel's score, the most important first; those in the second colour "
+                + $"were chosen to go. Each layer has its own scale.{Round(report.Selections)}",
+                content => ScoreChart.Draw(content, report.Selections[^1].Groups));
         LineChart.Section(page, [.. Losses(report.Stages), .. Accuracies(report.Stages)]);
-        if (report.Options.Count > 0) HtmlPage.Section(page, "Options", "Those left at their usual values too.", content => Options(content, report));
+        if (report.Options.Count > 0)
+            HtmlPage.Section(page, "Options", "Those left at their usual values too.", content => Options(content, report));
     }
 
     private static string Round(IReadOnlyList<SelectionRecord> selections) =>
@@ -42,8 +46,8 @@ internal static class CompressionPage
 
     private static void Numbers(Markup page, CompressedNetwork before, CompressedNetwork after)
     {
-        page.Add($"<table class=\"small layers\"><thead><tr><th scope=\"col\"> </th><th scope=\"col\">Before</th><th scope=\"col\">After</th>")
-            .Add($"<th scope=\"col\">Ratio</th></tr></thead><tbody>");
+        page.Add($"<table class=\"small layers\"><thead><tr><th scope=\"col\"> </th><th scope=\"col\">Before</th>")
+            .Add($"<th scope=\"col\">After</th><th scope=\"col\">Ratio</th></tr></thead><tbody>");
         Row("Parameters", Figures.Si(before.Parameters), Figures.Si(after.Parameters), after.Parameters / before.Parameters);
         Row("Multiply-adds an image", Figures.Si(before.MultiplyAdds), Figures.Si(after.MultiplyAdds),
             after.MultiplyAdds / before.MultiplyAdds);
@@ -62,14 +66,15 @@ internal static class CompressionPage
 
     private static void Kept(Markup page, IReadOnlyList<CompressedGroup> groups)
     {
-        page.Add($"<table class=\"small layers\"><thead><tr><th scope=\"col\">Layer</th><th scope=\"col\">Channels</th><th scope=\"col\">Kept</th>")
-            .Add($"<th scope=\"col\">Share</th></tr></thead><tbody>");
+        page.Add($"<table class=\"small layers\"><thead><tr><th scope=\"col\">Layer</th><th scope=\"col\">Channels</th>")
+            .Add($"<th scope=\"col\">Kept</th><th scope=\"col\">Share</th></tr></thead><tbody>");
         foreach (CompressedGroup g in groups)
         {
             double share = (double)g.Kept / g.Channels;
             page.Add($"<tr><th scope=\"row\" class=\"name\">{g.Name}</th><td>{g.Channels}</td><td>{g.Kept}</td><td>")
                 .Add($"<svg class=\"share\" viewBox=\"0 0 100 4\" preserveAspectRatio=\"none\" aria-hidden=\"true\">")
-                .Add($"<rect class=\"all\" width=\"100\" height=\"4\"/><rect class=\"part\" width=\"{100 * share}\" height=\"4\"/></svg> ")
+                .Add($"<rect class=\"all\" width=\"100\" height=\"4\"/>")
+                .Add($"<rect class=\"part\" width=\"{100 * share}\" height=\"4\"/></svg> ")
                 .Add($"<i>{Figures.Percent(share, 0)}</i></td></tr>");
         }
         page.Add($"</tbody></table>");

@@ -62,7 +62,8 @@ public sealed record CompressionReport
 /// <param name="Accuracy">0 to 1.</param>
 /// <param name="Bytes">Of its file.</param>
 /// <param name="Milliseconds">For one image, measured; the two networks in turn.</param>
-public sealed record CompressedNetwork(double Parameters, double MultiplyAdds, double Accuracy, double Bytes, double Milliseconds);
+public sealed record CompressedNetwork(double Parameters, double MultiplyAdds, double Accuracy, double Bytes,
+    double Milliseconds);
 
 /// <param name="Name">As of a <see cref="ChannelGroup"/>.</param>
 /// <param name="Layers">Those that become smaller with it.</param>

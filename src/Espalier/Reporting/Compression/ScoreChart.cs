@@ -9,12 +9,18 @@ internal static class ScoreChart
 
     public static void Draw(Markup page, IReadOnlyList<ScoredGroup> groups)
     {
-        page.Add($"<ul class=\"legend\"><li><svg class=\"key s0\" viewBox=\"0 0 18 8\"><rect class=\"bar\" width=\"18\" height=\"8\"/></svg> ")
-            .Add($"kept</li><li><svg class=\"key s1\" viewBox=\"0 0 18 8\"><rect class=\"bar\" width=\"18\" height=\"8\"/></svg> removed</li></ul>");
+        page.Add($"<ul class=\"legend\">");
+        Key(page, "s0", "kept");
+        Key(page, "s1", "removed");
+        page.Add($"</ul>");
         page.Add($"<div class=\"small-multiples\">");
         foreach (ScoredGroup group in groups) DrawGroup(page, group);
         page.Add($"</div>");
     }
+
+    private static void Key(Markup page, string series, string name) => page
+        .Add($"<li><svg class=\"key {series}\" viewBox=\"0 0 18 8\">")
+        .Add($"<rect class=\"bar\" width=\"18\" height=\"8\"/></svg> {name}</li>");
 
     private static void DrawGroup(Markup page, ScoredGroup group)
     {
@@ -37,7 +43,8 @@ internal static class ScoreChart
         }
         page.Add($"<figure class=\"chart\"><figcaption class=\"name\">{group.Name}</figcaption>")
             .Add($"<p class=\"stat\"><b>{count - removed.Count}</b> of {count} kept</p>")
-            .Add($"<svg class=\"plot\" viewBox=\"0 0 {Width} {Height}\" role=\"img\" aria-label=\"{group.Name}: scores of the channels\">")
+            .Add($"<svg class=\"plot\" viewBox=\"0 0 {Width} {Height}\" role=\"img\" ")
+            .Add($"aria-label=\"{group.Name}: scores of the channels\">")
             .Add($"<path class=\"bar s0\" d=\"{kept}\"/><path class=\"bar s1\" d=\"{gone}\"/>")
             .Add($"<path class=\"axis\" d=\"M{Left} {Y(0)}H{Right}\"/></svg></figure>");
     }

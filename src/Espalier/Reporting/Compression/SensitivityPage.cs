@@ -8,7 +8,8 @@ internal static class SensitivityPage
     private const double Width = 236, Height = 150, Left = 40, Right = 220, Top = 8, Bottom = 116;
 
     public static string Render(SensitivityReport report) => HtmlPage.Render($"{report.Network}: how far each layer can go",
-        string.Join(" · ", new[] { report.Dataset, $"channels scored by {report.Method}", report.Machine }.Where(s => s.Length > 0)),
+        string.Join(" · ", new[] { report.Dataset, $"channels scored by {report.Method}", report.Machine }
+            .Where(s => s.Length > 0)),
         report.CommandLine, report.Version, page => Draw(page, report.Result));
 
     private static void Draw(Markup page, SensitivityResult result)
@@ -16,13 +17,15 @@ internal static class SensitivityPage
         string points = Figures.Threshold(100 * result.Tolerance) + (result.Tolerance == 0.01 ? " point" : " points");
         page.Add($"<dl class=\"headline\">");
         Headline.Figure(page, Figures.Percent(result.Accuracy), "accuracy", "of the whole network");
-        Headline.Figure(page, Figures.Percent((double)result.MultiplyAddsTogether / result.MultiplyAdds, 0), "of the multiply-adds",
+        double share = (double)result.MultiplyAddsTogether / result.MultiplyAdds;
+        Headline.Figure(page, Figures.Percent(share, 0), "of the multiply-adds",
             $"with every layer as far as it goes within {points}");
         Headline.Figure(page, Figures.Percent(result.AccuracyTogether), "accuracy then",
             "all layers together, before any training");
         page.Add($"</dl>");
-        HtmlPage.Section(page, "Layers", $"Accuracy over the share of a layer's channels that is removed, alone and without training. "
-            + $"The dashed line is {points} below the whole network; the ring is the largest share above it.", content =>
+        HtmlPage.Section(page, "Layers", $"Accuracy over the share of a layer's channels that is removed, alone and "
+            + $"without training. The dashed line is {points} below the whole network; the ring is the largest share "
+            + "above it.", content =>
             {
                 double low = Math.Min(result.Accuracy - result.Tolerance, result.Groups.Min(g => g.Points.Min(p => p.Accuracy)));
                 double high = Math.Max(result.Accuracy, result.Groups.Max(g => g.Points.Max(p => p.Accuracy)));
@@ -48,9 +51,10 @@ internal static class SensitivityPage
             .Add($"<path class=\"line s0\" d=\"{Chart.Path(points.Select(p => (x[p.Ratio], y[p.Accuracy])))}\"/>");
         foreach (SensitivityPoint p in points)
         {
-            string tip = $"{Figures.Percent(p.Ratio, 0)} removed ({Figures.Count(p.Removed)})\naccuracy {Figures.Percent(p.Accuracy, 2)}";
-            page.Add($"<circle class=\"{(p == most ? "hollow" : "dot s0")}\" cx=\"{x[p.Ratio]}\" cy=\"{y[p.Accuracy]}\" r=\"3.5\" ")
-                .Add($"data-tip=\"{tip}\"><title>{tip}</title></circle>");
+            string tip = $"{Figures.Percent(p.Ratio, 0)} removed ({Figures.Count(p.Removed)})\n"
+                + $"accuracy {Figures.Percent(p.Accuracy, 2)}";
+            page.Add($"<circle class=\"{(p == most ? "hollow" : "dot s0")}\" cx=\"{x[p.Ratio]}\" cy=\"{y[p.Accuracy]}\" ")
+                .Add($"r=\"3.5\" data-tip=\"{tip}\"><title>{tip}</title></circle>");
         }
         page.Add($"</svg></figure>");
     }
