@@ -118,6 +118,8 @@ public sealed class CnnOnnxTests : IDisposable
         Assert.DoesNotContain('\n', message);
         using var mixed = new OddNet(x => F.Reshape(F.Permute(x, 1, 0), x.Shape[0], x.Shape[1]));
         Assert.Contains("Permute:", Assert.Throws<EspalierException>(() => OnnxFile.Write(File, Loaded(mixed))).Message);
+        using var fixedBatch = new OddNet(x => F.Add(x, Tensor.Zeros(x.Shape)));
+        Assert.Contains("other batches", Assert.Throws<EspalierException>(() => OnnxFile.Write(File, Loaded(fixedBatch))).Message);
         Assert.Contains("17 or 23",
             Assert.Throws<EspalierException>(() => OnnxFile.Write(File, Loaded(odd), opset: 18)).Message);
         Assert.Empty(Directory.GetFiles(folder.Path));

@@ -14,13 +14,14 @@ internal sealed class OnnxValues
 
     private readonly OnnxGraph graph;
     private readonly Tensor result;
+    private readonly int images;
     private readonly Dictionary<Tensor, string> weights, computed = [];
     private readonly HashSet<string> taken = [Input, Result];
     private int constants;
 
     public OnnxValues(OnnxGraph graph, Module net, Tensor images, Tensor result)
     {
-        (this.graph, this.result) = (graph, result);
+        (this.graph, this.result, this.images) = (graph, result, images.Shape[0]);
         weights = net.StateDict().ToDictionary(p => p.Value, p => p.Name);
         computed[images] = Input;
     }
@@ -35,10 +36,14 @@ internal sealed class OnnxValues
     public void Set(Tensor tensor, string name) => computed[tensor] = name;
 
     /// <summary>The checkpoint's name; for what the pass has made itself, a number.</summary>
+    /// <exception cref="EspalierException">The pass made it for each image of its batch.</exception>
     public string WeightName(Tensor tensor)
     {
-        if (!weights.TryGetValue(tensor, out string? name)) weights[tensor] = name = $"constant.{constants++}";
-        return name;
+        if (weights.TryGetValue(tensor, out string? name)) return name;
+        if (tensor.Rank > 1 && tensor.Shape[0] == images)
+            throw new EspalierException($"the network makes a constant {tensor.Shape} for a batch of {images} images, which does not "
+                + "fit other batches; such a network cannot be written as ONNX");
+        return weights[tensor] = $"constant.{constants++}";
     }
 
     /// <summary>
