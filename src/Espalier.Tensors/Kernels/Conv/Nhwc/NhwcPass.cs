@@ -16,7 +16,8 @@ internal static unsafe class NhwcPass
         Activation activation, float* y, int ldy) =>
         Run(pixels, new Job(channels, x, ldx, scale, shift, residual, ldResidual, activation, y, ldy));
 
-    /// <summary>y = x · scale, a factor for each channel of each image, as squeeze and excitation has them. y may be x.</summary>
+    /// <summary>y = x · scale, a factor for each channel of each image, as squeeze and excitation has them. y may be x.
+    /// </summary>
     /// <param name="scale">[images, channels] with row distance <paramref name="ldScale"/>.</param>
     public static void ChannelScale(
         int images, int area, int channels, float* x, int ldx, float* scale, int ldScale, float* y, int ldy)

@@ -8,7 +8,8 @@ namespace Espalier.Tensors.Kernels;
 internal static unsafe class NhwcPooling
 {
     /// <summary>The largest value of each window; padding never wins.</summary>
-    /// <param name="x">[images, height, width] pixels of <paramref name="channels"/> floats, <paramref name="ldx"/> apart.</param>
+    /// <param name="x">[images, height, width] pixels of <paramref name="channels"/> floats, <paramref name="ldx"/> apart.
+    /// </param>
     /// <param name="y">[images, out height, out width] pixels, <paramref name="ldy"/> apart.</param>
     public static void Max(int images, in Window window, int channels, float* x, int ldx, float* y, int ldy) =>
         Run(images, window, channels, x, ldx, y, ldy, max: true, countPadding: false);

@@ -70,17 +70,41 @@ public sealed unsafe class PackedConvTests : IDisposable
     private static IEnumerable<ConvCase> Layers()
     {
         yield return new ConvCase { Height = 20, Width = 21, Channels = 3, Outputs = 37, Shape = new(7, 7, 2, 3), Images = 2 };
-        yield return new ConvCase { Height = 14, Width = 14, Channels = 64, Outputs = 64, Residual = true, Activation = Activation.Relu };
+        yield return new ConvCase
+        {
+            Height = 14, Width = 14, Channels = 64,
+            Outputs = 64, Residual = true, Activation = Activation.Relu,
+        };
         yield return new ConvCase { Height = 7, Width = 7, Channels = 200, Outputs = 96, Shape = new(1, 1, 2, 0), Images = 3 };
-        yield return new ConvCase { Height = 14, Width = 14, Channels = 40, Outputs = 48, Shape = new(3, 3, 1, 1), Activation = Activation.Relu6 };
+        yield return new ConvCase
+        {
+            Height = 14, Width = 14, Channels = 40,
+            Outputs = 48, Shape = new(3, 3, 1, 1), Activation = Activation.Relu6,
+        };
         yield return new ConvCase { Height = 7, Width = 7, Channels = 33, Outputs = 65, Shape = new(3, 3, 1, 1), Images = 3 };
-        yield return new ConvCase { Height = 9, Width = 15, Channels = 32, Outputs = 32, Shape = new(3, 3, 2, 1), Prologue = true };
+        yield return new ConvCase
+        {
+            Height = 9, Width = 15, Channels = 32,
+            Outputs = 32, Shape = new(3, 3, 2, 1), Prologue = true,
+        };
         yield return new ConvCase { Height = 7, Width = 8, Channels = 70, Outputs = 128, Prologue = true, Bias = false };
         yield return new ConvCase { Height = 10, Width = 9, Channels = 32, Outputs = 64, Groups = 4, Shape = new(3, 3, 1, 1) };
         yield return new ConvCase { Height = 12, Width = 13, Channels = 40, Outputs = 40, Groups = 40, Shape = new(3, 3, 1, 1) };
-        yield return new ConvCase { Height = 21, Width = 30, Channels = 19, Outputs = 19, Groups = 19, Shape = new(5, 5, 2, 2), Images = 2 };
-        yield return new ConvCase { Height = 7, Width = 7, Channels = 48, Outputs = 48, Groups = 48, Shape = new(3, 3, 1, 1), Prologue = true };
-        yield return new ConvCase { Height = 6, Width = 5, Channels = 12, Outputs = 20, InPlace = true, Activation = Activation.Silu };
+        yield return new ConvCase
+        {
+            Height = 21, Width = 30, Channels = 19, Outputs = 19,
+            Groups = 19, Shape = new(5, 5, 2, 2), Images = 2,
+        };
+        yield return new ConvCase
+        {
+            Height = 7, Width = 7, Channels = 48, Outputs = 48,
+            Groups = 48, Shape = new(3, 3, 1, 1), Prologue = true,
+        };
+        yield return new ConvCase
+        {
+            Height = 6, Width = 5, Channels = 12,
+            Outputs = 20, InPlace = true, Activation = Activation.Silu,
+        };
         yield return new ConvCase { Height = 6, Width = 5, Channels = 12, Outputs = 20, Activation = Activation.Sigmoid };
     }
 
