@@ -50,7 +50,7 @@ internal static class CommandLine
 
     internal static RootCommand Build(Session session)
     {
-        var root = new RootCommand("Trains, prunes and runs vision transformers that drop worthless tokens.")
+        var root = new RootCommand("Trains, prunes and runs vision transformers that drop worthless tokens, and convolutional networks.")
         {
             Shared.Threads,
             Shared.Verbose,

@@ -28,7 +28,8 @@ internal static class Shared
     public static Option<string?> Config { get; } = Opt.Text("--config", "Model's shape as JSON", "FILE.json");
 
     public static Option<string?> ModelType { get; } = Opt.Text("--model-type",
-        $"Model's shape by name: {string.Join(", ", VitPresets.Names)}; convolutional networks: {string.Join(", ", CnnPresets.Names)}", "NAME");
+        $"Model's shape by name: {string.Join(", ", VitPresets.Names)}; convolutional networks: "
+        + string.Join(", ", CnnPresets.Names), "NAME");
 
     public static Option<double?> Width { get; } = Opt.Number("--width",
         "Of a new convolutional network: its channel counts times this [1]", 0.01, 4.0, "SHARE");

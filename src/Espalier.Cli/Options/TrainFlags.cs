@@ -193,7 +193,7 @@ internal sealed class TrainFlags
     {
         string source = p.GetValue(init) ?? p.GetValue(pretrained) ?? p.GetValue(Shared.ModelType)!;
         string? wrong = p.GetValue(method) == "apt" ? "--method apt drops tokens, and it has none; leave it out"
-            : p.GetValue(Shared.Config) is not null ? "--config gives a transformer's shape; use --model-type, --width and --img-size"
+            : p.GetValue(Shared.Config) is not null ? "--config is of transformers; use --model-type, --width and --img-size"
             : p.GetValue(pretrained) is not null ? "start from it with --init, which keeps its classifier" : null;
         if (wrong is not null) throw new EspalierException($"{source}: is a convolutional network: {wrong}");
     }
@@ -209,7 +209,8 @@ internal sealed class TrainFlags
 
     private static void RefuseRecipe(ParseResult p)
     {
-        if (RecipeFlags.All.FirstOrDefault(o => o != RecipeFlags.LabelSmoothing && p.GetResult(o) is { Implicit: false }) is { } given)
+        Option? given = RecipeFlags.All.FirstOrDefault(o => o != RecipeFlags.LabelSmoothing && p.GetResult(o) is { Implicit: false });
+        if (given is not null)
             throw new EspalierException($"{given.Name} is of plain training; leave it out, or give --method none");
     }
 }

@@ -64,7 +64,8 @@ internal static class Checkpoints
         if (parse.GetValue(Shared.Threshold) is not null) RequireAgents(false, path, "--threshold");
         if (parse.GetValue(Shared.KeepShare) is not null) RequireAgents(false, path, "--keep-share");
         if (parse.GetValue(Shared.Precision) is { } precision and not "fp32")
-            throw new EspalierException($"{path}: is a convolutional network, which runs in fp32; leave --precision {precision} out");
+            throw new EspalierException($"{path}: is a convolutional network, which runs in fp32; "
+                + $"leave --precision {precision} out");
         using LoadedCnn model = LoadCnn(parse, path);
         return new CnnSession(model);
     }

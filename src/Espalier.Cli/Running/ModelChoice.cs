@@ -44,22 +44,26 @@ internal static class ModelChoice
         return new Choice(shape.Checked(preset), preset);
     }
 
-    /// <summary>The convolutional network to train: the checkpoint's as it is, pruned or whole, else a new one that takes classes and
-    /// channels from the data.</summary>
+    /// <summary>The convolutional network to train: the checkpoint's as it is, pruned or whole, else a new one that takes classes
+    /// and channels from the data.</summary>
     /// <exception cref="EspalierException">It cannot be read, does not fit the data, or contradicts an option.</exception>
     public static LoadedCnn CnnToTrain(TrainPlan plan, DatasetPair data)
     {
         CnnConfig? named = plan.ModelType is { } name ? CnnPresets.Get(name) : null;
         if (plan.Init is not { } path)
         {
-            CnnConfig config = named! with { NumClasses = data.Train.Classes, Channels = data.Info.Channels, Width = plan.Width ?? 1 };
-            config = config with { ImageSize = plan.ImageSize ?? config.ImageSize };
+            CnnConfig config = named! with
+            {
+                NumClasses = data.Train.Classes, Channels = data.Info.Channels, Width = plan.Width ?? 1,
+                ImageSize = plan.ImageSize ?? named!.ImageSize,
+            };
             return new LoadedCnn(CnnPresets.Create(config, plan.Options.Seed), new CnnStructure
             {
                 Config = config, Dataset = data.Info.Name, ClassNames = [.. data.Train.ClassNames],
             });
         }
-        if (plan.Width is not null) throw new EspalierException($"{path}: says its own shape, so --width has no meaning; leave it out");
+        if (plan.Width is not null)
+            throw new EspalierException($"{path}: says its own shape, so --width has no meaning; leave it out");
         LoadedCnn cnn = CnnFile.Load(path, named);
         try
         {
@@ -67,7 +71,8 @@ internal static class ModelChoice
                 throw new EspalierException($"{path}: is for images of {cnn.Net.ImageSize} pixels, but --img-size says {size}; "
                     + "make them agree");
             if (cnn.Net.Channels is not (1 or 3))
-                throw new EspalierException($"{path}: is for images of {cnn.Net.Channels} channels; images have 1 (grey) or 3 (RGB)");
+                throw new EspalierException($"{path}: is for images of {cnn.Net.Channels} channels; "
+                    + "images have 1 (grey) or 3 (RGB)");
             RequireClasses(cnn.Net.NumClasses, path, data.Train);
             string[]? classes = cnn.Net.NumClasses == data.Train.Classes ? [.. data.Train.ClassNames] : null;
             return cnn with { Structure = cnn.Structure with { Dataset = data.Info.Name, ClassNames = classes } };

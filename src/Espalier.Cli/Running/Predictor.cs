@@ -8,7 +8,7 @@ namespace Espalier.Cli.Running;
 
 /// <summary>What a model says of one picture.</summary>
 /// <param name="Probabilities">[classes].</param>
-/// <param name="Tokens">Tokens that entered block 0, then those left after each agent; empty for a network without tokens.</param>
+/// <param name="Tokens">Tokens that entered block 0, then those left after each agent; empty without tokens.</param>
 /// <param name="Kept">Which tokens those are, for each agent; empty for a model without agents.</param>
 internal sealed record ImagePrediction(float[] Probabilities, int[] Tokens, int[][] Kept)
 {

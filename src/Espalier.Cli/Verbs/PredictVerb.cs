@@ -52,7 +52,8 @@ internal static class PredictVerb
             if (!first) session.Terminal.Line();
             first = false;
             Print(session.Terminal, file, model, prediction, parse.GetValue(Top) ?? 5);
-            if (parse.GetValue(NoPicture) || prediction.Kept.Length == 0 || model is not VitSession { Config: { } shape }) continue;
+            if (parse.GetValue(NoPicture) || prediction.Kept.Length == 0) continue;
+            if (model is not VitSession { Config: { } shape }) continue;
             Draw(session.Terminal, image, shape, prediction);
             string picture = Path.Combine(folder, Unique(written, Path.GetFileNameWithoutExtension(file)) + ".tokens.png");
             Folders.Make(folder);

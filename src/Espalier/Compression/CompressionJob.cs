@@ -132,7 +132,7 @@ public sealed class CompressionJob(ImageClassifier net, TrainingData data, Compr
 
     /// <summary>
     /// Trains for some steps; nothing happens for 0. Where the options' training has a folder, each stage has a state there: in a
-    /// run that is resumed, everything is done again as it was, but a stage with a state goes on from it, at its end or in its midst.
+    /// run that is resumed everything is done again as it was, but a stage with a state goes on from it, be it at its end.
     /// </summary>
     /// <param name="stage">What this training is, for the progress line and the log.</param>
     /// <param name="hooks">What the method adds.</param>

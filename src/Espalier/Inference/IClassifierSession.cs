@@ -1,6 +1,6 @@
 namespace Espalier.Inference;
 
-/// <summary>A network made ready to classify images: what commands and evaluations need, whatever kind of network it is.</summary>
+/// <summary>A network made ready to classify images: what commands and evaluations need, of whatever kind it is.</summary>
 public interface IClassifierSession : IDisposable
 {
     /// <summary>The network in a few words, for people: "resnet20".</summary>

@@ -17,7 +17,8 @@ public sealed class InferCnnTests : IDisposable
     public void What_compress_wrote_is_run_with_nothing_else()
     {
         string model = SmallCnn.WritePruned(folder.File("small.safetensors")), output = folder.File("out.jsonl");
-        Outcome outcome = Tool.Run("infer", "--model", model, "--limit", "20", "--batch-size", "8", "--output", output).MustSucceed();
+        Outcome outcome = Tool.Run("infer", "--model", model, "--limit", "20", "--batch-size", "8", "--output", output)
+            .MustSucceed();
         Assert.Contains("fashion-mnist-sample", outcome.Out);
         Assert.Contains("cifar-vgg11", outcome.Out);
         Assert.Matches(@"accuracy\s+\d+\.\d\d %", outcome.Out);
@@ -31,7 +32,8 @@ public sealed class InferCnnTests : IDisposable
         for (int i = 0; i < lines.Length; i++)
         {
             float[] expected = Logits(loaded.Net, test.ReadImage(i));
-            Golden.AssertClose(expected, [.. lines[i].GetProperty("logits").EnumerateArray().Select(x => x.GetSingle())], $"image {i}");
+            float[] logits = [.. lines[i].GetProperty("logits").EnumerateArray().Select(x => x.GetSingle())];
+            Golden.AssertClose(expected, logits, $"image {i}");
             Assert.Equal(i, lines[i].GetProperty("index").GetInt32());
             Assert.Equal(test.Label(i), lines[i].GetProperty("label").GetInt32());
             Assert.Equal(Array.IndexOf(expected, expected.Max()), lines[i].GetProperty("prediction").GetInt32());
@@ -82,7 +84,8 @@ public sealed class InferCnnTests : IDisposable
     {
         string model = SmallCnn.Write(folder.File("net.safetensors")), image = folder.File("boot.png");
         PngWriter.Write(image, FashionMnist.OpenSample().Test.ReadImage(0));
-        string output = Tool.Run("predict", image, "--model", model, "--top", "10", "--output-dir", folder.File("drawn")).MustSucceed().Out;
+        string output = Tool.Run("predict", image, "--model", model, "--top", "10", "--output-dir", folder.File("drawn"))
+            .MustSucceed().Out;
         foreach (string name in FashionMnist.ClassNames) Assert.Contains($" %  {name}", output);
         Assert.DoesNotContain("tokens", output);
         Assert.False(Directory.Exists(folder.File("drawn")));

@@ -17,11 +17,14 @@ public sealed class MeasureCnnTests : IDisposable
     [Fact]
     public void The_profile_has_a_line_for_each_block_and_adds_up()
     {
-        Outcome outcome = Tool.Run("profile", "--model-type", "resnet20", "--width", "0.25", "--batch-size", "2", "--ops").MustSucceed();
+        Outcome outcome = Tool.Run("profile", "--model-type", "resnet20", "--width", "0.25", "--batch-size", "2", "--ops")
+            .MustSucceed();
         Assert.Contains("resnet20 x 0.25, images of 32 pixels, batch of 2", outcome.Out);
-        foreach (string row in new[] { "conv1", "layer1.0", "layer3.2", "linear", "  conv2", "  bn1" }) Assert.Contains(row, outcome.Out);
+        foreach (string row in new[] { "conv1", "layer1.0", "layer3.2", "linear", "  conv2", "  bn1" })
+            Assert.Contains(row, outcome.Out);
         using Cnn net = CnnPresets.Create(CnnPresets.Get("resnet20") with { Width = 0.25 });
-        Assert.Matches($@"total\s+{Regex.Escape($"{net.ParameterCount / 1e3:0.00} k")}\s+{net.CountMultiplyAdds() / 1e6:0.00} M", outcome.Out);
+        string parameters = $"{net.ParameterCount / 1e3:0.00} k";
+        Assert.Matches($@"total\s+{Regex.Escape(parameters)}\s+{net.CountMultiplyAdds() / 1e6:0.00} M", outcome.Out);
     }
 
     [Fact]
@@ -29,7 +32,8 @@ public sealed class MeasureCnnTests : IDisposable
     {
         string model = SmallCnn.WritePruned(folder.File("small.safetensors"));
         using LoadedCnn loaded = CnnFile.Load(model);
-        Assert.Matches($@"total\s+{loaded.Net.ParameterCount / 1e3:0.00} k", Tool.Run("profile", "--model", model).MustSucceed().Out);
+        Assert.Matches($@"total\s+{loaded.Net.ParameterCount / 1e3:0.00} k",
+            Tool.Run("profile", "--model", model).MustSucceed().Out);
     }
 
     [Fact]

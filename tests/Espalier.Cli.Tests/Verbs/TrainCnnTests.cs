@@ -13,7 +13,8 @@ public sealed class TrainCnnTests : IDisposable
     [Fact]
     public void A_named_network_learns_and_leaves_files_that_say_all()
     {
-        Outcome outcome = Train(["--num-steps", "60", "--optimizer", "adamw", "--eval-limit", "200"], SmallCnn.Preset).MustSucceed();
+        Outcome outcome =
+            Train(["--num-steps", "60", "--optimizer", "adamw", "--eval-limit", "200"], SmallCnn.Preset).MustSucceed();
         Assert.Contains("cifar-vgg11 x 0.125", outcome.Out);
         Assert.Contains("on the 200 test images", outcome.Out);
         Assert.True(Loss(last: true) < 0.8 * Loss(last: false), outcome.Out);
@@ -25,8 +26,8 @@ public sealed class TrainCnnTests : IDisposable
             Assert.Equal((1, 16, 0.125), (net.Net.Channels, net.Net.ImageSize, net.Net.Config.Width));
         }
         // The table at the end and a run of the file are the same evaluation.
-        string accuracy = Line(Tool.Run("infer", "--model", folder.File("cnn.safetensors"), "--limit", "200").MustSucceed(), "accuracy");
-        Assert.Contains(accuracy, outcome.Out);
+        Outcome run = Tool.Run("infer", "--model", folder.File("cnn.safetensors"), "--limit", "200").MustSucceed();
+        Assert.Contains(Line(run, "accuracy"), outcome.Out);
 
         Tool.Run("report", folder.Path, "--limit", "50").MustSucceed();
         string page = File.ReadAllText(folder.File("report.html"));
@@ -107,7 +108,8 @@ public sealed class TrainCnnTests : IDisposable
     private Outcome Train(string[] arguments, string[]? network = null) => Tool.Run(Arguments([.. network ?? [], .. arguments]));
 
     private string[] Arguments(string[] own) =>
-        ["train", .. SmallCnn.Data, .. own, "--train-batch-size", "16", "--eval-every", "0", "--no-augment", "--output-dir", folder.Path];
+        ["train", .. SmallCnn.Data, .. own, "--train-batch-size", "16", "--eval-every", "0", "--no-augment", "--output-dir",
+            folder.Path];
 
     private double Loss(bool last)
     {

@@ -42,12 +42,13 @@ internal sealed record CompressPlan
     {
         Identity =
         [
-            ("Method", string.Join(' ', Options.Settings.OrderBy(s => s.Key).Select(s => $"{s.Key}={s.Value}").Prepend(Method.Name))),
+            ("Method",
+                string.Join(' ', Options.Settings.OrderBy(s => s.Key).Select(s => $"{s.Key}={s.Value}").Prepend(Method.Name))),
             ("Network", string.Create(CultureInfo.InvariantCulture,
                 $"{Path.GetFileName(Source.Model) ?? "new"} {Source.ModelType} x {Source.Width} {Source.ImageSize}")),
             ("Selection", $"{Options.Selection} {string.Join(',', Options.Selection.Keep)}"),
-            ("Stages", string.Create(CultureInfo.InvariantCulture, $"{PretrainSteps}, {Options.TrainSteps}, {Options.FineTuneSteps} ")
-                + $"in {Options.Rounds} rounds, {Options.Schedule}"),
+            ("Stages", FormattableString.Invariant($"{PretrainSteps}, {Options.TrainSteps}, {Options.FineTuneSteps} in ")
+                + FormattableString.Invariant($"{Options.Rounds} rounds, {Options.Schedule}")),
             ("MoveConstants", Options.MoveConstants ? "yes" : "no"),
             ("Teacher", Path.GetFileName(Recipe.Teacher) ?? "none"),
         ],
