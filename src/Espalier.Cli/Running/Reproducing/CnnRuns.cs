@@ -15,6 +15,8 @@ internal sealed class CnnRuns(Session session, string folder, DatasetPair pair, 
     /// <summary>Test images that each training ends with, for its line of progress; what counts is measured on all of them.</summary>
     private const int Glance = 1000;
 
+    public IImageDataset Train => pair.Train;
+
     public IImageDataset Test => pair.Test;
 
     public string Model(string name) => Path.Combine(folder, name + ".safetensors");

@@ -66,14 +66,17 @@ internal sealed class FilterResults(FilterReproduction runs, IReadOnlyList<ulong
     public string Section(IReadOnlyList<(FilterNetwork Network, IReadOnlyList<FilterResult> Rows)> tables)
     {
         string list = string.Join(',', seeds), share = FormattableString.Invariant($"{runs.Share}");
+        string rates = FormattableString.Invariant($"rate {FilterReproduction.LearningRate}, weight decay {FilterReproduction.WeightDecay}");
         var text = new StringBuilder($"""
             ## Filter pruning on Fashion-MNIST
 
-            All 60,000 training and 10,000 test images, seeds {list}. For each network and seed there is one common training of {runs.Steps} steps;
-            every line then has {runs.Steps} steps more, its sparse or soft training included, and the last weights count. SGD with momentum,
-            rate {FilterReproduction.LearningRate}, weight decay {FilterReproduction.WeightDecay}, cosine schedule, batches of {FilterReproduction.BatchSize}, no augmentation. Every method is told to keep at most {share} of
-            the multiply-adds; residual streams stay whole, so only what lies inside blocks can go. "From scratch" is the shape that
-            the method arrived at with new weights and all {2 * runs.Steps} steps.
+            All 60,000 training and 10,000 test images, seeds {list}. For each network and seed there is one common training of
+            {runs.Steps} steps; every line then has {runs.Steps} steps more, its sparse or soft training included, and the last weights
+            count. SGD with momentum, {rates}, cosine schedule, batches of {FilterReproduction.BatchSize},
+            no augmentation. Every method is told to keep at most {share} of the multiply-adds; residual streams stay whole, so only
+            what lies inside blocks can go. "From scratch" is the shape that the method arrived at with new weights and all
+            {2 * runs.Steps} steps. So short a training is far from its end: the table compares ways, it does not show what the networks
+            can reach.
 
             """);
         foreach (var (network, rows) in tables)
@@ -83,17 +86,19 @@ internal sealed class FilterResults(FilterReproduction runs, IReadOnlyList<ulong
         }
         text.Append($"""
 
-            Accuracy is the mean over the seeds ± the sample standard deviation. Milliseconds are of one image at a time, {Workers.Threads} threads
-            ({KernelInfo.Name} kernels), all networks in turn, the median of {Repeats} rounds, the mean over the seeds; compare the ratios.
+            Accuracy is the mean over the seeds ± the sample standard deviation. Milliseconds are of one image at a time,
+            {Workers.Threads} threads ({KernelInfo.Name} kernels), all networks in turn, the median of {Repeats} rounds, the mean over
+            the seeds; compare the ratios.
 
             This section is written by
 
             ```bash
-            espalier reproduce filters --steps {runs.Steps} --seeds {list} --target-flops {share} --output-dir runs/filters --output docs/results.md
+            espalier reproduce filters --steps {runs.Steps} --seeds {list} --target-flops {share} \
+                --output-dir runs/filters --output docs/results.md
             ```
 
-            The seeds can be trained side by side before that, `--seeds N --train-only --threads 1` for each; with another number of threads
-            sums round differently and accuracies move a little.
+            The seeds were trained side by side before that, `--seeds N --train-only --threads 1` for each; with another number of
+            threads sums round differently and accuracies move by a few hundredths of a point to tenths.
 
             """);
         return text.ToString();
@@ -112,9 +117,11 @@ internal sealed class FilterResults(FilterReproduction runs, IReadOnlyList<ulong
         foreach (FilterResult r in rows)
         {
             double left = r.BySeed.Average(e => (double)e.Parameters), work = r.BySeed.Average(e => e.MultiplyAdds);
-            text.AppendLine(FormattableString.Invariant($"| {r.Name} | {CnnRecord.Mean(r.BySeed)} | {CnnRecord.List(r.BySeed)} | {(r.Scratch is null ? "" : CnnRecord.Mean(r.Scratch))} | ")
-                + FormattableString.Invariant($"{left / 1e3:0.0} k ({100 * left / parameters:0.0} %) | {work / 1e6:0.00} M ({100 * work / macs:0.0} %) | ")
-                + FormattableString.Invariant($"{r.Milliseconds:0.000} | {whole.Milliseconds / r.Milliseconds:0.00} x |"));
+            string scratch = r.Scratch is null ? "" : CnnRecord.Mean(r.Scratch);
+            text.AppendLine(FormattableString.Invariant($"| {r.Name} | {CnnRecord.Mean(r.BySeed)} | {CnnRecord.List(r.BySeed)} ")
+                + FormattableString.Invariant($"| {scratch} | {left / 1e3:0.0} k ({100 * left / parameters:0.0} %) ")
+                + FormattableString.Invariant($"| {work / 1e6:0.00} M ({100 * work / macs:0.0} %) ")
+                + FormattableString.Invariant($"| {r.Milliseconds:0.000} | {whole.Milliseconds / r.Milliseconds:0.00} x |"));
         }
         return text.ToString();
     }

@@ -17,6 +17,8 @@ internal sealed class ReprReproduction(Session session, string folder, string? d
 
     private readonly CnnRuns runs = new(session, folder, Datasets.Open(Data, dataDir), ImageSize);
 
+    private string Images => FormattableString.Invariant($"{runs.Train.Count:#,0} training and {runs.Test.Count:#,0} test images");
+
     private static IReadOnlyList<(string Id, string Name, bool Repr, bool Reverse)> Lines { get; } =
     [
         ("plain", "plain training", false, false),
@@ -59,9 +61,10 @@ internal sealed class ReprReproduction(Session session, string folder, string? d
         return $"""
             ## RePr on Fashion-MNIST
 
-            Does RePr improve the network of its paper (`{Network}`, three layers of 32 filters)? 2,000 training images, all 10,000 test
-            images, seeds {list}; {steps} steps of {BatchSize} for every line, plain SGD at the rate {LearningRate} throughout, no momentum.
-            RePr drops 30 % of the filters after a fifth of the run and twice more, each time for a tenth of it, and ends at full size.
+            Does RePr improve the network of its paper (`{Network}`, three layers of 32 filters)? {Images},
+            seeds {list}; {steps} steps of {BatchSize} for every line, plain SGD at the rate {LearningRate} throughout, no
+            momentum. RePr drops 30 % of the filters after a fifth of the run and twice more, each time for a tenth of it, and ends
+            at full size.
 
             {Table()}
             Accuracy in per cent: the mean over the seeds ± the sample standard deviation, and by seed. This section is written by
