@@ -80,14 +80,17 @@ public sealed class CompressionJob(ImageClassifier net, TrainingData data, Compr
     }
 
     /// <summary>Chooses channels by the options' selection; a latency target is measured with one image at a time.</summary>
-    public RemovalPlan Select(DependencyGraph graph, ChannelScores scores, SelectionOptions selection)
+    /// <param name="orNone">Whether the plan may be empty: true for rounds after the first, whose share of the target may be less
+    /// than one channel, and which find a latency or threshold reached already.</param>
+    public RemovalPlan Select(DependencyGraph graph, ChannelScores scores, SelectionOptions selection, bool orNone = false)
     {
         using var scope = new Scope();
         Tensor image = Example(1);
         RemovalPlan plan = Kept(selection, () =>
-            ChannelSelector.Choose(graph, scores, selection, tried => Latency.Of(net, graph, tried, image)));
+            ChannelSelector.Choose(graph, scores, selection, tried => Latency.Of(net, graph, tried, image), orNone));
         selections.Add(new SelectionRecord([.. scores.Groups.Select(s => new ScoredGroup(s.Key.Name,
             [.. s.Value.Select(x => (float)x)], plan.Channels.GetValueOrDefault(s.Key.Name, [])))]));
+        if (plan.Count == 0) Log("nothing is left to remove in this round");
         return plan;
     }
 

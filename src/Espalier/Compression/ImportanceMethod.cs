@@ -25,7 +25,8 @@ public abstract class ImportanceMethod : ICompressionMethod
             {
                 SelectionOptions selection = o.Selection.Checked().Round(o.Schedule, round, o.Rounds);
                 ChannelScores scores = Score(job, graph, selection.Candidates(graph));
-                job.Remove(graph, job.Select(graph, scores, selection));
+                RemovalPlan plan = job.Select(graph, scores, selection, orNone: round > 1);
+                if (plan.Count > 0) job.Remove(graph, plan);
             }
             job.Train(o.Stage("fine-tune", round), o.Share(o.FineTuneSteps, round));
         }

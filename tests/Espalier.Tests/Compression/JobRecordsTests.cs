@@ -31,6 +31,26 @@ public sealed class JobRecordsTests
         Assert.All(job.Stages.SelectMany(s => s.Losses), l => Assert.InRange(l.Loss, 0.01, 10));
     }
 
+    /// <summary>The last of rounds that remove much at first asks for less than one channel of a layer, and a threshold that was
+    /// reached asks for nothing.</summary>
+    [Theory]
+    [InlineData("l1", 0.3, null)]
+    [InlineData("bn-scale", null, 0.7)]
+    [InlineData("network-slimming", null, 0.7)]
+    public void ARoundAfterTheFirstMayFindNothingLeftToRemove(string method, double? ratio, double? threshold)
+    {
+        using Cnn net = CompressionJobs.Net("cifar-vgg11");
+        CompressionJob job = CompressionJobs.Job(net, new CompressionOptions
+        {
+            Rounds = 5, Schedule = PruningSchedule.Agp, Selection = new() { Ratio = ratio, Threshold = threshold },
+        });
+        CompressionMethods.Get(method).Run(job);
+        Assert.Equal(5, job.Selections.Count);
+        Assert.All(job.Selections[^1].Groups, g => Assert.Empty(g.Removed));
+        Assert.Equal(job.Selections.Count(s => s.Groups.Any(g => g.Removed.Count > 0)), job.Removals.Count);
+        Assert.NotEmpty(job.Removals);
+    }
+
     /// <summary>The network is looked at again only where it is another.</summary>
     [Fact]
     public void AnEvaluationIsNotRepeatedUnlessTheNetworkChanged()

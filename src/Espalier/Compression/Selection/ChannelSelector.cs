@@ -10,9 +10,10 @@ public static class ChannelSelector
     /// <param name="latency">
     /// Milliseconds that the network takes with a plan carried out; wanted for <see cref="SelectionOptions.TargetLatency"/> only.
     /// </param>
+    /// <param name="orNone">Whether the plan may be empty.</param>
     /// <exception cref="EspalierException">No number of channels reaches the target, or nothing would be removed.</exception>
     public static RemovalPlan Choose(DependencyGraph graph, ChannelScores scores, SelectionOptions options,
-        Func<RemovalPlan, double>? latency = null)
+        Func<RemovalPlan, double>? latency = null, bool orNone = false)
     {
         options.Checked();
         Candidate[] order = Order(scores, options);
@@ -29,7 +30,7 @@ public static class ChannelSelector
                 "ms"),
         };
         RemovalPlan plan = Plan(order.Take(count), options);
-        if (plan.Count == 0)
+        if (plan.Count == 0 && !orNone)
             throw new EspalierException("nothing would be removed: with so small a target every layer rounds to its full width; "
                 + "ask for more");
         return plan;

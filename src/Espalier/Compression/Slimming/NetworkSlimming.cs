@@ -40,8 +40,8 @@ public sealed class NetworkSlimming : ICompressionMethod
             {
                 SelectionOptions selection = final.Round(o.Schedule, round, o.Rounds);
                 ChannelScores scores = ScaleScores.Of(graph, selection.Candidates(graph));
-                RemovalPlan plan = job.Select(graph, scores, ByThreshold(scores, selection));
-                job.Remove(graph, plan);
+                RemovalPlan plan = job.Select(graph, scores, ByThreshold(scores, selection), orNone: round > 1);
+                if (plan.Count > 0) job.Remove(graph, plan);
                 job.Log(Outcome(plan.Count, scores.Groups.Keys.Sum(g => g.Count), selection, job.Evaluate().Scalars["accuracy"]));
             }
             job.Train(o.Stage("fine-tune", round), o.Share(o.FineTuneSteps, round));
