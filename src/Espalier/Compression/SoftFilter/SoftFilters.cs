@@ -13,7 +13,7 @@ internal sealed class SoftFilters(IReadOnlyList<ChannelGroup> groups, SelectionO
     /// <summary>How many of <paramref name="filters"/> go at a share: rounded down, but not by an error of the product.</summary>
     public static int Count(int filters, double ratio) => Math.Clamp((int)Math.Floor(filters * ratio + 1e-9), 0, filters - 1);
 
-    /// <summary>The filters of smallest norm of each layer, with no layer below its least width.</summary>
+    /// <summary>The filters of smallest norm of each layer: none below its least width, and what it keeps is rounded.</summary>
     public RemovalPlan Smallest(double ratio)
     {
         var plan = new RemovalPlan();
@@ -21,7 +21,8 @@ internal sealed class SoftFilters(IReadOnlyList<ChannelGroup> groups, SelectionO
         {
             double[] norms = [.. Enumerable.Range(0, group.Count).Select(k => Norm(group, k))];
             int count = Math.Min(Count(group.Count, ratio), group.Count - selection.Fewest(group.Count));
-            plan.Add(group, Enumerable.Range(0, group.Count).OrderBy(k => norms[k]).ThenBy(k => k).Take(count));
+            int gone = group.Count - selection.Rounded(group.Count - count, group.Count);
+            plan.Add(group, Enumerable.Range(0, group.Count).OrderBy(k => norms[k]).ThenBy(k => k).Take(gone));
         }
         return plan;
     }

@@ -39,6 +39,15 @@ public sealed class SoftFilterPruningTests
             Assert.Equal(g.Count - SoftFilters.Count(g.Count, ratio.Value), left[g.Slices[0].Name].Shape[0]);
     }
 
+    [Fact]
+    public void WidthsAreRounded()
+    {
+        using Cnn net = CompressionJobs.Net("cifar-vgg11");
+        CompressionJob job = CompressionJobs.Job(net, new CompressionOptions { Selection = new() { Ratio = 0.3, RoundTo = 8 } });
+        CompressionMethods.Get("soft-filter").Run(job);
+        Assert.Equal([16, 24, 48, 48], net.Parameters().Where(p => p.Rank == 4).Take(4).Select(p => p.Shape[0]));
+    }
+
     [Theory]
     [InlineData(16, 0.3, 4)]
     [InlineData(32, 0.3, 9)]
