@@ -101,7 +101,13 @@ internal static class ChannelFolding
         int[] was = new int[arrange.Input.Channels];
         Array.Fill(was, -1);
         for (int k = 0; k < arrange.From.Length; k++)
-            if (arrange.From[k].Channel >= 0) was[arrange.From[k].Channel] = k;
+        {
+            int channel = arrange.From[k].Channel;
+            if (channel < 0) continue;
+            // Picked twice: one column cannot stand for two.
+            if (was[channel] >= 0) return false;
+            was[channel] = k;
+        }
         if (reader is ConvLayer { Filters.Groups: 1, InputScale: null } conv && conv.Input == arrange.Output)
         {
             conv.Filters.ReadFrom(was);

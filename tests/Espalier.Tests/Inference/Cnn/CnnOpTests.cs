@@ -13,8 +13,8 @@ public sealed class CnnOpTests
         "select after norm", "few selected", "most selected", "select with other readers", "add to some", "add to most", "gated",
         "scale folds", "scale with other readers", "norm before padding", "norm before 1x1",
         "two convolutions summed", "self sum", "pad channels",
-        "shuffle", "concat of slices", "same part twice", "dilated groups", "flatten after concat", "norm after sum",
-        "activation between", "subtracted",
+        "shuffle", "concat of slices", "same part twice", "slices that overlap", "dilated groups", "flatten after concat",
+        "norm after sum", "activation between", "subtracted",
     ];
 
     [Theory]
@@ -114,6 +114,7 @@ public sealed class CnnOpTests
             "shuffle" => F.Sigmoid(Shuffled(F.Concat(1, F.Slice(x, 1, 2, 4), F.Slice(conv1.Forward(x), 1, 4, 4)))),
             "concat of slices" => wide.Forward(F.Concat(1, F.Slice(x, 1, 4, 4), conv1.Forward(x), F.Slice(x, 1, 0, 4))),
             "same part twice" => wide.Forward(F.Relu(F.Concat(1, x, x))),
+            "slices that overlap" => wide.Forward(F.Concat(1, F.Slice(x, 1, 0, 6), F.Slice(x, 1, 2, 6), F.Slice(x, 1, 3, 4))),
             "dilated groups" => F.Relu(grouped.Forward(x)),
             "norm after sum" => F.Relu(norm.Forward(F.Add(other.Forward(x), x))),
             "subtracted" => F.Relu(F.Sub(conv1.Forward(x), gains)),

@@ -36,6 +36,24 @@ public sealed class CnnSessionTests
         CnnNets.AssertSame(net);
     }
 
+    /// <summary>What pruning may leave in the end, and the smallest classifier there is.</summary>
+    [Theory]
+    [InlineData("vgg11_bn", 32)]
+    [InlineData("resnet20", 17)]
+    [InlineData("preresnet20", 17)]
+    [InlineData("densenet40", 17)]
+    [InlineData("densenet121", 33)]
+    [InlineData("mobilenet_v2", 33)]
+    [InlineData("efficientnet_b0", 33)]
+    [InlineData("shufflenet_v2_x1_0", 33)]
+    public void LayersOfOneChannelAndOneClass(string name, int size)
+    {
+        using Cnn net = CnnPresets.Create(
+            new CnnConfig(name) { ImageSize = size, NumClasses = 1, Width = 0.001, Channels = 1 });
+        CnnNets.Randomise(net);
+        CnnNets.AssertSame(net);
+    }
+
     [Theory]
     [InlineData("vgg16_bn")]
     [InlineData("resnet18")]
