@@ -4,7 +4,7 @@ namespace Espalier.Models;
 /// <param name="Network">Its name, see <see cref="CnnPresets.Names"/>.</param>
 public sealed record CnnConfig(string Network)
 {
-    private const int MostClasses = 1 << 20, LargestImage = 1 << 11, MostChannels = 1 << 10;
+    private const int MostClasses = 1 << 20, LargestImage = 1 << 11, MostChannels = 1 << 10, MostImageValues = 1 << 28;
 
     public int NumClasses { get; init; } = 1000;
 
@@ -34,6 +34,8 @@ public sealed record CnnConfig(string Network)
         Require(NumClasses is >= 1 and <= MostClasses, $"numClasses is {NumClasses}; it is 1 to {MostClasses}");
         Require(Channels is >= 1 and <= MostChannels, $"channels is {Channels}; it is 1 to {MostChannels}");
         Require(ImageSize is >= 8 and <= LargestImage, $"imageSize is {ImageSize}; it is 8 to {LargestImage}");
+        Require((long)Channels * ImageSize * ImageSize <= MostImageValues, $"an image of {Channels} x {ImageSize} x {ImageSize} "
+            + $"has more than {MostImageValues} values");
         Require(Width is > 0 and <= 4, $"width is {Width}; it is above 0 and at most 4");
         return this;
 

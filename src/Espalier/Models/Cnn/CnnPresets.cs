@@ -73,9 +73,9 @@ public static class CnnPresets
         }
     }
 
-    internal static void RequireKnown(string name, string source)
+    internal static void RequireKnown(string? name, string source)
     {
-        if (!Known.ContainsKey(name))
+        if (name is null || !Known.ContainsKey(name))
             throw new EspalierException($"{source}: there is no network '{name}'; choose one of {string.Join(", ", Known.Keys)}");
     }
 }

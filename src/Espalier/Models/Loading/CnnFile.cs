@@ -112,6 +112,8 @@ public static class CnnFile
             CnnStructure block = Parse(json, file.Source, s => JsonSerializer.Deserialize(s, CnnJson.Default.CnnStructure))!;
             if (block.Config is null) throw new EspalierException($"{file.Source}: its structure block has no config");
             block.Config.Checked(file.Source);
+            if (block.ClassNames is not null && Array.IndexOf(block.ClassNames, null) >= 0)
+                throw new EspalierException($"{file.Source}: classNames has a class without a name");
             if (block.ClassNames is not null && block.ClassNames.Length != block.Config.NumClasses)
                 throw new EspalierException($"{file.Source}: classNames has {block.ClassNames.Length} names for "
                     + $"{block.Config.NumClasses} classes");

@@ -128,6 +128,20 @@ public sealed class CnnFileTests : IDisposable
         Assert.Contains("fit together", OneLine());
     }
 
+    [Theory]
+    [InlineData("null", 3, 16, """["a","b"]""", "network")]
+    [InlineData("\"resnet20\"", 3, 16, """[null,"b"]""", "without a name")]
+    [InlineData("\"resnet20\"", 1024, 2048, """["a","b"]""", "values")]
+    public void AStructureBlockThatMakesNoSenseIsOneLine(string network, int channels, int size, string names, string says)
+    {
+        string config = $$"""{"network":{{network}},"numClasses":2,"channels":{{channels}},"imageSize":{{size}},"width":1}""";
+        Safetensors.Write(path, [new NamedArray("linear.bias", [2], new float[2])], new Dictionary<string, string>
+        {
+            ["espalier"] = $$"""{"format":1,"architecture":"cnn","config":{{config}},"classNames":{{names}}}""",
+        });
+        Assert.Contains(says, OneLine());
+    }
+
     private string OneLine()
     {
         string message = Assert.Throws<EspalierException>(() => CnnFile.Load(path)).Message;
