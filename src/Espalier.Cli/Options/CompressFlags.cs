@@ -101,7 +101,7 @@ internal static class CompressFlags
 
     public static CompressSource ReadSource(ParseResult p) => new()
     {
-        Model = p.GetValue(Shared.Model), ModelType = p.GetValue(ModelType), Width = p.GetValue(Shared.Width) ?? 1,
+        Model = p.GetValue(Shared.Model), ModelType = p.GetValue(ModelType), Width = p.GetValue(Shared.Width),
         ImageSize = p.GetValue(Shared.ImageSize), Data = p.GetValue(Shared.Data), DataDir = p.GetValue(Shared.DataDir),
     };
 

@@ -88,6 +88,22 @@ public sealed class CompressVerbTests : IDisposable
     }
 
     [Theory]
+    [InlineData("--width", "0.5")]
+    [InlineData("--img-size", "32")]
+    public void A_file_says_its_own_shape(string option, string value) => Assert.Contains(option,
+        Tool.Run("compress", "l1", "--model", SmallCnn.Write(folder.File("net.safetensors")), option, value).MustFail(2));
+
+    [Fact]
+    public void A_plan_is_named_only_where_there_is_one()
+    {
+        string plan = folder.File("plan.json");
+        string model = SmallCnn.Write(folder.File("net.safetensors"), "resnet20");
+        string[] arguments = ["compress", "stochastic-depth", "--model", model, "--set", "remove=1", "--plan-file", plan];
+        Assert.DoesNotContain(plan, Tool.Run(arguments).MustSucceed().Out);
+        Assert.False(File.Exists(plan));
+    }
+
+    [Theory]
     [InlineData("--ratio", "1.2")]
     [InlineData("--target-flops", "0.0000001")]
     [InlineData("--target-latency", "0.0000001")]

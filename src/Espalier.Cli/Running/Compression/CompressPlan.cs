@@ -45,7 +45,7 @@ internal sealed record CompressPlan
             ("Method",
                 string.Join(' ', Options.Settings.OrderBy(s => s.Key).Select(s => $"{s.Key}={s.Value}").Prepend(Method.Name))),
             ("Network", string.Create(CultureInfo.InvariantCulture,
-                $"{Path.GetFileName(Source.Model) ?? "new"} {Source.ModelType} x {Source.Width} {Source.ImageSize}")),
+                $"{Path.GetFileName(Source.Model) ?? "new"} {Source.ModelType} x {Source.Width ?? 1} {Source.ImageSize}")),
             ("Selection", $"{Options.Selection} {string.Join(',', Options.Selection.Keep)}"),
             ("Stages", FormattableString.Invariant($"{PretrainSteps}, {Options.TrainSteps}, {Options.FineTuneSteps} in ")
                 + FormattableString.Invariant($"{Options.Rounds} rounds, {Options.Schedule}")),

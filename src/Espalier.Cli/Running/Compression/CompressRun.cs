@@ -11,6 +11,7 @@ namespace Espalier.Cli.Running;
 internal sealed class CompressRun(CompressPlan plan, Session session)
 {
     private readonly Terminal terminal = session.Terminal;
+    private bool planned;
 
     public void Run()
     {
@@ -29,7 +30,8 @@ internal sealed class CompressRun(CompressPlan plan, Session session)
         terminal.Console.Write(table);
         terminal.Line($"on {input.Pair.Test.Count} test images of {input.Pair.Info.Name}; the time is of one image at a time, "
             + "both in turn");
-        if (plan.PlanFile is not null) terminal.Line($"plan        {plan.PlanFile}");
+        if (plan.PlanFile is not null)
+            terminal.Line(planned ? $"plan        {plan.PlanFile}" : "plan        none: channels were not removed");
         if (plan.Report is not null) terminal.Line($"report      {plan.Report.Path}");
         if (plan.Output is not null) terminal.Line($"model       {plan.Output}");
     }
@@ -50,6 +52,7 @@ internal sealed class CompressRun(CompressPlan plan, Session session)
         if (plan.Output is not null) CnnFile.Save(plan.Output, loaded.Net, loaded.Structure);
         using var smaller = new TemporaryCnn(loaded);
         CompressNumbers after = CompressNumbers.Of(job, smaller);
+        planned = job.LastPlan is not null;
         if (plan.PlanFile is not null) job.LastPlan?.Save(plan.PlanFile);
         var milliseconds = CompressTiming.MillisecondsInTurn(original, loaded.Net, job);
         if (plan.Report is { } file)

@@ -12,9 +12,10 @@ internal sealed record CompressSource
 
     public string? ModelType { get; init; }
 
-    /// <summary>Of a network with random weights: its channel counts times this.</summary>
-    public double Width { get; init; } = 1;
+    /// <summary>Of a network with random weights: its channel counts times this; null for 1.</summary>
+    public double? Width { get; init; }
 
+    /// <summary>Of a network with random weights; null for the published size.</summary>
     public int? ImageSize { get; init; }
 
     public string? Data { get; init; }
@@ -41,8 +42,14 @@ internal sealed record CompressSource
     {
         if (Model is { } path)
         {
+            if (Width is not null || ImageSize is not null)
+                throw new EspalierException($"{path}: says its own shape, so {(Width is null ? "--img-size" : "--width")} has no "
+                    + "meaning; leave it out");
             CnnConfig? named = ModelType is { } type ? CnnPresets.Get(type) : null;
             LoadedCnn loaded = CnnFile.Load(path, named);
+            if (loaded.Net.Channels is not (1 or 3))
+                throw new EspalierException($"{path}: is for images of {loaded.Net.Channels} channels; "
+                    + "images have 1 (grey) or 3 (RGB)");
             pair = Datasets.Open(Data ?? loaded.Structure.Dataset
                 ?? throw new EspalierException($"{path}: does not say which data set it was trained on; give --data NAME"),
                 DataDir);
@@ -54,7 +61,7 @@ internal sealed record CompressSource
         CnnConfig config = CnnPresets.Get(ModelType);
         config = config with
         {
-            Channels = pair.Info.Channels, NumClasses = pair.Train.Classes, Width = Width,
+            Channels = pair.Info.Channels, NumClasses = pair.Train.Classes, Width = Width ?? 1,
             ImageSize = ImageSize ?? config.ImageSize,
         };
         return new LoadedCnn(CnnPresets.Create(config, seed),
