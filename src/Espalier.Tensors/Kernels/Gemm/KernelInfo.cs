@@ -5,7 +5,7 @@ namespace Espalier.Tensors.Kernels;
 
 /// <summary>Which matrix kernels this process uses. Chosen once; the environment variable ESPALIER_KERNEL (avx512, avx2 or
 /// portable) chooses lower ones than the processor allows, in single precision; ESPALIER_ASSEMBLED=0 leaves out those that are
-/// assembled at run time, in the lower precisions and for convolutions.</summary>
+/// assembled at run time, for linear layers and convolutions at inference.</summary>
 public static class KernelInfo
 {
     private static readonly (TileSet Tiles, string Reason) Chosen = Choose(Environment.GetEnvironmentVariable("ESPALIER_KERNEL"));

@@ -17,6 +17,8 @@ internal abstract unsafe class PackedLinear(int outputs, int inputs) : IDisposab
     /// <exception cref="EspalierException">This processor has no kernel for the precision.</exception>
     public static PackedLinear Create(Precision precision, int outputs, int inputs, float* weights) => precision switch
     {
+        Precision.Fp32 when KernelInfo.Tiles == TileSet.Avx512 && ConvTile.Instance is { } tile =>
+            new PackedLinearDirect(outputs, inputs, weights, tile),
         Precision.Fp32 => new PackedLinearFp32(outputs, inputs, weights),
         Precision.Bf16 when DotKernels.Bf16.Tile is { } tile => new PackedLinearBf16(outputs, inputs, weights, tile),
         Precision.Int8 when DotKernels.Int8.Tile is { } tile => new PackedLinearInt8(outputs, inputs, weights, tile),

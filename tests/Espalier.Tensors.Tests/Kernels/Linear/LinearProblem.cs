@@ -11,7 +11,8 @@ internal sealed unsafe class LinearProblem : IDisposable
     private readonly List<nint> owned = [];
     private readonly Random random = new(11);
     private readonly float* y;
-    private readonly bool inPlace;
+    private readonly bool inPlace, accumulate;
+    private readonly float* before;
 
     public LinearProblem(int rows, int outputs, int inputs, Parts parts)
     {
@@ -24,12 +25,15 @@ internal sealed unsafe class LinearProblem : IDisposable
         y = Floats(rows * Ldy);
         Gelu = parts.HasFlag(Parts.Gelu);
         inPlace = parts.HasFlag(Parts.ResidualInPlace);
+        accumulate = parts.HasFlag(Parts.Accumulate);
+        before = Floats(rows * Ldy);
         Epilogue = new Epilogue
         {
             Bias = parts.HasFlag(Parts.Bias) ? Bias : null,
             Gelu = Gelu,
             Residual = inPlace ? y : parts.HasFlag(Parts.Residual) ? Residual : null,
             LdResidual = Ldy,
+            Accumulate = accumulate,
         };
     }
 
@@ -60,20 +64,21 @@ internal sealed unsafe class LinearProblem : IDisposable
     {
         var target = new Span<float>(y, Rows * Ldy);
         target.Fill(Guard);
-        if (inPlace)
+        if (inPlace || accumulate)
         {
-            new ReadOnlySpan<float>(Residual, Rows * Ldy).CopyTo(target);
+            new ReadOnlySpan<float>(inPlace ? Residual : before, Rows * Ldy).CopyTo(target);
         }
 
         layer.Run(Rows, X, Ldx, y, Ldy, Epilogue);
         return target.ToArray();
     }
 
-    /// <summary>gelu(product + bias) + residual in double precision.</summary>
+    /// <summary>gelu(product + bias) + residual in double precision, on top of what y held if that is added to.</summary>
     public double Finish(int row, int output, double product)
     {
         double value = product + (Epilogue.Bias == null ? 0 : Bias[output]);
         value = Gelu ? value * 0.5 * (1 + Erf(value / Math.Sqrt(2))) : value;
+        value += accumulate ? before[(row * Ldy) + output] : 0;
         return value + (Epilogue.Residual == null ? 0 : Residual[(row * Ldy) + output]);
     }
 
@@ -85,11 +90,12 @@ internal sealed unsafe class LinearProblem : IDisposable
         {
             for (int output = 0; output < Ldy; output++)
             {
-                float actual = y[(row * Ldy) + output];
+                int at = (row * Ldy) + output;
+                float actual = y[at];
                 string where = $"{name} {Rows}x{Outputs}x{Inputs}, row {row}, output {output}";
                 if (output >= Outputs)
                 {
-                    Assert.True(actual == (inPlace ? Residual[(row * Ldy) + output] : Guard), $"{where} was overwritten");
+                    Assert.True(actual == (inPlace ? Residual[at] : accumulate ? before[at] : Guard), $"{where} was overwritten");
                     continue;
                 }
 

@@ -62,19 +62,41 @@ internal sealed unsafe class DirectConv : PackedConv
     public override void Run(
         int images, int height, int width, float* x, int ldx, float* y, int ldy, in ConvEpilogue epilogue)
     {
-        Window window = Shape.Over(height, width);
-        if (images * window.OutArea == 0 || Outputs == 0) return;
+        Run(images, Shape.Over(height, width), x, ldx, y, ldy, epilogue, null, default);
+    }
 
-        var source = new DirectSource(this, images, window, x, ldx, epilogue);
-        DirectGrid grid = DirectGrid.Choose(this, source, Workers.Available);
-        Workers.For(grid.Parts, 1, new DirectJob(this, source, grid, y, ldy, epilogue));
-        GC.KeepAlive(this);
+    /// <summary>A 1 x 1 convolution as a linear layer: y [rows, Outputs] = epilogue(x [rows, Channels] Wᵀ), where the bias is the
+    /// epilogue's instead of the convolution's.</summary>
+    public void RunRows(int rows, float* x, int ldx, float* y, int ldy, in Epilogue epilogue)
+    {
+        // The tile adds the bias and one matrix; GELU and what comes after it are done to the tile that it has stored.
+        var stored = new ConvEpilogue
+        {
+            Residual = epilogue.Accumulate ? y : epilogue.Gelu ? null : epilogue.Residual,
+            LdResidual = epilogue.Accumulate ? ldy : epilogue.LdResidual,
+        };
+        Epilogue rest = epilogue;
+        rest.Bias = null;
+        rest.Residual = stored.Residual == epilogue.Residual ? null : epilogue.Residual;
+        Run(1, Shape.Over(1, rows), x, ldx, y, ldy, stored, epilogue.Bias, rest);
     }
 
     public override void Dispose()
     {
         weights.Dispose();
         bias.Dispose();
+    }
+
+    private void Run(
+        int images, in Window window, float* x, int ldx, float* y, int ldy, in ConvEpilogue epilogue, float* callBias,
+        in Epilogue rest)
+    {
+        if (images * window.OutArea == 0 || Outputs == 0) return;
+
+        var source = new DirectSource(this, images, window, x, ldx, epilogue);
+        DirectGrid grid = DirectGrid.Choose(this, source, Workers.Available);
+        Workers.For(grid.Parts, 1, new DirectJob(this, source, grid, y, ldy, epilogue, callBias, rest));
+        GC.KeepAlive(this);
     }
 
     // OIHW to steps by outputs.

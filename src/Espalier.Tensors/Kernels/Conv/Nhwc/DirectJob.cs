@@ -5,8 +5,12 @@ namespace Espalier.Tensors.Kernels;
 
 /// <summary>The loops of a direct convolution in one thread: over blocks of units whose pixels stay in the second-level cache,
 /// within them over panels of outputs, over blocks of stretches whose weights stay there too, and over tiles.</summary>
+/// <param name="callBias">[outputs], in place of the convolution's own bias; null for that.</param>
+/// <param name="rest">What a linear layer does to the finished values of a tile, while they are in the first-level cache; only
+/// where the convolution is pointwise.</param>
 internal readonly unsafe struct DirectJob(
-    DirectConv conv, DirectSource source, DirectGrid grid, float* y, int ldy, ConvEpilogue epilogue) : IRangeJob
+    DirectConv conv, DirectSource source, DirectGrid grid, float* y, int ldy, ConvEpilogue epilogue, float* callBias,
+    Epilogue rest) : IRangeJob
 {
     // For 1 MB of L2; more only costs speed.
     private const int SourceFloats = 96 * 1024;
@@ -51,13 +55,15 @@ internal readonly unsafe struct DirectJob(
             Limit = BitConverter.SingleToInt32Bits(6f),
         };
 
+        float* edgeBias = stackalloc float[ConvTile.Columns];
+
         // Sums that wait in y would be lost on a residual that lies there.
         int together = source.Stretches;
         if (count > 1 && epilogue.Residual != y)
             together = Math.Clamp(WeightFloats / (ConvTile.Columns * Math.Max(1, source.Steps)), 1, together);
         for (int panel = firstPanel; panel < lastPanel; panel++)
         {
-            arguments.Bias = conv.BiasOf(panel);
+            arguments.Bias = callBias == null ? conv.BiasOf(panel) : BiasOfCall(panel, edgeBias);
             arguments.Mask = (1L << conv.OutputsOf(panel)) - 1;
             for (int first = 0; first < source.Stretches; first += together)
             {
@@ -71,6 +77,16 @@ internal readonly unsafe struct DirectJob(
         }
     }
 
+    // Tiles read whole vectors: a panel with fewer outputs takes a copy.
+    private float* BiasOfCall(int panel, float* edge)
+    {
+        float* bias = callBias + conv.FirstOutput(panel);
+        int outputs = conv.OutputsOf(panel);
+        if (outputs == ConvTile.Columns) return bias;
+        new ReadOnlySpan<float>(bias, outputs).CopyTo(new Span<float>(edge, outputs));
+        return edge;
+    }
+
     private void Tiles(
         int panel, bool continued, bool last, bool fresh, ConvTile.Arguments arguments, DirectTile* tiles, int count)
     {
@@ -79,7 +95,7 @@ internal readonly unsafe struct DirectJob(
             | (activation is Activation.Relu or Activation.Relu6 ? ConvTile.Modes.Relu : 0)
             | (activation is Activation.Relu6 ? ConvTile.Modes.Limit : 0));
         bool after = activation is Activation.Silu or Activation.Sigmoid;
-        bool residual = last && epilogue.Residual != null;
+        bool residual = last && epilogue.Residual != null, unfinished = last && !rest.IsEmpty;
         int output = conv.FirstOutput(panel), vectors = conv.Vectors(panel);
         nint channel = (nint)conv.GroupOf(panel) * conv.GroupChannels;
         nint steps = arguments.Stretches * arguments.Steps;
@@ -105,6 +121,7 @@ internal readonly unsafe struct DirectJob(
             }
 
             conv.Tile.Run(tile.Pixels, vectors, &arguments);
+            if (unfinished) rest.Apply(y, ldy, (int)tile.Pixel, output, tile.Pixels, conv.OutputsOf(panel));
             if (after)
             {
                 int half = (tile.Pixels + 1) / 2, columns = conv.OutputsOf(panel);
