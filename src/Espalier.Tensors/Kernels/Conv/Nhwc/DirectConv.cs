@@ -8,6 +8,10 @@ namespace Espalier.Tensors.Kernels;
 /// floats.</summary>
 internal sealed unsafe class DirectConv : PackedConv
 {
+    // Cycles that make a thread worth waking for rows: in a small transformer, with its short passes between the products, the
+    // threads often sleep.
+    private const int RowsThreadCost = 20_000;
+
     private readonly NativeFloats weights, bias;
     private readonly int groups, panels;
 
@@ -62,7 +66,7 @@ internal sealed unsafe class DirectConv : PackedConv
     public override void Run(
         int images, int height, int width, float* x, int ldx, float* y, int ldy, in ConvEpilogue epilogue)
     {
-        Run(images, Shape.Over(height, width), x, ldx, y, ldy, epilogue, null, default);
+        Run(images, Shape.Over(height, width), x, ldx, y, ldy, epilogue, null, default, Workers.Available);
     }
 
     /// <summary>A 1 x 1 convolution as a linear layer: y [rows, Outputs] = epilogue(x [rows, Channels] Wᵀ), where the bias is the
@@ -78,7 +82,8 @@ internal sealed unsafe class DirectConv : PackedConv
         Epilogue rest = epilogue;
         rest.Bias = null;
         rest.Residual = stored.Residual == epilogue.Residual ? null : epilogue.Residual;
-        Run(1, Shape.Over(1, rows), x, ldx, y, ldy, stored, epilogue.Bias, rest);
+        int threads = (int)Math.Clamp((long)rows * Panels * Depth / RowsThreadCost, 1, Workers.Available);
+        Run(1, Shape.Over(1, rows), x, ldx, y, ldy, stored, epilogue.Bias, rest, threads);
     }
 
     public override void Dispose()
@@ -89,12 +94,12 @@ internal sealed unsafe class DirectConv : PackedConv
 
     private void Run(
         int images, in Window window, float* x, int ldx, float* y, int ldy, in ConvEpilogue epilogue, float* callBias,
-        in Epilogue rest)
+        in Epilogue rest, int threads)
     {
         if (images * window.OutArea == 0 || Outputs == 0) return;
 
         var source = new DirectSource(this, images, window, x, ldx, epilogue);
-        DirectGrid grid = DirectGrid.Choose(this, source, Workers.Available);
+        DirectGrid grid = DirectGrid.Choose(this, source, threads);
         Workers.For(grid.Parts, 1, new DirectJob(this, source, grid, y, ldy, epilogue, callBias, rest));
         GC.KeepAlive(this);
     }
