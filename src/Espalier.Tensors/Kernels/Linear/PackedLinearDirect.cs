@@ -5,7 +5,8 @@ namespace Espalier.Tensors.Kernels;
 internal sealed unsafe class PackedLinearDirect(int outputs, int inputs, float* weights, ConvTile tile)
     : PackedLinear(outputs, inputs)
 {
-    private readonly DirectConv conv = new(inputs, outputs, groups: 1, weights, bias: null, new ConvShape(1, 1, 1, default), tile);
+    private readonly DirectConv conv =
+        new(inputs, outputs, groups: 1, weights, bias: null, new ConvShape(1, 1, 1, default), tile);
 
     public override long Bytes => conv.Bytes;
 

@@ -41,8 +41,8 @@ public sealed unsafe class PackedLinearFp32Tests : IDisposable
                     using var problem = new LinearProblem(rows, outputs, inputs, Epilogues[round % Epilogues.Length]);
                     using PackedLinear layer = Create(direct, problem);
                     float[] y = problem.Run(layer);
-                    problem.AssertIs(
-                        y, (row, output) => problem.Finish(row, output, Product(problem, row, output)), 1e-4, layer.GetType().Name);
+                    string name = layer.GetType().Name;
+                    problem.AssertIs(y, (row, output) => problem.Finish(row, output, Product(problem, row, output)), 1e-4, name);
                 }
             }
         }
