@@ -16,7 +16,7 @@ internal sealed record FilterMethod(string Id, string Name, string Method)
 
     public int Rounds { get; init; } = 1;
 
-    /// <summary>Whether the fine-tuning has the network as it was before as its teacher.</summary>
+    /// <summary>Whether the fine-tuning has the whole network, trained to its end, as its teacher.</summary>
     public bool Distilled { get; init; }
 
     public IReadOnlyDictionary<string, string> Settings { get; init; } = new Dictionary<string, string>();
@@ -40,7 +40,7 @@ internal sealed record FilterMethod(string Id, string Name, string Method)
             { TrainShare = 0.5, Settings = new Dictionary<string, string> { ["asymptotic"] = "yes" } },
         new("repr", "RePr, ended thin", "repr") { TrainShare = 0.5 },
         new("depth", "Stochastic Depth, blocks removed", "stochastic-depth") { TrainShare = 0.5, NotFor = ["cifar-vgg16"] },
-        new("l1-distilled", "L1 norm, distilled", "l1") { Distilled = true },
+        new("l1-distilled", "L1 norm, taught by the whole network", "l1") { Distilled = true },
     ];
 
     /// <summary>The steps that the method has, and what is removed.</summary>

@@ -52,7 +52,7 @@ internal sealed class FilterReproduction(Session session, string folder, string?
             Runs.Do(Run(Whole), Start, plain, job => job.Train("train on", steps), steps);
             foreach (FilterMethod method in FilterMethod.All.Where(m => !m.NotFor.Contains(network.Name)))
             {
-                using LoadedCnn? teacher = method.Distilled ? Start() : null;
+                using LoadedCnn? teacher = method.Distilled ? Runs.Open(Run(Whole)) : null;
                 CompressionOptions options = Trained(method.Options(steps, share, seed));
                 if (teacher is not null)
                     options = options with { Task = new() { Distillation = Distillation.Hinton, Teacher = teacher.Net.Forward } };
