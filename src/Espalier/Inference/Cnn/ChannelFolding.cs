@@ -5,9 +5,9 @@ namespace Espalier.Inference;
 /// <summary>Has convolutions write and read channels where they are wanted, in place of moving them.</summary>
 internal static class ChannelFolding
 {
-    /// <summary>How much wider than its channels a convolution may become so that none need be moved. Moving costs a pass over
-    /// memory; channels that are computed for nothing cost multiply-adds.</summary>
-    private const double MostWidening = 1.25;
+    /// <summary>How much more a convolution may read or compute so that no channels need be moved. Moving costs a pass over
+    /// memory; channels that are computed for nothing cost multiply-adds, outputs by whole vectors.</summary>
+    private const double MostRead = 1.25, MostComputed = 1.5;
 
     public static bool Apply(NetGraph graph, ArrangeLayer arrange) =>
         Drop(graph, arrange) || Join(graph, arrange) || AfterAffine(graph, arrange) || IntoProducer(graph, arrange)
@@ -77,7 +77,8 @@ internal static class ChannelFolding
     private static bool IntoProducer(NetGraph graph, ArrangeLayer arrange)
     {
         if (arrange.Inputs.Length != 1 || graph.Before<ConvLayer>(arrange.Input) is not { Residual: null } conv
-            || conv.Filters.Groups != 1 || arrange.From.Length > MostWidening * conv.Filters.Outputs)
+            || conv.Filters.Groups != 1
+            || Map.WholeVectors(arrange.From.Length) > MostComputed * Map.WholeVectors(conv.Filters.Outputs))
         {
             return false;
         }
@@ -94,7 +95,7 @@ internal static class ChannelFolding
     private static bool IntoReader(NetGraph graph, ArrangeLayer arrange)
     {
         if (arrange.Inputs.Length != 1 || arrange.Shift is not null || arrange.IsSlice || arrange.Output == graph.Output
-            || arrange.Output.Readers is not [var reader] || arrange.Input.Channels > MostWidening * arrange.From.Length)
+            || arrange.Output.Readers is not [var reader] || arrange.Input.Channels > MostRead * arrange.From.Length)
         {
             return false;
         }

@@ -94,14 +94,20 @@ internal sealed unsafe class CnnPlan : IDisposable
         }
     }
 
+    /// <summary>The convolution, with outputs of zero weights up to a whole vector where there is room for them.</summary>
     private static PackedConv Packed(ConvLayer conv)
     {
         Filters filters = conv.Filters;
-        using var weights = new NativeFloats((nint)filters.Length);
-        using var bias = new NativeFloats(filters.Outputs);
+        int outputs = Math.Min(conv.Output.Writable, conv.Residual?.Writable ?? int.MaxValue), channels = filters.Channels;
+        bool depthwise = filters.Groups > 1 && filters.Groups == channels && channels == filters.Outputs;
+        if (depthwise && conv.InputScale is null && conv.Input.Writable >= outputs) channels = outputs;
+        else if (filters.Groups > 1) outputs = filters.Outputs;
+        int groups = depthwise ? channels : filters.Groups;
+        using var weights = new NativeFloats((nint)outputs * (channels / groups) * filters.Taps);
+        using var bias = new NativeFloats(outputs);
         filters.Write(weights.Data, bias.Data);
         var shape = new ConvShape(filters.KernelHeight, filters.KernelWidth, conv.Stride, conv.Padding, conv.Dilation);
-        return PackedConv.Create(filters.Channels, filters.Outputs, filters.Groups, weights.Data, bias.Data, shape);
+        return PackedConv.Create(channels, outputs, groups, weights.Data, bias.Data, shape);
     }
 
     /// <summary>What is not where it should be already is moved there, then what has no source is filled in.</summary>

@@ -1,9 +1,17 @@
+using Espalier.Tensors.Kernels;
+
 namespace Espalier.Inference;
 
 /// <summary>The maps that one layer hands to others: for each image height x width pixels of so many channels, which lie next to
 /// one another. A vector is one pixel.</summary>
 internal sealed class Map(int channels, int height, int width)
 {
+    // Floats of the widest vectors.
+    private static readonly int Vector = Hardware.Has512 ? 16 : 8;
+
+    /// <summary>So many channels rounded up to whole vectors: what computing them costs.</summary>
+    public static int WholeVectors(int channels) => (channels + Vector - 1) / Vector * Vector;
+
     public int Channels { get; } = channels;
 
     public int Height { get; } = height;
@@ -30,8 +38,16 @@ internal sealed class Map(int channels, int height, int width)
     /// <summary>The first of these channels among those of <see cref="Root"/>.</summary>
     public int FirstOfRoot => Home is null ? 0 : FirstChannel + Home.FirstOfRoot;
 
+    /// <summary>Floats of a pixel where the maps have memory of their own: the channels, or whole vectors of them. Those that are
+    /// none hold whatever steps leave there; nobody looks at them.</summary>
+    public int Room { get; set; } = channels;
+
+    /// <summary>Channels that a step may compute without touching those of other maps: all of <see cref="Room"/> where these
+    /// maps have the memory to themselves.</summary>
+    public int Writable => Root is { } root && root.SameShape(this) && FirstOfRoot == 0 ? root.Room : Channels;
+
     /// <summary>Floats from one pixel to the next. Flattened maps lie in others, but their one pixel is all of those.</summary>
-    public int Stride => Home is null || Home.Pixels != Pixels ? Channels : Home.Stride;
+    public int Stride => Home is null ? Room : Home.Pixels != Pixels ? Channels : Home.Stride;
 
     public bool SameShape(Map other) => (Channels, Height, Width) == (other.Channels, other.Height, other.Width);
 }

@@ -18,6 +18,17 @@ internal static class Placement
             else if (arrange.IsConcat) PlaceParts(arrange, whole);
         }
         ReuseInputs(graph, whole);
+        RoundUp(graph, whole);
+    }
+
+    /// <summary>
+    /// Pixels take whole vectors, so that channels that pruning left over are not computed one by one. Maps that are copied in
+    /// and out, or flattened, stay as they are.
+    /// </summary>
+    private static void RoundUp(NetGraph graph, HashSet<Map> whole)
+    {
+        foreach (Map map in graph.Layers.SelectMany(l => l.Inputs.Append(l.Output)).Distinct())
+            if (map.Home is null && !whole.Contains(map)) map.Room = Map.WholeVectors(map.Channels);
     }
 
     private static void PlaceParts(ArrangeLayer concat, HashSet<Map> whole)

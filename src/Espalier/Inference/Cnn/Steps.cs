@@ -75,7 +75,7 @@ internal sealed unsafe class ScaleStep(Map x, Place from, Place scale, Place to)
 internal sealed unsafe class PoolStep(PoolLayer layer, Place from, Place to) : Step
 {
     private readonly bool isMax = layer.IsMax, countsPadding = layer.CountsPadding;
-    private readonly int channels = layer.Input.Channels;
+    private readonly int channels = Math.Min(layer.Input.Writable, layer.Output.Writable);
     private readonly Window window =
         new(layer.Input.Height, layer.Input.Width, layer.Kernel, layer.Kernel, layer.Stride, 1, layer.Padding);
 
