@@ -21,7 +21,7 @@ internal sealed unsafe class DirectConv : PackedConv
         Tile = tile;
         this.groups = groups;
         panels = (GroupOutputs + ConvTile.Columns - 1) / ConvTile.Columns;
-        weights = new NativeFloats(groups * GroupFloats);
+        weights = new NativeFloats(groups * GroupFloats, cleared: shape.Taps > 1);
         this.bias = new NativeFloats((nint)groups * panels * ConvTile.Columns);
         Workers.For(Panels, 1, new PackJob(this, weight, bias));
     }
@@ -125,7 +125,7 @@ internal sealed unsafe class DirectConv : PackedConv
             nint depth = conv.Depth;
             if (taps == 1)
             {
-                Transposition.Run(from, depth, to, width, count, depth, accumulate: false);
+                Packing.Panel(from, lineStride: depth, stepStride: 1, count, width, depth, to);
                 return;
             }
 

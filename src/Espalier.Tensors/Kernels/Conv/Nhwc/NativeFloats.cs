@@ -7,12 +7,13 @@ internal sealed unsafe class NativeFloats : IDisposable
 {
     private float* data;
 
-    public NativeFloats(nint length)
+    /// <param name="cleared">Whether they are zero at first: not where all of them are written anyway.</param>
+    public NativeFloats(nint length, bool cleared = true)
     {
         Length = length;
         nuint bytes = checked((nuint)Math.Max(1, length) * sizeof(float));
         data = (float*)NativeMemory.AlignedAlloc(bytes, 64);
-        NativeMemory.Clear(data, bytes);
+        if (cleared) NativeMemory.Clear(data, bytes);
     }
 
     ~NativeFloats() => NativeMemory.AlignedFree(data);
