@@ -1,4 +1,5 @@
 using Iced.Intel;
+using static Espalier.Tensors.Kernels.AssembledFrame;
 using static Iced.Intel.AssemblerRegisters;
 using Slot = Espalier.Tensors.Kernels.ConvTile.Slot;
 
@@ -16,16 +17,6 @@ internal static class AssembledConv
     private const int Float = 4;
     private const int Unroll = 4;
 
-    // The registers that a function may overwrite under both conventions come first.
-    private static readonly AssemblerRegisterZMM[] Registers =
-    [
-        zmm16, zmm17, zmm18, zmm19, zmm20, zmm21, zmm22, zmm23, zmm24, zmm25, zmm26, zmm27, zmm28, zmm29, zmm30, zmm31,
-        zmm0, zmm1, zmm2, zmm3, zmm4, zmm5, zmm6, zmm7, zmm8, zmm9, zmm10, zmm11, zmm12, zmm13, zmm14, zmm15,
-    ];
-
-    private static readonly AssemblerRegisterXMM[] SavedOnWindows =
-        [xmm6, xmm7, xmm8, xmm9, xmm10, xmm11, xmm12, xmm13, xmm14, xmm15];
-
     // Both groups of pixels; one, three and five times the distance between pixels; and while multiplying the weights, the steps
     // and stretches that are left, and where the stretches of x begin.
     private static readonly AssemblerRegister64 Group1 = r8, Group2 = r9, Row = r10, Row3 = r11, Row5 = rdx;
@@ -42,7 +33,7 @@ internal static class AssembledConv
     public static byte[] Assemble(int pixels, int vectors, bool windows)
     {
         var code = new Assembler(64);
-        int saved = windows ? Math.Clamp((pixels * vectors) + 3 - 22, 0, SavedOnWindows.Length) : 0;
+        int saved = Saved((pixels * vectors) + 3, windows);
         code.mov(rax, windows ? rcx : rdi);
         code.push(rbx);
         code.push(rsi);
@@ -267,44 +258,5 @@ internal static class AssembledConv
             5 => group + Row5 + bytes,
             _ => group + (Row3 * 2) + bytes,
         };
-    }
-
-    private static void Save(Assembler code, int count)
-    {
-        if (count > 0)
-        {
-            code.sub(rsp, 16 * count);
-        }
-
-        for (int i = 0; i < count; i++)
-        {
-            code.vmovups(__xmmword_ptr[rsp + (16 * i)], SavedOnWindows[i]);
-        }
-    }
-
-    private static void Restore(Assembler code, int count)
-    {
-        for (int i = 0; i < count; i++)
-        {
-            code.vmovups(SavedOnWindows[i], __xmmword_ptr[rsp + (16 * i)]);
-        }
-
-        if (count > 0)
-        {
-            code.add(rsp, 16 * count);
-        }
-    }
-
-    private static byte[] Bytes(Assembler code)
-    {
-        // The functions are laid out one after the other, each beginning on a cache line.
-        using var stream = new MemoryStream();
-        code.Assemble(new StreamCodeWriter(stream), rip: 0);
-        while (stream.Length % Vector != 0)
-        {
-            stream.WriteByte(0xCC);
-        }
-
-        return stream.ToArray();
     }
 }

@@ -1,4 +1,5 @@
 using Iced.Intel;
+using static Espalier.Tensors.Kernels.AssembledFrame;
 using static Iced.Intel.AssemblerRegisters;
 
 namespace Espalier.Tensors.Kernels;
@@ -27,23 +28,13 @@ internal static class AssembledDot
     private const int Vector = 64;
     private const int Group = 4;
 
-    // The registers that a function may overwrite under both conventions come first.
-    private static readonly AssemblerRegisterZMM[] Registers =
-    [
-        zmm16, zmm17, zmm18, zmm19, zmm20, zmm21, zmm22, zmm23, zmm24, zmm25, zmm26, zmm27, zmm28, zmm29, zmm30, zmm31,
-        zmm0, zmm1, zmm2, zmm3, zmm4, zmm5, zmm6, zmm7, zmm8, zmm9, zmm10, zmm11, zmm12, zmm13, zmm14, zmm15,
-    ];
-
-    private static readonly AssemblerRegisterXMM[] SavedOnWindows =
-        [xmm6, xmm7, xmm8, xmm9, xmm10, xmm11, xmm12, xmm13, xmm14, xmm15];
-
     /// <summary>The code of a function that takes a pointer to <see cref="AssembledTile.Arguments"/>. It does not depend on
     /// where it lies.</summary>
     /// <param name="windows">Whether it obeys the Windows x64 calling convention rather than System V's.</param>
     public static byte[] Assemble(DotInstruction instruction, int rows, bool windows)
     {
         var code = new Assembler(64);
-        int saved = windows ? Math.Clamp((2 * rows) + 3 - 22, 0, SavedOnWindows.Length) : 0;
+        int saved = Saved((2 * rows) + 3, windows);
         code.mov(rax, windows ? rcx : rdi);
         Save(code, saved);
         code.mov(rcx, __qword_ptr[rax]);
@@ -102,44 +93,5 @@ internal static class AssembledDot
                 code.vdpbf16ps(y, a, right);
             }
         }
-    }
-
-    private static void Save(Assembler code, int count)
-    {
-        if (count > 0)
-        {
-            code.sub(rsp, 16 * count);
-        }
-
-        for (int i = 0; i < count; i++)
-        {
-            code.vmovups(__xmmword_ptr[rsp + (16 * i)], SavedOnWindows[i]);
-        }
-    }
-
-    private static void Restore(Assembler code, int count)
-    {
-        for (int i = 0; i < count; i++)
-        {
-            code.vmovups(SavedOnWindows[i], __xmmword_ptr[rsp + (16 * i)]);
-        }
-
-        if (count > 0)
-        {
-            code.add(rsp, 16 * count);
-        }
-    }
-
-    private static byte[] Bytes(Assembler code)
-    {
-        // Loops that begin on a cache line fetch best: the functions are laid out one after the other in such steps.
-        using var stream = new MemoryStream();
-        code.Assemble(new StreamCodeWriter(stream), rip: 0);
-        while (stream.Length % Vector != 0)
-        {
-            stream.WriteByte(0xCC);
-        }
-
-        return stream.ToArray();
     }
 }
