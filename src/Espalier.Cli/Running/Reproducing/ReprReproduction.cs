@@ -73,6 +73,8 @@ internal sealed class ReprReproduction(Session session, string folder, string? d
             espalier reproduce repr --steps {steps} --seeds {list} --output-dir runs/repr --output docs/results.md
             ```
 
+            after `--seeds N --train-only --threads 1` for each seed, as above.
+
             """;
     }
 
