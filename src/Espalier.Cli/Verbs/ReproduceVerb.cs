@@ -40,18 +40,20 @@ internal static class ReproduceVerb
         ulong[] seeds = ParseSeeds(parse.GetValue(Seeds) ?? "1,2,3");
         string what = parse.GetValue(What)!;
         string folder = parse.GetValue(Shared.OutputDir) ?? $"runs/{what}";
+        if (what is not ("apt" or "filters" or "repr"))
+            throw new EspalierException($"reproduce knows 'apt', 'filters' and 'repr', not '{what}'");
         if (what != "filters" && parse.GetValue(TargetFlops) is not null)
             throw new EspalierException("--target-flops is for 'reproduce filters'; leave it out");
+        string path = parse.GetValue(Output) ?? Path.Combine(folder, "RESULTS.md");
+        Folders.MakeFor(path);
         string? section = what switch
         {
             "apt" => Apt(parse, session, folder, seeds),
             "filters" => Filters(parse, session, folder, seeds),
-            "repr" => Repr(parse, session, folder, seeds),
-            _ => throw new EspalierException($"reproduce knows 'apt', 'filters' and 'repr', not '{what}'"),
+            _ => Repr(parse, session, folder, seeds),
         };
         if (session.Cancel.IsCancellationRequested) return session.ExitCode;
         if (section is null) return ExitCodes.Done;
-        string path = parse.GetValue(Output) ?? Path.Combine(folder, "RESULTS.md");
         ResultsPage.Write(path, section);
         session.Terminal.Line($"results     {path}");
         return ExitCodes.Done;

@@ -87,6 +87,18 @@ public sealed class CompressVerbTests : IDisposable
             .Distinct());
     }
 
+    [Fact]
+    public void Folders_of_what_is_written_are_made_before_the_work()
+    {
+        string model = SmallCnn.Write(folder.File("net.safetensors"));
+        string output = folder.File("new/deep/small.safetensors"), report = folder.File("pages/report.html");
+        Tool.Run("compress", "l1", "--model", model, "--ratio", "0.5", "--output", output, "--report", report).MustSucceed();
+        Assert.True(File.Exists(output) && File.Exists(report));
+        Outcome blocked = Tool.Run("compress", "l1", "--model", model, "--ratio", "0.5", "--output", $"{model}/small.safetensors");
+        Assert.Contains("the folder cannot be made", blocked.MustFail(2));
+        Assert.Equal("", blocked.Out);
+    }
+
     [Theory]
     [InlineData("--width", "0.5")]
     [InlineData("--img-size", "32")]

@@ -16,6 +16,7 @@ internal sealed class CompressRun(CompressPlan plan, Session session)
     public void Run()
     {
         using CompressInput input = plan.Source.Open(plan.Options.Seed);
+        Folders.MakeFor(plan.Output, plan.PlanFile, plan.Report?.Path);
         if (plan.PlanOnly)
         {
             PlanDisplay.Show(new CompressionJob(input.Loaded.Net, input.Data, plan.Options, cancel: session.Cancel), plan.Method,

@@ -31,6 +31,7 @@ internal sealed class SensitivityRun(SensitivityPlan plan, Session session)
     public void Run()
     {
         using CompressInput input = plan.Source.Open(plan.Options.Seed);
+        Folders.MakeFor(plan.Report?.Path);
         var data = input.Data with { Evaluation = DataChoice.Limit(input.Data.Evaluation, plan.Limit) };
         var job = new CompressionJob(input.Loaded.Net, data, plan.Options, cancel: session.Cancel);
         SensitivityResult result = Watch.Run(terminal, "evaluating", 1, report =>

@@ -31,7 +31,7 @@ internal sealed class CnnRuns(Session session, string folder, DatasetPair pair, 
     {
         if (Record(name) is { } finished) return finished;
         session.Cancel.ThrowIfCancellationRequested();
-        Directory.CreateDirectory(folder);
+        Folders.Make(folder);
         using LoadedCnn model = open();
         TrainOptions training = options.Training with { EvalBatchSize = EvaluationBatch, DataThreads = 1 };
         long steps = TrainingDisplay.Run(session.Terminal, name, progress =>
