@@ -6,7 +6,7 @@ using var scope = new Scope();                                      // returns a
 var rng = new Rng(seed: 1);
 
 // Two images packed one after the other: 3 tokens and 2 tokens of width 4. Nothing is padded.
-RowOffsets offsets = RowOffsets.FromLengths([3, 2]);
+RowSet offsets = RowSet.FromLengths([3, 2]);
 Tensor tokens = Random(offsets.Rows, 4);                            // [5, 4]
 Tensor weight = Random(4, 4);                                       // [out, in]
 weight.RequiresGrad = true;

@@ -6,10 +6,13 @@ namespace Espalier.Tensors;
 /// </summary>
 public sealed class RandomStream(ulong seed)
 {
-    public ulong Seed { get; } = seed;
+    public ulong Seed { get; private set; } = seed;
 
     /// <summary>How many calls have been numbered so far; set it to resume.</summary>
     public ulong Calls { get; set; }
+
+    /// <summary>Begins again with another seed.</summary>
+    public void Restart(ulong seed) => (Seed, Calls) = (seed, 0);
 
     /// <summary>The number of the next call.</summary>
     public ulong Next() => Calls++;

@@ -9,10 +9,10 @@ namespace Espalier.Tensors;
 /// </summary>
 public sealed unsafe class Tensor : IDisposable
 {
-    private Storage storage;
+    private Storage? storage;
     private bool disposed;
 
-    private Tensor(Shape shape, Storage storage, bool scoped)
+    private Tensor(Shape shape, Storage? storage, bool scoped)
     {
         Shape = shape;
         this.storage = storage;
@@ -42,6 +42,26 @@ public sealed unsafe class Tensor : IDisposable
     /// <summary>d(loss)/d(this), same shape; parameters keep adding to it until <see cref="ClearGrad"/>.</summary>
     public Tensor? Grad { get; internal set; }
 
+    /// <summary>
+    /// Where axis 0 is token rows: which rows are of which image. Null where axis 0 is images, and for weights. Ops hand it on.
+    /// </summary>
+    public RowSet? Rows
+    {
+        get;
+        set
+        {
+            if (value is not null && (Rank == 0 || Shape[0] != value.Rows))
+                throw new ArgumentException($"{value.Rows} rows for a tensor {Shape}");
+            field = value;
+        }
+    }
+
+    /// <summary>
+    /// Whether it is a shape only: ops on such tensors compute nothing but shapes, so that costs and structure of a network are
+    /// known without running it.
+    /// </summary>
+    public bool IsMeta => storage is null;
+
     /// <summary>The op of the running recording that made this tensor; null for inputs and parameters.</summary>
     internal Op? Producer { get; set; }
 
@@ -53,7 +73,7 @@ public sealed unsafe class Tensor : IDisposable
         get
         {
             ObjectDisposedException.ThrowIf(disposed, this);
-            return storage.Pointer;
+            return storage is null ? throw new InvalidOperationException($"{this} has a shape, but no values") : storage.Pointer;
         }
     }
 
@@ -94,6 +114,9 @@ public sealed unsafe class Tensor : IDisposable
         return t;
     }
 
+    /// <summary>A shape without values, see <see cref="IsMeta"/>; it takes no memory and needs no scope.</summary>
+    public static Tensor Meta(Shape shape, RowSet? rows = null) => new(shape, null, scoped: false) { Rows = rows };
+
     /// <summary>A tensor that no scope will dispose; its content is not set.</summary>
     public static Tensor Unscoped(Shape shape) => new(shape, new Storage(shape.Length), scoped: false);
 
@@ -102,8 +125,8 @@ public sealed unsafe class Tensor : IDisposable
     {
         if (shape.Length != Length) throw new ArgumentException($"cannot view {Shape} as {shape}: {Length} elements, not {shape.Length}");
         ObjectDisposedException.ThrowIf(disposed, this);
-        storage.AddOwner();
-        return new Tensor(shape, storage, scoped: true);
+        storage?.AddOwner();
+        return new Tensor(shape, storage, scoped: storage is not null);
     }
 
     public void Fill(float value)
@@ -164,7 +187,7 @@ public sealed unsafe class Tensor : IDisposable
         disposed = true;
         ClearGrad();
         Producer = null;
-        storage.Release();
+        storage?.Release();
     }
 
     public override string ToString() => Name is null ? $"Tensor{Shape}" : $"Tensor{Shape} {Name}";

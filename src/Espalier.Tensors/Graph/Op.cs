@@ -4,21 +4,44 @@ using Espalier.Tensors.Kernels;
 namespace Espalier.Tensors;
 
 /// <summary>
-/// One operation on tensors, whole in one file: what it computes, its gradient, what it costs, and how channels flow through
-/// it. An op object is one call: its constructor takes the operands and checks their shapes, <see cref="Run"/> computes.
+/// One operation on tensors, whole in one file: what it computes, its gradient, what it costs, how channels flow through it,
+/// and how it is made again on other operands. An op object is one call: its constructor takes the operands and checks their
+/// shapes, <see cref="Run"/> computes. On operands without values (<see cref="Tensor.IsMeta"/>) it gives the result's shape.
 /// </summary>
 public abstract unsafe class Op
 {
+    private readonly Tensor?[] operands;
     private readonly Tensor[] inputs;
     private Tensor? output;
+    private OpSettings? settings;
 
-    /// <param name="inputs">All tensor operands; a null stands for an optional one that was left out.</param>
-    protected Op(params Tensor?[] inputs) => this.inputs = Array.FindAll(inputs, t => t is not null)!;
+    /// <param name="operands">All tensor operands; a null stands for an optional one that was left out.</param>
+    protected Op(params Tensor?[] operands)
+    {
+        this.operands = operands;
+        inputs = Array.FindAll(operands, t => t is not null)!;
+    }
 
     public abstract string Name { get; }
 
+    /// <summary>The tensor operands in the order of the constructor; null where an optional one was left out.</summary>
+    public IReadOnlyList<Tensor?> Operands => operands;
+
     /// <summary>The tensor operands, without the optional ones that were left out.</summary>
     public IReadOnlyList<Tensor> Inputs => inputs;
+
+    /// <summary>The shape of the output, known from the operands. Where it depends on their values, the largest possible.</summary>
+    public abstract Shape Result { get; }
+
+    /// <summary>What the op is besides its name and its operands; do not change it.</summary>
+    public OpSettings Settings
+    {
+        get
+        {
+            if (settings is null) Save(settings = new OpSettings());
+            return settings;
+        }
+    }
 
     public Tensor Output => output ?? throw new InvalidOperationException($"{Name} has not run yet");
 
@@ -34,13 +57,29 @@ public abstract unsafe class Op
         Recording? recording = Recording.Current;
         Differentiated = recording is { Gradients: true } && Array.Exists(inputs, t => t.RequiresGrad);
         long started = recording is { Timed: true } ? Stopwatch.GetTimestamp() : 0;
-        output = Forward();
-        if (Differentiated)
+        if (Array.Exists(inputs, t => t.IsMeta))
+        {
+            RunMeta();
+        }
+        else
+        {
+            output = Forward();
+            output.Rows ??= ResultRows();
+        }
+        if (Differentiated && !output!.IsMeta)
         {
             output.RequiresGrad = true;
             output.Producer = this;
         }
         recording?.Add(this, started);
+        return output!;
+    }
+
+    /// <summary>Gives the op its result's shape and row set without computing anything, whatever its operands are.</summary>
+    internal Tensor RunMeta()
+    {
+        output = Tensor.Meta(Result);
+        output.Rows = ResultRows();
         return output;
     }
 
@@ -52,6 +91,26 @@ public abstract unsafe class Op
 
     /// <summary>Says which channels of inputs and output belong together.</summary>
     public abstract void Flow(ChannelFlow flow);
+
+    /// <summary>
+    /// The same op on other operands, in the order of the constructor; not run yet. What takes its settings from
+    /// <paramref name="run"/>, such as dropout, is made for that run.
+    /// </summary>
+    /// <exception cref="ArgumentException">The operands do not fit.</exception>
+    public virtual Op On(Tensor?[] operands, RunContext run = default) => OpTable.Create(Name, operands, Settings);
+
+    /// <summary>Writes what the op is besides its operands, for <see cref="OpTable.Create"/> to read.</summary>
+    protected virtual void Save(OpSettings settings)
+    {
+    }
+
+    /// <summary>The row set of the output. Here that of the first operand that has one, where it still has as many rows.</summary>
+    private protected virtual RowSet? ResultRows()
+    {
+        foreach (Tensor input in inputs)
+            if (input.Rows is { } rows) return Output.Rank > 0 && Output.Shape[0] == rows.Rows ? rows : null;
+        return null;
+    }
 
     /// <summary>Whether a gradient is wanted for this operand.</summary>
     protected static bool Wants(Tensor? input) => input is { RequiresGrad: true };

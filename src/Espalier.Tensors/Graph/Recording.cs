@@ -18,9 +18,10 @@ public sealed class Recording : IDisposable
 
     /// <param name="gradients">False to record structure and cost only, without keeping what a backward pass needs.</param>
     /// <param name="timed">Whether to measure the forward pass of every op.</param>
-    public Recording(bool gradients = true, bool timed = false)
+    /// <param name="traces">Whether it is for a graph, which has every dropout's place, active or not.</param>
+    public Recording(bool gradients = true, bool timed = false, bool traces = false)
     {
-        Gradients = gradients;
+        (Gradients, Traces) = (gradients, traces);
         times = timed ? [] : null;
         outer = current;
         current = this;
@@ -32,6 +33,9 @@ public sealed class Recording : IDisposable
     private bool paused;
 
     public bool Gradients { get; }
+
+    /// <summary>Whether it is made for a graph: see <see cref="Graph"/>.</summary>
+    public bool Traces { get; }
 
     public IReadOnlyList<Op> Ops => ops;
 

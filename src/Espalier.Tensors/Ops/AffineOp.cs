@@ -11,6 +11,8 @@ public sealed class AffineOp(Tensor x, float scale, float shift) : UnaryOp(x)
 
     public float Shift => shift;
 
+    protected override void Save(OpSettings settings) => settings.Set("scale", scale).Set("shift", shift);
+
     private protected override void Compute(ReadOnlySpan<float> x, Span<float> y)
     {
         TensorPrimitives.Multiply(x, scale, y);

@@ -28,11 +28,15 @@ public sealed unsafe class AssembleTokensOp : Op
 
     public override string Name => "AssembleTokens";
 
+    public override Shape Result => new(images * tokens, width);
+
     public override Cost Cost => new(0, sizeof(float) * (2L * images * tokens + tokens) * width);
+
+    private protected override RowSet ResultRows() => RowSet.Uniform(images, tokens);
 
     protected override Tensor Forward()
     {
-        var y = new Tensor(new Shape(images * tokens, width));
+        var y = new Tensor(Result);
         for (int row = 0; row < images * tokens; row++)
         {
             int t = row % tokens;

@@ -9,14 +9,14 @@ namespace Espalier.Tensors;
 public sealed unsafe class AttentionOp : Op
 {
     private readonly Tensor q, k, v;
-    private readonly RowOffsets offsets;
+    private readonly RowSet offsets;
     private readonly int heads;
     private readonly float scale;
     private readonly int rows, width;
     private Tensor? logSumExp;
 
     /// <param name="scale">What scores are multiplied by: 1/sqrt(d) of the unpruned head.</param>
-    public AttentionOp(Tensor q, Tensor k, Tensor v, RowOffsets offsets, int heads, float scale) : base(q, k, v)
+    public AttentionOp(Tensor q, Tensor k, Tensor v, RowSet offsets, int heads, float scale) : base(q, k, v)
     {
         if (q.Rank != 2 || k.Shape != q.Shape || v.Shape != q.Shape || q.Shape[0] != offsets.Rows || q.Shape[1] % heads != 0)
             throw new ArgumentException(
@@ -25,7 +25,21 @@ public sealed unsafe class AttentionOp : Op
         (rows, width) = (q.Shape[0], q.Shape[1]);
     }
 
+    /// <summary>Over the row sets of the operands: queries may be of fewer rows than keys.</summary>
+    internal static Op Of(Tensor q, Tensor k, Tensor v, int heads, float scale)
+    {
+        if (q.Rows is not { } queries || k.Rows is not { } keys) throw new ArgumentException("Attention: q and k have no row sets");
+        return ReferenceEquals(queries, keys) || queries.Equals(keys)
+            ? new AttentionOp(q, k, v, keys, heads, scale) : new PrefixAttentionOp(q, k, v, keys, heads, scale);
+    }
+
     public override string Name => "Attention";
+
+    public override Shape Result => q.Shape;
+
+    public override Op On(Tensor?[] operands, RunContext run = default) => Of(operands[0]!, operands[1]!, operands[2]!, heads, scale);
+
+    protected override void Save(OpSettings settings) => settings.Set("heads", heads).Set("scale", scale);
 
     public override Cost Cost
     {
@@ -78,6 +92,6 @@ public sealed unsafe class AttentionOp : Op
 public static partial class F
 {
     /// <inheritdoc cref="AttentionOp"/>
-    public static Tensor Attention(Tensor q, Tensor k, Tensor v, RowOffsets offsets, int heads, float scale) =>
+    public static Tensor Attention(Tensor q, Tensor k, Tensor v, RowSet offsets, int heads, float scale) =>
         new AttentionOp(q, k, v, offsets, heads, scale).Run();
 }

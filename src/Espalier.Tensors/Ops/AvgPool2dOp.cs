@@ -29,13 +29,18 @@ public sealed unsafe class AvgPool2dOp : Op
 
     public bool CountIncludePad { get; }
 
+    public override Shape Result => new(x.Shape[0], x.Shape[1], window.OutHeight, window.OutWidth);
+
     public override Cost Cost => new(0, sizeof(float) * (x.Length + Planes * window.OutArea));
 
     private long Planes => (long)x.Shape[0] * x.Shape[1];
 
+    protected override void Save(OpSettings settings) =>
+        settings.Set("kernel", Kernel).Set("stride", Stride).Set("padding", Padding).Set("countIncludePad", CountIncludePad);
+
     protected override Tensor Forward()
     {
-        var y = new Tensor(new Shape(x.Shape[0], x.Shape[1], window.OutHeight, window.OutWidth));
+        var y = new Tensor(Result);
         AveragePooling.Forward(x.Data, checked((int)Planes), window, CountIncludePad, y.Data);
         return y;
     }

@@ -44,11 +44,19 @@ public sealed unsafe class BatchNorm2dOp : Op
 
     public float Epsilon { get; }
 
+    public override Shape Result => x.Shape;
+
     public override Cost Cost => new(0, sizeof(float) * 2 * x.Length);
+
+    /// <summary>In training with the statistics of the batch, whatever this op used.</summary>
+    public override Op On(Tensor?[] operands, RunContext run = default) => new BatchNorm2dOp(operands[0]!, operands[1]!, operands[2]!,
+        operands[3]!, operands[4]!, run.Training, momentum, Epsilon);
+
+    protected override void Save(OpSettings settings) => settings.Set("momentum", momentum).Set("epsilon", Epsilon);
 
     protected override Tensor Forward()
     {
-        var y = new Tensor(x.Shape);
+        var y = new Tensor(Result);
         mean = new Tensor(new Shape(channels));
         rstd = new Tensor(new Shape(channels));
         if (Training)

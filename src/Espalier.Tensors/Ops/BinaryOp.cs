@@ -19,6 +19,8 @@ public abstract unsafe class BinaryOp : Op
         walk = new RowWalk(Broadcast(a.Shape, b.Shape), a.Shape, b.Shape);
     }
 
+    public override Shape Result => walk.Shape;
+
     public override Cost Cost => new(0, sizeof(float) * (a.Length + b.Length + walk.Shape.Length));
 
     private protected abstract void Compute(ReadOnlySpan<float> a, ReadOnlySpan<float> b, Span<float> y);
@@ -40,7 +42,7 @@ public abstract unsafe class BinaryOp : Op
 
     protected override Tensor Forward()
     {
-        var y = new Tensor(walk.Shape);
+        var y = new Tensor(Result);
         walk.For(new ForwardJob(this, y.Data));
         return y;
     }

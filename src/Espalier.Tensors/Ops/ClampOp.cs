@@ -15,6 +15,8 @@ public sealed class ClampOp(Tensor x, float low, float high) : UnaryOp(x)
 
     public float High => high;
 
+    protected override void Save(OpSettings settings) => settings.Set("low", low).Set("high", high);
+
     private protected override void Compute(ReadOnlySpan<float> x, Span<float> y)
     {
         TensorPrimitives.Max(x, low, y);

@@ -30,11 +30,21 @@ public sealed unsafe class ConcatOp : Op
 
     public int Axis => axis;
 
+    public override Shape Result => shape;
+
     public override Cost Cost => new(0, sizeof(float) * 2 * shape.Length);
+
+    protected override void Save(OpSettings settings) => settings.Set("axis", axis);
+
+    private protected override RowSet? ResultRows()
+    {
+        if (axis > 0) return base.ResultRows();
+        return Inputs.All(p => p.Rows is not null) ? Inputs.Select(p => p.Rows!).Aggregate(RowSet.Concat) : null;
+    }
 
     protected override Tensor Forward()
     {
-        var y = new Tensor(shape);
+        var y = new Tensor(Result);
         long start = 0;
         foreach (Tensor part in Inputs)
         {

@@ -50,16 +50,19 @@ public sealed unsafe class Conv2dOp : Op
 
     public int Groups { get; }
 
-    private Shape OutputShape => new(batch, outputs, window.OutHeight, window.OutWidth);
+    public override Shape Result => new(batch, outputs, window.OutHeight, window.OutWidth);
 
     public override Cost Cost =>
-        new(OutputShape.Length * weight.Shape[1] * window.Taps, sizeof(float) * (x.Length + weight.Length + OutputShape.Length));
+        new(Result.Length * weight.Shape[1] * window.Taps, sizeof(float) * (x.Length + weight.Length + Result.Length));
 
     private bool IsDepthwise => Groups == channels && Groups > 1;
 
+    protected override void Save(OpSettings settings) =>
+        settings.Set("stride", Stride).Set("padding", Padding).Set("dilation", Dilation).Set("groups", Groups);
+
     protected override Tensor Forward()
     {
-        var y = new Tensor(OutputShape);
+        var y = new Tensor(Result);
         float* b = bias is null ? null : bias.Data;
         if (IsDepthwise)
         {

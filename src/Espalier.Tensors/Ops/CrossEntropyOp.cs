@@ -58,7 +58,12 @@ public sealed unsafe class CrossEntropyOp : Op
 
     public override string Name => "CrossEntropy";
 
+    public override Shape Result => new();
+
     public override Cost Cost => new(0, sizeof(float) * (logits.Length + (targets?.Length ?? 0)));
+
+    public override Op On(Tensor?[] operands, RunContext run = default) => labels is null
+        ? new CrossEntropyOp(operands[0]!, operands[1]!, weights) : new CrossEntropyOp(operands[0]!, labels, smoothing, weights);
 
     protected override Tensor Forward()
     {

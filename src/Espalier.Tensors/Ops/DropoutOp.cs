@@ -13,27 +13,50 @@ public sealed unsafe class DropoutOp : Op
     private readonly Tensor x;
     private readonly ulong seed, call;
     private readonly float probability;
+    private readonly bool active;
 
-    public DropoutOp(Tensor x, float probability, RandomStream stream) : base(x)
+    /// <param name="stream">Where the masks come from; null for a new one.</param>
+    /// <param name="active">False for a graph's place of a dropout outside training: x passes as it is.</param>
+    public DropoutOp(Tensor x, float probability, RandomStream? stream = null, bool active = true) : base(x)
     {
         if (probability is not (>= 0 and < 1))
             throw new ArgumentException($"Dropout: probability {probability} is not in [0, 1)");
-        (this.x, this.probability, seed, call) = (x, probability, stream.Seed, stream.Next());
+        (this.x, this.probability, this.active, Stream) = (x, probability, active && probability > 0, stream ?? new RandomStream(0));
+        if (this.active) (seed, call) = (Stream.Seed, Stream.Next());
     }
+
+    public float Rate => probability;
+
+    /// <summary>Ops made by <see cref="On"/> draw from the same one.</summary>
+    public RandomStream Stream { get; }
 
     public override string Name => "Dropout";
 
+    public override Shape Result => x.Shape;
+
     public override Cost Cost => new(0, sizeof(float) * 2 * x.Length);
+
+    protected override void Save(OpSettings settings) => settings.Set("rate", probability);
+
+    /// <summary>Drops in training only.</summary>
+    public override Op On(Tensor?[] operands, RunContext run = default) =>
+        new DropoutOp(operands[0]!, probability, Stream, run.Training);
 
     protected override Tensor Forward()
     {
-        var y = new Tensor(x.Shape);
+        if (!active) return x.View(x.Shape);
+        var y = new Tensor(Result);
         Blocks.For(x.Length, new MaskJob(this, x.Data, y.Data, false));
         return y;
     }
 
     protected internal override void Backward(Tensor dy)
     {
+        if (!active)
+        {
+            PassGrad(x, dy);
+            return;
+        }
         Tensor dx = GradOf(x, out bool accumulate);
         Blocks.For(x.Length, new MaskJob(this, dy.Data, dx.Data, accumulate));
     }
@@ -67,8 +90,14 @@ public sealed unsafe class DropoutOp : Op
 
 public static partial class F
 {
-    /// <summary>Dropout while training; x itself at other times and for p = 0.</summary>
+    /// <summary>
+    /// Dropout while training; x itself at other times and for p = 0, but where a graph is traced: that has the place of every
+    /// dropout.
+    /// </summary>
     /// <inheritdoc cref="DropoutOp"/>
-    public static Tensor Dropout(Tensor x, float probability, RandomStream stream, bool training = true) =>
-        training && probability != 0 ? new DropoutOp(x, probability, stream).Run() : x;
+    public static Tensor Dropout(Tensor x, float probability, RandomStream stream, bool training = true)
+    {
+        bool active = training && probability != 0;
+        return active || Recording.Current is { Traces: true } ? new DropoutOp(x, probability, stream, active).Run() : x;
+    }
 }

@@ -7,10 +7,13 @@ public sealed unsafe class GatherRowsOp : Op
 {
     private readonly Tensor x;
     private readonly int[] index;
+    private readonly RowSet? rows;
     private readonly int width;
 
-    public GatherRowsOp(Tensor x, int[] index) : base(x)
+    /// <param name="rows">The row set of the result, where its rows are tokens.</param>
+    public GatherRowsOp(Tensor x, int[] index, RowSet? rows = null) : base(x)
     {
+        this.rows = rows;
         if (x.Rank != 2) throw new ArgumentException($"GatherRows: x {x.Shape} must be [rows, D]");
         foreach (int row in index)
             if ((uint)row >= (uint)x.Shape[0]) throw new ArgumentException($"GatherRows: row {row} of x {x.Shape}");
@@ -20,11 +23,17 @@ public sealed unsafe class GatherRowsOp : Op
 
     public override string Name => "GatherRows";
 
+    public override Shape Result => new(index.Length, width);
+
     public override Cost Cost => new(0, sizeof(float) * 2L * index.Length * width);
+
+    public override Op On(Tensor?[] operands, RunContext run = default) => new GatherRowsOp(operands[0]!, index, rows);
+
+    private protected override RowSet? ResultRows() => rows;
 
     protected override Tensor Forward()
     {
-        var y = new Tensor(new Shape(index.Length, width));
+        var y = new Tensor(Result);
         IndexedRows.Gather(x.Data, index, y.Data, width, false);
         return y;
     }
@@ -41,5 +50,5 @@ public sealed unsafe class GatherRowsOp : Op
 public static partial class F
 {
     /// <inheritdoc cref="GatherRowsOp"/>
-    public static Tensor GatherRows(Tensor x, int[] index) => new GatherRowsOp(x, index).Run();
+    public static Tensor GatherRows(Tensor x, int[] index, RowSet? rows = null) => new GatherRowsOp(x, index, rows).Run();
 }

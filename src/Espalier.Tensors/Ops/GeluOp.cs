@@ -10,11 +10,13 @@ public sealed unsafe class GeluOp(Tensor x) : Op(x)
 {
     public override string Name => "Gelu";
 
+    public override Shape Result => x.Shape;
+
     public override Cost Cost => new(0, sizeof(float) * 2 * x.Length);
 
     protected override Tensor Forward()
     {
-        var y = new Tensor(x.Shape);
+        var y = new Tensor(Result);
         Gelu.Forward(x.Data, y.Data, (nint)x.Length);
         return y;
     }

@@ -18,11 +18,13 @@ public sealed unsafe class GlobalAvgPool2dOp : Op
 
     public override string Name => "GlobalAvgPool2d";
 
+    public override Shape Result => new(x.Shape[0], x.Shape[1]);
+
     public override Cost Cost => new(0, sizeof(float) * (x.Length + x.Length / area));
 
     protected override Tensor Forward()
     {
-        var y = new Tensor(new Shape(x.Shape[0], x.Shape[1]));
+        var y = new Tensor(Result);
         for (long i = 0; i < y.Length; i++)
             y.Data[i] = TensorPrimitives.Sum(new ReadOnlySpan<float>(x.Data + i * area, area)) / area;
         return y;

@@ -30,11 +30,15 @@ public sealed unsafe class GroupNormOp : Op
 
     public float Epsilon { get; }
 
+    public override Shape Result => x.Shape;
+
     public override Cost Cost => new(0, sizeof(float) * 2 * x.Length);
+
+    protected override void Save(OpSettings settings) => settings.Set("groups", Groups).Set("epsilon", Epsilon);
 
     protected override Tensor Forward()
     {
-        var y = new Tensor(x.Shape);
+        var y = new Tensor(Result);
         mean = new Tensor(new Shape(x.Shape[0], Groups));
         rstd = new Tensor(new Shape(x.Shape[0], Groups));
         kernel.Forward(x.Data, gamma.Data, beta.Data, Epsilon, y.Data, mean.Data, rstd.Data);

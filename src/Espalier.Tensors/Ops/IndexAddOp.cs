@@ -33,11 +33,13 @@ public sealed unsafe class IndexAddOp : Op
     /// <summary>The list of channels, [K].</summary>
     public Tensor Index => index;
 
+    public override Shape Result => x.Shape;
+
     public override Cost Cost => new(0, sizeof(float) * (2 * x.Length + branch.Length));
 
     protected override Tensor Forward()
     {
-        var y = new Tensor(x.Shape);
+        var y = new Tensor(Result);
         Rows.For((long)x.Shape[0] * x.Shape[1], plane, new AddJob(this, x.Data, branch.Data, y.Data));
         return y;
     }

@@ -23,11 +23,13 @@ public sealed unsafe class IndexSelectOp : Op
 
     public override string Name => "IndexSelect";
 
+    public override Shape Result => x.Shape.With(1, index.Shape[0]);
+
     public override Cost Cost => new(0, sizeof(float) * 2L * x.Shape[0] * index.Length * plane);
 
     protected override Tensor Forward()
     {
-        var y = new Tensor(x.Shape.With(1, index.Shape[0]));
+        var y = new Tensor(Result);
         Rows.For((long)x.Shape[0] * x.Shape[1], plane, new SelectJob(this, x.Data, y.Data));
         return y;
     }

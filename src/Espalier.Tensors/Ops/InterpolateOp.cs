@@ -29,11 +29,15 @@ public sealed unsafe class InterpolateOp : Op
 
     public ResizeMode Mode { get; }
 
+    public override Shape Result => new(x.Shape[0], x.Shape[1], Height, Width);
+
     public override Cost Cost => new(0, sizeof(float) * (x.Length + (long)x.Shape[0] * x.Shape[1] * Height * Width));
+
+    protected override void Save(OpSettings settings) => settings.Set("height", Height).Set("width", Width).Set("mode", Mode);
 
     protected override Tensor Forward()
     {
-        var y = new Tensor(new Shape(x.Shape[0], x.Shape[1], Height, Width));
+        var y = new Tensor(Result);
         using Tensor scratch = Tensor.Unscoped(new Shape(checked((int)resize.ScratchLength)));
         resize.Forward(x.Data, y.Data, scratch.Data);
         return y;

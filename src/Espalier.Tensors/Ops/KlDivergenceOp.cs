@@ -28,7 +28,12 @@ public sealed unsafe class KlDivergenceOp : Op
 
     public override string Name => "KlDivergence";
 
+    public override Shape Result => new();
+
     public override Cost Cost => new(0, sizeof(float) * 2 * student.Length);
+
+    public override Op On(Tensor?[] operands, RunContext run = default) =>
+        new KlDivergenceOp(operands[0]!, operands[1]!, temperature);
 
     protected override Tensor Forward()
     {

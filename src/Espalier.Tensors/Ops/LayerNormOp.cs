@@ -2,31 +2,36 @@ using Espalier.Tensors.Kernels;
 
 namespace Espalier.Tensors;
 
-/// <summary>y = (x - mean) / sqrt(variance + eps) · gamma + beta over the last axis. x [rows, D], gamma and beta [D].</summary>
+/// <summary>y = (x - mean) / sqrt(variance + eps) · gamma + beta over the last axis. x [.., D], gamma and beta [D].</summary>
 public sealed unsafe class LayerNormOp : Op
 {
     private readonly Tensor x, gamma, beta;
     private readonly float epsilon;
-    private readonly int rows, width;
+    private readonly int rows = 1, width;
     private Tensor? mean, rstd;
 
     public LayerNormOp(Tensor x, Tensor gamma, Tensor beta, float epsilon) : base(x, gamma, beta)
     {
-        if (x.Rank != 2 || gamma.Shape != new Shape(x.Shape[1]) || beta.Shape != gamma.Shape)
-            throw new ArgumentException($"LayerNorm: x {x.Shape}, gamma {gamma.Shape}, beta {beta.Shape} must be [rows, D], [D], [D]");
+        if (x.Rank == 0 || gamma.Shape != new Shape(x.Shape[-1]) || beta.Shape != gamma.Shape)
+            throw new ArgumentException($"LayerNorm: x {x.Shape}, gamma {gamma.Shape}, beta {beta.Shape} must be [.., D], [D], [D]");
         (this.x, this.gamma, this.beta, this.epsilon) = (x, gamma, beta, epsilon);
-        (rows, width) = (x.Shape[0], x.Shape[1]);
+        width = x.Shape[-1];
+        for (int i = 0; i < x.Rank - 1; i++) rows = checked(rows * x.Shape[i]);
     }
 
     public override string Name => "LayerNorm";
 
     public float Epsilon => epsilon;
 
+    public override Shape Result => x.Shape;
+
     public override Cost Cost => new(0, sizeof(float) * 2L * rows * width);
+
+    protected override void Save(OpSettings settings) => settings.Set("epsilon", epsilon);
 
     protected override Tensor Forward()
     {
-        var y = new Tensor(x.Shape);
+        var y = new Tensor(Result);
         if (Differentiated)
         {
             mean = new Tensor(new Shape(rows));
@@ -51,10 +56,10 @@ public sealed unsafe class LayerNormOp : Op
 
     public override void Flow(ChannelFlow flow)
     {
-        flow.Same(Output, 1, x, 1);
-        flow.Same(Output, 1, gamma, 0, ChannelRole.Scale);
-        flow.Same(Output, 1, beta, 0, ChannelRole.NormShift);
-        flow.Mix(x, 1);
+        for (int i = 1; i < x.Rank; i++) flow.Same(Output, i, x, i);
+        flow.Same(Output, -1, gamma, 0, ChannelRole.Scale);
+        flow.Same(Output, -1, beta, 0, ChannelRole.NormShift);
+        flow.Mix(x, -1);
     }
 }
 

@@ -4,27 +4,28 @@ namespace Espalier.Tensors;
 
 /// <summary>
 /// y = x Wᵀ + b, then optionally GELU, then optionally + residual, fused into the matrix product's store.
-/// x [rows, in], W [out, in], b [out], residual [rows, out] -> y [rows, out].
+/// x [.., in], W [out, in], b [out], residual [.., out] -> y [.., out].
 /// </summary>
 public sealed unsafe class LinearOp : Op
 {
     private readonly Tensor x, weight;
     private readonly Tensor? bias, residual;
     private readonly bool gelu;
-    private readonly int rows, inputs, outputs;
+    private readonly int rows = 1, inputs, outputs;
     private Tensor? preActivation;
 
     public LinearOp(Tensor x, Tensor weight, Tensor? bias, Tensor? residual = null, bool gelu = false)
         : base(x, weight, bias, residual)
     {
-        if (x.Rank != 2 || weight.Rank != 2 || x.Shape[1] != weight.Shape[1])
-            throw new ArgumentException($"Linear: x {x.Shape} and weight {weight.Shape} must be [rows, in] and [out, in]");
+        if (x.Rank == 0 || weight.Rank != 2 || x.Shape[-1] != weight.Shape[1])
+            throw new ArgumentException($"Linear: x {x.Shape} and weight {weight.Shape} must be [.., in] and [out, in]");
         if (bias is not null && (bias.Rank != 1 || bias.Shape[0] != weight.Shape[0]))
             throw new ArgumentException($"Linear: bias {bias.Shape} for weight {weight.Shape}");
         (this.x, this.weight, this.bias, this.residual, this.gelu) = (x, weight, bias, residual, gelu);
-        (rows, inputs, outputs) = (x.Shape[0], x.Shape[1], weight.Shape[0]);
-        if (residual is not null && residual.Shape != new Shape(rows, outputs))
-            throw new ArgumentException($"Linear: residual {residual.Shape} for an output [{rows},{outputs}]");
+        (inputs, outputs) = (weight.Shape[1], weight.Shape[0]);
+        for (int i = 0; i < x.Rank - 1; i++) rows = checked(rows * x.Shape[i]);
+        if (residual is not null && residual.Shape != Result)
+            throw new ArgumentException($"Linear: residual {residual.Shape} for an output {Result}");
     }
 
     public override string Name => "Linear";
@@ -36,12 +37,16 @@ public sealed unsafe class LinearOp : Op
     /// <summary>Whether GELU follows the bias, before the residual is added.</summary>
     public bool Gelu => gelu;
 
+    public override Shape Result => x.Shape.With(-1, outputs);
+
     public override Cost Cost =>
         new((long)rows * inputs * outputs, sizeof(float) * ((long)rows * (inputs + outputs) + (long)inputs * outputs));
 
+    protected override void Save(OpSettings settings) => settings.Set("gelu", gelu);
+
     protected override Tensor Forward()
     {
-        var y = new Tensor(new Shape(rows, outputs));
+        var y = new Tensor(Result);
         if (gelu && Differentiated) preActivation = new Tensor(y.Shape);
         var epilogue = new Epilogue
         {
@@ -90,13 +95,14 @@ public sealed unsafe class LinearOp : Op
     /// <summary>y's channels are W's rows, b's entries and the residual's channels; x's channels are W's columns.</summary>
     public override void Flow(ChannelFlow flow)
     {
-        flow.Same(Output, 1, weight, 0, ChannelRole.Producer);
-        flow.Same(x, 1, weight, 1, ChannelRole.Consumer);
-        if (bias is not null) flow.Same(Output, 1, bias, 0, ChannelRole.Bias);
+        flow.Same(Output, -1, weight, 0, ChannelRole.Producer);
+        flow.Same(x, -1, weight, 1, ChannelRole.Consumer);
+        if (bias is not null) flow.Same(Output, -1, bias, 0, ChannelRole.Bias);
         flow.Work(weight, 0);
         flow.Work(weight, 1);
+        for (int i = 1; i < x.Rank - 1; i++) flow.Same(Output, i, x, i);
         if (residual is null) return;
-        flow.Same(Output, 1, residual, 1);
+        for (int i = 1; i < x.Rank; i++) flow.Same(Output, i, residual, i);
         flow.Sum(Output, residual);
     }
 }

@@ -17,11 +17,13 @@ public sealed unsafe class LogSoftmaxOp : Op
 
     public override string Name => "LogSoftmax";
 
+    public override Shape Result => x.Shape;
+
     public override Cost Cost => new(0, sizeof(float) * 2 * x.Length);
 
     protected override Tensor Forward()
     {
-        var y = new Tensor(x.Shape);
+        var y = new Tensor(Result);
         Softmax.LogForward(x.Data, y.Data, rows, width);
         return y;
     }

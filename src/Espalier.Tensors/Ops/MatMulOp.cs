@@ -33,12 +33,18 @@ public sealed unsafe class MatMulOp : Op
 
     public bool TransposeB => transposeB;
 
+    public override Shape Result => a.Rank == 3 ? new(batch, m, n) : new(m, n);
+
     public override Cost Cost => new(
         (long)batch * m * n * k, sizeof(float) * (long)batch * ((long)m * k + (long)k * n + (long)m * n));
 
+    protected override void Save(OpSettings settings) => settings.Set("transposeA", transposeA).Set("transposeB", transposeB);
+
+    private protected override RowSet? ResultRows() => transposeA ? null : base.ResultRows();
+
     protected override Tensor Forward()
     {
-        var y = new Tensor(a.Rank == 3 ? new Shape(batch, m, n) : new Shape(m, n));
+        var y = new Tensor(Result);
         Run(new Product(transposeA, transposeB, m, n, k, a.Data, a.Shape[-1], b.Data, b.Shape[-1], y.Data, n, false));
         return y;
     }

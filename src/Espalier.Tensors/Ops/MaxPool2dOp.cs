@@ -28,13 +28,18 @@ public sealed unsafe class MaxPool2dOp : Op
 
     public Padding Padding => window.Padding;
 
+    public override Shape Result => new(x.Shape[0], x.Shape[1], window.OutHeight, window.OutWidth);
+
     public override Cost Cost => new(0, sizeof(float) * (x.Length + Planes * window.OutArea));
 
     private long Planes => (long)x.Shape[0] * x.Shape[1];
 
+    protected override void Save(OpSettings settings) =>
+        settings.Set("kernel", Kernel).Set("stride", Stride).Set("padding", Padding);
+
     protected override Tensor Forward()
     {
-        var y = new Tensor(new Shape(x.Shape[0], x.Shape[1], window.OutHeight, window.OutWidth));
+        var y = new Tensor(Result);
         // Held as 32-bit integers in the floats' places.
         if (Differentiated) argmax = new Tensor(y.Shape);
         MaxPooling.Forward(x.Data, checked((int)Planes), window, y.Data, argmax is null ? null : (int*)argmax.Data);

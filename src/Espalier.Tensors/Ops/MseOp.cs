@@ -16,7 +16,11 @@ public sealed unsafe class MseOp : Op
 
     public override string Name => "Mse";
 
+    public override Shape Result => new();
+
     public override Cost Cost => new(0, sizeof(float) * 2 * x.Length);
+
+    public override Op On(Tensor?[] operands, RunContext run = default) => new MseOp(operands[0]!, operands[1]!);
 
     protected override Tensor Forward()
     {

@@ -32,6 +32,13 @@ public sealed unsafe class PadOp : Op
         shape = new Shape(dims);
     }
 
+    /// <param name="before">Entries before x along each of its axes; likewise <paramref name="after"/>.</param>
+    internal static PadOp Of(Tensor x, int[] before, int[] after, float value)
+    {
+        if (before.Length != x.Rank || after.Length != x.Rank) throw new ArgumentException($"Pad: widths for another rank than x {x.Shape}");
+        return new PadOp(x, before.Zip(after).ToArray(), value);
+    }
+
     public override string Name => "Pad";
 
     /// <summary>Entries put before x along each of its axes.</summary>
@@ -39,7 +46,12 @@ public sealed unsafe class PadOp : Op
 
     public float Value => value;
 
+    public override Shape Result => shape;
+
     public override Cost Cost => new(0, sizeof(float) * (x.Length + shape.Length));
+
+    protected override void Save(OpSettings settings) =>
+        settings.Set("before", before).Set("after", before.Select((n, i) => shape[i] - x.Shape[i] - n)).Set("value", value);
 
     protected override Tensor Forward()
     {

@@ -23,12 +23,17 @@ public sealed unsafe class PatchesToRowsOp : Op
 
     public override string Name => "PatchesToRows";
 
+    public override Shape Result => new(checked(batch * (height / patch) * (width / patch)), channels * patch * patch);
+
     public override Cost Cost => new(0, sizeof(float) * 2 * x.Length);
+
+    protected override void Save(OpSettings settings) => settings.Set("patch", patch);
+
+    private protected override RowSet ResultRows() => RowSet.Uniform(batch, height / patch * (width / patch));
 
     protected override Tensor Forward()
     {
-        int perImage = height / patch * (width / patch);
-        var rows = new Tensor(new Shape(checked(batch * perImage), channels * patch * patch));
+        var rows = new Tensor(Result);
         Kernel.ToRows(x.Data, rows.Data);
         return rows;
     }

@@ -29,11 +29,17 @@ public sealed unsafe class PermuteOp : Op
 
     public IReadOnlyList<int> Axes => axes;
 
+    public override Shape Result => new(Array.ConvertAll(axes, axis => x.Shape[axis]));
+
     public override Cost Cost => new(0, sizeof(float) * 2 * x.Length);
+
+    protected override void Save(OpSettings settings) => settings.Set("axes", axes);
+
+    private protected override RowSet? ResultRows() => axes is [0, ..] ? base.ResultRows() : null;
 
     protected override Tensor Forward()
     {
-        var y = new Tensor(new Shape(Array.ConvertAll(axes, axis => x.Shape[axis])));
+        var y = new Tensor(Result);
         Permutation.Run(x.Data, x.Shape, axes, y.Data, false);
         return y;
     }

@@ -9,6 +9,8 @@ public sealed class PowOp(Tensor x, float exponent) : UnaryOp(x)
 
     public float Exponent => exponent;
 
+    protected override void Save(OpSettings settings) => settings.Set("exponent", exponent);
+
     private protected override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Pow(x, exponent, y);
 
     private protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d)

@@ -9,13 +9,13 @@ namespace Espalier.Tensors;
 public sealed unsafe class PrefixAttentionOp : Op
 {
     private readonly Tensor q, k, v;
-    private readonly RowOffsets offsets;
+    private readonly RowSet offsets;
     private readonly int heads, queries;
     private readonly float scale;
     private readonly int width;
 
     /// <param name="scale">What scores are multiplied by: 1/sqrt(d) of the unpruned head.</param>
-    public PrefixAttentionOp(Tensor q, Tensor k, Tensor v, RowOffsets offsets, int heads, float scale) : base(q, k, v)
+    public PrefixAttentionOp(Tensor q, Tensor k, Tensor v, RowSet offsets, int heads, float scale) : base(q, k, v)
     {
         if (q.Rank != 2 || k.Rank != 2 || v.Shape != k.Shape || k.Shape[0] != offsets.Rows || q.Shape[1] != k.Shape[1]
             || q.Shape[1] % heads != 0 || offsets.Images == 0 || q.Shape[0] % offsets.Images != 0)
@@ -30,6 +30,13 @@ public sealed unsafe class PrefixAttentionOp : Op
     }
 
     public override string Name => "PrefixAttention";
+
+    public override Shape Result => q.Shape;
+
+    public override Op On(Tensor?[] operands, RunContext run = default) =>
+        AttentionOp.Of(operands[0]!, operands[1]!, operands[2]!, heads, scale);
+
+    protected override void Save(OpSettings settings) => settings.Set("heads", heads).Set("scale", scale);
 
     public override Cost Cost => new(2L * queries * offsets.Rows * width, sizeof(float) * 2L * (q.Shape[0] + offsets.Rows) * width);
 
@@ -71,6 +78,6 @@ public sealed unsafe class PrefixAttentionOp : Op
 public static partial class F
 {
     /// <inheritdoc cref="PrefixAttentionOp"/>
-    public static Tensor PrefixAttention(Tensor q, Tensor k, Tensor v, RowOffsets offsets, int heads, float scale) =>
+    public static Tensor PrefixAttention(Tensor q, Tensor k, Tensor v, RowSet offsets, int heads, float scale) =>
         new PrefixAttentionOp(q, k, v, offsets, heads, scale).Run();
 }

@@ -37,7 +37,11 @@ public abstract class ReduceOp : Op
 
     public bool KeepDims { get; }
 
+    public override Shape Result => Shape;
+
     public override Cost Cost => new(0, sizeof(float) * (X.Length + Shape.Length));
+
+    protected override void Save(OpSettings settings) => settings.Set("axes", Axes).Set("keepDims", KeepDims);
 
     private protected Tensor X { get; }
 
@@ -48,6 +52,8 @@ public abstract class ReduceOp : Op
 
     /// <summary>x's elements, y being operand 0.</summary>
     private protected RowWalk Walk { get; }
+
+    private protected override RowSet? ResultRows() => Axes.Contains(0) ? null : base.ResultRows();
 
     /// <summary>The axes that remain are the same in x and y.</summary>
     public override void Flow(ChannelFlow flow)

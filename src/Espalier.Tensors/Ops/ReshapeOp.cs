@@ -1,53 +1,69 @@
 namespace Espalier.Tensors;
 
-/// <summary>The same elements under another shape of as many; y shares x's memory.</summary>
+/// <summary>
+/// The same elements under another shape of as many; y shares x's memory. It is kept as what it does to neighbouring axes (keep
+/// one, join several, split one), not as numbers: made again on another x, axis 0 is as long as x's and so are joined axes.
+/// </summary>
 public sealed class ReshapeOp : Op
 {
+    /// <summary>In <see cref="sizes"/>: what the other axes of the group leave.</summary>
+    private const int Rest = -1;
+
     private readonly Tensor x;
     private readonly Shape shape;
 
-    public ReshapeOp(Tensor x, Shape shape) : base(x)
+    // Neighbouring axes of x become neighbouring axes of y: how many, group by group, and the extents of y's.
+    private readonly int[] from, to, sizes;
+
+    /// <summary>The groups are the shortest of equal size; of a group's axes in y the last longer than 1 is what the others
+    /// leave.</summary>
+    public ReshapeOp(Tensor x, Shape shape) : this(x, Groups(x.Shape, shape))
     {
-        if (shape.Length != x.Length)
-            throw new ArgumentException($"Reshape: x {x.Shape} to {shape}: not the same number of elements");
-        (this.x, this.shape) = (x, shape);
+    }
+
+    /// <param name="from">Axes of x in each group.</param>
+    /// <param name="to">Axes of y in each group.</param>
+    /// <param name="sizes">Extents of y's axes; one of a group may be -1 for what the others leave.</param>
+    internal ReshapeOp(Tensor x, int[] from, int[] to, int[] sizes) : this(x, (from, to, sizes))
+    {
+    }
+
+    private ReshapeOp(Tensor x, (int[] From, int[] To, int[] Sizes) groups) : base(x)
+    {
+        (this.x, (from, to, sizes)) = (x, groups);
+        shape = Applied();
     }
 
     public override string Name => "Reshape";
 
+    public override Shape Result => shape;
+
     public override Cost Cost => default;
+
+    protected override void Save(OpSettings settings) => settings.Set("from", from).Set("to", to).Set("sizes", sizes);
 
     protected override Tensor Forward() => x.View(shape);
 
     protected internal override void Backward(Tensor dy) => PassGrad(x, dy);
 
     /// <summary>
-    /// Axes are matched in the shortest groups of equal size. A group of one axis on each side is the same axis. Where one
-    /// axis is split into several (or several are joined to one), each entry of the first of them is a block of the one:
-    /// flattening [N, C, H, W] to [N, C·H·W] makes channel c the columns c·H·W to (c + 1)·H·W - 1. Splitting an axis that others
-    /// follow cuts a map's channels into a number of groups, as a channel shuffle does: that number stays, and the same channel
-    /// of every group is an entry of the last new axis. What cannot be said in blocks must stay.
+    /// A group of one axis on each side is the same axis. Where one axis is split into several (or several are joined to one), each
+    /// entry of the first of them is a block of the one: flattening [N, C, H, W] to [N, C·H·W] makes channel c the columns c·H·W to
+    /// (c + 1)·H·W - 1. Splitting an axis that others follow cuts a map's channels into a number of groups, as a channel shuffle
+    /// does: that number stays, and the same channel of every group is an entry of the last new axis. What cannot be said in
+    /// blocks must stay.
     /// </summary>
     public override void Flow(ChannelFlow flow)
     {
         if (x.Length == 0) return;
-        int[] from = Longer(x.Shape), to = Longer(shape);
         int i = 0, j = 0;
-        while (i < from.Length && j < to.Length)
-        {
-            int i0 = i, j0 = j;
-            long a = x.Shape[from[i++]], b = shape[to[j++]];
-            while (a != b)
-            {
-                if (a < b) a *= x.Shape[from[i++]];
-                else b *= shape[to[j++]];
-            }
-            Match(flow, from[i0..i], to[j0..j]);
-        }
+        for (int g = 0; g < from.Length; i += from[g], j += to[g], g++)
+            Match(flow, Longer(x.Shape, i, from[g]), Longer(shape, j, to[g]));
     }
 
     private void Match(ChannelFlow flow, int[] from, int[] to)
     {
+        if (from.Length == 0) return;
         if (from.Length > 1 && to.Length > 1)
         {
             foreach (int axis in from) flow.Fix(x, axis);
@@ -67,8 +83,61 @@ public sealed class ReshapeOp : Op
         foreach (int axis in to[1..]) flow.Fix(Output, axis);
     }
 
-    /// <summary>The axes with more than one entry.</summary>
-    private static int[] Longer(Shape shape) => [.. Enumerable.Range(0, shape.Rank).Where(axis => shape[axis] != 1)];
+    /// <summary>Those of some neighbouring axes that have more than one entry.</summary>
+    private static int[] Longer(Shape shape, int first, int count) =>
+        [.. Enumerable.Range(first, count).Where(axis => shape[axis] != 1)];
+
+    private Shape Applied()
+    {
+        if (from.Length != to.Length || from.Sum() != x.Rank || to.Sum() != sizes.Length || from.Concat(to).Any(n => n < 0))
+            throw new ArgumentException($"Reshape: groups of axes that are not those of x {x.Shape}");
+        int[] dims = [.. sizes];
+        int i = 0, j = 0;
+        for (int g = 0; g < from.Length; i += from[g], j += to[g], g++)
+        {
+            long all = 1, known = 1;
+            for (int a = i; a < i + from[g]; a++) all = checked(all * x.Shape[a]);
+            int free = Array.IndexOf(dims, Rest, j, to[g]);
+            for (int a = j; a < j + to[g]; a++) if (a != free) known = checked(known * dims[a]);
+            if (free >= 0 && known > 0 && all % known == 0) known *= dims[free] = checked((int)(all / known));
+            if (known != all)
+                throw new ArgumentException($"Reshape: x {x.Shape} to [{string.Join(",", sizes)}]: not the same number of elements");
+        }
+        return new Shape(dims);
+    }
+
+    private static (int[] From, int[] To, int[] Sizes) Groups(Shape x, Shape y)
+    {
+        if (x.Length != y.Length) throw new ArgumentException($"Reshape: x {x} to {y}: not the same number of elements");
+        List<int> from = [], to = [];
+        int i = 0, j = 0;
+        while (i < x.Rank && j < y.Rank)
+        {
+            int i0 = i, j0 = j;
+            long a = x[i++], b = y[j++];
+            // Without elements there is nothing to divide by.
+            while (a != b && (i < x.Rank || j < y.Rank))
+            {
+                if (j == y.Rank || (a < b && i < x.Rank)) a *= x[i++];
+                else b *= y[j++];
+            }
+            from.Add(i - i0);
+            to.Add(j - j0);
+        }
+        // Axes of one entry at an end belong to the group before them.
+        if (from.Count == 0) (from, to) = ([0], [0]);
+        from[^1] += x.Rank - i;
+        to[^1] += y.Rank - j;
+        int[] sizes = y.ToArray();
+        for (int g = 0, at = 0; g < to.Count; at += to[g++])
+        {
+            if (to[g] == 0) continue;
+            int free = at + to[g] - 1;
+            while (free > at && sizes[free] == 1) free--;
+            sizes[free] = Rest;
+        }
+        return ([.. from], [.. to], sizes);
+    }
 }
 
 public static partial class F
@@ -90,5 +159,22 @@ public static partial class F
             filled[free] = checked((int)(x.Length / rest));
         }
         return Reshape(x, new Shape(filled));
+    }
+
+    /// <summary>Joins neighbouring axes to one: [N, C, H, W] -> [N, C·H·W].</summary>
+    public static Tensor Flatten(Tensor x, int first = 1, int last = -1)
+    {
+        int a = x.Shape.Axis(first), b = x.Shape.Axis(last);
+        int[] from = [.. Enumerable.Repeat(1, a), b - a + 1, .. Enumerable.Repeat(1, x.Rank - 1 - b)];
+        return new ReshapeOp(x, from, [.. from.Select(_ => 1)], [.. from.Select(_ => -1)]).Run();
+    }
+
+    /// <summary>Splits an axis into several, one of which may be -1 for what the others leave: [N, C, ..] -> [N, g, C/g, ..].</summary>
+    public static Tensor Split(Tensor x, int axis, params ReadOnlySpan<int> sizes)
+    {
+        int a = x.Shape.Axis(axis), after = x.Rank - 1 - a;
+        int[] ones = [.. Enumerable.Repeat(1, x.Rank)], to = [.. ones[..a], sizes.Length, .. ones[..after]];
+        int[] rest = [.. Enumerable.Repeat(-1, x.Rank)];
+        return new ReshapeOp(x, ones, to, [.. rest[..a], .. sizes, .. rest[..after]]).Run();
     }
 }

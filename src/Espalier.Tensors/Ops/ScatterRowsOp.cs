@@ -25,11 +25,15 @@ public sealed unsafe class ScatterRowsOp : Op
 
     public override string Name => "ScatterRows";
 
+    public override Shape Result => new(rows, width);
+
     public override Cost Cost => new(0, sizeof(float) * ((long)index.Length + rows) * width);
+
+    public override Op On(Tensor?[] operands, RunContext run = default) => new ScatterRowsOp(operands[0]!, index, rows);
 
     protected override Tensor Forward()
     {
-        var y = new Tensor(new Shape(rows, width));
+        var y = new Tensor(Result);
         IndexedRows.Scatter(x.Data, index, y.Data, rows, width, false);
         return y;
     }

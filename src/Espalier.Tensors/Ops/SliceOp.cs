@@ -28,11 +28,15 @@ public sealed unsafe class SliceOp : Op
 
     public int Start => start;
 
+    public override Shape Result => x.Shape.With(axis, length);
+
     public override Cost Cost => new(0, sizeof(float) * 2 * outer * length * below);
+
+    protected override void Save(OpSettings settings) => settings.Set("axis", axis).Set("start", start).Set("length", length);
 
     protected override Tensor Forward()
     {
-        var y = new Tensor(x.Shape.With(axis, length));
+        var y = new Tensor(Result);
         StridedRows.Move(x.Data + start * below, x.Shape[axis] * below, y.Data, length * below, outer, length * below, false);
         return y;
     }

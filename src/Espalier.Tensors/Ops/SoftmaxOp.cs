@@ -17,11 +17,13 @@ public sealed unsafe class SoftmaxOp : Op
 
     public override string Name => "Softmax";
 
+    public override Shape Result => x.Shape;
+
     public override Cost Cost => new(0, sizeof(float) * 2 * x.Length);
 
     protected override Tensor Forward()
     {
-        var y = new Tensor(x.Shape);
+        var y = new Tensor(Result);
         Softmax.Forward(x.Data, y.Data, rows, width);
         return y;
     }

@@ -11,6 +11,8 @@ public abstract unsafe class UnaryOp : Op
 
     private protected UnaryOp(Tensor x) : base(x) => this.x = x;
 
+    public override Shape Result => x.Shape;
+
     public override Cost Cost => new(0, sizeof(float) * 2 * x.Length);
 
     private protected abstract void Compute(ReadOnlySpan<float> x, Span<float> y);
@@ -20,7 +22,7 @@ public abstract unsafe class UnaryOp : Op
 
     protected override Tensor Forward()
     {
-        var y = new Tensor(x.Shape);
+        var y = new Tensor(Result);
         Blocks.For(x.Length, new ForwardJob(this, x.Data, y.Data));
         return y;
     }

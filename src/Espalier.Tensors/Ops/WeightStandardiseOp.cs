@@ -23,6 +23,7 @@ public sealed unsafe class WeightStandardiseOp : Op
 {
     private readonly Tensor w;
     private readonly int rows, width;
+    private readonly WeightStandardisation variant;
     private readonly bool epsilonOnStd;
     private readonly float epsilon;
 
@@ -31,17 +32,22 @@ public sealed unsafe class WeightStandardiseOp : Op
         if (w.Rank < 2 || w.Length == 0)
             throw new ArgumentException($"WeightStandardise: w {w.Shape} must be [O, ...] and not empty");
         (this.w, rows, width) = (w, w.Shape[0], checked((int)(w.Length / w.Shape[0])));
+        this.variant = variant;
         epsilonOnStd = variant == WeightStandardisation.Google;
         epsilon = variant == WeightStandardisation.Timm ? 1e-8f : 1e-5f;
     }
 
     public override string Name => "WeightStandardise";
 
+    public override Shape Result => w.Shape;
+
     public override Cost Cost => new(0, sizeof(float) * 2 * w.Length);
+
+    protected override void Save(OpSettings settings) => settings.Set("variant", variant);
 
     protected override Tensor Forward()
     {
-        var y = new Tensor(w.Shape);
+        var y = new Tensor(Result);
         StandardiseRows.Forward(w.Data, rows, width, epsilonOnStd, epsilon, y.Data);
         return y;
     }

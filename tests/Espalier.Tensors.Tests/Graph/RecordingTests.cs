@@ -1,4 +1,4 @@
-namespace Espalier.Tensors.Tests.Graph;
+namespace Espalier.Tensors.Tests.Graphs;
 
 public class RecordingTests
 {

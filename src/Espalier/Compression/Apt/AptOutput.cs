@@ -26,10 +26,10 @@ internal sealed record AptPlainOutput(Tensor Logits, IReadOnlyList<TokenRows> Ag
 /// <param name="Offsets">How many are left of which image.</param>
 /// <param name="Rows">[rows left] the row that each had before the agent acted.</param>
 /// <param name="Tokens">[rows left] which token of its image each is: 0 the class token, then the patches row by row.</param>
-public sealed record PruneStep(RowOffsets Offsets, int[] Rows, int[] Tokens)
+public sealed record PruneStep(RowSet Offsets, int[] Rows, int[] Tokens)
 {
     /// <summary>Every token of every image.</summary>
-    public static PruneStep All(RowOffsets offsets)
+    public static PruneStep All(RowSet offsets)
     {
         var rows = new int[offsets.Rows];
         var tokens = new int[offsets.Rows];
@@ -53,6 +53,6 @@ public sealed record PruneStep(RowOffsets Offsets, int[] Rows, int[] Tokens)
             lengths[b] = rows.Count - before;
         }
         int[] kept = [.. rows];
-        return new PruneStep(RowOffsets.FromLengths(lengths), kept, Array.ConvertAll(kept, r => Tokens[r]));
+        return new PruneStep(RowSet.FromLengths(lengths), kept, Array.ConvertAll(kept, r => Tokens[r]));
     }
 }

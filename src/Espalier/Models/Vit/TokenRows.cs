@@ -3,7 +3,7 @@ using Espalier.Tensors;
 namespace Espalier.Models;
 
 /// <summary>A packed batch of tokens: <paramref name="Rows"/> [rows of all images, D], image b owning those of <paramref name="Offsets"/>.</summary>
-public readonly record struct TokenRows(Tensor Rows, RowOffsets Offsets)
+public readonly record struct TokenRows(Tensor Rows, RowSet Offsets)
 {
     public int Images => Offsets.Images;
 
@@ -20,9 +20,9 @@ public readonly record struct TokenRows(Tensor Rows, RowOffsets Offsets)
 
     /// <summary>The rows of <paramref name="index"/>, which must be sorted and leave image b <paramref name="lengths"/>[b] of them.</summary>
     public TokenRows Keep(int[] index, int[] lengths) =>
-        new(F.GatherRows(Rows, index), RowOffsets.FromLengths(lengths));
+        new(F.GatherRows(Rows, index), RowSet.FromLengths(lengths));
 
     /// <summary>The images of both batches in one.</summary>
     public static TokenRows Concat(TokenRows first, TokenRows second) =>
-        new(F.Concat(0, first.Rows, second.Rows), RowOffsets.Concat(first.Offsets, second.Offsets));
+        new(F.Concat(0, first.Rows, second.Rows), RowSet.Concat(first.Offsets, second.Offsets));
 }

@@ -30,7 +30,7 @@ public sealed class VitBlock : Module
         int[] first = x.PrefixRows(prefix);
         Tensor residual = F.GatherRows(x.Rows, first);
         Tensor rows = attention.ForwardPrefix(attentionNorm.Forward(x.Rows), x.Offsets, first, residual);
-        return new TokenRows(mlp.Forward(mlpNorm.Forward(rows), residual: rows), RowOffsets.Uniform(x.Images, prefix));
+        return new TokenRows(mlp.Forward(mlpNorm.Forward(rows), residual: rows), RowSet.Uniform(x.Images, prefix));
     }
 }
 
@@ -55,7 +55,7 @@ public sealed class VitAttention : Module
     // Of the weights, which may have lost heads since.
     private int Heads => query.Weight.Shape[0] / headWidth;
 
-    public Tensor Forward(Tensor x, RowOffsets offsets, Tensor residual)
+    public Tensor Forward(Tensor x, RowSet offsets, Tensor residual)
     {
         Tensor mixed = F.Attention(query.Forward(x), key.Forward(x), value.Forward(x), offsets, Heads, scale);
         return output.Forward(mixed, residual);
@@ -63,7 +63,7 @@ public sealed class VitAttention : Module
 
     /// <param name="queries">The rows whose result is wanted, as many of each image.</param>
     /// <param name="residual">[queries, D].</param>
-    public Tensor ForwardPrefix(Tensor x, RowOffsets offsets, int[] queries, Tensor residual)
+    public Tensor ForwardPrefix(Tensor x, RowSet offsets, int[] queries, Tensor residual)
     {
         Tensor q = query.Forward(F.GatherRows(x, queries));
         return output.Forward(F.PrefixAttention(q, key.Forward(x), value.Forward(x), offsets, Heads, scale), residual);

@@ -57,6 +57,6 @@ public sealed class VitEmbeddings : Module
         Tensor weight = F.Reshape(patchWeight, new Shape(d, patches.Shape[1]));
         Tensor projected = F.Linear(patches, weight, patchBias);                         // [B N, D]
         Tensor rows = F.AssembleTokens(projected, positions, classToken, distillationToken);
-        return new TokenRows(dropout.Forward(rows), RowOffsets.Uniform(batch, config.Tokens));
+        return new TokenRows(dropout.Forward(rows), RowSet.Uniform(batch, config.Tokens));
     }
 }

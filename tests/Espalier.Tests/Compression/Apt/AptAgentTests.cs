@@ -62,7 +62,7 @@ public sealed class AptAgentTests
         int[] lengths = [5, 1, 17];
         Tensor rows = new(new Shape(23, width));
         Init.Normal(rows, 1, ref rng);
-        var x = new TokenRows(rows, RowOffsets.FromLengths(lengths));
+        var x = new TokenRows(rows, RowSet.FromLengths(lengths));
 
         float[] folded = agent.PruneProbabilities(x);
         int[] classRow = [.. lengths.SelectMany((n, b) => Enumerable.Repeat(x.Offsets[b], n))];
@@ -103,6 +103,6 @@ public sealed class AptAgentTests
     private static TokenRows Rows(float[] values, int width)
     {
         int rows = values.Length / width;
-        return new TokenRows(Tensor.From(new Shape(rows, width), values), RowOffsets.Uniform(1, rows));
+        return new TokenRows(Tensor.From(new Shape(rows, width), values), RowSet.Uniform(1, rows));
     }
 }

@@ -16,7 +16,7 @@ public sealed class AptProbesTests
     {
         using AptAgent agent = NewAgent();
         using var scope = new Scope();
-        TokenRows x = Random(RowOffsets.Uniform(Images, Tokens));
+        TokenRows x = Random(RowSet.Uniform(Images, Tokens));
         var options = new AptOptions { Exploration = 1, ExploreBatchRange = batchRange };
         var rng = new Rng(2);
         var seen = new HashSet<int>();
@@ -30,7 +30,7 @@ public sealed class AptProbesTests
     {
         using AptAgent agent = NewAgent();
         using var scope = new Scope();
-        TokenRows x = Random(RowOffsets.FromLengths([5, 1, 9]));
+        TokenRows x = Random(RowSet.FromLengths([5, 1, 9]));
         var rng = new Rng(2);
         AptProbes probe = AptProbes.Pick(agent, x, 1, new AptOptions { Exploration = 0 }, ref rng);
 
@@ -55,7 +55,7 @@ public sealed class AptProbesTests
     {
         using AptAgent agent = NewAgent();
         using var scope = new Scope();
-        TokenRows x = Random(RowOffsets.Uniform(1, 6));
+        TokenRows x = Random(RowSet.Uniform(1, 6));
         var rng = new Rng(2);
         AptProbes probe = AptProbes.Pick(agent, x, 1, new AptOptions(), ref rng);
         probe.Loss(agent, [before], [after], margin, out ProbeRewards rewards);
@@ -69,7 +69,7 @@ public sealed class AptProbesTests
         return new AptAgent(Width, ref rng);
     }
 
-    private static TokenRows Random(RowOffsets offsets)
+    private static TokenRows Random(RowSet offsets)
     {
         var rng = new Rng(6);
         var rows = new Tensor(new Shape(offsets.Rows, Width));

@@ -1,0 +1,117 @@
+namespace Espalier.Tensors;
+
+/// <summary>
+/// What makes a graph run faster without changing what it gives, beyond rounding. Each pass works on a copy, so that none undoes
+/// what an edit needs.
+/// </summary>
+internal static class GraphPasses
+{
+    private const int All = int.MaxValue;
+
+    public static Graph Prepare(Graph graph, bool training)
+    {
+        Graph copy = graph.Copy();
+        DropDropouts(copy, training);
+        copy.RemoveUnread();
+        TakeRowsEarly(copy);
+        JoinLinear(copy);
+        copy.Refresh();
+        return copy;
+    }
+
+    /// <summary>Dropouts that do nothing are left out.</summary>
+    private static void DropDropouts(Graph graph, bool training)
+    {
+        foreach (GraphNode node in graph.Nodes)
+            if (node.Op is DropoutOp { Rate: var rate } && (rate == 0 || !training))
+                graph.Redirect(node.Output, node.Operands[0]!, _ => true);
+    }
+
+    /// <summary>
+    /// Rows that nobody reads are not computed: where only the class token's row of the last block is asked for, rows are taken
+    /// in front of what works row by row, and in front of attention's queries.
+    /// </summary>
+    private static void TakeRowsEarly(Graph graph)
+    {
+        Dictionary<GraphValue, int> needed = RowsNeeded(graph);
+        var taken = new Dictionary<(GraphValue, int), GraphValue>();
+        foreach (GraphNode node in graph.Nodes.ToArray())
+        {
+            int rows = needed.GetValueOrDefault(node.Output, All);
+            if (node.Op is TakeRowsOp take && take.Start == 0 && take.Count == needed.GetValueOrDefault(node.Operands[0]!, All))
+                graph.Redirect(node.Output, node.Operands[0]!, _ => true);
+            else if (rows != All) node.Operands = [.. node.Operands.Select((o, i) => ReadsRow(node.Op, i) ? First(o, rows) : o)];
+        }
+
+        GraphValue? First(GraphValue? value, int rows)
+        {
+            if (value?.Tensor.Rows is null || needed.GetValueOrDefault(value, All) == rows) return value;
+            if (taken.TryGetValue((value, rows), out GraphValue? there)) return there;
+            var first = new GraphValue($"{value.Name}.first", value.Tensor, isWeight: false);
+            int at = value.Producer is null ? 0 : IndexOf(graph, value.Producer) + 1;
+            graph.Insert(at, new TakeRowsOp(value.Tensor, 0, rows), [value], first);
+            return taken[(value, rows)] = first;
+        }
+    }
+
+    /// <summary>How many rows at the front of each image are wanted of the values that can be had with fewer.</summary>
+    private static Dictionary<GraphValue, int> RowsNeeded(Graph graph)
+    {
+        var needed = new Dictionary<GraphValue, int>();
+        foreach (GraphValue output in graph.Outputs) needed[output] = All;
+        for (int i = graph.Nodes.Count - 1; i >= 0; i--)
+        {
+            GraphNode node = graph.Nodes[i];
+            if (!IsRowWise(node)) needed[node.Output] = All;
+            int rows = needed.GetValueOrDefault(node.Output, All);
+            for (int o = 0; o < node.Operands.Count; o++)
+            {
+                if (node.Operands[o] is not { } operand) continue;
+                int here = node.Op is TakeRowsOp take ? take.Start + take.Count : ReadsRow(node.Op, o) ? rows : All;
+                needed[operand] = Math.Max(needed.GetValueOrDefault(operand), here);
+            }
+        }
+        foreach (GraphValue input in graph.Inputs) needed[input] = All;
+        return needed;
+    }
+
+    /// <summary>Whether each row of the result comes of the same row of the operands, but for what attention compares it with.
+    /// </summary>
+    private static bool IsRowWise(GraphNode node) => node.Output.Tensor.Rows is not null && node.Op is AttentionOp or UnaryOp
+        or GeluOp or LinearOp or LayerNormOp or DropoutOp or SoftmaxOp || (node.Output.Tensor.Rows is not null && node.Op is BinaryOp
+            && node.Inputs.All(x => x.Tensor.Rows is null ? x.IsWeight : x.Shape == node.Output.Shape));
+
+    /// <summary>Whether a row of the result reads that row of the operand alone.</summary>
+    private static bool ReadsRow(Op op, int operand) => op is not AttentionOp || operand == 0;
+
+    /// <summary>GELU and a sum behind a linear layer are done while its results are stored.</summary>
+    private static void JoinLinear(Graph graph)
+    {
+        foreach (GraphNode node in graph.Nodes.ToArray())
+        {
+            if (node.Op is not (GeluOp or AddOp)) continue;
+            Dictionary<GraphValue, int> uses = graph.Uses();
+            foreach (GraphValue operand in node.Inputs.Reverse().ToArray())
+            {
+                if (operand.Producer is not { Op: LinearOp { Residual: null } linear } before || uses[operand] != 1) continue;
+                if (node.Op is GeluOp && linear.Gelu) continue;
+                GraphValue? other = node.Op is GeluOp ? null : node.Inputs.First(i => i != operand);
+                if (other is not null && (other.IsWeight || other.Shape != operand.Shape)) continue;
+                Tensor? residual = other?.Tensor;
+                IReadOnlyList<GraphValue?> old = before.Operands;
+                node.Operands = [old[0], old[1], old.Count > 2 ? old[2] : null, other];
+                // The right operands come with the refresh at the end; these only tell the op's settings.
+                node.Op = new LinearOp(linear.Inputs[0], linear.Inputs[1], linear.Bias, null, linear.Gelu || node.Op is GeluOp);
+                Graph.Ran(node.Op, node.Output);
+                break;
+            }
+        }
+        graph.RemoveUnread();
+    }
+
+    private static int IndexOf(Graph graph, GraphNode node)
+    {
+        for (int i = 0; i < graph.Nodes.Count; i++) if (graph.Nodes[i] == node) return i;
+        throw new ArgumentException($"{node} is not of this graph");
+    }
+}

@@ -1,0 +1,190 @@
+using Espalier.Tensors.Tests.Ops;
+
+namespace Espalier.Tensors.Tests.Graphs;
+
+/// <summary>Tracing, running, parts, edits and passes of graphs, on a small network of tokens and one of maps.</summary>
+public class GraphTests
+{
+    private const int Width = 8, Tokens = 5;
+
+    private readonly Dictionary<string, Tensor> weights = [];
+
+    private Tensor Weight(string name, params int[] dims)
+    {
+        if (weights.TryGetValue(name, out Tensor? there)) return there;
+        var rng = new Rng((ulong)name.Length, (ulong)name[0], (ulong)name[^1]);
+        Tensor w = Tensor.Parameter(new Shape(dims));
+        foreach (ref float v in w.Span) v = 0.5f * rng.NextNormal();
+        return weights[name] = w;
+    }
+
+    /// <summary>[B, 2, 4, 4] -> [B, 3]: patches, one block with dropout, the class token's row, a head.</summary>
+    private Tensor Vit(Tensor images, RandomStream stream)
+    {
+        Tensor rows = F.Linear(F.PatchesToRows(images, 2), Weight("patch.weight", Width, 8));
+        Tensor x = F.AssembleTokens(rows, Weight("positions", 1, Tokens, Width), Weight("cls", 1, 1, Width));
+        Tensor n = F.LayerNorm(x, Weight("block.norm.weight", Width), Weight("block.norm.bias", Width), 1e-6f);
+        Tensor mixed = F.Attention(F.Linear(n, Weight("block.q.weight", Width, Width)), F.Linear(n, Weight("block.k.weight", Width, Width)),
+            F.Linear(n, Weight("block.v.weight", Width, Width)), x.Rows!, 2, 0.5f);
+        x = F.Add(F.Linear(mixed, Weight("block.out.weight", Width, Width), Weight("block.out.bias", Width)), x);
+        Tensor hidden = F.Dropout(F.Gelu(F.Linear(x, Weight("block.fc1.weight", 12, Width))), 0.3f, stream, stream.Seed != 0);
+        x = F.Add(x, F.Linear(hidden, Weight("block.fc2.weight", Width, 12)));
+        return F.Linear(F.TakeRows(x, 0, 1), Weight("head.weight", 3, Width), Weight("head.bias", 3));
+    }
+
+    private Graph Traced(out RandomStream stream)
+    {
+        var masks = new RandomStream(0);
+        stream = masks;
+        using (new Scope()) Vit(Images(1), masks);     // makes the weights
+        return Graph.Trace(x => Vit(x, masks), new Shape(2, 2, 4, 4), weights.Select(w => (w.Key, w.Value)));
+    }
+
+    private static Tensor Images(int count)
+    {
+        var rng = new Rng(7, (ulong)count);
+        var t = new Tensor(new Shape(count, 2, 4, 4));
+        foreach (ref float v in t.Span) v = rng.NextNormal();
+        return t;
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    [InlineData(16)]
+    public void ATracedGraphIsTheFunction(int images)
+    {
+        using var scope = new Scope();
+        Graph graph = Traced(out RandomStream stream);
+        Tensor x = Images(images);
+        Assert.Equal(Vit(x, stream).ToArray(), graph.Run(x).ToArray());
+
+        // In training, with the same seed, value and gradients are the same bits.
+        float[][] direct = Gradients(() =>
+        {
+            stream.Restart(5);
+            return Vit(x, stream);
+        });
+        float[][] replayed = Gradients(() =>
+        {
+            stream.Restart(5);
+            return graph.Run(x, new RunContext(Training: true));
+        });
+        for (int i = 0; i < direct.Length; i++) Assert.Equal(direct[i], replayed[i]);
+    }
+
+    private float[][] Gradients(Func<Tensor> forward)
+    {
+        using var recording = new Recording();
+        Tensor loss = F.Sum(F.Square(forward()));
+        recording.Backward(loss);
+        float[][] result = [[loss.Item()], .. weights.Values.Select(w => w.Grad!.ToArray())];
+        foreach (Tensor w in weights.Values) w.ClearGrad();
+        return result;
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    public void APreparedGraphGivesTheSameWithFewerRowsAndNodes(int images)
+    {
+        using var scope = new Scope();
+        Graph graph = Traced(out RandomStream stream);
+        Graph prepared = graph.Prepared(training: false);
+        Assert.DoesNotContain(prepared.Nodes, n => n.Op is DropoutOp or AddOp or GeluOp);
+        // All rows are needed for keys and values only.
+        Assert.Equal(2, prepared.Nodes.Count(n => n.Op is LinearOp && n.Op.Output.Rows is { } rows && rows.Rows == 2 * Tokens));
+        Tensor x = Images(images);
+        Close(graph.Run(x).ToArray(), prepared.Run(x).ToArray());
+        float[][] plain = Gradients(() => graph.Run(x)), fast = Gradients(() => prepared.Run(x));
+        for (int i = 0; i < plain.Length; i++) Close(plain[i], fast[i]);
+        // What is prepared is made again after an edit.
+        Assert.Same(prepared, graph.Prepared(training: false));
+        graph.SetDropout(0);
+        Assert.NotSame(prepared, graph.Prepared(training: false));
+        Assert.DoesNotContain(graph.Prepared(training: true).Nodes, n => n.Op is DropoutOp);
+    }
+
+    [Fact]
+    public void APartRunsAlone()
+    {
+        using var scope = new Scope();
+        Graph graph = Traced(out _);
+        GraphValue middle = graph.Nodes.First(n => n.Op is AddOp).Output;
+        Graph front = graph.Between(graph.Inputs, [middle]), back = graph.Between([middle], graph.Outputs);
+        Tensor x = Images(3);
+        Assert.Equal(graph.Run(x).ToArray(), back.Run(front.Run(x)).ToArray());
+        var error = Assert.Throws<ArgumentException>(() => graph.Between([graph.Nodes.First(n => n.Op is AttentionOp).Output], graph.Outputs));
+        Assert.Contains("images", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void RowsThatAreDroppedAreGoneForWhatFollows()
+    {
+        using var scope = new Scope();
+        Graph graph = Traced(out _);
+        GraphValue middle = graph.Nodes.First(n => n.Op is AssembleTokensOp).Output;
+        Tensor direction = Weight("agent.weight", Width, 1);
+        graph.InsertAfter(middle, x => F.KeepRows(x, F.MatMul(x, direction), KeepRule.Count(2)), [("agent.weight", direction)]);
+        Assert.Contains("agent.weight", graph.Weights.Keys);
+        Tensor x = Images(3);
+        int[] left = [];
+        graph.Run([x], look: (value, t) =>
+        {
+            if (value.Producer!.Op is KeepRowsOp) left = [.. Enumerable.Range(0, 3).Select(t.Rows!.Length)];
+        });
+        Assert.Equal([3, 3, 3], left);
+        // The run's own rule wins.
+        Graph plain = Traced(out _);
+        Assert.Equal(plain.Run(x).ToArray(), graph.Run(x, new RunContext(Keep: KeepRule.All)).ToArray());
+        Assert.NotEqual(plain.Run(x).ToArray(), graph.Run(x).ToArray());
+    }
+
+    [Fact]
+    public void ANodeIsReplacedOrLeftOut()
+    {
+        using var scope = new Scope();
+        Graph graph = Traced(out _);
+        Tensor x = Images(2);
+        float[] before = graph.Run(x).ToArray();
+        graph.Replace(graph.Nodes.Single(n => n.Op is GeluOp), t => F.Relu(t[0]));
+        Assert.NotEqual(before, graph.Run(x).ToArray());
+        Assert.DoesNotContain(graph.Nodes, n => n.Op is GeluOp);
+        graph.Remove(graph.Nodes.Single(n => n.Op is ReluOp));
+        Assert.DoesNotContain(graph.Nodes, n => n.Op is ReluOp);
+        Assert.Throws<ArgumentException>(() => graph.Remove(graph.Nodes.Single(n => n.Op is PatchesToRowsOp)));
+    }
+
+    [Fact]
+    public void ReshapesFollowTheirInput()
+    {
+        using var scope = new Scope();
+        Graph graph = Graph.Trace(x =>
+        {
+            Tensor shuffled = F.Flatten(F.Transpose(F.Split(x, 1, 2, -1), 1, 2), 1, 2);
+            return F.Reshape(F.Reshape(F.GlobalAvgPool2d(shuffled), shuffled.Shape[0], -1, 1, 1), shuffled.Shape[0], -1);
+        }, new Shape(2, 6, 3, 3), []);
+        Tensor x = GradientCheck.Random(3, 5, 6, 3, 3);
+        Assert.Equal(new Shape(5, 6), graph.Run(x).Shape);
+        // Fewer channels: the groups stay, what is in them shrinks.
+        Tensor y = F.Split(GradientCheck.Random(3, 5, 4, 3, 3), 1, 2, -1);
+        Assert.Equal(new Shape(5, 2, 2, 3, 3), y.Shape);
+        Op join = graph.Nodes.Last(n => n.Op is ReshapeOp).Op.On([F.Reshape(GradientCheck.Random(1, 3, 4), 3, 4, 1, 1)]);
+        Assert.Equal(new Shape(3, 4), join.Run().Shape);
+    }
+
+    [Fact]
+    public void CostsComeWithoutRunning()
+    {
+        Graph graph = Traced(out _);
+        long expected = 4 * 8 * Width + 4 * Tokens * Width * Width + 2 * Tokens * Tokens * Width + 2 * Tokens * Width * 12 + Width * 3;
+        Assert.Equal(expected, graph.CostPerImage.MultiplyAdds);
+        Assert.All(graph.Nodes, n => Assert.True(n.Output.Tensor.IsMeta));
+    }
+
+    private static void Close(float[] a, float[] b)
+    {
+        Assert.Equal(a.Length, b.Length);
+        for (int i = 0; i < a.Length; i++) Assert.True(Math.Abs(a[i] - b[i]) <= 1e-4f * Math.Max(1, Math.Abs(a[i])), $"{i}: {a[i]} and {b[i]}");
+    }
+}
