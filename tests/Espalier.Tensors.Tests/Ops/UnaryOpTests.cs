@@ -52,6 +52,16 @@ public class UnaryOpTests
         Assert.Equal(["y0=x0", "y1=x1", "y2=x2"], FlowCheck.Of(t => Table[name].Op(t[0]), [2, 3, 4]));
 
     [Fact]
+    public void NotANumberIsNotHidden()
+    {
+        using var scope = new Scope();
+        Tensor x = Tensor.Full(new Shape(37), 1);
+        for (int i = 0; i < 37; i += 3) x.Span[i] = float.NaN;
+        foreach (Tensor y in (Tensor[])[F.Relu(x), F.Clamp(x, 0, 6)])
+            for (int i = 0; i < 37; i++) Assert.Equal(i % 3 == 0, float.IsNaN(y.Span[i]));
+    }
+
+    [Fact]
     public void NumbersAreAddedAndMultiplied()
     {
         using var scope = new Scope();

@@ -41,6 +41,9 @@ internal unsafe interface ISimd<V> where V : struct
     /// <summary>The larger one; <paramref name="b"/> where either is NaN on x86, NaN on Arm.</summary>
     static abstract V Max(V a, V b);
 
+    /// <summary>The larger one; NaN where either is NaN. It takes more instructions than <see cref="Max"/>.</summary>
+    static abstract V MaxOrNaN(V a, V b);
+
     /// <summary>Per lane: a &lt; b ? whenLess : otherwise. False for NaN.</summary>
     static abstract V SelectLess(V a, V b, V whenLess, V otherwise);
 

@@ -49,6 +49,9 @@ internal readonly unsafe struct Scalar : ISimd<float>
     public static float Max(float a, float b) => a > b ? a : b;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float MaxOrNaN(float a, float b) => MathF.Max(a, b);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float SelectLess(float a, float b, float whenLess, float otherwise) => a < b ? whenLess : otherwise;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -7,7 +7,7 @@ namespace Espalier.Tensors.Kernels;
 /// <summary>Pooling of NHWC images; vectors hold channels.</summary>
 internal static unsafe class NhwcPooling
 {
-    /// <summary>The largest value of each window; padding never wins.</summary>
+    /// <summary>The largest value of each window, NaN where there is one in it; padding never wins.</summary>
     /// <param name="x">[images, height, width] pixels of <paramref name="channels"/> floats, <paramref name="ldx"/> apart.
     /// </param>
     /// <param name="y">[images, out height, out width] pixels, <paramref name="ldy"/> apart.</param>
@@ -89,7 +89,7 @@ internal static unsafe class NhwcPooling
             {
                 float* x = from;
                 for (int column = 0; column < columns; column++, x += ldx)
-                    value = max ? S.Max(value, S.Load(x)) : S.Add(value, S.Load(x));
+                    value = max ? S.MaxOrNaN(value, S.Load(x)) : S.Add(value, S.Load(x));
             }
 
             return S.Mul(value, S.Set(factor));

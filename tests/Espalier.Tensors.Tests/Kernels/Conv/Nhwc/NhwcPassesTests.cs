@@ -34,7 +34,10 @@ public sealed unsafe class NhwcPassesTests
     [InlineData(2, 2, 0, 1)]
     [InlineData(3, 1, 1, 2)]
     [InlineData(3, 3, 1, 1)]
-    public void PoolsAsThePlanesDo(int kernel, int stride, int padding, int kind)
+    [InlineData(3, 2, 1, 0, true)]
+    [InlineData(2, 2, 0, 0, true)]
+    [InlineData(3, 2, 1, 1, true)]
+    public void PoolsAsThePlanesDo(int kernel, int stride, int padding, int kind, bool nan = false)
     {
         foreach ((int images, int channels, int height, int width) in Sizes)
         {
@@ -42,6 +45,7 @@ public sealed unsafe class NhwcPassesTests
             if (window.OutArea == 0) continue;
             int ldx = channels + 2, ldy = channels + 3;
             using var planes = GuardedFloats.Random(images * channels * window.Area, 1);
+            for (int i = 0; nan && i < planes.Length; i += 13) planes[i] = float.NaN;
             using var x = new GuardedFloats(images * window.Area * ldx);
             using var y = new GuardedFloats(images * window.OutArea * ldy);
             using var pooled = new GuardedFloats(images * channels * window.OutArea);
@@ -82,25 +86,31 @@ public sealed unsafe class NhwcPassesTests
         }
     }
 
-    [Fact]
-    public void AppliesAffineResidualAndActivation()
+    [Theory]
+    [InlineData(Activation.Relu, false)]
+    [InlineData(Activation.Relu6, false)]
+    [InlineData(Activation.Relu, true)]
+    [InlineData(Activation.Relu6, true)]
+    internal void AppliesAffineResidualAndActivation(Activation activation, bool nan)
     {
+        double most = activation == Activation.Relu6 ? 6 : double.PositiveInfinity;
         foreach ((int images, int channels, int height, int width) in Sizes)
         {
             int pixels = images * height * width, ldx = channels + 4, ldr = channels + 1, ldy = channels + 7;
-            using var x = GuardedFloats.Random(pixels * ldx, 1);
+            using var x = GuardedFloats.Random(pixels * ldx, 1, range: 20);
+            for (int i = 0; nan && i < x.Length; i += 7) x[i] = float.NaN;
             using var scale = GuardedFloats.Random(channels, 2);
             using var shift = GuardedFloats.Random(channels, 3);
             using var residual = GuardedFloats.Random(pixels * ldr, 4);
             using var y = new GuardedFloats(pixels * ldy);
             NhwcPass.Affine(
-                pixels, channels, x.Pointer, ldx, scale.Pointer, shift.Pointer, residual.Pointer, ldr, Activation.Relu,
+                pixels, channels, x.Pointer, ldx, scale.Pointer, shift.Pointer, residual.Pointer, ldr, activation,
                 y.Pointer, ldy);
             for (int i = 0; i < pixels * channels; i++)
             {
                 int p = i / channels, c = i % channels;
-                float z = (x[(p * ldx) + c] * scale[c]) + shift[c] + residual[(p * ldr) + c];
-                Assert.Equal(Math.Max(0, z), y[(p * ldy) + c], 1e-6f);
+                double z = ((double)x[(p * ldx) + c] * scale[c]) + shift[c] + residual[(p * ldr) + c];
+                Assert.Equal(Math.Min(most, Math.Max(0, z)), y[(p * ldy) + c], 1e-5);
             }
 
             NhwcPass.Copy(pixels, channels, x.Pointer, ldx, y.Pointer, ldy);

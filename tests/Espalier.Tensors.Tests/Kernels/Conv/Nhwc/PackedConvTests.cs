@@ -106,6 +106,12 @@ public sealed unsafe class PackedConvTests : IDisposable
             Outputs = 20, InPlace = true, Activation = Activation.Silu,
         };
         yield return new ConvCase { Height = 6, Width = 5, Channels = 12, Outputs = 20, Activation = Activation.Sigmoid };
+        foreach (Activation f in (Activation[])[Activation.Relu, Activation.Relu6])
+        {
+            yield return new ConvCase { Channels = 48, Outputs = 70, NaN = true, Residual = true, Activation = f };
+            yield return new ConvCase { Groups = 16, NaN = true, Prologue = true, Residual = true, Activation = f };
+            yield return new ConvCase { Shape = new(3, 3, 1, 1), NaN = true, Residual = true, Activation = f };
+        }
     }
 
     private static ConvCase RandomCase(Random random)
@@ -129,6 +135,7 @@ public sealed unsafe class PackedConvTests : IDisposable
             Residual = random.Next(2) == 0,
             Prologue = random.Next(3) == 0,
             Activation = (Activation)random.Next(0, 5),
+            NaN = random.Next(2) == 0,
         };
     }
 }
