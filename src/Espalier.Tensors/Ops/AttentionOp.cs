@@ -13,7 +13,7 @@ public sealed unsafe class AttentionOp : Op
     private readonly int heads;
     private readonly float scale;
     private readonly int rows, width;
-    private Tensor? logSumExp;
+    private Tensor? softmax;
 
     /// <param name="scale">What scores are multiplied by: 1/sqrt(d) of the unpruned head.</param>
     public AttentionOp(Tensor q, Tensor k, Tensor v, RowSet offsets, int heads, float scale) : base(q, k, v)
@@ -54,11 +54,11 @@ public sealed unsafe class AttentionOp : Op
     protected override Tensor Forward()
     {
         var y = new Tensor(q.Shape);
-        if (Differentiated) logSumExp = new Tensor(new Shape(rows, heads));
+        if (Differentiated) softmax = new Tensor(new Shape(rows, heads, 2));
         fixed (int* starts = offsets.Starts)
         {
             var shape = new AttentionHeads(starts, offsets.Images, heads, width / heads, scale);
-            Attention.Forward(shape, q.Data, width, k.Data, width, v.Data, width, y.Data, width, logSumExp is null ? null : logSumExp.Data);
+            Attention.Forward(shape, q.Data, width, k.Data, width, v.Data, width, y.Data, width, softmax is null ? null : softmax.Data);
         }
         return y;
     }
@@ -72,7 +72,7 @@ public sealed unsafe class AttentionOp : Op
         fixed (int* starts = offsets.Starts)
         {
             var shape = new AttentionHeads(starts, offsets.Images, heads, width / heads, scale);
-            Attention.Backward(shape, q.Data, width, k.Data, width, v.Data, width, Output.Data, width, logSumExp!.Data,
+            Attention.Backward(shape, q.Data, width, k.Data, width, v.Data, width, Output.Data, width, softmax!.Data,
                 dy.Data, width, dq.Data, width, dk.Data, width, dv.Data, width);
         }
         AddPart(q, dq);

@@ -15,32 +15,33 @@ internal static unsafe class Attention
     /// <param name="heads">Images, heads and the scale.</param>
     /// <param name="q">[R, D], leading dimension <paramref name="ldq"/>; likewise k and v.</param>
     /// <param name="output">[R, D], written; must not overlap the inputs.</param>
-    /// <param name="logSumExp">[R, heads]: log of the sum of exp(q·k * scale) for each row and head, which
-    /// <see cref="Backward"/> needs; null where it is not wanted.</param>
+    /// <param name="softmax">[R, heads, 2]: for each row and head the largest score, in units of log 2, and the sum of the
+    /// powers of two relative to it, which <see cref="Backward"/> needs; null where they are not wanted. Apart: the logarithm
+    /// of a sum of exponentials, next to a large score, would have no digits left for the sum.</param>
     public static void Forward(
         in AttentionHeads heads, float* q, nint ldq, float* k, nint ldk, float* v, nint ldv,
-        float* output, nint ldo, float* logSumExp = null)
+        float* output, nint ldo, float* softmax = null)
     {
-        if (Hardware.Has512) Forward<Simd512, Vector512<float>>(heads, q, ldq, k, ldk, v, ldv, output, ldo, logSumExp);
-        else if (Hardware.Has256) Forward<Simd256, Vector256<float>>(heads, q, ldq, k, ldk, v, ldv, output, ldo, logSumExp);
-        else Forward<Simd128, Vector128<float>>(heads, q, ldq, k, ldk, v, ldv, output, ldo, logSumExp);
+        if (Hardware.Has512) Forward<Simd512, Vector512<float>>(heads, q, ldq, k, ldk, v, ldv, output, ldo, softmax);
+        else if (Hardware.Has256) Forward<Simd256, Vector256<float>>(heads, q, ldq, k, ldk, v, ldv, output, ldo, softmax);
+        else Forward<Simd128, Vector128<float>>(heads, q, ldq, k, ldk, v, ldv, output, ldo, softmax);
     }
 
     /// <summary>
-    /// The gradients. With p the probabilities, recomputed from <paramref name="logSumExp"/>: dv = pᵀ dOut,
-    /// dp = dOut vᵀ, ds = p * (dp - rowsum(dOut * out)) * scale, dq = ds k, dk = dsᵀ q (Dao et al. 2022, appendix B).
+    /// The gradients. With p the probabilities, computed again bit by bit as the forward pass did: dv = pᵀ dOut, dp = dOut vᵀ,
+    /// ds = p * (dp - rowsum(dOut * out)), dq = ds k * scale, dk = dsᵀ q * scale (Dao et al. 2022, appendix B).
     /// </summary>
-    /// <param name="output">[R, D]: what <see cref="Forward"/> wrote; likewise <paramref name="logSumExp"/> [R, heads].</param>
+    /// <param name="output">[R, D]: what <see cref="Forward"/> wrote; likewise <paramref name="softmax"/> [R, heads, 2].</param>
     /// <param name="dOut">[R, D]: gradient of the output.</param>
     /// <param name="dq">[R, D], written, not added to; likewise dk and dv. They must not overlap the inputs.</param>
     public static void Backward(
         in AttentionHeads heads, float* q, nint ldq, float* k, nint ldk, float* v, nint ldv,
-        float* output, nint ldo, float* logSumExp, float* dOut, nint lddo,
+        float* output, nint ldo, float* softmax, float* dOut, nint lddo,
         float* dq, nint lddq, float* dk, nint lddk, float* dv, nint lddv)
     {
         var operands = new BackwardOperands
         {
-            Q = q, K = k, V = v, Out = output, LogSumExp = logSumExp, DOut = dOut, DQ = dq, DK = dk, DV = dv,
+            Q = q, K = k, V = v, Out = output, Softmax = softmax, DOut = dOut, DQ = dq, DK = dk, DV = dv,
             LdQ = ldq, LdK = ldk, LdV = ldv, LdOut = ldo, LdDOut = lddo, LdDQ = lddq, LdDK = lddk, LdDV = lddv,
         };
         if (Hardware.Has512) Backward<Simd512, Vector512<float>>(heads, operands);
@@ -90,14 +91,14 @@ internal static unsafe class Attention
 
     private static void Forward<S, V>(
         in AttentionHeads heads, float* q, nint ldq, float* k, nint ldk, float* v, nint ldv,
-        float* output, nint ldo, float* logSumExp)
+        float* output, nint ldo, float* softmax)
         where S : ISimd<V> where V : struct
     {
         int grain = heads.Grain;
         int cuts = grain > 1 || heads.Pairs == 0 ? 1 : (Workers.Available + heads.Pairs - 1) / heads.Pairs;
         var job = new AttentionForward<S, V>
         {
-            Heads = heads, Q = q, K = k, Values = v, Out = output, LogSumExp = logSumExp,
+            Heads = heads, Q = q, K = k, Values = v, Out = output, Softmax = softmax,
             LdQ = ldq, LdK = ldk, LdV = ldv, LdOut = ldo, Cuts = cuts,
         };
         Workers.For(heads.Pairs * cuts, grain, job);

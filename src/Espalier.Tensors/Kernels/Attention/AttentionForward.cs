@@ -12,10 +12,10 @@ internal unsafe struct AttentionForward<S, V> : IRangeJob where S : ISimd<V> whe
 {
     // Half a first-level cache for the scores of a block; the other half is for the keys and values passing by.
     private const int BlockFloats = 26 * 1024 / sizeof(float);
-    private const float Log2E = 1.44269504f, Ln2 = 0.693147181f;
+    private const float Log2E = 1.44269504f;
 
     public AttentionHeads Heads;
-    public float* Q, K, Values, Out, LogSumExp;
+    public float* Q, K, Values, Out, Softmax;
     public nint LdQ, LdK, LdV, LdOut;
 
     /// <summary>Into how many runs of query rows a pair is cut, so that few images keep many threads busy.</summary>
@@ -61,16 +61,16 @@ internal unsafe struct AttentionForward<S, V> : IRangeJob where S : ISimd<V> whe
             AttentionProduct<S, V>.Rows(keys, d, queries, width, (nint)d * width, d, scores, block, tokens, vectors);
             AttentionSoftmax<S, V>.Run(scores, block, tokens, vectors, sums, maxima);
             AttentionProduct<S, V>.Columns(scores, block, values, dPad, tokens, output, dPad, rows, dPad / width, accumulate: false);
-            if (LogSumExp != null) StoreLogSumExp(row0 + i, head, rows, sums, maxima);
+            if (Softmax != null) Save(row0 + i, head, rows, sums, maxima);
             for (int r = 0; r < rows; r += width) S.Store(S.Div(S.Set(1f), S.Load(sums + r)), sums + r);
-            AttentionPack.Unpack<S, V>(output, dPad, rows, d, Out + (row0 + i) * LdOut + column, LdOut, sums);
+            AttentionPack.Unpack<S, V>(output, dPad, rows, d, Out + (row0 + i) * LdOut + column, LdOut, 1f, sums);
         }
     }
 
-    private readonly void StoreLogSumExp(nint row, int head, int rows, float* sums, float* maxima)
+    private readonly void Save(nint row, int head, int rows, float* sums, float* maxima)
     {
-        float* target = LogSumExp + row * Heads.Count + head;
-        for (int r = 0; r < rows; r++) target[(nint)r * Heads.Count] = maxima[r] * Ln2 + MathF.Log(sums[r]);
+        float* target = Softmax + 2 * (row * Heads.Count + head);
+        for (int r = 0; r < rows; r++, target += 2 * Heads.Count) (target[0], target[1]) = (maxima[r], sums[r]);
     }
 
     private static int RoundUp(int value, int multiple) => (value + multiple - 1) / multiple * multiple;

@@ -10,34 +10,37 @@ internal static unsafe class AttentionPack
 {
     private const MethodImplOptions Leaf = MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining;
 
-    /// <summary>source [rows, d] -> target [paddedRows, stride]: zeros after column d and after the last row.</summary>
+    /// <summary>source [rows, d] times <paramref name="factor"/> -> target [paddedRows, stride]: zeros after column d and after
+    /// the last row.</summary>
     [MethodImpl(Leaf)]
-    public static void Rows<S, V>(float* source, nint ld, int rows, int d, float* target, int paddedRows, int stride)
+    public static void Rows<S, V>(
+        float* source, nint ld, int rows, int d, float* target, int paddedRows, int stride, float factor = 1f)
         where S : ISimd<V> where V : struct
     {
+        V f = S.Set(factor);
         int whole = d - d % S.Width;
         for (int i = 0; i < rows; i++, source += ld, target += stride)
         {
             int c = 0;
-            for (; c < whole; c += S.Width) S.Store(S.Load(source + c), target + c);
+            for (; c < whole; c += S.Width) S.Store(S.Mul(S.Load(source + c), f), target + c);
             if (c == stride) continue;
-            for (; c < d; c++) target[c] = source[c];
+            for (; c < d; c++) target[c] = source[c] * factor;
             for (; c < stride; c++) target[c] = 0f;
         }
 
         for (float* end = target + (nint)(paddedRows - rows) * stride; target < end; target++) *target = 0f;
     }
 
-    /// <summary>target [rows, d] (leading dimension ld) = source [rows, stride]'s first d columns, row i times factor[i]
-    /// where factors are given.</summary>
+    /// <summary>target [rows, d] (leading dimension ld) = source [rows, stride]'s first d columns, times
+    /// <paramref name="factor"/>, or row i times factors[i] where they are given.</summary>
     [MethodImpl(Leaf)]
-    public static void Unpack<S, V>(float* source, int stride, int rows, int d, float* target, nint ld, float* factor = null)
+    public static void Unpack<S, V>(float* source, int stride, int rows, int d, float* target, nint ld, float factor, float* factors = null)
         where S : ISimd<V> where V : struct
     {
         int whole = d - d % S.Width;
         for (int i = 0; i < rows; i++, source += stride, target += ld)
         {
-            float f = factor == null ? 1f : factor[i];
+            float f = factors == null ? factor : factors[i];
             V fv = S.Set(f);
             int c = 0;
             for (; c < whole; c += S.Width) S.Store(S.Mul(S.Load(source + c), fv), target + c);

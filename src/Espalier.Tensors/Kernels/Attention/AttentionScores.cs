@@ -45,20 +45,19 @@ internal static unsafe class AttentionScores<S, V> where S : ISimd<V> where V : 
 
     /// <summary>
     /// From scores and the gradient of the probabilities, both [rows, stride]: scores become the probabilities
-    /// 2^(score - logSum), and dP the gradient of q·k: p * (dP - dot) * scale, where dot is the row's sum of p * dP.
+    /// 2^(score - maximum) * factor, and dP the gradient of the scores: p * (dP - dot), where dot is the row's sum of p * dP.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
-    public static void Backward(float* scores, float* dP, int stride, int rows, float* logSum, float* dot, float scale)
+    public static void Backward(float* scores, float* dP, int stride, int rows, float* maxima, float* factors, float* dot)
     {
-        V factor = S.Set(scale);
         for (int i = 0; i < rows; i++, scores += stride, dP += stride)
         {
-            V shift = S.Set(logSum[i]), center = S.Set(dot[i]);
+            V shift = S.Set(maxima[i]), factor = S.Set(factors[i]), center = S.Set(dot[i]);
             for (int j = 0; j < stride; j += S.Width)
             {
-                V p = Exp.PowerOfTwo<S, V>(S.Sub(S.Load(scores + j), shift));
+                V p = S.Mul(Exp.PowerOfTwo<S, V>(S.Sub(S.Load(scores + j), shift)), factor);
                 S.Store(p, scores + j);
-                S.Store(S.Mul(S.Mul(p, factor), S.Sub(S.Load(dP + j), center)), dP + j);
+                S.Store(S.Mul(p, S.Sub(S.Load(dP + j), center)), dP + j);
             }
         }
     }

@@ -1,9 +1,10 @@
+using Espalier.Tensors.Kernels;
 using Espalier.Tensors.Threading;
 
 namespace Espalier.Tensors.Tests.Kernels.Attention;
 
 [Collection("Workers")]
-public sealed class AttentionTests : IDisposable
+public sealed unsafe class AttentionTests : IDisposable
 {
     private readonly int before = Workers.Threads;
 
@@ -63,6 +64,45 @@ public sealed class AttentionTests : IDisposable
         using var c = new AttentionCase([50, 3], 2, 16, range: 40f);
         c.Execute();
         c.Check(5e-3);
+    }
+
+    [Theory]
+    [InlineData(60f)]
+    [InlineData(2000f)]
+    public void LargeScoresCostTheGradientsNoDigits(float range)
+    {
+        // Scores of up to 3.6e3 and 4e6. Each query prefers one axis by far, and three or five keys lie on it: so probabilities are
+        // thirds, fifths and zeros, whatever the rounding of scores so large.
+        const int Tokens = 50, D = 16, Block = Tokens * D;
+        using var x = GuardedFloats.Random(3 * Block, 8);
+        using var dOut = GuardedFloats.Random(Block, 9);
+        x.Span.Slice(Block, Block).Clear();
+        for (int i = 0; i < Tokens; i++)
+        {
+            for (int c = 0; c < D; c++) x[(i * D) + c] *= range / 2;
+            x[(i * D) + (i % D)] = x[Block + (i * D) + (i / 3 % D)] = range;
+        }
+
+        using var y = new GuardedFloats(Block);
+        using var softmax = new GuardedFloats(Tokens * 2);
+        using var gradients = new GuardedFloats(3 * Block);
+        int* offsets = stackalloc int[] { 0, Tokens };
+        var heads = new AttentionHeads(offsets, 1, 1, D, 1f);
+        float* q = x.Pointer, k = q + Block, v = k + Block;
+        float* dq = gradients.Pointer, dk = dq + Block, dv = dk + Block;
+        Tensors.Kernels.Attention.Forward(heads, q, D, k, D, v, D, y.Pointer, D, softmax.Pointer);
+        Tensors.Kernels.Attention.Backward(
+            heads, q, D, k, D, v, D, y.Pointer, D, softmax.Pointer, dOut.Pointer, D, dq, D, dk, D, dv, D);
+
+        double[] Part(GuardedFloats from, int n) => [.. from.Span.Slice(n * Block, Block).ToArray().Select(f => (double)f)];
+        var expected = new AttentionReference(Part(x, 0), Part(x, 1), Part(x, 2), Tokens, D, 1);
+        (double[] dqs, double[] dks, double[] dvs) =
+            expected.Backward(Part(x, 0), Part(x, 1), Part(x, 2), Part(dOut, 0), Tokens, D, 1);
+        Near.Equal(expected.Out, y.Span, 1e-6);
+        Near.Equal(dvs, gradients.Span[(2 * Block)..], 1e-6);
+        // Sums of queries and keys of the size of the range, which leave next to nothing where a probability is 1.
+        Near.Equal([.. dqs.Select(g => g / range)], [.. Part(gradients, 0).Select(g => (float)(g / range))], 2e-6);
+        Near.Equal([.. dks.Select(g => g / range)], [.. Part(gradients, 1).Select(g => (float)(g / range))], 2e-6);
     }
 
     [Fact]
