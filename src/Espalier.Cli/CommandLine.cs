@@ -11,18 +11,22 @@ namespace Espalier.Cli;
 /// </summary>
 internal static class CommandLine
 {
-    public static int Run(string[] args, Session session)
+    public static int Run(string[] args, Session session) => Run("espalier", Build, args, session);
+
+    /// <summary>The same for another program whose commands are verbs like these.</summary>
+    /// <param name="program">Its name, for messages.</param>
+    public static int Run(string program, Func<Session, RootCommand> build, string[] args, Session session)
     {
         TextWriter error = session.Terminal.Error;
         bool verbose = args.Contains("--verbose");
         try
         {
             session.Arguments = args;
-            RootCommand root = Build(session);
+            RootCommand root = build(session);
             ParseResult parse = root.Parse(WithDashes(args), new ParserConfiguration { ResponseFileTokenReplacer = null });
             if (parse.Errors.Count > 0)
             {
-                error.WriteLine($"espalier: {ParseErrors.OneLine(parse)}");
+                error.WriteLine($"{program}: {ParseErrors.OneLine(parse, program)}");
                 return ExitCodes.WrongInput;
             }
             if (parse.GetValue(Shared.Threads) is { } threads) Workers.Threads = threads;
@@ -36,24 +40,22 @@ internal static class CommandLine
         }
         catch (OperationCanceledException) when (session.Cancel.IsCancellationRequested)
         {
-            error.WriteLine("espalier: interrupted");
+            error.WriteLine($"{program}: interrupted");
             return session.ExitCode;
         }
         catch (Exception e)
         {
             var (code, line) = Errors.Describe(e);
-            error.WriteLine($"espalier: {line}");
+            error.WriteLine($"{program}: {line}");
             if (verbose) error.WriteLine(e);
             return code;
         }
     }
 
-    internal static RootCommand Build(Session session)
-    {
-        var root = new RootCommand("Trains, prunes and runs vision transformers that drop worthless tokens, and convolutional networks.")
-        {
-            Shared.Threads,
-            Shared.Verbose,
+    internal static RootCommand Build(Session session) => Root(
+        "Trains, prunes and runs vision transformers that drop worthless tokens, and convolutional networks.",
+        ["espalier demo", "espalier train --data fashion-mnist --model-type vit-small-28 --num-steps 2000"],
+        [
             DemoVerb.Create(session),
             TrainVerb.Create(session),
             InferVerb.Create(session),
@@ -65,11 +67,16 @@ internal static class CommandLine
             DataVerb.Create(session),
             ReportVerb.Create(session),
             CompressVerb.Create(session),
-            ReproduceVerb.Create(session),
-        };
+        ]);
+
+    /// <summary>Verbs under the options that all have, with the help and the version of this program.</summary>
+    public static RootCommand Root(string description, IReadOnlyList<string> examples, IEnumerable<Command> verbs)
+    {
+        var root = new RootCommand(description) { Shared.Threads, Shared.Verbose };
+        foreach (Command verb in verbs) root.Subcommands.Add(verb);
         foreach (Option option in root.Options)
         {
-            if (option is HelpOption { Action: HelpAction help }) option.Action = new HelpWithExample(help);
+            if (option is HelpOption { Action: HelpAction help }) option.Action = new HelpWithExample(help, examples);
             if (option is VersionOption) option.Action = new VersionAction();
         }
         return root;

@@ -12,7 +12,8 @@ internal sealed class Verb(string name, string description, params string[] exam
 }
 
 /// <summary>The usual help, and the verb's examples after it.</summary>
-internal sealed class HelpWithExample(HelpAction help) : SynchronousCommandLineAction
+/// <param name="general">Examples at the end of the general help.</param>
+internal sealed class HelpWithExample(HelpAction help, IReadOnlyList<string> general) : SynchronousCommandLineAction
 {
     public override bool ClearsParseErrors => true;
 
@@ -22,7 +23,7 @@ internal sealed class HelpWithExample(HelpAction help) : SynchronousCommandLineA
         IReadOnlyList<string> examples = parse.CommandResult.Command switch
         {
             Verb verb => verb.Examples,
-            RootCommand => ["espalier demo", "espalier train --data fashion-mnist --model-type vit-small-28 --num-steps 2000"],
+            RootCommand => general,
             _ => [],
         };
         if (examples.Count == 0) return code;

@@ -6,10 +6,11 @@ namespace Espalier.Cli;
 /// <summary>Says in one line what is wrong with the arguments, and where help is.</summary>
 internal static class ParseErrors
 {
-    public static string OneLine(ParseResult parse)
+    /// <param name="program">Its name, as a user would type it to see its help.</param>
+    public static string OneLine(ParseResult parse, string program)
     {
         Command command = parse.CommandResult.Command;
-        string help = $"see 'espalier {string.Concat(Path(parse.CommandResult).Reverse())}--help'";
+        string help = $"see '{program} {string.Concat(Path(parse.CommandResult).Reverse())}--help'";
         if (parse.UnmatchedTokens.Count > 0)
         {
             string token = parse.UnmatchedTokens[0];

@@ -1,3 +1,4 @@
+using Espalier.Benchmarking;
 using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Tensors;

@@ -1,7 +1,7 @@
 using System.Text;
 using Espalier.Formats;
 
-namespace Espalier.Cli.Running;
+namespace Espalier.Reproduce;
 
 /// <summary>The page of results, a section for each thing that `reproduce` knows.</summary>
 internal static class ResultsPage

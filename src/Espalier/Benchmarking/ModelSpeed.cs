@@ -1,13 +1,12 @@
-using Espalier.Benchmarking;
 using Espalier.Data;
 using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Tensors;
 
-namespace Espalier.Cli.Running;
+namespace Espalier.Benchmarking;
 
 /// <summary>Images a second of several models, measured in turn on the same images.</summary>
-internal static class ModelSpeed
+public static class ModelSpeed
 {
     /// <summary>What is timed of one model.</summary>
     /// <param name="Pass">Runs one batch [N, C, S, S].</param>

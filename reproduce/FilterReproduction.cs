@@ -1,9 +1,10 @@
+using Espalier.Cli;
 using Espalier.Compression;
 using Espalier.Data;
 using Espalier.Models;
 using Espalier.Training;
 
-namespace Espalier.Cli.Running;
+namespace Espalier.Reproduce;
 
 /// <summary>A network of the table.</summary>
 internal sealed record FilterNetwork(string Name, double Width);

@@ -1,7 +1,6 @@
-using Espalier.Cli.Running;
 using Espalier.Compression;
 
-namespace Espalier.Cli.Tests.Running;
+namespace Espalier.Reproduce.Tests;
 
 public sealed class FilterReproductionTests
 {
@@ -31,8 +30,4 @@ public sealed class FilterReproductionTests
         Assert.Equal("| whole | 85.00 ± 7.07 | 80.00, 90.00 |  | 1.0 k (100.0 %) | 2.00 M (100.0 %) | 2.000 | 1.00 x |", lines[^2].Trim());
         Assert.Equal("| half | 70.00 ± 0.00 | 70.00, 70.00 | 65.00 ± 7.07 | 0.4 k (40.0 %) | 1.00 M (50.0 %) | 0.500 | 4.00 x |", lines[^1].Trim());
     }
-
-    [Fact]
-    public void What_to_reproduce_is_known_or_named() =>
-        Assert.Contains("'filters'", Tool.Run("reproduce", "everything").MustFail(2));
 }

@@ -1,18 +1,20 @@
+using Espalier.Cli;
 using Espalier.Cli.Display;
+using Espalier.Cli.Running;
 using Espalier.Compression;
 using Espalier.Data;
 using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Training;
 
-namespace Espalier.Cli.Running;
+namespace Espalier.Reproduce;
 
 /// <summary>Runs of a reproduction, each with its files in one folder: what is finished there is not done again.</summary>
 internal sealed class CnnRuns(Session session, string folder, DatasetPair pair, int imageSize)
 {
     private const int EvaluationBatch = 250;
 
-    /// <summary>Test images that each training ends with, for its line of progress; what counts is measured on all of them.</summary>
+    /// <summary>Test images that each training ends with, for its line of progress; what counts is measured on all.</summary>
     private const int Glance = 1000;
 
     public IImageDataset Train => pair.Train;
@@ -26,8 +28,8 @@ internal sealed class CnnRuns(Session session, string folder, DatasetPair pair, 
 
     /// <summary>One run, if it is not finished: opens a network, works on it, writes it and what it is like.</summary>
     /// <param name="trained">Steps that the network has behind it when it is opened.</param>
-    public CnnRecord Do(string name, Func<LoadedCnn> open, CompressionOptions options, Action<CompressionJob> work, long trained = 0,
-        Augmentation augmentation = Augmentation.None)
+    public CnnRecord Do(string name, Func<LoadedCnn> open, CompressionOptions options, Action<CompressionJob> work,
+        long trained = 0, Augmentation augmentation = Augmentation.None)
     {
         if (Record(name) is { } finished) return finished;
         session.Cancel.ThrowIfCancellationRequested();
@@ -44,7 +46,8 @@ internal sealed class CnnRuns(Session session, string folder, DatasetPair pair, 
         CnnFile.Save(Model(name), model.Net, model.Structure);
         using CnnSession result = CnnSession.Open(Model(name));
         double accuracy = new EvaluationRun(session, result, pair.Test, EvaluationBatch).Run(name, prune: false).Accuracy;
-        var record = new CnnRecord(accuracy, model.Net.ParameterCount, result.MultiplyAdds, trained + steps, CnnRecord.ShapeOf(model.Net));
+        var record = new CnnRecord(accuracy, model.Net.ParameterCount, result.MultiplyAdds, trained + steps,
+            CnnRecord.ShapeOf(model.Net));
         record.Write(Path.Combine(folder, name + ".json"));
         return record;
     }

@@ -5,7 +5,7 @@ using Espalier.Inference;
 using Espalier.Tensors.Kernels;
 using Espalier.Tensors.Threading;
 
-namespace Espalier.Cli.Running;
+namespace Espalier.Reproduce;
 
 /// <summary>One line of the table: one way to the smaller network, over all seeds.</summary>
 /// <param name="Scratch">Accuracies of the same shapes trained from scratch; null for the whole network.</param>
@@ -30,13 +30,15 @@ internal sealed class FilterResults(FilterReproduction runs, IReadOnlyList<ulong
             : [.. records[i].Select((r, s) => Finished(network, FilterReproduction.Scratch(r.Shape), seeds[s]))], times[i]))];
     }
 
-    private CnnRecord Finished(FilterNetwork network, string id, ulong seed) => runs.Runs.Record(FilterReproduction.Name(network, id, seed))
-        ?? throw new EspalierException($"{network.Name}, {id}, seed {seed} is not trained; run reproduce without --seeds for it");
+    private CnnRecord Finished(FilterNetwork network, string id, ulong seed) =>
+        runs.Runs.Record(FilterReproduction.Name(network, id, seed))
+        ?? throw new EspalierException($"{network.Name}, {id}, seed {seed} is not trained; run this without --train-only for it");
 
     /// <summary>Milliseconds of one image through each network; all seeds of a line in one pass.</summary>
     private double[] Times(FilterNetwork network, string[] ids)
     {
-        CnnSession[][] models = [.. ids.Select(id => seeds.Select(s => CnnSession.Open(runs.Runs.Model(FilterReproduction.Name(network, id, s)))).ToArray())];
+        CnnSession[][] models = [.. ids.Select(id => seeds.Select(s =>
+            CnnSession.Open(runs.Runs.Model(FilterReproduction.Name(network, id, s)))).ToArray())];
         try
         {
             float[] image = Pixels(models[0][0]);
@@ -66,7 +68,8 @@ internal sealed class FilterResults(FilterReproduction runs, IReadOnlyList<ulong
     public string Section(IReadOnlyList<(FilterNetwork Network, IReadOnlyList<FilterResult> Rows)> tables)
     {
         string list = string.Join(',', seeds), share = FormattableString.Invariant($"{runs.Share}");
-        string rates = FormattableString.Invariant($"rate {FilterReproduction.LearningRate}, weight decay {FilterReproduction.WeightDecay}");
+        string rates =
+            FormattableString.Invariant($"rate {FilterReproduction.LearningRate}, weight decay {FilterReproduction.WeightDecay}");
         var text = new StringBuilder($"""
             ## Filter pruning on Fashion-MNIST
 
@@ -92,8 +95,8 @@ internal sealed class FilterResults(FilterReproduction runs, IReadOnlyList<ulong
 
             This section is written by
 
-            ```bash
-            espalier reproduce filters --steps {runs.Steps} --seeds {list} --target-flops {share} \
+            ```sh
+            {Commands.Start} filters --steps {runs.Steps} --seeds {list} --target-flops {share} \
                 --output-dir runs/filters --output docs/results.md
             ```
 

@@ -1,4 +1,7 @@
 using System.Text;
+using Espalier.Benchmarking;
+using Espalier.Cli;
+using Espalier.Cli.Running;
 using Espalier.Data;
 using Espalier.Inference;
 using Espalier.Models;
@@ -6,7 +9,7 @@ using Espalier.Tensors;
 using Espalier.Tensors.Kernels;
 using Espalier.Tensors.Threading;
 
-namespace Espalier.Cli.Running;
+namespace Espalier.Reproduce;
 
 /// <summary>One line of the table: one model in one mode, over all seeds.</summary>
 internal sealed record AptResult(string Name, IReadOnlyList<Evaluation> BySeed, double ImagesPerSecond)
@@ -26,7 +29,8 @@ internal sealed class AptResults(Session session, AptReproduction runs, IReadOnl
     public IReadOnlyList<AptResult> Measure()
     {
         DatasetPair data = Datasets.Open("fashion-mnist", dataDir);
-        var models = AptReproduction.Methods.Select(m => seeds.Select(s => VitSession.Open(runs.Checkpoint(m.Id, s))).ToArray()).ToArray();
+        VitSession[][] models = [.. AptReproduction.Methods.Select(m =>
+            seeds.Select(s => VitSession.Open(runs.Checkpoint(m.Id, s))).ToArray())];
         try
         {
             var rows = new List<(string Name, VitSession[] Models, bool Prune)>();
@@ -55,27 +59,28 @@ internal sealed class AptResults(Session session, AptReproduction runs, IReadOnl
     }
 
     /// <summary>The section of the page of results: the table, how it came about, and the commands behind each line.</summary>
-    public static string Section(IReadOnlyList<AptResult> rows, AptReproduction runs, IReadOnlyList<ulong> seeds, long steps, int batchSize)
+    public string Section(IReadOnlyList<AptResult> rows)
     {
         string list = string.Join(',', seeds);
-        IEnumerable<string> commands = AptReproduction.Methods.Select(m => runs.Command(m.Method, m.Id, seeds[0]));
+        IEnumerable<string> commands = AptReproduction.Methods.Select(m => runs.Command(m.Id, seeds[0]));
         return $"""
             ## APT on Fashion-MNIST
 
-            All 60,000 training and 10,000 test images, seeds {list}; {steps} steps of {batchSize} images for every model, AdamW, no
-            augmentation, the weights of the last step. The model is `vit-small-28`: 9 blocks of width 64, 50 tokens, agents after
+            All 60,000 training and 10,000 test images, seeds {list}; {runs.Steps} steps of {runs.BatchSize} images for every model,
+            AdamW, no augmentation, the weights of the last step. The model is `vit-small-28`: 9 blocks of width 64, 50 tokens, agents after
             blocks 1, 3 and 5. Multiply-adds include the agents. Tokens are the mean that enter block 0 and that are left after each
             agent. "Original code" is the published procedure with its defects (`--faithful`), the others are our defaults with a
             budget of multiply-adds.
 
             {Table(rows)}
-            Accuracy is the mean over the seeds ± the sample standard deviation. Images a second: batches of {TimedBatch}, {Workers.Threads} threads
-            ({KernelInfo.Name} kernels), all models in turn, median of {Rounds} rounds; compare the ratios, not the absolute figures.
+            Accuracy is the mean over the seeds ± the sample standard deviation. Images a second: batches of {TimedBatch},
+            {Workers.Threads} threads ({KernelInfo.Name} kernels), all models in turn, median of {Rounds} rounds; compare the
+            ratios, not the absolute figures.
 
             This section is written by
 
-            ```bash
-            espalier reproduce apt --steps {steps} --seeds {list} --output-dir runs/apt --output docs/results.md
+            ```sh
+            {Commands.Start} apt --steps {runs.Steps} --seeds {list} --output-dir runs/apt --output docs/results.md
             ```
 
             The seeds were trained side by side, `--seeds N --train-only --threads 1` for each, before that command measured them all;
@@ -83,7 +88,7 @@ internal sealed class AptResults(Session session, AptReproduction runs, IReadOnl
 
             The same, model by model (first seed):
 
-            ```bash
+            ```sh
             {string.Join('\n', commands)}
             espalier infer --model output/NAME.safetensors --data fashion-mnist
             espalier infer --model output/NAME.safetensors --data fashion-mnist --no-prune
@@ -105,8 +110,9 @@ internal sealed class AptResults(Session session, AptReproduction runs, IReadOnl
         {
             string bySeed = string.Join(", ", r.BySeed.Select(e => $"{100 * e.Accuracy:0.00}"));
             string tokens = string.Join(", ", r.Tokens.Select(t => $"{t:0.0}"));
-            text.AppendLine($"| {r.Name} | {100 * r.Accuracy:0.00} ± {100 * Deviation(r):0.00} | {bySeed} | {tokens} | {r.MultiplyAdds / 1e6:0.00} M | "
-                + $"{100 * r.MultiplyAdds / macs:0.0} % | {r.ImagesPerSecond:0} | {r.ImagesPerSecond / rate:0.00} x |");
+            text.AppendLine($"| {r.Name} | {100 * r.Accuracy:0.00} ± {100 * Deviation(r):0.00} | {bySeed} | {tokens} "
+                + $"| {r.MultiplyAdds / 1e6:0.00} M | {100 * r.MultiplyAdds / macs:0.0} % "
+                + $"| {r.ImagesPerSecond:0} | {r.ImagesPerSecond / rate:0.00} x |");
         }
         return text.ToString();
     }

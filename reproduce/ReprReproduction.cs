@@ -1,9 +1,10 @@
 using System.Text;
+using Espalier.Cli;
 using Espalier.Compression;
 using Espalier.Data;
 using Espalier.Training;
 
-namespace Espalier.Cli.Running;
+namespace Espalier.Reproduce;
 
 /// <summary>
 /// Whether RePr helps the network of its paper: as many plain steps, RePr that ends at full size, and RePr that drops the least
@@ -17,7 +18,8 @@ internal sealed class ReprReproduction(Session session, string folder, string? d
 
     private readonly CnnRuns runs = new(session, folder, Datasets.Open(Data, dataDir), ImageSize);
 
-    private string Images => FormattableString.Invariant($"{runs.Train.Count:#,0} training and {runs.Test.Count:#,0} test images");
+    private string Images =>
+        FormattableString.Invariant($"{runs.Train.Count:#,0} training and {runs.Test.Count:#,0} test images");
 
     private static IReadOnlyList<(string Id, string Name, bool Repr, bool Reverse)> Lines { get; } =
     [
@@ -69,8 +71,8 @@ internal sealed class ReprReproduction(Session session, string folder, string? d
             {Table()}
             Accuracy in per cent: the mean over the seeds ± the sample standard deviation, and by seed. This section is written by
 
-            ```bash
-            espalier reproduce repr --steps {steps} --seeds {list} --output-dir runs/repr --output docs/results.md
+            ```sh
+            {Commands.Start} repr --steps {steps} --seeds {list} --output-dir runs/repr --output docs/results.md
             ```
 
             after `--seeds N --train-only --threads 1` for each seed, as above.

@@ -1,6 +1,6 @@
 using Espalier.Compression;
 
-namespace Espalier.Cli.Running;
+namespace Espalier.Reproduce;
 
 /// <summary>One line of the table of filter pruning: a method with its settings.</summary>
 /// <param name="Id">A name for files.</param>

@@ -5,7 +5,7 @@ using System.Text.Json.Serialization;
 using Espalier.Formats;
 using Espalier.Models;
 
-namespace Espalier.Cli.Running;
+namespace Espalier.Reproduce;
 
 /// <summary>What came of one run; kept beside its model, so that a finished run is not done again.</summary>
 /// <param name="Steps">Optimiser steps that the weights have behind them.</param>
@@ -22,7 +22,8 @@ internal sealed record CnnRecord(double Accuracy, long Parameters, double Multip
     public static string Mean(IReadOnlyList<CnnRecord> records)
     {
         double mean = records.Average(r => r.Accuracy);
-        double deviation = records.Count < 2 ? 0 : Math.Sqrt(records.Sum(r => Math.Pow(r.Accuracy - mean, 2)) / (records.Count - 1));
+        double deviation = records.Count < 2 ? 0
+            : Math.Sqrt(records.Sum(r => Math.Pow(r.Accuracy - mean, 2)) / (records.Count - 1));
         return FormattableString.Invariant($"{100 * mean:0.00} ± {100 * deviation:0.00}");
     }
 

@@ -1,0 +1,69 @@
+using System.CommandLine;
+using System.Text.RegularExpressions;
+using Espalier.Cli;
+
+namespace Espalier.Reproduce.Tests;
+
+public sealed partial class CommandsTests : IDisposable
+{
+    private readonly string folder = Directory.CreateTempSubdirectory("espalier-test-").FullName;
+
+    public void Dispose() => Directory.Delete(folder, recursive: true);
+
+    /// <summary>From the embedded images to the page, as small as it gets.</summary>
+    [Fact]
+    public void An_experiment_trains_once_and_writes_its_section()
+    {
+        string page = Path.Combine(folder, "page", "results.md");
+        string[] command = ["repr", "--steps", "10", "--seeds", "7", "--output-dir", folder, "--output", page];
+        Assert.Equal((0, ""), Run([.. command, "--train-only"]));
+        Assert.False(File.Exists(page));
+        DateTime trained = File.GetLastWriteTimeUtc(Path.Combine(folder, "vanilla-c3-repr-moved-7.json"));
+        Assert.Equal((0, ""), Run(command));
+        Assert.Equal(trained, File.GetLastWriteTimeUtc(Path.Combine(folder, "vanilla-c3-repr-moved-7.json")));
+        string text = File.ReadAllText(page);
+        Assert.Contains("## RePr on Fashion-MNIST", text);
+        Assert.Contains($"{Commands.Start} repr --steps 10 --seeds 7 ", text);
+        Assert.Matches(@"\n\| RePr, least overlap dropped \| [\d.]+ ± [\d.]+ \| [\d.]+ \| [\d.]+ ± [\d.]+ \| ", text);
+    }
+
+    [Theory]
+    [InlineData("unknown verb 'everything'", "everything")]
+    [InlineData("--seeds takes whole numbers", "repr", "--seeds", "one")]
+    [InlineData("unknown option '--target-flops'", "apt", "--target-flops", "0.5")]
+    public void What_is_wrong_is_one_line(string line, params string[] args)
+    {
+        var (code, error) = Run(args);
+        Assert.Equal(2, code);
+        Assert.StartsWith("reproduce: ", error);
+        Assert.Contains(line, error);
+        Assert.Equal(1, error.Count(c => c == '\n'));
+    }
+
+    /// <summary>On the pages, in the help, and in the sections that are written.</summary>
+    [Fact]
+    public void Every_documented_command_parses()
+    {
+        DirectoryInfo? root = new(AppContext.BaseDirectory);
+        while (root is not null && !File.Exists(Path.Combine(root.FullName, "Espalier.slnx"))) root = root.Parent;
+        RootCommand commands = Commands.Build(Session(TextWriter.Null));
+        string[] lines = [.. Directory.GetFiles(Path.Combine(root!.FullName, "docs"), "*.md", SearchOption.AllDirectories)
+            .SelectMany(page => Command().Matches(File.ReadAllText(page).Replace("\\\n", "", StringComparison.Ordinal)))
+            .Select(match => match.Groups["arguments"].Value)
+            .Concat(commands.Subcommands.Cast<Verb>().SelectMany(verb => verb.Examples).Select(e => e[Commands.Start.Length..]))];
+        foreach (string name in new[] { "apt", "filters", "repr" })
+            Assert.Contains(lines, l => l.Trim().StartsWith($"{name} --", StringComparison.Ordinal));
+        Assert.All(lines, line => Assert.Empty(commands.Parse(line.Trim()).Errors));
+    }
+
+    private static (int Code, string Error) Run(params string[] args)
+    {
+        var error = new StringWriter();
+        return (Commands.Run(args, Session(error)), error.ToString());
+    }
+
+    private static Session Session(TextWriter error) => new(new Terminal(TextWriter.Null, error, false, 120), default);
+
+    [GeneratedRegex("--project reproduce --(?<arguments>[^`\n]+)")]
+    private static partial Regex Command();
+}
