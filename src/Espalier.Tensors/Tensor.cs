@@ -33,7 +33,7 @@ public sealed unsafe class Tensor : IDisposable
     /// <summary>Number of elements.</summary>
     public long Length => Shape.Length;
 
-    /// <summary>For messages only.</summary>
+    /// <summary>For messages; a traced graph calls the value so.</summary>
     public string? Name { get; set; }
 
     /// <summary>Whether backward passes compute <see cref="Grad"/> here. Set on parameters; results of recorded ops inherit it.</summary>

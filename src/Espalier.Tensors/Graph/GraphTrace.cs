@@ -70,7 +70,8 @@ public sealed partial class Graph
             if (operands.FirstOrDefault(o => o is { IsWeight: true } && o.Name.Contains('.', StringComparison.Ordinal)) is { } weight)
                 layer = weight.Name[..weight.Name.LastIndexOf('.')];
             // What a pass makes of weights alone has values; the graph makes them again, from the weights that there are then.
-            var output = new GraphValue(NameOf(op, operands, within), Tensor.Meta(op.Output.Shape, op.Output.Rows), isWeight: false);
+            string name = op.Output.Name is { } given ? Free(given) : NameOf(op, operands, within);
+            var output = new GraphValue(name, Tensor.Meta(op.Output.Shape, op.Output.Rows), isWeight: false);
             values[op.Output] = output;
             Nodes.Add(new GraphNode(op, operands, output));
         }

@@ -30,6 +30,31 @@ public abstract class ImageClassifier : Module
         return (logits, logits);
     }
 
+    /// <summary>The network as a graph, with the shapes that its weights have now; they stay this module's.</summary>
+    public Graph Trace() => Trace(x => [Forward(x)]);
+
+    /// <summary>As <see cref="Trace()"/>, with the two outputs of <see cref="ForwardHeads"/>.</summary>
+    internal Graph TraceHeads() => Trace(x =>
+    {
+        var (byLabels, byTeacher) = ForwardHeads(x);
+        return [byLabels, byTeacher];
+    });
+
+    private Graph Trace(Func<Tensor, Tensor[]> forward)
+    {
+        bool training = Training;
+        Training = false;
+        try
+        {
+            Tensor example = Tensor.Meta(new Shape(2, Channels, ImageSize, ImageSize));
+            return Graph.Trace(x => forward(x[0]), [("images", example)], StateDict());
+        }
+        finally
+        {
+            Training = training;
+        }
+    }
+
     /// <summary>The part of the network, such as a block, that a parameter belongs to: what a table of costs has a line for. By
     /// default its layer's name up to the first number in it, of three words at most.</summary>
     /// <param name="parameter">Its name: "layer1.0.conv1.weight" is of "layer1.0".</param>
@@ -41,14 +66,5 @@ public abstract class ImageClassifier : Module
     }
 
     /// <summary>Multiply-adds of one image with the channels that there are now: products and convolutions, nothing else.</summary>
-    public virtual long CountMultiplyAdds()
-    {
-        bool training = Training;
-        Training = false;
-        using var scope = new Scope();
-        using var recording = new Recording(gradients: false);
-        Forward(Tensor.Zeros(new Shape(1, Channels, ImageSize, ImageSize)));
-        Training = training;
-        return recording.Cost.MultiplyAdds;
-    }
+    public virtual long CountMultiplyAdds() => Trace().CostPerImage.MultiplyAdds;
 }

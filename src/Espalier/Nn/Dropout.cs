@@ -8,13 +8,13 @@ namespace Espalier.Nn;
 /// </summary>
 public sealed class Dropout : Module
 {
-    private RandomStream stream = new(0);
+    private readonly RandomStream stream = new(0);
 
     public float Rate { get; private set; }
 
     public bool Active => Training && Rate > 0;
 
-    public Tensor Forward(Tensor x) => Active ? F.Dropout(x, Rate, stream) : x;
+    public Tensor Forward(Tensor x) => F.Dropout(x, Rate, stream, Active);
 
     /// <summary>Sets the rate of all dropout layers of a model.</summary>
     public static void SetRate(Module model, float rate)
@@ -26,6 +26,6 @@ public sealed class Dropout : Module
     /// <summary>Gives every dropout layer of a model its own stream, drawn from <paramref name="source"/>.</summary>
     public static void Seed(Module model, ref Rng source)
     {
-        foreach (Dropout layer in model.Descendants<Dropout>()) layer.stream = new RandomStream(source.NextULong());
+        foreach (Dropout layer in model.Descendants<Dropout>()) layer.stream.Restart(source.NextULong());
     }
 }

@@ -42,6 +42,10 @@ public sealed record ClassifierTaskOptions
 /// </summary>
 public sealed class ClassifierTask(ImageClassifier net, ClassifierTaskOptions options) : ITrainingTask
 {
+    // Convolutional networks run as modules: a method may have put gates into their blocks.
+    private readonly Lazy<Graph?> graph = new(() => net is not VisionTransformer ? null
+        : (options.Distillation is null ? net.Trace() : net.TraceHeads()).Prepared(training: true));
+
     /// <inheritdoc/>
     public Module Model => net;
 
@@ -68,13 +72,23 @@ public sealed class ClassifierTask(ImageClassifier net, ClassifierTaskOptions op
         foreach (ITrainingHook hook in options.Hooks) hook.BeforeForward(context);
         using var recording = new Recording();
         // Without a teacher all heads together learn the labels, as they are used.
-        (Tensor logits, Tensor? taught) = teacher is null ? (net.Forward(images), null) : net.ForwardHeads(images);
+        (Tensor logits, Tensor? taught) = Forward(images);
         Tensor loss = mixed is null
             ? F.CrossEntropy(logits, batch.Labels, options.LabelSmoothing) : F.CrossEntropy(logits, mixed);
         if (teacher is not null) loss = options.Distillation!.Loss(loss, taught!, teacher);
         recording.Backward(loss, context.GradientScale);
         foreach (ITrainingHook hook in options.Hooks) hook.AfterBackward(context);
         return new Dictionary<string, double> { ["loss"] = loss.Item() };
+    }
+
+    private (Tensor Logits, Tensor? Taught) Forward(Tensor images)
+    {
+        if (graph.Value is { } prepared)
+        {
+            Tensor[] outputs = prepared.Run([images], new RunContext(Training: true));
+            return (outputs[0], outputs.Length > 1 ? outputs[1] : null);
+        }
+        return options.Distillation is null ? (net.Forward(images), null) : net.ForwardHeads(images);
     }
 
     /// <inheritdoc/>

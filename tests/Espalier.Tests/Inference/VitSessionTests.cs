@@ -2,6 +2,7 @@ using Espalier.Compression.Apt;
 using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Tensors;
+using Espalier.Tests.Compression.Apt;
 using Espalier.Tensors.Threading;
 
 namespace Espalier.Tests.Inference;
@@ -104,7 +105,7 @@ public sealed class VitSessionTests : IDisposable
         float[] images = SessionModel.Images(6);
         session.Run(images, 6, new float[6 * SessionModel.Config.NumClasses], Pruning.KeepShare(share), trace);
         using var scope = new Scope();
-        TokenRows first = model.Vit.Block(0, model.Vit.Embed(SessionModel.Tensor(images, 6)));
+        Tensor first = model.Vit.Block(0, model.Vit.Embed(SessionModel.Tensor(images, 6)));
         float[] p = model.Agents[0].PruneProbabilities(first);
         for (int b = 0; b < 6; b++)
         {
@@ -116,8 +117,8 @@ public sealed class VitSessionTests : IDisposable
                 Assert.Equal(0, trace.Kept(b, stage)[0]);
             }
             int[] kept = trace.Kept(b, 1)[1..].ToArray(), all = [.. Enumerable.Range(1, SessionModel.Config.Tokens - 1)];
-            float worst = kept.Max(t => p[first.Offsets[b] + t]);
-            Assert.All(all.Except(kept), t => Assert.True(p[first.Offsets[b] + t] >= worst - 1e-5f));
+            float worst = kept.Max(t => p[first.Rows![b] + t]);
+            Assert.All(all.Except(kept), t => Assert.True(p[first.Rows![b] + t] >= worst - 1e-5f));
         }
     }
 

@@ -3,10 +3,11 @@ using Espalier.Tensors;
 
 namespace Espalier.Peers;
 
-/// <summary>Dense inference by the model's own forward pass, the one that training is made of.</summary>
+/// <summary>Dense inference by the pass that training is made of.</summary>
 internal sealed class ForwardWork : IWork
 {
     private readonly LoadedModel model;
+    private readonly Graph graph;
     private readonly float[] images;
     private readonly Shape shape;
 
@@ -14,6 +15,7 @@ internal sealed class ForwardWork : IWork
     {
         model = ModelFile.Load(weights);
         VitConfig c = model.Vit.Config;
+        graph = model.Vit.Trace().Prepared(training: false);
         shape = new Shape(batch, c.Channels, c.ImageSize, c.ImageSize);
         images = InputFile.Read(input, batch, c);
     }
@@ -21,13 +23,13 @@ internal sealed class ForwardWork : IWork
     public void Call()
     {
         using var scope = new Scope();
-        model.Vit.Forward(Tensor.From(shape, images));
+        graph.Run(Tensor.From(shape, images));
     }
 
     public float[] Output()
     {
         using var scope = new Scope();
-        return model.Vit.Forward(Tensor.From(shape, images)).ToArray();
+        return graph.Run(Tensor.From(shape, images)).ToArray();
     }
 
     public void Dispose() => model.Dispose();

@@ -8,6 +8,7 @@ namespace Espalier.Peers;
 internal sealed class TrainingWork : IWork
 {
     private readonly LoadedModel model;
+    private readonly Graph graph;
     private readonly float[] images;
     private readonly Shape shape;
     private readonly int[] labels;
@@ -19,6 +20,7 @@ internal sealed class TrainingWork : IWork
         model = ModelFile.Load(weights);
         model.Vit.Training = true;
         VitConfig c = model.Vit.Config;
+        graph = model.Vit.Trace().Prepared(training: true);
         shape = new Shape(batch, c.Channels, c.ImageSize, c.ImageSize);
         images = InputFile.Read(input, batch, c);
         labels = [.. Enumerable.Range(0, batch).Select(i => i % c.NumClasses)];
@@ -41,7 +43,7 @@ internal sealed class TrainingWork : IWork
         using var scope = new Scope();
         model.Vit.ClearGrads();
         using var recording = new Recording();
-        Tensor loss = F.CrossEntropy(model.Vit.Forward(Tensor.From(shape, images)), labels);
+        Tensor loss = F.CrossEntropy(graph.Run(Tensor.From(shape, images), new RunContext(Training: true)), labels);
         recording.Backward(loss);
         optimizer.Step(learningRate);
         return loss.Item();

@@ -12,6 +12,7 @@ namespace Espalier.Compression.Apt;
 public sealed class AptModel : Module
 {
     private readonly AptAgent[] agents;
+    private Graph[]? parts;
 
     /// <param name="layers">Blocks (0-based, rising) after which an agent acts; null for the configuration's own.</param>
     /// <param name="keepBias">See <see cref="AptAgent"/>.</param>
@@ -27,7 +28,7 @@ public sealed class AptModel : Module
         for (int i = 0; i < agents.Length; i++)
         {
             var rng = new Rng(seed, key0: 2);   // the agents start as copies of one another
-            agents[i] = Child($"transformer.encoder.clip_layer.{i}", new AptAgent(vit.Config.HiddenSize, ref rng, keepBias));
+            agents[i] = Child(AgentName(i), new AptAgent(vit.Config.HiddenSize, ref rng, keepBias));
         }
     }
 
@@ -53,34 +54,39 @@ public sealed class AptModel : Module
         return -1;
     }
 
+    private static string AgentName(int agent) => $"transformer.encoder.clip_layer.{agent}";
+
+    /// <summary>Dropout rate of the transformer while training.</summary>
+    public float DropoutRate
+    {
+        set
+        {
+            Vit.DropoutRate = value;
+            parts = null;
+        }
+    }
+
     /// <summary>One pass in which every agent acts. images [B, C, S, S] -> logits [B, classes].</summary>
     public AptOutput Forward(Tensor images)
     {
-        TokenRows x = Vit.Embed(images);
-        var steps = new List<PruneStep> { PruneStep.All(x.Offsets) };
-        var inputs = new TokenRows[agents.Length];
-        for (int i = 0; i < Vit.Config.NumLayers; i++)
+        Tensor x = Part(0, images);
+        var steps = new List<RowSet> { x.Rows! };
+        var inputs = new Tensor[agents.Length];
+        for (int i = 0; i < agents.Length; i++)
         {
-            x = Block(i, x);
-            int agent = AgentAfter(i);
-            if (agent < 0) continue;
-            inputs[agent] = x;
-            x = Act(agent, x, steps);
+            inputs[i] = x;
+            x = Part(i + 1, Act(i, x, steps));
         }
-        return new AptOutput(Vit.Classify(x), steps, inputs);
+        return new AptOutput(x, steps, inputs);
     }
 
     /// <summary>One pass in which no agent acts.</summary>
     internal AptPlainOutput ForwardPlain(Tensor images)
     {
-        var inputs = new TokenRows[agents.Length];
-        TokenRows x = Vit.Embed(images);
-        for (int i = 0; i < Vit.Config.NumLayers; i++)
-        {
-            x = Block(i, x);
-            if (AgentAfter(i) is >= 0 and int agent) inputs[agent] = x;
-        }
-        return new AptPlainOutput(Vit.Classify(x), inputs);
+        Tensor x = Part(0, images);
+        var inputs = new Tensor[agents.Length];
+        for (int i = 0; i < agents.Length; i++) x = Part(i + 1, inputs[i] = x);
+        return new AptPlainOutput(x, inputs);
     }
 
     /// <summary>
@@ -90,39 +96,69 @@ public sealed class AptModel : Module
     /// <param name="recordPlain">Whether the rest of the plain pass is recorded, too.</param>
     internal (AptOutput Pruned, AptPlainOutput Plain) ForwardBoth(Tensor images, bool recordPlain)
     {
-        TokenRows x = Vit.Embed(images), all = x;
-        var steps = new List<PruneStep> { PruneStep.All(x.Offsets) };
-        TokenRows[] inputs = new TokenRows[agents.Length], plainInputs = new TokenRows[agents.Length];
-        for (int i = 0; i < Vit.Config.NumLayers; i++)
+        Tensor x = Part(0, images), all = x;
+        var steps = new List<RowSet> { x.Rows! };
+        Tensor[] inputs = new Tensor[agents.Length], plainInputs = new Tensor[agents.Length];
+        for (int i = 0; i < agents.Length; i++)
         {
+            (inputs[i], plainInputs[i]) = (x, all);
             bool same = all == x;
-            x = Block(i, x);
-            all = same ? x : Plain(() => Block(i, all));
-            int agent = AgentAfter(i);
-            if (agent < 0) continue;
-            (inputs[agent], plainInputs[agent]) = (x, all);
-            x = Act(agent, x, steps);
+            x = Act(i, x, steps);
+            same &= all == x;
+            x = Part(i + 1, x);
+            all = same ? x : Plain(i + 1, all);
         }
-        Tensor logits = Vit.Classify(x);
-        Tensor plainLogits = all == x ? logits : Plain(() => Vit.Classify(all));
-        return (new AptOutput(logits, steps, inputs), new AptPlainOutput(plainLogits, plainInputs));
+        return (new AptOutput(x, steps, inputs), new AptPlainOutput(all, plainInputs));
 
-        T Plain<T>(Func<T> pass)
+        Tensor Plain(int part, Tensor rows)
         {
-            if (recordPlain) return pass();
-            using (Recording.Pause()) return pass();
+            if (recordPlain) return Part(part, rows);
+            using (Recording.Pause()) return Part(part, rows);
         }
     }
 
-    /// <summary>Block <paramref name="index"/>; the last gives what the classifier reads, unless an agent comes after it.</summary>
-    internal TokenRows Block(int index, TokenRows x) =>
-        index == Vit.Config.NumLayers - 1 && AgentAfter(index) < 0 ? Vit.LastBlock(x) : Vit.Block(index, x);
-
-    private TokenRows Act(int agent, TokenRows x, List<PruneStep> steps)
+    /// <summary>
+    /// The transformer without agents from one of them to the next: part 0 makes of images what the first agent sees, part i of
+    /// the rows that agent i - 1 left what agent i sees, the last one the logits.
+    /// </summary>
+    internal Tensor Part(int index, Tensor x)
     {
-        PruneStep step = steps[^1].Prune(agents[agent].PruneProbabilities(x), Threshold, Vit.Config.PrefixTokens);
-        steps.Add(step);
-        return step.Offsets.Rows < x.Offsets.Rows ? new TokenRows(F.GatherRows(x.Rows, step.Rows), step.Offsets) : x;
+        parts ??= Cut();
+        return parts[index].Prepared(Training).Run(x, new RunContext(Training));
+    }
+
+    /// <summary>The transformer with its agents, which drop rows after their blocks by the threshold that there is now.</summary>
+    public Graph Trace()
+    {
+        Graph graph = Vit.Trace();
+        for (int i = 0; i < agents.Length; i++)
+        {
+            string name = AgentName(i);
+            AptAgent agent = agents[i];
+            graph.InsertAfter(graph[VisionTransformer.BlockName(Layers[i])], x =>
+            {
+                Tensor kept = F.KeepRows(x, agent.Score(x), KeepRule.AtLeast(-Threshold), Vit.Config.PrefixTokens);
+                kept.Name = name;
+                return kept;
+            }, agent.StateDict().Select(p => ($"{name}.{p.Name}", p.Value)));
+        }
+        return graph;
+    }
+
+    private Graph[] Cut()
+    {
+        Graph graph = Vit.Trace();
+        GraphValue[] stops = [.. graph.Inputs, .. Layers.Select(l => graph[VisionTransformer.BlockName(l)]), .. graph.Outputs];
+        return [.. stops.Zip(stops.Skip(1), (from, to) => graph.Between([from], [to]))];
+    }
+
+    private Tensor Act(int agent, Tensor x, List<RowSet> steps)
+    {
+        Tensor y;
+        using (Tensor score = agents[agent].ScoreOnly(x))
+            y = F.KeepRows(x, score, KeepRule.AtLeast(-Threshold), Vit.Config.PrefixTokens);
+        steps.Add(y.Rows!);
+        return y.Shape[0] < x.Shape[0] ? y : x;
     }
 
     /// <summary>Multiply-adds of a pruned pass over one image, agents included; tokens as in <see cref="AptOutput.TokensOf"/>.</summary>

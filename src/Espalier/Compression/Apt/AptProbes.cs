@@ -1,4 +1,3 @@
-using Espalier.Models;
 using Espalier.Tensors;
 
 namespace Espalier.Compression.Apt;
@@ -9,26 +8,29 @@ namespace Espalier.Compression.Apt;
 /// </summary>
 internal sealed class AptProbes
 {
-    private readonly TokenRows context;
+    private readonly Tensor context;
+    private readonly RowSet rows;
     private readonly int[] dropped;
 
-    private AptProbes(TokenRows context, int[] dropped)
-    {
-        this.context = context;
-        this.dropped = dropped;
-    }
+    private AptProbes(Tensor context, RowSet rows, int[] dropped) => (this.context, this.rows, this.dropped) = (context, rows, dropped);
 
     /// <summary>
     /// Picks the tokens: the one with the greatest p(prune), or with probability <see cref="AptOptions.Exploration"/> any. Ties go
     /// to the first. An image with nothing left to drop loses nothing and teaches nothing: see <see cref="Usable"/>.
     /// </summary>
-    public static AptProbes Pick(AptAgent agent, TokenRows context, int prefix, AptOptions options, ref Rng rng)
+    public static AptProbes Pick(AptAgent agent, Tensor context, int prefix, AptOptions options, ref Rng rng)
     {
-        float[] p = options.Exploration < 1 ? agent.PruneProbabilities(context) : [];
-        var dropped = new int[context.Images];
+        RowSet rows = context.Rows!;
+        float[] scores = [];
+        if (options.Exploration < 1)
+        {
+            using Tensor score = agent.ScoreOnly(context);
+            scores = score.ToArray();
+        }
+        var dropped = new int[rows.Images];
         for (int b = 0; b < dropped.Length; b++)
         {
-            int tokens = context.Offsets.Length(b), first = context.Offsets[b];
+            int tokens = rows.Length(b), first = rows[b];
             if (tokens <= prefix)
             {
                 dropped[b] = -1;
@@ -41,10 +43,10 @@ internal sealed class AptProbes
                 continue;
             }
             int best = prefix;
-            for (int t = prefix + 1; t < tokens; t++) if (p[first + t] > p[first + best]) best = t;
+            for (int t = prefix + 1; t < tokens; t++) if (scores[first + t] < scores[first + best]) best = t;
             dropped[b] = best;
         }
-        return new AptProbes(context, dropped);
+        return new AptProbes(context, rows, dropped);
     }
 
     /// <summary>[images] the dropped token of each, counted from the image's first row; -1 where there was none to drop.</summary>
@@ -54,18 +56,16 @@ internal sealed class AptProbes
     public bool Usable(int image) => dropped[image] >= 0;
 
     /// <summary>The batch without the dropped tokens.</summary>
-    public TokenRows Rows()
+    public Tensor Rows()
     {
-        var rows = new List<int>(context.Offsets.Rows);
-        var lengths = new int[context.Images];
-        for (int b = 0; b < lengths.Length; b++)
+        var left = new List<int>(rows.Rows);
+        for (int b = 0; b < rows.Images; b++)
         {
-            int start = context.Offsets[b], skip = Usable(b) ? start + dropped[b] : -1;
-            int before = rows.Count;
-            for (int row = start; row < context.Offsets[b + 1]; row++) if (row != skip) rows.Add(row);
-            lengths[b] = rows.Count - before;
+            int skip = Usable(b) ? rows[b] + dropped[b] : -1;
+            for (int row = rows[b]; row < rows[b + 1]; row++) if (row != skip) left.Add(row);
         }
-        return context.Keep([.. rows], lengths);
+        int[] index = [.. left];
+        return F.GatherRows(context, index, rows.Keep(index));
     }
 
     /// <summary>
@@ -83,8 +83,8 @@ internal sealed class AptProbes
         for (int b = 0; b < dropped.Length; b++)
         {
             if (!Usable(b)) continue;
-            classRows.Add(context.Offsets[b]);
-            tokenRows.Add(context.Offsets[b] + dropped[b]);
+            classRows.Add(rows[b]);
+            tokenRows.Add(rows[b] + dropped[b]);
             float reward = after[b] - before[b];
             labels.Add(reward > -margin ? 1 : 0);
             magnitude += MathF.Abs(reward);
@@ -95,8 +95,8 @@ internal sealed class AptProbes
         Tensor classTokens, tokens;
         using (Recording.Pause())
         {
-            classTokens = F.GatherRows(context.Rows, [.. classRows]);
-            tokens = F.GatherRows(context.Rows, [.. tokenRows]);
+            classTokens = F.GatherRows(context, [.. classRows]);
+            tokens = F.GatherRows(context, [.. tokenRows]);
         }
         return F.CrossEntropy(agent.Logits(classTokens, tokens), [.. labels]);
     }

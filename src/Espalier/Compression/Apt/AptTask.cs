@@ -35,7 +35,7 @@ public sealed class AptTask : ITrainingTask
     {
         (this.model, this.structure, this.options) = (model, structure, options.Checked());
         (this.dropout, this.labelSmoothing) = (dropout, labelSmoothing);
-        model.Vit.DropoutRate = dropout;
+        model.DropoutRate = dropout;
         var agents = model.Agents.SelectMany(a => a.Parameters()).ToHashSet();
         ParameterGroups =
         [
@@ -109,7 +109,7 @@ public sealed class AptTask : ITrainingTask
         Dropout.Seed(model, ref rng);
         model.Training = true;
         using var recording = new Recording();
-        Tensor loss = F.CrossEntropy(model.Vit.Forward(images), labels, labelSmoothing);
+        Tensor loss = F.CrossEntropy(model.ForwardPlain(images).Logits, labels, labelSmoothing);
         recording.Backward(loss, scale);
         return new Dictionary<string, double> { ["loss"] = loss.Item() };
     }
@@ -205,7 +205,7 @@ public sealed class AptTask : ITrainingTask
     private Tensor PrunedLoss(AptOutput output, int[] labels, AptPlainOutput teacher, Dictionary<string, double> log)
     {
         for (int i = 0; i < output.Steps.Count; i++)
-            log[$"tokens/{i}"] = (double)output.Steps[i].Offsets.Rows / labels.Length;
+            log[$"tokens/{i}"] = (double)output.Steps[i].Rows / labels.Length;
         Tensor loss = F.CrossEntropy(output.Logits, labels, labelSmoothing);
         log["loss"] = loss.Item();
         if (options.SelfDistill == 0) return loss;
@@ -223,9 +223,9 @@ public sealed class AptTask : ITrainingTask
     }
 
     /// <summary>Lets what later streams need outlive the scope of this one; a tensor may be named twice.</summary>
-    private static void Keep(IEnumerable<TokenRows> rows, params Tensor[] logits)
+    private static void Keep(IEnumerable<Tensor> rows, params Tensor[] logits)
     {
-        foreach (Tensor tensor in rows.Select(r => r.Rows).Concat(logits).ToHashSet()) tensor.Keep();
+        foreach (Tensor tensor in rows.Concat(logits).ToHashSet()) tensor.Keep();
     }
 
     /// <summary>Stream 2, for all agents at once.</summary>
@@ -236,15 +236,13 @@ public sealed class AptTask : ITrainingTask
         int prefix = model.Vit.Config.PrefixTokens;
         var probes = new List<(int Agent, AptProbes Probe, int Reference)>();
         var references = new List<float[]> { TrueClassProbability(observed.Logits, labels) };
-        TokenRows? packed = null;
+        Tensor? packed = null;
         var slots = new List<int>();        // which probe or reference each stretch of images in the packed batch is
-        for (int i = 0; i < model.Vit.Config.NumLayers; i++)
+        for (int agent = 0; agent < model.Agents.Count; agent++)
         {
-            if (packed is { } running) packed = model.Block(i, running);
-            int agent = model.AgentAfter(i);
-            if (agent < 0) continue;
+            if (packed is not null) packed = model.Part(agent, packed);
             int reference = 0;
-            TokenRows context = observed.AgentInputs[agent];
+            Tensor context = observed.AgentInputs[agent];
             if (options.Context == AgentContext.Pruned && agent > 0)
             {
                 context = pruned.AgentInputs[agent];
@@ -264,7 +262,7 @@ public sealed class AptTask : ITrainingTask
             }
         }
 
-        float[] probability = TrueClassProbability(model.Vit.Classify(packed!.Value), labels);
+        float[] probability = TrueClassProbability(model.Part(model.Agents.Count, packed!), labels);
         var after = new float[probes.Count][];
         for (int s = 0; s < slots.Count; s++)
         {
@@ -288,9 +286,9 @@ public sealed class AptTask : ITrainingTask
         // All probes of an agent have the same images to drop from: all are counted or none.
         void Add(string name, double value) => log[name] = log.GetValueOrDefault(name) + value / options.Probes;
 
-        void Join(TokenRows rows, int slot)
+        void Join(Tensor rows, int slot)
         {
-            using (Recording.Pause()) packed = packed is { } p ? TokenRows.Concat(p, rows) : rows;
+            using (Recording.Pause()) packed = packed is null ? rows : F.Concat(0, packed, rows);
             slots.Add(slot);
         }
     }
@@ -313,7 +311,7 @@ public sealed class AptTask : ITrainingTask
     /// <summary>Multiply-adds of the self-pruned pass over those of the dense model.</summary>
     private double ComputeShare(AptOutput output)
     {
-        int images = output.Steps[0].Offsets.Images;
+        int images = output.Steps[0].Images;
         double sum = 0;
         for (int b = 0; b < images; b++) sum += model.MultiplyAdds(output.TokensOf(b));
         return sum / images / VitCost.Dense(model.Vit.Config);

@@ -4,8 +4,8 @@ using Espalier.Tensors;
 namespace Espalier.Models;
 
 /// <summary>
-/// The vision transformer (Dosovitskiy et al., arXiv 2010.11929) on packed rows, so that images of one batch may have
-/// different numbers of tokens. Parameter names are those of the PyTorch port that APT was built on.
+/// The vision transformer (Dosovitskiy et al., arXiv 2010.11929) on token rows, so that images of one batch may have
+/// different numbers of them. Parameter names are those of the PyTorch port that APT was built on.
 /// </summary>
 public sealed class VisionTransformer : ImageClassifier
 {
@@ -73,9 +73,6 @@ public sealed class VisionTransformer : ImageClassifier
         return (logits, other ?? logits);
     }
 
-    /// <inheritdoc/>
-    public override long CountMultiplyAdds() => VitCost.Dense(Config);
-
     /// <summary>The embeddings, a block or the head.</summary>
     public override string PartOf(string parameter)
     {
@@ -84,52 +81,39 @@ public sealed class VisionTransformer : ImageClassifier
             ? "layer." + parameter[BlockPrefix.Length..parameter.IndexOf('.', BlockPrefix.Length)] : "head";
     }
 
-    /// <summary>[B, C, S, S] -> the rows that enter block 0.</summary>
-    public TokenRows Embed(Tensor images) => embeddings.Forward(images);
+    /// <summary>[B, C, S, S] -> the token rows [B T, D] that enter block 0.</summary>
+    public Tensor Embed(Tensor images) => embeddings.Forward(images);
 
-    /// <summary>Block <paramref name="index"/> (0-based).</summary>
-    public TokenRows Block(int index, TokenRows x) => Run(blocks[index], x, prefixOnly: false);
-
-    /// <summary>
-    /// The last block, for <see cref="Classify"/>: the rows of the class token (and DeiT's distillation token) alone, since no
-    /// other reaches the result. A recording of structure and cost gets the block whole, as the literature counts it.
-    /// </summary>
-    public TokenRows LastBlock(TokenRows x) => Run(blocks[^1], x, prefixOnly: Recording.Current is not { Gradients: false });
-
-    private TokenRows Run(VitBlock block, TokenRows x, bool prefixOnly)
+    /// <summary>Block <paramref name="index"/> (0-based): token rows [rows, D] -> the same rows.</summary>
+    public Tensor Block(int index, Tensor x)
     {
-        if (Recording.Current is not null) return Forward();
-        // Nobody asks for what lies between: the next block can have its memory, still warm in the cache.
-        using var scope = new Scope();
-        TokenRows y = Forward();
-        y.Rows.Keep();
+        Tensor y = blocks[index].Forward(x);
+        y.Name = BlockName(index);
         return y;
-
-        TokenRows Forward() => prefixOnly ? block.ForwardPrefix(x, Config.PrefixTokens) : block.Forward(x);
     }
 
+    /// <summary>What the graph calls the rows that leave a block.</summary>
+    internal static string BlockName(int index) => $"{BlockPrefix}{index}";
+
     /// <summary>Output of the last block -> logits [images, classes], from the class token (and DeiT's distillation token).</summary>
-    public Tensor Classify(TokenRows x)
+    public Tensor Classify(Tensor x)
     {
         var (logits, other) = Heads(x);
         return other is null ? logits : F.Mul(F.Add(logits, other), 0.5f);
     }
 
     /// <summary>Every token kept -> output of the last block.</summary>
-    private TokenRows Features(Tensor images)
+    private Tensor Features(Tensor images)
     {
-        TokenRows x = Embed(images);
-        for (int i = 0; i < blocks.Length - 1; i++) x = Block(i, x);
-        return LastBlock(x);
+        Tensor x = Embed(images);
+        for (int i = 0; i < blocks.Length; i++) x = Block(i, x);
+        return x;
     }
 
-    private (Tensor Logits, Tensor? Distillation) Heads(TokenRows x)
+    private (Tensor Logits, Tensor? Distillation) Heads(Tensor x)
     {
-        int[] rows = x.ClassRows();
-        Tensor logits = head.Forward(norm.Forward(F.GatherRows(x.Rows, rows)));
-        if (distillationHead is null) return (logits, null);
-        int[] second = Array.ConvertAll(rows, r => r + 1);
-        return (logits, distillationHead.Forward(norm.Forward(F.GatherRows(x.Rows, second))));
+        Tensor logits = head.Forward(norm.Forward(F.TakeRows(x, 0)));
+        return (logits, distillationHead?.Forward(norm.Forward(F.TakeRows(x, 1))));
     }
 
     internal static Linear NewLinear(int inputs, int outputs, ref Rng rng)

@@ -3,7 +3,7 @@ using Espalier.Tensors;
 
 namespace Espalier.Models;
 
-/// <summary>x + Attention(LN(x)), then x + MLP(LN(x)): the pre-norm encoder block, on packed rows of any lengths.</summary>
+/// <summary>x + Attention(LN(x)), then x + MLP(LN(x)): the pre-norm encoder block, on token rows [rows, D] of any images.</summary>
 public sealed class VitBlock : Module
 {
     private readonly LayerNorm attentionNorm, mlpNorm;
@@ -18,23 +18,14 @@ public sealed class VitBlock : Module
         attention = Child("attn", new VitAttention(config, ref rng));
     }
 
-    public TokenRows Forward(TokenRows x)
+    public Tensor Forward(Tensor x)
     {
-        Tensor rows = attention.Forward(attentionNorm.Forward(x.Rows), x.Offsets, residual: x.Rows);
-        return x with { Rows = mlp.Forward(mlpNorm.Forward(rows), residual: rows) };
-    }
-
-    /// <summary>What <see cref="Forward"/> gives for the first <paramref name="prefix"/> rows of each image, and these alone.</summary>
-    public TokenRows ForwardPrefix(TokenRows x, int prefix)
-    {
-        int[] first = x.PrefixRows(prefix);
-        Tensor residual = F.GatherRows(x.Rows, first);
-        Tensor rows = attention.ForwardPrefix(attentionNorm.Forward(x.Rows), x.Offsets, first, residual);
-        return new TokenRows(mlp.Forward(mlpNorm.Forward(rows), residual: rows), RowSet.Uniform(x.Images, prefix));
+        x = F.Add(attention.Forward(attentionNorm.Forward(x)), x);
+        return F.Add(mlp.Forward(mlpNorm.Forward(x)), x);
     }
 }
 
-/// <summary>residual + Out(MultiHead(x)): softmax(q kᵀ / sqrt(d)) v in heads of d = D / heads.</summary>
+/// <summary>Out(MultiHead(x)): softmax(q kᵀ / sqrt(d)) v in heads of d = D / heads.</summary>
 public sealed class VitAttention : Module
 {
     private readonly Linear query, key, value, output;
@@ -55,22 +46,14 @@ public sealed class VitAttention : Module
     // Of the weights, which may have lost heads since.
     private int Heads => query.Weight.Shape[0] / headWidth;
 
-    public Tensor Forward(Tensor x, RowSet offsets, Tensor residual)
+    public Tensor Forward(Tensor x)
     {
-        Tensor mixed = F.Attention(query.Forward(x), key.Forward(x), value.Forward(x), offsets, Heads, scale);
-        return output.Forward(mixed, residual);
-    }
-
-    /// <param name="queries">The rows whose result is wanted, as many of each image.</param>
-    /// <param name="residual">[queries, D].</param>
-    public Tensor ForwardPrefix(Tensor x, RowSet offsets, int[] queries, Tensor residual)
-    {
-        Tensor q = query.Forward(F.GatherRows(x, queries));
-        return output.Forward(F.PrefixAttention(q, key.Forward(x), value.Forward(x), offsets, Heads, scale), residual);
+        RowSet rows = x.Rows ?? throw new ArgumentException($"attention wants token rows, not {x.Shape} without a row set");
+        return output.Forward(F.Attention(query.Forward(x), key.Forward(x), value.Forward(x), rows, Heads, scale));
     }
 }
 
-/// <summary>residual + FC2(GELU(FC1(x))), with dropout after GELU and after FC2 in training.</summary>
+/// <summary>FC2(GELU(FC1(x))), with dropout after GELU and after FC2 in training.</summary>
 public sealed class VitMlp : Module
 {
     private readonly Linear fc1, fc2;
@@ -86,10 +69,5 @@ public sealed class VitMlp : Module
         dropout2 = Child("dropout2", new Dropout());
     }
 
-    public Tensor Forward(Tensor x, Tensor residual)
-    {
-        Tensor hidden = dropout1.Forward(fc1.Forward(x, gelu: true));
-        if (!dropout2.Active) return fc2.Forward(hidden, residual);
-        return F.Add(dropout2.Forward(fc2.Forward(hidden)), residual);
-    }
+    public Tensor Forward(Tensor x) => dropout2.Forward(fc2.Forward(dropout1.Forward(F.Gelu(fc1.Forward(x)))));
 }

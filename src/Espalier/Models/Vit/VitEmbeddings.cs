@@ -5,7 +5,7 @@ namespace Espalier.Models;
 
 /// <summary>
 /// Image to tokens: patches through one linear map (a convolution whose stride is its kernel), the class token in front,
-/// position embeddings added. [B, C, S, S] -> B images of T rows of D.
+/// position embeddings added. [B, C, S, S] -> token rows [B T, D].
 /// </summary>
 public sealed class VitEmbeddings : Module
 {
@@ -43,7 +43,7 @@ public sealed class VitEmbeddings : Module
         return new HybridStem(variant, config.Channels, ref rng);
     }
 
-    public TokenRows Forward(Tensor images)
+    public Tensor Forward(Tensor images)
     {
         if (images.Rank != 4 || images.Shape[1] != config.Channels || images.Shape[2] != config.ImageSize
             || images.Shape[3] != config.ImageSize)
@@ -51,12 +51,10 @@ public sealed class VitEmbeddings : Module
             throw new ArgumentException(
                 $"images {images.Shape} for a model of [batch,{config.Channels},{config.ImageSize},{config.ImageSize}]");
         }
-        int batch = images.Shape[0], d = patchWeight.Shape[0];
         Tensor map = stem?.Forward(images) ?? images;
         Tensor patches = F.PatchesToRows(map, config.PatchSize);                         // [B N, C p p]
-        Tensor weight = F.Reshape(patchWeight, new Shape(d, patches.Shape[1]));
+        Tensor weight = F.Flatten(patchWeight);                                          // [D, C p p]
         Tensor projected = F.Linear(patches, weight, patchBias);                         // [B N, D]
-        Tensor rows = F.AssembleTokens(projected, positions, classToken, distillationToken);
-        return new TokenRows(dropout.Forward(rows), RowSet.Uniform(batch, config.Tokens));
+        return dropout.Forward(F.AssembleTokens(projected, positions, classToken, distillationToken));
     }
 }

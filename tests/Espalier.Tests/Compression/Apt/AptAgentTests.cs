@@ -1,5 +1,4 @@
 using Espalier.Compression.Apt;
-using Espalier.Models;
 using Espalier.Nn;
 using Espalier.Tensors;
 
@@ -30,11 +29,11 @@ public sealed class AptAgentTests
         using AptAgent agent = Example(biasPrune: 0);
         foreach (var (name, tensor) in agent.NamedParameters()) if (name.StartsWith("fc", StringComparison.Ordinal)) tensor.Fill(0);
         using var scope = new Scope();
-        TokenRows x = Rows([1, 2, 3, -1, 5, 6], 2);
+        Tensor x = Rows([1, 2, 3, -1, 5, 6], 2);
         float[] p = agent.PruneProbabilities(x);
         Assert.All(p, value => Assert.Equal(0.5f, value));
-        Assert.Equal(3, PruneStep.All(x.Offsets).Prune(p, 0.5f, prefix: 1).Offsets.Rows);
-        Assert.Equal(1, PruneStep.All(x.Offsets).Prune(p, 0.49f, prefix: 1).Offsets.Rows);
+        Assert.Equal(3, F.KeepRows(x, agent.Score(x), KeepRule.AtLeast(-0.5f)).Shape[0]);
+        Assert.Equal(1, F.KeepRows(x, agent.Score(x), KeepRule.AtLeast(-0.49f)).Shape[0]);
     }
 
     [Theory]
@@ -62,10 +61,10 @@ public sealed class AptAgentTests
         int[] lengths = [5, 1, 17];
         Tensor rows = new(new Shape(23, width));
         Init.Normal(rows, 1, ref rng);
-        var x = new TokenRows(rows, RowSet.FromLengths(lengths));
+        rows.Rows = RowSet.FromLengths(lengths);
 
-        float[] folded = agent.PruneProbabilities(x);
-        int[] classRow = [.. lengths.SelectMany((n, b) => Enumerable.Repeat(x.Offsets[b], n))];
+        float[] folded = agent.PruneProbabilities(rows);
+        int[] classRow = [.. lengths.SelectMany((n, b) => Enumerable.Repeat(rows.Rows[b], n))];
         Tensor plain = F.Softmax(agent.Logits(F.GatherRows(rows, classRow), rows));
         for (int row = 0; row < 23; row++) Assert.Equal(plain.Span[2 * row + 1], folded[row], 1e-5f);
     }
@@ -100,9 +99,10 @@ public sealed class AptAgentTests
         return agent;
     }
 
-    private static TokenRows Rows(float[] values, int width)
+    private static Tensor Rows(float[] values, int width)
     {
-        int rows = values.Length / width;
-        return new TokenRows(Tensor.From(new Shape(rows, width), values), RowSet.Uniform(1, rows));
+        Tensor rows = Tensor.From(new Shape(values.Length / width, width), values);
+        rows.Rows = RowSet.Uniform(1, rows.Shape[0]);
+        return rows;
     }
 }

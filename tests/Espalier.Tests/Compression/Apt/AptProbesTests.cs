@@ -1,5 +1,4 @@
 using Espalier.Compression.Apt;
-using Espalier.Models;
 using Espalier.Nn;
 using Espalier.Tensors;
 
@@ -16,7 +15,7 @@ public sealed class AptProbesTests
     {
         using AptAgent agent = NewAgent();
         using var scope = new Scope();
-        TokenRows x = Random(RowSet.Uniform(Images, Tokens));
+        Tensor x = Random(RowSet.Uniform(Images, Tokens));
         var options = new AptOptions { Exploration = 1, ExploreBatchRange = batchRange };
         var rng = new Rng(2);
         var seen = new HashSet<int>();
@@ -30,7 +29,7 @@ public sealed class AptProbesTests
     {
         using AptAgent agent = NewAgent();
         using var scope = new Scope();
-        TokenRows x = Random(RowSet.FromLengths([5, 1, 9]));
+        Tensor x = Random(RowSet.FromLengths([5, 1, 9]));
         var rng = new Rng(2);
         AptProbes probe = AptProbes.Pick(agent, x, 1, new AptOptions { Exploration = 0 }, ref rng);
 
@@ -39,11 +38,11 @@ public sealed class AptProbesTests
         Assert.False(probe.Usable(1));
         Assert.Equal(1 + IndexOfMax(p[7..15]), probe.Dropped[2]);
 
-        TokenRows rest = probe.Rows();
-        Assert.Equal([4, 1, 8], Enumerable.Range(0, 3).Select(rest.Offsets.Length));
+        Tensor rest = probe.Rows();
+        Assert.Equal([4, 1, 8], Enumerable.Range(0, 3).Select(rest.Rows!.Length));
         int gone = probe.Dropped[0];
-        Assert.Equal(x.Rows.ToArray()[..(gone * Width)], rest.Rows.ToArray()[..(gone * Width)]);
-        Assert.Equal(x.Rows.ToArray()[((gone + 1) * Width)..(5 * Width)], rest.Rows.ToArray()[(gone * Width)..(4 * Width)]);
+        Assert.Equal(x.ToArray()[..(gone * Width)], rest.ToArray()[..(gone * Width)]);
+        Assert.Equal(x.ToArray()[((gone + 1) * Width)..(5 * Width)], rest.ToArray()[(gone * Width)..(4 * Width)]);
     }
 
     [Theory]
@@ -55,7 +54,7 @@ public sealed class AptProbesTests
     {
         using AptAgent agent = NewAgent();
         using var scope = new Scope();
-        TokenRows x = Random(RowSet.Uniform(1, 6));
+        Tensor x = Random(RowSet.Uniform(1, 6));
         var rng = new Rng(2);
         AptProbes probe = AptProbes.Pick(agent, x, 1, new AptOptions(), ref rng);
         probe.Loss(agent, [before], [after], margin, out ProbeRewards rewards);
@@ -69,12 +68,13 @@ public sealed class AptProbesTests
         return new AptAgent(Width, ref rng);
     }
 
-    private static TokenRows Random(RowSet offsets)
+    private static Tensor Random(RowSet offsets)
     {
         var rng = new Rng(6);
         var rows = new Tensor(new Shape(offsets.Rows, Width));
         Init.Normal(rows, 1, ref rng);
-        return new TokenRows(rows, offsets);
+        rows.Rows = offsets;
+        return rows;
     }
 
     private static int IndexOfMax(float[] values) => Array.IndexOf(values, values.Max());

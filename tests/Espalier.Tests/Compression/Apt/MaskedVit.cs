@@ -15,9 +15,9 @@ internal static class MaskedVit
     {
         VitConfig c = model.Vit.Config;
         var w = model.NamedParameters().ToDictionary(p => p.Name, p => p.Value);
-        TokenRows embedded = model.Vit.Embed(image);
+        Tensor embedded = model.Vit.Embed(image);
         int n = c.Tokens, d = c.HiddenSize;
-        double[] x = Array.ConvertAll(embedded.Rows.ToArray(), v => (double)v);
+        double[] x = Array.ConvertAll(embedded.ToArray(), v => (double)v);
         var mask = new double[n];
         var kept = new List<int[]>();
         for (int i = 0; i < c.NumLayers; i++)

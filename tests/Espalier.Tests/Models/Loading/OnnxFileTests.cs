@@ -3,6 +3,7 @@ using System.Text.Json;
 using Espalier.Compression.Apt;
 using Espalier.Models;
 using Espalier.Tensors;
+using Espalier.Tests.Compression.Apt;
 using Espalier.Tests.Formats.Onnx;
 using Espalier.Tests.Imaging;
 
@@ -168,12 +169,12 @@ public sealed class OnnxFileTests : IDisposable
         using LoadedModel model = RandomModel.Create(RandomModel.Tiny, agents: true);
         using var scope = new Scope();
         AptAgent agent = model.Apt!.Agents[1];
-        TokenRows rows = model.Vit.Block(0, model.Vit.Embed(RandomModel.Images(RandomModel.Tiny, 1)));
+        Tensor rows = model.Vit.Block(0, model.Vit.Embed(RandomModel.Images(RandomModel.Tiny, 1)));
         AptAgent.Folded folded = agent.Fold();
-        Tensor first = F.Slice(rows.Rows, 0, 0, 1);
+        Tensor first = F.Slice(rows, 0, 0, 1);
         Tensor direction = F.Add(F.MatMul(first, folded.Direction), folded.DirectionBias);
         float offset = F.MatMul(first, folded.Offset).Item() + folded.OffsetBias;
-        Tensor logits = F.MatMul(rows.Rows, direction, transposeB: true);
+        Tensor logits = F.MatMul(rows, direction, transposeB: true);
         float[] p = agent.PruneProbabilities(rows);
         for (int i = 0; i < p.Length; i++) Assert.Equal(p[i], 1 / (1 + MathF.Exp(-logits.Span[i] - offset)), 1e-5f);
     }

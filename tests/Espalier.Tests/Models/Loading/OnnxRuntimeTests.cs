@@ -2,6 +2,7 @@ using Espalier.Compression.Apt;
 using Espalier.Data;
 using Espalier.Models;
 using Espalier.Tensors;
+using Espalier.Tests.Compression.Apt;
 using Espalier.Tests.Formats.Onnx;
 using Espalier.Tests.Imaging;
 
@@ -82,7 +83,7 @@ public sealed class OnnxRuntimeTests : IDisposable
         using var scope = new Scope();
         Tensor images = SampleImages(model, 120);
         AptOutput expected = model.Apt!.Forward(images);
-        Assert.True(expected.Steps[^1].Offsets.Rows < expected.Steps[0].Offsets.Rows / 2);
+        Assert.True(expected.Steps[^1].Rows < expected.Steps[0].Rows / 2);
         ComparePruned(model, images, expected, atLeast: 115, opset);
     }
 
@@ -147,13 +148,13 @@ public sealed class OnnxRuntimeTests : IDisposable
 
     private static bool[] CloseDecisions(AptModel apt, AptOutput output)
     {
-        var close = new bool[output.Steps[0].Offsets.Images];
+        var close = new bool[output.Steps[0].Images];
         for (int i = 0; i < apt.Agents.Count; i++)
         {
-            TokenRows rows = output.AgentInputs[i];
+            Tensor rows = output.AgentInputs[i];
             float[] p = apt.Agents[i].PruneProbabilities(rows);
             for (int b = 0; b < close.Length; b++)
-                close[b] |= p[rows.Offsets[b]..rows.Offsets[b + 1]].Any(x => MathF.Abs(x - apt.Threshold) < 1e-5f);
+                close[b] |= p[rows.Rows![b]..rows.Rows[b + 1]].Any(x => MathF.Abs(x - apt.Threshold) < 1e-5f);
         }
         return close;
     }
