@@ -52,9 +52,9 @@ internal static class CompressFlags
 
     public static IReadOnlyList<Option> All { get; } =
     [
-        Shared.Model, ModelType, Shared.Width, Shared.ImageSize, Shared.Data, Shared.DataDir, PretrainSteps, Output,
-        .. SelectionFlags.All, Rounds, Schedule, TrainSteps, FineTuneSteps, BatchSize, Optimizer, LearningRate, WeightDecay, Decay,
-        Warmup, .. RecipeFlags.All, RunDir, CheckpointEvery, Resume, Set, MoveConstants, Plan, PlanFile, Report, Seed,
+        Shared.Model, ModelType, Shared.Width, Shared.ImageSize, Shared.Preprocess, Shared.Data, Shared.DataDir, PretrainSteps,
+        Output, .. SelectionFlags.All, Rounds, Schedule, TrainSteps, FineTuneSteps, BatchSize, Optimizer, LearningRate, WeightDecay,
+        Decay, Warmup, .. RecipeFlags.All, RunDir, CheckpointEvery, Resume, Set, MoveConstants, Plan, PlanFile, Report, Seed,
     ];
 
     public static CompressPlan Read(ParseResult p, ICompressionMethod method)
@@ -102,7 +102,8 @@ internal static class CompressFlags
     public static CompressSource ReadSource(ParseResult p) => new()
     {
         Model = p.GetValue(Shared.Model), ModelType = p.GetValue(ModelType), Width = p.GetValue(Shared.Width),
-        ImageSize = p.GetValue(Shared.ImageSize), Data = p.GetValue(Shared.Data), DataDir = p.GetValue(Shared.DataDir),
+        ImageSize = p.GetValue(Shared.ImageSize), Preprocess = p.GetValue(Shared.Preprocess),
+        Data = p.GetValue(Shared.Data), DataDir = p.GetValue(Shared.DataDir),
     };
 
     public static ReportFile? ReadReport(ParseResult p) => p.GetValue(Report) is { } path ? new ReportFile(path) : null;

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Espalier.Cli.Display;
 using Espalier.Data;
+using Espalier.Imaging;
 using Espalier.Models;
 using Espalier.Tensors;
 using Espalier.Tensors.Threading;
@@ -30,6 +31,11 @@ internal static class Shared
     public static Option<string?> ModelType { get; } = Opt.Text("--model-type",
         $"Model's shape by name: {string.Join(", ", VitPresets.Names)}; convolutional networks: "
         + string.Join(", ", CnnPresets.Names), "NAME");
+
+    public static Option<string?> Preprocess { get; } = Opt.Text("--preprocess",
+        "How images become the model's input, where the checkpoint does not say or is to be overruled: "
+        + $"{string.Join(", ", Preprocessing.Names)}, or a file as docs/data.md describes it",
+        string.Join('|', Preprocessing.Names) + "|FILE.json");
 
     public static Option<double?> Width { get; } = Opt.Number("--width",
         "Of a new convolutional network: its channel counts times this [1]", 0.01, 4.0, "SHARE");

@@ -85,7 +85,7 @@ internal sealed class TrainFlags
     public Command AddTo(Command verb)
     {
         foreach (Option option in (Option[])[Shared.Data, Shared.DataDir, method, name, Shared.OutputDir,
-            Shared.ModelType, Shared.Config, Shared.ImageSize, Shared.Width, init, pretrained,
+            Shared.ModelType, Shared.Config, Shared.ImageSize, Shared.Width, Shared.Preprocess, init, pretrained,
             steps, batchSize, accumulation, optimizer, learningRate, decay, warmup, weightDecay, maxGradNorm, ema, dropout,
             .. RecipeFlags.All, augment, noAugment, noShuffle, seed,
             evalEvery, evalBatchSize, evalLimit, holdOut, checkpointEvery, logEvery, resume,
@@ -119,6 +119,7 @@ internal sealed class TrainFlags
             Config = p.GetValue(Shared.Config),
             ModelType = p.GetValue(Shared.ModelType),
             ImageSize = p.GetValue(Shared.ImageSize),
+            Preprocess = p.GetValue(Shared.Preprocess),
             IsCnn = cnn,
             Width = p.GetValue(Shared.Width),
             Init = p.GetValue(init),

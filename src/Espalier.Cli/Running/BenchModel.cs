@@ -2,6 +2,7 @@ using System.CommandLine;
 using Espalier.Cli.Display;
 using Espalier.Cli.Options;
 using Espalier.Compression.Apt;
+using Espalier.Imaging;
 using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Tensors;
@@ -25,14 +26,14 @@ internal sealed class BenchModel : IDisposable
         (this.parse, path) = (parse, parse.GetValue(Shared.Model));
         if (path is null)
         {
-            (Channels, ImageSize, DenseMultiplyAdds) = (Net.Channels, Net.ImageSize, Net.CountMultiplyAdds());
+            (Preprocessing, DenseMultiplyAdds) = (Modules.Preprocessing, Net.CountMultiplyAdds());
             (Parameters, IsTransformer) = (Net.ParameterCount, Net is VisionTransformer);
             Source = parse.GetValue(Shared.ModelType) ?? parse.GetValue(Shared.Config)!;
         }
         else
         {
             using IClassifierSession session = Checkpoints.Open(parse, path);
-            (Channels, ImageSize, DenseMultiplyAdds) = (session.Channels, session.ImageSize, session.DenseMultiplyAdds);
+            (Preprocessing, DenseMultiplyAdds) = (session.Preprocessing, session.DenseMultiplyAdds);
             (AgentLayers, Dataset, IsTransformer, Source) = (session.AgentLayers, session.Dataset, session is VitSession, path);
             Parameters = session is VitSession vit ? VitCost.Parameters(vit.Config) : CountParameters();
         }
@@ -47,9 +48,7 @@ internal sealed class BenchModel : IDisposable
         AgentLayers = random.Layers;
     }
 
-    public int Channels { get; }
-
-    public int ImageSize { get; }
+    public Preprocessing Preprocessing { get; }
 
     public long Parameters { get; }
 

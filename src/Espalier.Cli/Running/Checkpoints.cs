@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Espalier.Cli.Options;
+using Espalier.Imaging;
 using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Tensors;
@@ -46,6 +47,7 @@ internal static class Checkpoints
         try
         {
             CheckChannels(model.Config, path);
+            model.Preprocessing = PreprocessChoice.Of(parse, model.ImageSize, model.Channels, model.Preprocessing);
             if (threshold is null && share is null) return model;
             RequireAgents(model.AgentLayers.Count > 0, path, threshold is null ? "--keep-share" : "--threshold");
             model.Pruning = share is null ? Pruning.Threshold(threshold!.Value) : Pruning.KeepShare(share.Value);
@@ -77,8 +79,17 @@ internal static class Checkpoints
             throw new EspalierException($"{path}: is a convolutional network, and {config} the shape of a vision transformer; "
                 + "leave --config out");
         LoadedCnn model = CnnFile.Load(path, parse.GetValue(Shared.ModelType) is { } name ? CnnPresets.Get(name) : null);
-        if (model.Net.Channels is 1 or 3) return model;
-        using (model) throw WrongChannels(model.Net.Channels, path);
+        try
+        {
+            if (model.Net.Channels is not (1 or 3)) throw WrongChannels(model.Net.Channels, path);
+            Preprocessing p = PreprocessChoice.Of(parse, model.Net.ImageSize, model.Net.Channels, model.Structure.Preprocessing);
+            return model with { Structure = model.Structure with { Preprocessing = p } };
+        }
+        catch
+        {
+            model.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Reads its modules, with the shape and threshold that the options give.</summary>
@@ -87,7 +98,10 @@ internal static class Checkpoints
         LoadedModel model = ModelFile.Load(path, Shape(parse, path));
         try
         {
-            CheckChannels(model.Vit.Config, path);
+            VitConfig c = model.Vit.Config;
+            CheckChannels(c, path);
+            Preprocessing p = PreprocessChoice.Of(parse, c.ImageSize, c.Channels, model.Structure.Preprocessing);
+            model = model with { Structure = model.Structure with { Preprocessing = p } };
             if (parse.GetValue(Shared.Threshold) is { } threshold)
             {
                 RequireAgents(model.Apt is not null, path, "--threshold");

@@ -24,7 +24,7 @@ internal static class CnnExport
         if (transformers.Count > 0)
             throw new EspalierException($"{model ?? type}: is a convolutional network, and {transformers[0]} of transformers; "
                 + $"leave {transformers[0]} out");
-        using LoadedCnn network = model is null ? Random(CnnPresets.Get(type!)) : Checkpoints.LoadCnn(parse, model);
+        using LoadedCnn network = model is null ? Random(parse, CnnPresets.Get(type!)) : Checkpoints.LoadCnn(parse, model);
         OnnxSummary file = OnnxFile.Write(path, network, opset);
         string weights = model is null ? ", random weights" : "";
         terminal.Line($"wrote {path}, {Format.Bytes(file.Bytes)}, {network.Net.Config.Network} of "
@@ -32,5 +32,9 @@ internal static class CnnExport
         return file;
     }
 
-    private static LoadedCnn Random(CnnConfig config) => new(CnnPresets.Create(config), new CnnStructure { Config = config });
+    private static LoadedCnn Random(ParseResult parse, CnnConfig config) => new(CnnPresets.Create(config), new CnnStructure
+    {
+        Config = config,
+        Preprocessing = PreprocessChoice.Of(parse, config.ImageSize, config.Channels, PreprocessingDefaults.For(config)),
+    });
 }

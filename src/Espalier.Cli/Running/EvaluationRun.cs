@@ -28,7 +28,7 @@ internal sealed record EvaluationRun(Session Session, IClassifierSession Model, 
 
     private Evaluation Run(string what, Pruning pruning, Action<ImageResult>? each)
     {
-        using var loader = new DataLoader(Data, ImagePipeline.Eval(Model.ImageSize, Model.Channels), BatchSize);
+        using var loader = new DataLoader(Data, ImagePipeline.Eval(Model.Preprocessing), BatchSize);
         WarmUp(loader, pruning);
         return Watch.Run(Session.Terminal, what, Data.Count, report =>
         {

@@ -1,4 +1,5 @@
 using Espalier.Data;
+using Espalier.Imaging;
 using Espalier.Tensors;
 
 namespace Espalier.Cli.Running;
@@ -12,20 +13,21 @@ internal sealed record InputImages(string Source, Tensor Pixels) : IDisposable
     /// The first test images of the data set that is asked for, else of the model's own where it is here, so that agents see
     /// what they know; noise where there are none. Fewer than <paramref name="count"/> are repeated.
     /// </summary>
+    /// <param name="preprocessing">The model's.</param>
     /// <param name="asked">The data set that the user names.</param>
     /// <param name="own">The one that the model was trained on.</param>
-    public static InputImages Take(int count, int channels, int imageSize, string? asked, string? own, string? directory)
+    public static InputImages Take(int count, Preprocessing preprocessing, string? asked, string? own, string? directory)
     {
         string? name = asked ?? own;
         if (name is "fashion-mnist" && asked is null && Datasets.Find(name, directory) is null) name = "fashion-mnist-sample";
         bool here = name is not null
             && (asked is not null || name == "fashion-mnist-sample" || Datasets.Find(name, directory) is not null);
-        var pixels = Tensor.Unscoped(new Shape(count, channels, imageSize, imageSize));
+        var pixels = Tensor.Unscoped(new Shape(count, preprocessing.Channels, preprocessing.Size, preprocessing.Size));
         var rng = new Rng(0);
         if (here)
         {
             IImageDataset data = Datasets.Open(name!, directory).Test;
-            var pipeline = ImagePipeline.Eval(imageSize, channels);
+            var pipeline = ImagePipeline.Eval(preprocessing);
             int size = (int)(pixels.Length / count);
             for (int i = 0; i < count; i++)
                 pipeline.Run(data.ReadImage(i % data.Count), ref rng, pixels.Span.Slice(i * size, size));

@@ -60,6 +60,7 @@ internal static class ModelChoice
             return new LoadedCnn(CnnPresets.Create(config, plan.Options.Seed), new CnnStructure
             {
                 Config = config, Dataset = data.Info.Name, ClassNames = [.. data.Train.ClassNames],
+                Preprocessing = PreprocessingDefaults.For(config),
             });
         }
         if (plan.Width is not null)

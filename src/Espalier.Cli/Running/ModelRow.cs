@@ -1,4 +1,5 @@
 using Espalier.Benchmarking;
+using Espalier.Imaging;
 using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Tensors;
@@ -34,6 +35,6 @@ internal sealed record ModelRow(string Name, Evaluation Evaluation, EvaluationRu
         for (int i = 0; i < rows.Count; i++)
             rows[i] = rows[i] with { Evaluation = rows[i].Evaluation with { ImagesPerSecond = rates[i] } };
 
-        static (int Size, int Channels) Input(IClassifierSession m) => (m.ImageSize, m.Channels);
+        static Preprocessing Input(IClassifierSession m) => m.Preprocessing;
     }
 }

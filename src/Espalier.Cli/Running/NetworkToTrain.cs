@@ -1,6 +1,7 @@
 using System.Globalization;
 using Espalier.Compression.Apt;
 using Espalier.Data;
+using Espalier.Imaging;
 using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Training;
@@ -9,10 +10,11 @@ namespace Espalier.Cli.Running;
 
 /// <summary>A network with the weights that a run begins with, and how it is taught.</summary>
 /// <param name="Apt">The same with its agents, where those are trained too.</param>
+/// <param name="Preprocessing">How images become its input.</param>
 /// <param name="Session">Makes what evaluations run on, with the weights of that moment.</param>
 /// <param name="Start">What became of the checkpoint to start from; null where there is none.</param>
-internal sealed record NetworkToTrain(ImageClassifier Net, AptModel? Apt, ITrainingTask Task, Func<IClassifierSession> Session,
-    string? Start) : IDisposable
+internal sealed record NetworkToTrain(ImageClassifier Net, AptModel? Apt, Preprocessing Preprocessing, ITrainingTask Task,
+    Func<IClassifierSession> Session, string? Start) : IDisposable
 {
     private Teacher? teacher;
 
@@ -22,8 +24,11 @@ internal sealed record NetworkToTrain(ImageClassifier Net, AptModel? Apt, ITrain
         if (plan.IsCnn) return MakeCnn(plan, data);
         ModelChoice.Choice choice = ModelChoice.ToTrain(plan, data);
         int[] layers = choice.Config.PruneLayers ?? choice.Config.DefaultPruneLayers();
+        Preprocessing p = PreprocessChoice.Of(
+            plan.Preprocess, choice.Config.ImageSize, choice.Config.Channels, Usual(plan, choice.Config));
         var structure = new ModelStructure
         {
+            Preprocessing = p,
             Config = plan.Apt is null ? choice.Config : choice.Config with { PruneLayers = layers },
             ClassNames = choice.Config.NumClasses == data.Train.Classes ? [.. data.Train.ClassNames] : null,
             Dataset = data.Info.Name,
@@ -34,11 +39,12 @@ internal sealed record NetworkToTrain(ImageClassifier Net, AptModel? Apt, ITrain
         {
             var apt = new AptModel(vit, layers, plan.Options.Seed, plan.KeepBias);
             var task = new AptTask(apt, structure, options, dropout, plan.Recipe.LabelSmoothing);
-            return new NetworkToTrain(vit, apt, task, () => new VitSession(apt), ReadStart(plan, vit, apt));
+            return new NetworkToTrain(
+                vit, apt, p, task, () => new VitSession(apt) { Preprocessing = p }, ReadStart(plan, vit, apt));
         }
         vit.DropoutRate = dropout;
-        return Plain(plan, vit, structure.ClassNames, () => new VitSession(vit), ReadStart(plan, vit, null), dropout,
-            structure.Config.ToJson(), path => ModelFile.Save(path, vit, structure));
+        return Plain(plan, vit, p, structure.ClassNames, () => new VitSession(vit) { Preprocessing = p },
+            ReadStart(plan, vit, null), dropout, structure.Config.ToJson(), path => ModelFile.Save(path, vit, structure));
     }
 
     public void Dispose()
@@ -53,15 +59,20 @@ internal sealed record NetworkToTrain(ImageClassifier Net, AptModel? Apt, ITrain
         Cnn net = cnn.Net;
         if (plan.Dropout is { } rate) Nn.Dropout.SetRate(net, rate);
         string? start = plan.Init is null ? null : $"{cnn.Net.StateDict().Count()} tensors";
-        return Plain(plan, net, cnn.Structure.ClassNames, () => new CnnSession(net), start, plan.Dropout, Shape(net),
-            path => CnnFile.Save(path, net, cnn.Structure));
+        CnnStructure structure = cnn.Structure with
+        {
+            Preprocessing = PreprocessChoice.Of(plan.Preprocess, net.ImageSize, net.Channels, cnn.Structure.Preprocessing),
+        };
+        return Plain(plan, net, structure.Preprocessing, structure.ClassNames,
+            () => new CnnSession(new LoadedCnn(net, structure)), start, plan.Dropout, Shape(net),
+            path => CnnFile.Save(path, net, structure));
     }
 
     /// <summary>Training by labels and a teacher, nothing pruned.</summary>
-    private static NetworkToTrain Plain(TrainPlan plan, ImageClassifier net, string[]? classNames, Func<IClassifierSession> session,
-        string? start, float? dropout, string shape, Action<string> save)
+    private static NetworkToTrain Plain(TrainPlan plan, ImageClassifier net, Preprocessing preprocessing, string[]? classNames,
+        Func<IClassifierSession> session, string? start, float? dropout, string shape, Action<string> save)
     {
-        Teacher? teacher = plan.Recipe.LoadTeacher(net, classNames);
+        Teacher? teacher = plan.Recipe.LoadTeacher(net, classNames, preprocessing);
         var task = new ClassifierTask(net, plan.Recipe.Task(teacher) with
         {
             Session = session,
@@ -69,11 +80,19 @@ internal sealed record NetworkToTrain(ImageClassifier Net, AptModel? Apt, ITrain
             Identity =
             [
                 ("Dropout", dropout?.ToString(CultureInfo.InvariantCulture) ?? "the network's own"),
-                ("Model", shape),
+                ("Model", shape + PreprocessingDefaults.Mark(preprocessing)),
                 ("Teacher", Path.GetFileName(plan.Recipe.Teacher) ?? "none"),
             ],
         });
-        return new NetworkToTrain(net, null, task, session, start) { teacher = teacher };
+        return new NetworkToTrain(net, null, preprocessing, task, session, start) { teacher = teacher };
+    }
+
+    /// <summary>What the checkpoint to start from was trained with, where it says so, else the network's usual.</summary>
+    private static Preprocessing? Usual(TrainPlan plan, VitConfig config)
+    {
+        Preprocessing? started = (plan.Init ?? plan.Pretrained) is { } start
+            ? ModelFile.ReadStructure(start)?.Preprocessing?.ForSize(config.ImageSize) : null;
+        return started?.Channels == config.Channels ? started : PreprocessingDefaults.For(config);
     }
 
     /// <summary>Pruned networks differ in what is left of the same shape.</summary>

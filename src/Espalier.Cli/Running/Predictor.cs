@@ -19,7 +19,7 @@ internal sealed record ImagePrediction(float[] Probabilities, int[] Tokens, int[
 /// <summary>Runs single pictures through a model.</summary>
 internal sealed class Predictor(IClassifierSession model)
 {
-    private readonly ImagePipeline pipeline = ImagePipeline.Eval(model.ImageSize, model.Channels);
+    private readonly ImagePipeline pipeline = ImagePipeline.Eval(model.Preprocessing);
     private readonly TokenTrace trace = new(indices: true);
 
     public ImagePrediction Run(Image image)

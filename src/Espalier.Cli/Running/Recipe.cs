@@ -1,3 +1,4 @@
+using Espalier.Imaging;
 using Espalier.Models;
 using Espalier.Training;
 
@@ -20,14 +21,15 @@ internal sealed record Recipe
 
     /// <summary>The teacher; null for none.</summary>
     /// <param name="classNames">The student's, in the order of its logits; null where they are not known.</param>
+    /// <param name="preprocessing">How the student's images are made.</param>
     /// <exception cref="EspalierException">It cannot be read, or cannot teach this student.</exception>
-    public Teacher? LoadTeacher(ImageClassifier student, IReadOnlyList<string>? classNames)
+    public Teacher? LoadTeacher(ImageClassifier student, IReadOnlyList<string>? classNames, Preprocessing preprocessing)
     {
         if (Teacher is null) return null;
         Teacher loaded = Training.Teacher.Load(Teacher, TeacherType);
         try
         {
-            return loaded.Checked(student.NumClasses, classNames, student.Channels);
+            return loaded.For(student.NumClasses, classNames, preprocessing);
         }
         catch
         {

@@ -1,5 +1,6 @@
 using Espalier.Cli.Display;
 using Espalier.Data;
+using Espalier.Imaging;
 using Espalier.Models;
 using Espalier.Reporting;
 using Espalier.Training;
@@ -53,15 +54,15 @@ internal static class ReportBuilder
     public static IEnumerable<TokenHistogram> Histograms(TokenCounts counts, IReadOnlyList<int> layers) =>
         layers.Select((layer, i) => new TokenHistogram($"after layer {layer}", counts.Of(i + 1), counts.Most(0)));
 
-    /// <summary>The pictures of these results, with what each agent left.</summary>
+    /// <summary>What the model saw of the pictures of these results, with what each agent left.</summary>
     public static IEnumerable<GalleryItem> Gallery(IEnumerable<ImageResult> results, IImageDataset data, VitConfig config,
-        IReadOnlyList<int> layers)
+        Preprocessing preprocessing, IReadOnlyList<int> layers)
     {
         foreach (ImageResult r in results.Where(r => r.Kept is not null))
         {
             TokenStage[] stages = [.. layers.Select((layer, i) => new TokenStage($"after layer {layer}", r.Kept![i + 1]))];
-            yield return new GalleryItem(data.ReadImage(r.Index), config.Grid, stages, Name(data, r.Label),
-                Name(data, r.Prediction), config.PrefixTokens);
+            yield return new GalleryItem(ImagePipeline.Seen(preprocessing, data.ReadImage(r.Index)), config.Grid, stages,
+                Name(data, r.Label), Name(data, r.Prediction), config.PrefixTokens);
         }
     }
 

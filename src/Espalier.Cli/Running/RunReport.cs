@@ -48,7 +48,7 @@ internal static class RunReport
             Rows = Rows(rows),
             TradeOff = [.. ReportBuilder.TradeOff(run.Curve(), vit.DenseMultiplyAdds)],
             Tokens = [.. ReportBuilder.Histograms(counts, layers)],
-            Gallery = [.. ReportBuilder.Gallery(gallery, run.Data, vit.Config, layers)],
+            Gallery = [.. ReportBuilder.Gallery(gallery, run.Data, vit.Config, vit.Preprocessing, layers)],
         };
     }
 

@@ -30,6 +30,10 @@ internal sealed record TrainPlan
 
     public int? ImageSize { get; init; }
 
+    /// <summary>How images become the input: a preset's name or a file; null for the checkpoint's or the network's usual way.
+    /// </summary>
+    public string? Preprocess { get; init; }
+
     /// <summary>Checkpoint to start from, classifier and agents included.</summary>
     public string? Init { get; init; }
 

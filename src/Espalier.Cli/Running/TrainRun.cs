@@ -1,7 +1,6 @@
 using Espalier.Cli.Display;
 using Espalier.Data;
 using Espalier.Inference;
-using Espalier.Models;
 using Espalier.Training;
 
 namespace Espalier.Cli.Running;
@@ -35,9 +34,8 @@ internal sealed class TrainRun : IDisposable
     /// <summary>Trains to the end or to the first Ctrl-C.</summary>
     public TrainResult Run()
     {
-        ImageClassifier net = Network.Net;
-        var data = new TrainingData(splits.Train, ImagePipeline.Train(Data.Info, net.ImageSize, net.Channels, plan.Augmentation),
-            splits.Selection, ImagePipeline.Eval(net.ImageSize, net.Channels));
+        var data = new TrainingData(splits.Train, ImagePipeline.Train(Data.Info, Network.Preprocessing, plan.Augmentation),
+            splits.Selection, ImagePipeline.Eval(Network.Preprocessing));
         var trainer = new Trainer(Network.Task, data, plan.Options);
         return TrainingDisplay.Run(session.Terminal, plan.Options.Name, progress => trainer.Run(progress, session.Cancel));
     }

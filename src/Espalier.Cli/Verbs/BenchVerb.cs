@@ -50,6 +50,7 @@ internal static class BenchVerb
         {
             Shared.Model, Shared.ModelType, Shared.Config, Shared.ImageSize, Shared.Width, BatchSizes, Threads, Modes, Pruned, Dense,
             KeepShares, Precisions, WarmUp, Repeats, MinTime, FormatName, Output, Shared.Threshold, Shared.Data, Shared.DataDir,
+            Shared.Preprocess,
         };
         verb.SetAction(parse => Run(parse, session));
         return verb;
@@ -61,7 +62,7 @@ internal static class BenchVerb
         string? output = parse.GetValue(Output);
         using var model = new BenchModel(parse, needsAgents: parse.GetValue(KeepShares).Or().Length > 0);
         BenchPlan plan = Plan(parse, model);
-        using InputImages images = InputImages.Take(plan.BatchSizes.Max(), model.Channels, model.ImageSize,
+        using InputImages images = InputImages.Take(plan.BatchSizes.Max(), model.Preprocessing,
             parse.GetValue(Shared.Data), model.Dataset, parse.GetValue(Shared.DataDir));
 
         // What a program reads must not have lines of progress in it.
@@ -70,7 +71,8 @@ internal static class BenchVerb
         var run = new BenchRun(piped ? terminal with { Out = terminal.Error } : terminal, session.Cancel, model, images, plan);
         var (peak, results) = run.Measure();
         var report = new BenchReport(MachineInfo.Collect(), Path.GetFileName(model.Source), model.Parameters,
-            model.DenseMultiplyAdds, model.ImageSize, model.AgentLayers, RandomAgents: !model.HasAgents, images.Source, peak, results);
+            model.DenseMultiplyAdds, model.Preprocessing.Size, model.AgentLayers, RandomAgents: !model.HasAgents, images.Source,
+            peak, results);
         Write(terminal, report, format, output);
         return ExitCodes.Done;
     }

@@ -26,7 +26,7 @@ internal static class InferVerb
             "espalier infer --model apt.pth --config shape.json --data cifar100 --data-dir data/cifar100 --no-prune")
         {
             Shared.Model, Shared.Data, Shared.DataDir, Split, Limit, NoPrune, Shared.Threshold, Shared.KeepShare, Shared.Precision, BatchSize, Output, Curve,
-            Shared.Config, Shared.ModelType,
+            Shared.Config, Shared.ModelType, Shared.Preprocess,
         };
         verb.SetAction(parse => Run(parse, session));
         return verb;
@@ -44,6 +44,7 @@ internal static class InferVerb
             throw new EspalierException($"{path}: --curve moves the agents' threshold, so it needs "
                 + "a checkpoint with agents, and no --no-prune");
 
+        PreprocessChoice.Show(session.Terminal, model.Preprocessing);
         var run = new EvaluationRun(session, model, data, parse.GetValue(BatchSize) ?? 32);
         var counts = new TokenCounts(model is VitSession ? 1 + model.AgentLayers.Count : 0);
         Evaluation result = Evaluate(run, path, prune, counts, parse.GetValue(Output));

@@ -3,6 +3,7 @@ using System.Globalization;
 using Espalier.Cli.Display;
 using Espalier.Cli.Options;
 using Espalier.Cli.Running;
+using Espalier.Data;
 using Espalier.Imaging;
 using Espalier.Inference;
 using Espalier.Models;
@@ -29,6 +30,7 @@ internal static class PredictVerb
             "espalier predict boot.png", "espalier predict photos/*.jpg --model apt.safetensors --top 3 --output-dir drawn")
         {
             Images, Shared.Model, Shared.OutputDir, Top, NoPicture, Shared.Threshold, Shared.KeepShare, Shared.Precision, Shared.Config, Shared.ModelType,
+            Shared.Preprocess,
         };
         verb.SetAction(parse => Run(parse, session));
         return verb;
@@ -41,7 +43,7 @@ internal static class PredictVerb
         var predictor = new Predictor(model);
         string folder = parse.GetValue(Shared.OutputDir) ?? ".";
         var written = new HashSet<string>();
-        bool first = true;
+        PreprocessChoice.Show(session.Terminal, model.Preprocessing);
         foreach (string file in parse.GetValue(Images)!)
         {
             session.Cancel.ThrowIfCancellationRequested();
@@ -49,16 +51,16 @@ internal static class PredictVerb
             ImagePrediction prediction = predictor.Run(image);
             if (!prediction.Probabilities.All(float.IsFinite))
                 throw new EspalierException($"{path}: gives no numbers for {file}; the checkpoint is damaged");
-            if (!first) session.Terminal.Line();
-            first = false;
+            session.Terminal.Line();
             Print(session.Terminal, file, model, prediction, parse.GetValue(Top) ?? 5);
             if (parse.GetValue(NoPicture) || prediction.Kept.Length == 0) continue;
             if (model is not VitSession { Config: { } shape }) continue;
-            Draw(session.Terminal, image, shape, prediction);
+            Image seen = ImagePipeline.Seen(model.Preprocessing, image);
+            Draw(session.Terminal, seen, shape, prediction);
             string picture = Path.Combine(folder, Unique(written, Path.GetFileNameWithoutExtension(file)) + ".tokens.png");
             Folders.Make(folder);
             PngWriter.Write(picture,
-                TokenPicture.Strip(image, shape.Grid, prediction.Kept, shape.PrefixTokens));
+                TokenPicture.Strip(seen, shape.Grid, prediction.Kept, shape.PrefixTokens));
             session.Terminal.Line($"drawn in {picture}");
         }
         return ExitCodes.Done;

@@ -26,7 +26,7 @@ internal static class ProfileVerb
             "espalier profile --model-type resnet50 --width 0.5")
         {
             Shared.Model, Shared.ModelType, Shared.Config, BatchSize, Shared.ImageSize, Shared.Width, Ops, Shared.Threshold, Shared.Data,
-                Shared.DataDir,
+            Shared.DataDir, Shared.Preprocess,
         };
         verb.SetAction(parse => Run(parse, session));
         return verb;
@@ -37,7 +37,7 @@ internal static class ProfileVerb
         using NetworkModules model = NetworkModules.Open(parse, "profile");
         ImageClassifier net = model.Net;
         using var scope = new Scope();
-        using InputImages images = InputImages.Take(parse.GetValue(BatchSize) ?? 1, net.Channels, net.ImageSize,
+        using InputImages images = InputImages.Take(parse.GetValue(BatchSize) ?? 1, model.Preprocessing,
             parse.GetValue(Shared.Data), model.Dataset, parse.GetValue(Shared.DataDir));
         double peak = PeakFma.Measure(Workers.Threads);
         int batch = images.Pixels.Shape[0];

@@ -58,6 +58,7 @@ internal static class TrainVerb
         terminal.Line($"model       {net.Description}, {Format.Large(net.ParameterCount)} parameters, "
             + $"{Format.Large(net.CountMultiplyAdds())} MACs an image of {net.ImageSize} pixels"
             + (run.Network.Apt is { } apt ? $", agents after {string.Join(", ", apt.Layers)}" : ""));
+        PreprocessChoice.Show(terminal, run.Network.Preprocessing);
         if (run.Network.Start is { } start) terminal.Line($"start       {plan.Init ?? plan.Pretrained}: {start}");
     }
 

@@ -30,7 +30,7 @@ public static class ModelSpeed
     /// <summary>The first images of a data set as batches for a model.</summary>
     public static IReadOnlyList<Tensor> Batches(IImageDataset data, IClassifierSession model, int size, int count)
     {
-        using var loader = new DataLoader(data, ImagePipeline.Eval(model.ImageSize, model.Channels), size);
+        using var loader = new DataLoader(data, ImagePipeline.Eval(model.Preprocessing), size);
         return [.. loader.Once().Take(count).Select(b => b.ToTensor(model.Channels, model.ImageSize))];
     }
 

@@ -20,8 +20,8 @@ public enum Augmentation
 }
 
 /// <summary>
-/// From a stored picture to a model's input: grey where the model is grey, the transforms, a final resize (bilinear,
-/// straight to a square) where they did not give the right size, RGB by repetition where the model is RGB, normalisation.
+/// From a stored picture to a model's input: grey where the model is grey, the transforms, a final resize (straight to a square)
+/// where they did not give the right size, RGB by repetition where the model is RGB, normalisation.
 /// Has no state: one object serves all threads.
 /// </summary>
 public sealed class ImagePipeline
@@ -31,63 +31,68 @@ public sealed class ImagePipeline
 
     private readonly IImageTransform[] transforms;
     private readonly Resize finalResize;
+    private readonly bool bgr;
     private readonly float[] normalised;        // [Channels, 256]
 
-    /// <param name="imageSize">S, pixels a side.</param>
-    /// <param name="channels">C: 1 or 3.</param>
-    /// <param name="mean">[C] on the scale 0 .. 1; 0.5 where null.</param>
-    /// <param name="std">[C] on the scale 0 .. 1; 0.5 where null.</param>
-    public ImagePipeline(int imageSize, int channels, IReadOnlyList<IImageTransform> transforms, float[]? mean = null,
-        float[]? std = null)
+    /// <param name="preprocessing">Size, colours and numbers; its resize and crop are for those who put them into
+    /// <paramref name="transforms"/>.</param>
+    /// <param name="transforms">What brings a picture to that size.</param>
+    public ImagePipeline(Preprocessing preprocessing, params IReadOnlyList<IImageTransform> transforms)
     {
-        ArgumentOutOfRangeException.ThrowIfLessThan(imageSize, 1);
-        if (channels is not (1 or 3))
-            throw new ArgumentException($"a model sees 1 or 3 channels, not {channels}", nameof(channels));
-        mean ??= [.. Enumerable.Repeat(0.5f, channels)];
-        std ??= [.. Enumerable.Repeat(0.5f, channels)];
-        if (mean.Length != channels || std.Length != channels)
-            throw new ArgumentException($"mean and std have {mean.Length} and {std.Length} numbers, not {channels}");
-        ImageSize = imageSize;
-        Channels = channels;
+        Preprocessing = preprocessing.Checked(nameof(preprocessing));
         this.transforms = [.. transforms];
-        finalResize = new Resize(imageSize);
-        normalised = new float[channels * 256];
-        for (int i = 0; i < normalised.Length; i++) normalised[i] = ((i & 255) / 255f - mean[i >> 8]) / std[i >> 8];
+        finalResize = new Resize(ImageSize, preprocessing.Filter);
+        bgr = preprocessing.Colors == ColorOrder.Bgr;
+        normalised = new float[Channels * 256];
+        for (int i = 0; i < normalised.Length; i++)
+            normalised[i] = ((i & 255) / preprocessing.Divisor - Of(preprocessing.Mean, i >> 8)) / Of(preprocessing.Std, i >> 8);
+
+        static float Of(IReadOnlyList<float> numbers, int channel) => numbers.Count == 1 ? numbers[0] : numbers[channel];
     }
 
-    /// <summary>The mean of ImageNet's training pictures, RGB on the scale 0 .. 1.</summary>
-    public static float[] ImageNetMean => [0.485f, 0.456f, 0.406f];
+    public Preprocessing Preprocessing { get; }
 
-    /// <summary>The standard deviation of ImageNet's training pictures.</summary>
-    public static float[] ImageNetStd => [0.229f, 0.224f, 0.225f];
+    /// <summary>S, pixels a side.</summary>
+    public int ImageSize => Preprocessing.Size;
 
-    public int ImageSize { get; }
+    /// <summary>C: 1 or 3.</summary>
+    public int Channels => Preprocessing.Channels;
 
-    public int Channels { get; }
+    /// <summary>Evaluation: what the preprocessing says and nothing else.</summary>
+    public static ImagePipeline Eval(Preprocessing preprocessing) => new(preprocessing, new ResizeAndCrop(preprocessing));
 
-    /// <summary>Evaluation as ViT's and APT's authors do it: straight to S x S, mean and std 0.5.</summary>
-    public static ImagePipeline Eval(int size, int channels) => new(size, channels, []);
+    /// <summary>Evaluation as ViT's and APT's authors do it: straight to S x S, mean and deviation 0.5.</summary>
+    public static ImagePipeline Eval(int size, int channels) => Eval(Preprocessing.Half(size, channels));
 
-    /// <summary>Evaluation as DeiT's authors do it: shorter side to S / 0.875, bicubic, centre crop, ImageNet's mean.</summary>
-    public static ImagePipeline EvalImageNet(int size) => new(size, 3,
-        [new ResizeShorterSide((int)(size / 0.875), Interpolation.Bicubic), new CenterCrop(size)], ImageNetMean, ImageNetStd);
-
-    /// <summary>Training on <paramref name="info"/>'s pictures; mean and std 0.5.</summary>
-    public static ImagePipeline Train(DatasetInfo info, int size, int channels, Augmentation kind = Augmentation.Default)
+    /// <summary>Training on <paramref name="info"/>'s pictures, with the preprocessing's colours, numbers and filter.</summary>
+    public static ImagePipeline Train(DatasetInfo info, Preprocessing preprocessing, Augmentation kind = Augmentation.Default)
     {
         bool fashion = info.Name.StartsWith("fashion-mnist", StringComparison.Ordinal);
         if (kind == Augmentation.Default) kind = fashion ? Augmentation.PadCropFlip : Augmentation.RandomResizedCrop;
-        IImageTransform[] transforms = kind switch
+        var whole = new ResizeAndCrop(preprocessing);
+        int size = preprocessing.Size;
+        return new ImagePipeline(preprocessing, kind switch
         {
-            Augmentation.None => [],
-            Augmentation.RandomResizedCrop => [new RandomResizedCrop(size)],
+            Augmentation.None => [whole],
+            Augmentation.RandomResizedCrop => [new RandomResizedCrop(size, Interpolation: preprocessing.Filter)],
             // A folder's pictures differ in size, so the border is measured on what the model sees.
             Augmentation.PadCropFlip when info.Name == "folder" =>
-                [new Resize(size), new PadAndCrop(Math.Max(size / 8, 1)), new RandomFlip()],
-            Augmentation.PadCropFlip => [new PadAndCrop(fashion ? 2 : Math.Max(info.ImageSize / 8, 1)), new RandomFlip()],
+                [whole, new PadAndCrop(Math.Max(size / 8, 1)), new RandomFlip()],
+            Augmentation.PadCropFlip => [new PadAndCrop(fashion ? 2 : Math.Max(info.ImageSize / 8, 1)), new RandomFlip(), whole],
             _ => throw new ArgumentOutOfRangeException(nameof(kind), kind, "not an augmentation"),
-        };
-        return new ImagePipeline(size, channels, transforms);
+        });
+    }
+
+    /// <summary>The same with mean and deviation 0.5 on pictures that are scaled straight to S x S.</summary>
+    public static ImagePipeline Train(DatasetInfo info, int size, int channels, Augmentation kind = Augmentation.Default) =>
+        Train(info, Preprocessing.Half(size, channels), kind);
+
+    /// <summary>What the model sees of a picture, to draw on: the picture itself unless its borders are cut off.</summary>
+    public static Image Seen(Preprocessing preprocessing, Image image)
+    {
+        if (preprocessing.Crop is null) return image;
+        var none = new Rng(0);
+        return new ResizeAndCrop(preprocessing).Apply(image, ref none, new ImageScratch());
     }
 
     /// <param name="output">[C, S, S].</param>
@@ -112,7 +117,7 @@ public sealed class ImagePipeline
             var table = normalised.AsSpan(c * 256, 256);
             var plane = output.Slice(c * area, area);
             byte[] pixels = image.Pixels;
-            int step = image.Channels, from = step == 1 ? 0 : c;
+            int step = image.Channels, from = step == 1 ? 0 : bgr ? 2 - c : c;
             for (int i = 0; i < plane.Length; i++, from += step) plane[i] = table[pixels[from]];
         }
     }

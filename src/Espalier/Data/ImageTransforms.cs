@@ -22,32 +22,26 @@ public sealed record Resize(int Size, Interpolation Interpolation = Interpolatio
     }
 }
 
-/// <summary>Scales so that the shorter side has <paramref name="Size"/> pixels and the shape stays.</summary>
-public sealed record ResizeShorterSide(int Size, Interpolation Interpolation = Interpolation.Bilinear) : IImageTransform
+/// <summary>
+/// Scales and cuts out the centre as <paramref name="How"/> says, as torchvision does it. Only what is cut out is computed:
+/// a long and thin picture would need much memory with its shorter side enlarged.
+/// </summary>
+public sealed record ResizeAndCrop(Preprocessing How) : IImageTransform
 {
     public Image Apply(Image image, ref Rng rng, ImageScratch scratch)
     {
-        var (width, height) = ImageOps.ShorterSideSize(image.Width, image.Height, Size);
-        if (width == image.Width && height == image.Height) return image;
-        var target = scratch.Take(width, height, image.Channels);
-        Resampler.Resize(image, 0, 0, image.Width, image.Height, target, Interpolation);
-        return target;
+        var (width, height) = How.Fit == ResizeFit.Square ? (How.Resize, How.Resize)
+            : ImageOps.ShorterSideSize(image.Width, image.Height, How.Resize);
+        int outWidth = How.Crop ?? (int)width, outHeight = How.Crop ?? (int)height;
+        if ((width, height) == (image.Width, image.Height) && (outWidth, outHeight) == (image.Width, image.Height)) return image;
+        long left = ImageOps.CenterOffset(width, outWidth), top = ImageOps.CenterOffset(height, outHeight);
+        Image part = scratch.Take((int)Math.Min(width, outWidth), (int)Math.Min(height, outHeight), image.Channels);
+        Resampler.ResizePart(image, width, height, Math.Max(left, 0), Math.Max(top, 0), part, How.Filter);
+        if ((part.Width, part.Height) == (outWidth, outHeight)) return part;
+        Image padded = scratch.Take(outWidth, outHeight, image.Channels);
+        ImageOps.Crop(part, (int)Math.Min(left, 0), (int)Math.Min(top, 0), padded);
+        return padded;
     }
-}
-
-/// <summary>The middle size x size pixels; a smaller picture gets a black border.</summary>
-public sealed record CenterCrop(int Size) : IImageTransform
-{
-    public Image Apply(Image image, ref Rng rng, ImageScratch scratch)
-    {
-        if (image.Width == Size && image.Height == Size) return image;
-        var target = scratch.Take(Size, Size, image.Channels);
-        ImageOps.Crop(image, Offset(image.Width), Offset(image.Height), target);
-        return target;
-    }
-
-    // A picture that has to be padded first gets the smaller half of the border on the left and the top.
-    private int Offset(int length) => length < Size ? -((Size - length) / 2) : ImageOps.CenterOffset(length, Size);
 }
 
 /// <summary>A black border of <paramref name="Padding"/> pixels, then a random window of the original size.</summary>

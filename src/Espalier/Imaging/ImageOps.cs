@@ -33,13 +33,16 @@ public static class ImageOps
         }
     }
 
-    /// <summary>Where torchvision puts the centre crop along one axis: half the rest, a half rounded to even.</summary>
-    public static int CenterOffset(int length, int crop) => (int)Math.Round((length - crop) / 2.0, MidpointRounding.ToEven);
+    /// <summary>
+    /// Where torchvision puts the centre crop along one axis: half the rest, a half rounded to even. Negative where the picture
+    /// has to be padded first: the smaller half of the border is then on the left and the top.
+    /// </summary>
+    public static long CenterOffset(long length, int crop) =>
+        length < crop ? -((crop - length) / 2) : (long)Math.Round((length - crop) / 2.0, MidpointRounding.ToEven);
 
     /// <summary>The size after scaling the shorter side to <paramref name="size"/>, the longer one truncated.</summary>
-    public static (int Width, int Height) ShorterSideSize(int width, int height, int size) => width <= height
-        ? (size, Math.Max((int)((long)size * height / width), 1))
-        : (Math.Max((int)((long)size * width / height), 1), size);
+    public static (long Width, long Height) ShorterSideSize(int width, int height, int size) =>
+        width <= height ? (size, (long)size * height / width) : ((long)size * width / height, size);
 
     /// <summary>Grey by PIL's formula for mode L: (19595 R + 38470 G + 7471 B + 32768) / 65536 (ITU-R 601).</summary>
     public static void ToGray(Image source, Image target)

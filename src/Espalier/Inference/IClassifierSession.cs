@@ -1,3 +1,5 @@
+using Espalier.Imaging;
+
 namespace Espalier.Inference;
 
 /// <summary>A network made ready to classify images: what commands and evaluations need, of whatever kind it is.</summary>
@@ -19,6 +21,9 @@ public interface IClassifierSession : IDisposable
 
     /// <summary>The data set that it was trained on; null where the file does not say.</summary>
     string? Dataset { get; }
+
+    /// <summary>How images become its input.</summary>
+    Preprocessing Preprocessing => Preprocessing.Half(ImageSize, Channels);
 
     /// <summary>Multiply-adds of one image of which nothing is dropped, as the literature counts them.</summary>
     double DenseMultiplyAdds { get; }

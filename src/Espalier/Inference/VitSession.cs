@@ -1,4 +1,5 @@
 using Espalier.Compression.Apt;
+using Espalier.Imaging;
 using Espalier.Models;
 using Espalier.Tensors;
 using Espalier.Tensors.Threading;
@@ -98,6 +99,13 @@ public sealed unsafe class VitSession : IClassifierSession
 
     /// <inheritdoc/>
     public string? Dataset => Structure.Dataset;
+
+    /// <summary>How images become its input: as the checkpoint says, until another is set.</summary>
+    public Preprocessing Preprocessing
+    {
+        get => field ??= Structure.Preprocessing ?? Preprocessing.Half(ImageSize, Channels);
+        set;
+    }
 
     /// <inheritdoc/>
     public double DenseMultiplyAdds => VitCost.Dense(Config);

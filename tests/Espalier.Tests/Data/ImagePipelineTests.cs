@@ -23,7 +23,7 @@ public class ImagePipelineTests
         float[] half = Run(ImagePipeline.Eval(2, 1), image);
         Assert.Equal([-1f, 0.00392157f, 1f, -1f], half, (a, b) => Math.Abs(a - b) < 1e-7);
 
-        float[] imageNet = Run(new ImagePipeline(2, 3, [], ImagePipeline.ImageNetMean, ImagePipeline.ImageNetStd), image);
+        float[] imageNet = Run(new ImagePipeline(Preprocessing.Preset("imagenet", 2)), image);
         Assert.Equal([-2.1179039f, -2.0357143f, -1.8044444f], [imageNet[0], imageNet[4], imageNet[8]],
             (a, b) => Math.Abs(a - b) < 1e-6);
     }
@@ -53,7 +53,8 @@ public class ImagePipelineTests
     {
         var image = new Image(64, 32, 3);
         for (int y = 0; y < 32; y++) image.Pixels.AsSpan((y * 64 + 20) * 3, 24 * 3).Fill(255);
-        float[] output = Run(ImagePipeline.EvalImageNet(14), image);       // scaled to 32 x 16, the middle 14 x 14 of it
+        // Scaled to 32 x 16, the middle 14 x 14 of it.
+        float[] output = Run(ImagePipeline.Eval(Preprocessing.Preset("deit", 14)), image);
         float white = (1 - 0.485f) / 0.229f, black = -0.485f / 0.229f;
         Assert.Equal(white, output[7 * 14 + 7], 5);
         Assert.NotEqual(black, output[7 * 14 + 7]);
@@ -125,7 +126,8 @@ public class ImagePipelineTests
     public void SmallPictureIsPaddedForACentreCrop()
     {
         var rng = new Rng(1);
-        var padded = new CenterCrop(4).Apply(new Image(1, 1, 1, [5]), ref rng, new ImageScratch());
+        var how = new ResizeAndCrop(Preprocessing.Half(1, 1) with { Crop = 4 });
+        var padded = how.Apply(new Image(1, 1, 1, [5]), ref rng, new ImageScratch());
         Assert.Equal(5, padded.Pixels[1 * 4 + 1]);
         Assert.Equal(5, padded.Pixels.Sum(p => p));
     }

@@ -43,12 +43,13 @@ public class ImageOpsTests
     [InlineData(375, 500, 256, 256, 341)]
     [InlineData(33, 33, 16, 16, 16)]
     public void ShorterSideIsScaledAndLongerTruncated(int width, int height, int size, int newWidth, int newHeight) =>
-        Assert.Equal((newWidth, newHeight), ImageOps.ShorterSideSize(width, height, size));
+        Assert.Equal((newWidth, (long)newHeight), ImageOps.ShorterSideSize(width, height, size));
 
     [Theory]
     [InlineData(256, 224, 16)]
     [InlineData(341, 224, 58)]                  // round(58.5), a half to even
     [InlineData(227, 224, 2)]                   // round(1.5)
+    [InlineData(201, 224, -11)]                 // 11 in front, 12 behind
     public void CentreOffsetRoundsHalvesToEven(int length, int crop, int offset) =>
         Assert.Equal(offset, ImageOps.CenterOffset(length, crop));
 }

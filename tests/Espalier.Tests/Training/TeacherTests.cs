@@ -1,4 +1,6 @@
+using Espalier.Data;
 using Espalier.Formats;
+using Espalier.Imaging;
 using Espalier.Models;
 using Espalier.Tensors;
 using Espalier.Training;
@@ -39,7 +41,7 @@ public sealed class TeacherTests : IDisposable
         using Cnn net = Save(channels: 3, size: 32);
         using var scope = new Scope();
         Tensor images = Images(1, 16), large = F.Interpolate(images, 32, 32, ResizeMode.Bilinear);
-        using Teacher teacher = Teacher.Load(path);
+        using Teacher teacher = Teacher.Load(path).For(10, null, Preprocessing.Half(16, 1));
         net.Training = false;
         Assert.Equal(net.Forward(F.Concat(1, large, large, large)).ToArray(), teacher.Logits(images).ToArray());
     }
@@ -51,8 +53,35 @@ public sealed class TeacherTests : IDisposable
         using var scope = new Scope();
         Tensor images = Images(1, 16);
         using Teacher teacher = Teacher.Load(path);
-        float[] expected = teacher.Logits(images).ToArray(), logits = teacher.Logits(F.Concat(1, images, images, images)).ToArray();
+        float[] expected = teacher.Logits(images).ToArray();
+        teacher.For(10, null, Preprocessing.Half(16, 3));
+        float[] logits = teacher.Logits(F.Concat(1, images, images, images)).ToArray();
         for (int i = 0; i < expected.Length; i++) Assert.Equal(expected[i], logits[i], 1e-4f);
+    }
+
+    /// <summary>The student has mean and deviation 0.5, its teacher ImageNet's, and both see the same picture.</summary>
+    [Fact]
+    public void ATeacherHasItsOwnPixels()
+    {
+        Preprocessing own = Preprocessing.Preset("imagenet", 32) with { Fit = ResizeFit.Square, Resize = 32, Crop = null };
+        using Cnn net = Save(channels: 3, size: 32, preprocessing: own);
+        using var scope = new Scope();
+        using Teacher teacher = Teacher.Load(path).For(10, null, Preprocessing.Half(32, 3));
+        net.Training = false;
+        Tensor students = Pixels(Preprocessing.Half(32, 3)), expected = net.Forward(Pixels(own));
+        float[] logits = teacher.Logits(students).ToArray(), wrong = net.Forward(students).ToArray();
+        for (int i = 0; i < logits.Length; i++) Assert.Equal(expected.Span[i], logits[i], 1e-5f);
+        Assert.Contains(Enumerable.Range(0, logits.Length), i => Math.Abs(wrong[i] - expected.Span[i]) > 1e-3f);
+
+        static Tensor Pixels(Preprocessing p)
+        {
+            var image = new Image(45, 40, 3);
+            for (int i = 0; i < image.Pixels.Length; i++) image.Pixels[i] = (byte)(i * 7 + i / 300);
+            var pixels = new Tensor(new Shape(1, 3, 32, 32));
+            var rng = new Rng(0);
+            ImagePipeline.Eval(p).Run(image, ref rng, pixels.Span);
+            return pixels;
+        }
     }
 
     [Fact]
@@ -60,11 +89,10 @@ public sealed class TeacherTests : IDisposable
     {
         Save(channels: 1, size: 16, names: ["a", "b", "c"]).Dispose();
         using Teacher teacher = Teacher.Load(path);
-        Assert.Same(teacher, teacher.Checked(3, ["a", "b", "c"], 1));
-        Assert.Same(teacher, teacher.Checked(3, null, 3));
-        Assert.Contains("3 classes", Assert.Throws<EspalierException>(() => teacher.Checked(4, null, 1)).Message);
-        Assert.Contains("class 1 is 'b'", Assert.Throws<EspalierException>(() => teacher.Checked(3, ["a", "c", "b"], 1)).Message);
-        Assert.Contains("2", Assert.Throws<EspalierException>(() => teacher.Checked(3, null, 2)).Message);
+        Assert.Same(teacher, teacher.For(3, ["a", "b", "c"], Grey));
+        Assert.Same(teacher, teacher.For(3, null, Preprocessing.Half(16, 3)));
+        Assert.Contains("3 classes", Assert.Throws<EspalierException>(() => teacher.For(4, null, Grey)).Message);
+        Assert.Contains("class 1 is 'b'", Assert.Throws<EspalierException>(() => teacher.For(3, ["a", "c", "b"], Grey)).Message);
     }
 
     [Fact]
@@ -76,14 +104,16 @@ public sealed class TeacherTests : IDisposable
         Assert.Throws<EspalierException>(() => Teacher.Load(path));
         Assert.Throws<EspalierException>(() => Teacher.Load(path, "resnet21"));
         using Teacher teacher = Teacher.Load(path, "resnet20");
-        Assert.Same(teacher, teacher.Checked(10, null, 3));
+        Assert.Same(teacher, teacher.For(10, null, Preprocessing.Half(32, 3)));
     }
 
-    private Cnn Save(int channels, int size, string[]? names = null)
+    private static Preprocessing Grey => Preprocessing.Half(16, 1);
+
+    private Cnn Save(int channels, int size, string[]? names = null, Preprocessing? preprocessing = null)
     {
         var config = new CnnConfig("cifar-vgg11") { ImageSize = size, Channels = channels, NumClasses = names?.Length ?? 10, Width = 0.1 };
         Cnn net = CnnPresets.Create(config, seed: 3);
-        CnnFile.Save(path, net, new CnnStructure { Config = config, ClassNames = names });
+        CnnFile.Save(path, net, new CnnStructure { Config = config, ClassNames = names, Preprocessing = preprocessing });
         return net;
     }
 

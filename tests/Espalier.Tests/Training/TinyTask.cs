@@ -1,4 +1,5 @@
 using Espalier.Data;
+using Espalier.Imaging;
 using Espalier.Formats;
 using Espalier.Nn;
 using Espalier.Optim;
@@ -119,7 +120,7 @@ internal sealed class TinyTask(int classes = 3, bool oneSelection = false) : ITr
         Safetensors.Write(path, Net.StateDict().Select(p => new NamedArray(p.Name, p.Value.Shape.ToArray(), p.Value.ToArray())));
 
     public static TrainingData Data(int train = 50, int evaluation = 11) => new(
-        new FakeDataset(train), new ImagePipeline(6, 1, [new PadAndCrop(1)]), new FakeDataset(evaluation),
+        new FakeDataset(train), new ImagePipeline(Preprocessing.Half(6, 1), new PadAndCrop(1)), new FakeDataset(evaluation),
             ImagePipeline.Eval(6, 1));
 
     public void Dispose() => Net.Dispose();

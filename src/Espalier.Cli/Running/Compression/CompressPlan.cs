@@ -1,5 +1,7 @@
 using System.Globalization;
 using Espalier.Compression;
+using Espalier.Imaging;
+using Espalier.Models;
 using Espalier.Training;
 
 namespace Espalier.Cli.Running;
@@ -38,14 +40,15 @@ internal sealed record CompressPlan
 
     /// <summary>How any training of the run is taught. A stage goes on from a state only of the same run, whatever stages went
     /// before.</summary>
-    public ClassifierTaskOptions Task(Teacher? teacher) => Recipe.Task(teacher) with
+    public ClassifierTaskOptions Task(Teacher? teacher, Preprocessing preprocessing) => Recipe.Task(teacher) with
     {
         Identity =
         [
             ("Method",
                 string.Join(' ', Options.Settings.OrderBy(s => s.Key).Select(s => $"{s.Key}={s.Value}").Prepend(Method.Name))),
             ("Network", string.Create(CultureInfo.InvariantCulture,
-                $"{Path.GetFileName(Source.Model) ?? "new"} {Source.ModelType} x {Source.Width ?? 1} {Source.ImageSize}")),
+                $"{Path.GetFileName(Source.Model) ?? "new"} {Source.ModelType} x {Source.Width ?? 1} {Source.ImageSize}")
+                + PreprocessingDefaults.Mark(preprocessing)),
             ("Selection", $"{Options.Selection} {string.Join(',', Options.Selection.Keep)}"),
             ("Stages", FormattableString.Invariant($"{PretrainSteps}, {Options.TrainSteps}, {Options.FineTuneSteps} in ")
                 + FormattableString.Invariant($"{Options.Rounds} rounds, {Options.Schedule}")),

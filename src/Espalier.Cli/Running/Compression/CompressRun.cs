@@ -17,6 +17,7 @@ internal sealed class CompressRun(CompressPlan plan, Session session)
     {
         using CompressInput input = plan.Source.Open(plan.Options.Seed);
         Folders.MakeFor(plan.Output, plan.PlanFile, plan.Report?.Path);
+        PreprocessChoice.Show(terminal, input.Preprocessing);
         if (plan.PlanOnly)
         {
             PlanDisplay.Show(new CompressionJob(input.Loaded.Net, input.Data, plan.Options, cancel: session.Cancel), plan.Method,
@@ -24,8 +25,8 @@ internal sealed class CompressRun(CompressPlan plan, Session session)
             return;
         }
         using Teacher? teacher = plan.Recipe.Teacher is null || plan.TeachesItself ? null
-            : plan.Recipe.LoadTeacher(input.Loaded.Net, input.Loaded.Structure.ClassNames);
-        CompressionOptions options = plan.Options with { Task = plan.Task(teacher) };
+            : plan.Recipe.LoadTeacher(input.Loaded.Net, input.Loaded.Structure.ClassNames, input.Preprocessing);
+        CompressionOptions options = plan.Options with { Task = plan.Task(teacher, input.Preprocessing) };
         Table table = TrainingDisplay.Run(terminal, plan.Method.Name, progress =>
             Compress(new CompressionJob(input.Loaded.Net, input.Data, options, progress, session.Cancel), input));
         terminal.Console.Write(table);
@@ -45,7 +46,7 @@ internal sealed class CompressRun(CompressPlan plan, Session session)
         // The network as it was: its own teacher where asked for, and what the smaller one is timed against.
         using var original = new TemporaryCnn(loaded);
         using Teacher? itself = plan.TeachesItself ? Teacher.Load(original.Path) : null;
-        if (itself is not null) job.Task = plan.Task(itself);
+        if (itself is not null) job.Task = plan.Task(itself, input.Preprocessing);
         CompressNumbers before = CompressNumbers.Of(job, original);
         plan.Method.Run(job);
         if (job.Removals.Count == 0 && plan.Method.Removes(plan.Options))

@@ -1,4 +1,5 @@
 using Espalier.Data;
+using Espalier.Imaging;
 using Espalier.Models;
 using Espalier.Training;
 
@@ -18,6 +19,9 @@ internal sealed record CompressSource
     /// <summary>Of a network with random weights; null for the published size.</summary>
     public int? ImageSize { get; init; }
 
+    /// <summary>How images become the input: a preset's name or a file; null for the file's or the network's usual way.</summary>
+    public string? Preprocess { get; init; }
+
     public string? Data { get; init; }
 
     public string? DataDir { get; init; }
@@ -33,9 +37,17 @@ internal sealed record CompressSource
             throw new EspalierException($"the network has {net.NumClasses} classes, but {pair.Info.Name} has "
                 + $"{pair.Train.Classes}; use data that it was made for");
         }
-        return new CompressInput(loaded, pair, new TrainingData(pair.Train,
-            ImagePipeline.Train(pair.Info, net.ImageSize, net.Channels), pair.Test,
-            ImagePipeline.Eval(net.ImageSize, net.Channels)));
+        try
+        {
+            Preprocessing p = PreprocessChoice.Of(Preprocess, net.ImageSize, net.Channels, loaded.Structure.Preprocessing);
+            return new CompressInput(loaded with { Structure = loaded.Structure with { Preprocessing = p } }, pair, p,
+                new TrainingData(pair.Train, ImagePipeline.Train(pair.Info, p), pair.Test, ImagePipeline.Eval(p)));
+        }
+        catch
+        {
+            loaded.Dispose();
+            throw;
+        }
     }
 
     private LoadedCnn OpenModel(ulong seed, out DatasetPair pair)
@@ -65,12 +77,17 @@ internal sealed record CompressSource
             ImageSize = ImageSize ?? config.ImageSize,
         };
         return new LoadedCnn(CnnPresets.Create(config, seed),
-            new CnnStructure { Config = config, Dataset = pair.Info.Name, ClassNames = [.. pair.Train.ClassNames] });
+            new CnnStructure
+            {
+                Config = config, Dataset = pair.Info.Name, ClassNames = [.. pair.Train.ClassNames],
+                Preprocessing = PreprocessingDefaults.For(config),
+            });
     }
 }
 
-/// <summary>A network, and the images to train and to evaluate it on.</summary>
-internal sealed record CompressInput(LoadedCnn Loaded, DatasetPair Pair, TrainingData Data) : IDisposable
+/// <summary>A network, how images become its input, and the images to train and to evaluate it on.</summary>
+internal sealed record CompressInput(LoadedCnn Loaded, DatasetPair Pair, Preprocessing Preprocessing, TrainingData Data)
+    : IDisposable
 {
     public void Dispose() => Loaded.Dispose();
 }

@@ -32,6 +32,7 @@ internal sealed class SensitivityRun(SensitivityPlan plan, Session session)
     {
         using CompressInput input = plan.Source.Open(plan.Options.Seed);
         Folders.MakeFor(plan.Report?.Path);
+        PreprocessChoice.Show(terminal, input.Preprocessing);
         var data = input.Data with { Evaluation = DataChoice.Limit(input.Data.Evaluation, plan.Limit) };
         var job = new CompressionJob(input.Loaded.Net, data, plan.Options, cancel: session.Cancel);
         SensitivityResult result = Watch.Run(terminal, "evaluating", 1, report =>

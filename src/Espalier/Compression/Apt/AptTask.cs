@@ -55,7 +55,8 @@ public sealed class AptTask : ITrainingTask
         .. options.Identity(),
         ("Dropout", dropout.ToString(CultureInfo.InvariantCulture)),
         ("LabelSmoothing", labelSmoothing.ToString(CultureInfo.InvariantCulture)),
-        ("Model", (model.Vit.Config with { PruneLayers = [.. model.Layers] }).ToJson()),
+        ("Model", (model.Vit.Config with { PruneLayers = [.. model.Layers] }).ToJson()
+            + PreprocessingDefaults.Mark(structure.Preprocessing)),
     ];
 
     public IReadOnlyDictionary<string, double> Step(Batch batch, in StepContext context)

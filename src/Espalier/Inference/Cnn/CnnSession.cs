@@ -1,3 +1,4 @@
+using Espalier.Imaging;
 using Espalier.Models;
 using Espalier.Tensors;
 using Espalier.Tensors.Threading;
@@ -74,6 +75,9 @@ public sealed unsafe class CnnSession : IClassifierSession
 
     /// <inheritdoc/>
     public string? Dataset => Structure.Dataset;
+
+    /// <inheritdoc/>
+    public Preprocessing Preprocessing => Structure.Preprocessing ?? Preprocessing.Half(ImageSize, Channels);
 
     /// <summary>Multiply-adds of one image as the literature counts them: those of the network's layers, whatever was folded.
     /// </summary>

@@ -2,6 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using Espalier.Compression;
 using Espalier.Formats;
+using Espalier.Imaging;
 using Espalier.Nn;
 using Espalier.Tensors;
 using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
@@ -25,6 +26,9 @@ public sealed record CnnStructure
 
     /// <summary>The data set that it was trained on.</summary>
     public string? Dataset { get; init; }
+
+    /// <summary>How images become its input; null for the preset <c>half</c>.</summary>
+    public Preprocessing? Preprocessing { get; init; }
 
     internal string ToJson() => JsonSerializer.Serialize(this, CnnJson.Default.CnnStructure);
 }
@@ -117,9 +121,15 @@ public static class CnnFile
             if (block.ClassNames is not null && block.ClassNames.Length != block.Config.NumClasses)
                 throw new EspalierException($"{file.Source}: classNames has {block.ClassNames.Length} names for "
                     + $"{block.Config.NumClasses} classes");
-            return block;
+            return block with
+            {
+                Preprocessing = PreprocessingDefaults.OfBlock(
+                    block.Preprocessing, block.Config.ImageSize, block.Config.Channels, file.Source),
+            };
         }
-        return config is not null ? new CnnStructure { Config = config.Checked(file.Source) } : throw new EspalierException(
+        return config is not null
+            ? new CnnStructure { Config = config.Checked(file.Source), Preprocessing = PreprocessingDefaults.For(config) }
+            : throw new EspalierException(
             $"{file.Source}: says nothing of the network's shape; give it with --model-type NAME");
     }
 

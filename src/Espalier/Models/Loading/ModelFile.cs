@@ -130,10 +130,14 @@ public static class ModelFile
         ModelStructure? block = Structure(file.Metadata, file.Source);
         if (config is not null)
         {
-            if (block is null) return new ModelStructure { Config = config };
+            if (block is null) return new ModelStructure { Config = config, Preprocessing = PreprocessingDefaults.For(config) };
             config = config with { PruneLayers = config.PruneLayers ?? block.Config.PruneLayers };
             bool sameClasses = config.NumClasses == block.Config.NumClasses;
-            return block with { Config = config, ClassNames = sameClasses ? block.ClassNames : null };
+            return block with
+            {
+                Config = config, ClassNames = sameClasses ? block.ClassNames : null,
+                Preprocessing = block.Preprocessing?.ForSize(config.ImageSize),
+            };
         }
         if (block is null)
             throw new EspalierException($"{file.Source}: says nothing of the model's shape; give it with --config FILE.json or "

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using Espalier.Imaging;
 
 namespace Espalier.Models;
 
@@ -28,6 +29,9 @@ public sealed record ModelStructure
     /// <summary>The data set that it was trained on.</summary>
     public string? Dataset { get; init; }
 
+    /// <summary>How images become its input; null for the preset <c>half</c>.</summary>
+    public Preprocessing? Preprocessing { get; init; }
+
     /// <summary>Throws where the parts do not fit together.</summary>
     /// <param name="source">The file, for the message.</param>
     /// <exception cref="EspalierException">One line that names the part.</exception>
@@ -39,6 +43,7 @@ public sealed record ModelStructure
             throw new EspalierException($"{source}: a threshold must be 0 to 1, not {t}");
         if (ClassNames is not null && (ClassNames.Length != Config.NumClasses || Array.IndexOf(ClassNames, null) >= 0))
             throw new EspalierException($"{source}: classNames has {ClassNames.Length} names for {Config.NumClasses} classes");
+        Preprocessing?.Checked(source).RequireFor(Config.ImageSize, Config.Channels, source);
         return this;
     }
 
@@ -55,7 +60,11 @@ public sealed record ModelStructure
             if (version is not { Format: KnownFormat, Architecture: KnownArchitecture })
                 throw new EspalierException($"{source}: its structure block has format {version.Format} and architecture "
                     + $"'{version.Architecture}', not {KnownFormat} and '{KnownArchitecture}'; use the version that wrote it");
-            return JsonSerializer.Deserialize(json, StructureJson.Default.ModelStructure)!.Checked(source);
+            ModelStructure s = JsonSerializer.Deserialize(json, StructureJson.Default.ModelStructure)!.Checked(source);
+            return s with
+            {
+                Preprocessing = PreprocessingDefaults.OfBlock(s.Preprocessing, s.Config.ImageSize, s.Config.Channels, source),
+            };
         }
         catch (JsonException e)
         {

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Json;
 using Espalier.Compression.Apt;
 using Espalier.Formats.Onnx;
+using Espalier.Imaging;
 using Espalier.Models.Onnx;
 using Espalier.Tensors;
 
@@ -62,7 +63,8 @@ public static class OnnxFile
             vit.Classify(x);
         }
         ModelStructure structure = model.Structure with { Threshold = prune ? model.Apt?.Threshold : null };
-        return Finish(path, graph, Metadata(structure.ToJson(), c.ImageSize, c.Channels, structure.ClassNames));
+        return Finish(path, graph,
+            Metadata(structure.ToJson(), c.ImageSize, c.Channels, structure.Preprocessing, structure.ClassNames));
     }
 
     /// <summary>
@@ -81,7 +83,8 @@ public static class OnnxFile
         Declare(graph, "N", net.Channels, net.ImageSize, net.NumClasses);
         CnnOnnx.Add(graph, net);
         CnnStructure structure = model.Structure with { Config = net.Config };
-        return Finish(path, graph, Metadata(structure.ToJson(), net.ImageSize, net.Channels, structure.ClassNames));
+        return Finish(path, graph,
+            Metadata(structure.ToJson(), net.ImageSize, net.Channels, structure.Preprocessing, structure.ClassNames));
     }
 
     private static void CheckOpset(string path, int opset)
@@ -105,19 +108,30 @@ public static class OnnxFile
     }
 
     /// <summary>The structure block, and what whoever prepares images must know, each under a name of its own.</summary>
-    private static List<KeyValuePair<string, string>> Metadata(string structure, int imageSize, int channels, string[]? classNames)
+    private static List<KeyValuePair<string, string>> Metadata(string structure, int imageSize, int channels,
+        Preprocessing? preprocessing, string[]? classNames)
     {
-        string half = $"[{string.Join(',', Enumerable.Repeat("0.5", channels))}]";      // as ImagePipeline.Eval
         List<KeyValuePair<string, string>> metadata =
         [
             new(ModelStructure.MetadataKey, structure),
             new("input_size", Text(imageSize)),
-            new("mean", half),
-            new("std", half),
+            new("mean", EachChannel(preprocessing?.Mean)),
+            new("std", EachChannel(preprocessing?.Std)),
         ];
         if (classNames is not null)
             metadata.Add(new("class_names", JsonSerializer.Serialize(classNames, StructureJson.Default.StringArray)));
         return metadata;
+
+        // Of samples from 0 to 1, whatever the network's own scale is; 0.5 where nothing is said, as everywhere.
+        string EachChannel(IReadOnlyList<float>? numbers)
+        {
+            double scale = (preprocessing?.Divisor ?? 255) / 255.0;
+            return "[" + string.Join(',', Enumerable.Range(0, channels).Select(c =>
+            {
+                float x = numbers is null ? 0.5f : numbers.Count == 1 ? numbers[0] : numbers[c];
+                return ((float)(x * scale)).ToString(CultureInfo.InvariantCulture);
+            })) + "]";
+        }
     }
 
     private static string Text(int number) => number.ToString(CultureInfo.InvariantCulture);

@@ -52,6 +52,10 @@ public sealed record VitConfig
     /// <summary>DeiT's second head on a distillation token; the prediction is the mean of both heads.</summary>
     public bool Distilled { get; init; }
 
+    /// <summary>The name in <see cref="VitPresets"/> that it was made from; null for any other, and never in a file.</summary>
+    [JsonIgnore]
+    public string? Preset { get; init; }
+
     /// <summary>Tokens along one side of the image.</summary>
     [JsonIgnore]
     public int Grid => (Stem == VitStem.Patches ? ImageSize : ImageSize / 16) / PatchSize;

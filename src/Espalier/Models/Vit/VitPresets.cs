@@ -27,7 +27,7 @@ public static class VitPresets
 
     /// <summary>The shape of that name; case does not matter.</summary>
     public static VitConfig Get(string name) => Table.TryGetValue(name, out VitConfig? config)
-        ? config
+        ? config with { Preset = name }
         : throw new EspalierException($"unknown model '{name}'; known are {string.Join(", ", Names.Concat(CnnPresets.Names))}; or give a shape with --config");
 
     private static VitConfig Shape(int patch, int width, int layers, int heads) =>

@@ -1,0 +1,60 @@
+using Espalier.Imaging;
+
+namespace Espalier.Models;
+
+/// <summary>The <see cref="Preprocessing"/> of a network where neither its file nor the user says one.</summary>
+public static class PreprocessingDefaults
+{
+    /// <summary>Networks for smaller images than this have no published way.</summary>
+    private const int SmallestPublished = 64;
+
+    private const string Unsaid = "usual for checkpoints that do not say";
+
+    /// <summary>
+    /// Of weights that others published, or of a new network: torchvision's evaluation of ImageNet for its networks (those of
+    /// EfficientNet are published for bicubic pictures), timm's for Xception, DeiT's for the presets of that name and for every
+    /// distilled transformer, mean and deviation 0.5 for Google's transformers and for networks of small images.
+    /// </summary>
+    /// <returns>Null for images of other than 1 or 3 channels, which no picture file has.</returns>
+    public static Preprocessing? For(ImageClassifier net) =>
+        net is Cnn cnn ? For(cnn.Config) : For(((VisionTransformer)net).Config);
+
+    /// <inheritdoc cref="For(ImageClassifier)"/>
+    public static Preprocessing? For(CnnConfig config)
+    {
+        (int size, int channels) = (config.ImageSize, config.Channels);
+        if (channels is not (1 or 3)) return null;
+        Preprocessing usual = CnnPresets.Get(config.Network).ImageSize < SmallestPublished || size < SmallestPublished
+            ? Preprocessing.Half(size, channels)
+            : config.Network switch
+            {
+                "efficientnet_b0" => Preprocessing.Preset("deit", size, channels),
+                "xception" => Preprocessing.Xception(size, channels),
+                _ => Preprocessing.Preset("imagenet", size, channels),
+            };
+        return usual with { Origin = $"usual for {config.Network}" };
+    }
+
+    /// <inheritdoc cref="For(ImageClassifier)"/>
+    public static Preprocessing? For(VitConfig config)
+    {
+        if (config.Channels is not (1 or 3)) return null;
+        bool deit = config.ImageSize >= SmallestPublished
+            && (config.Distilled || config.Preset?.StartsWith("DeiT", StringComparison.OrdinalIgnoreCase) == true);
+        return Preprocessing.Preset(deit ? "deit" : "half", config.ImageSize, config.Channels)
+            with { Origin = $"usual for {config.Preset ?? (deit ? "distilled transformers" : "vision transformers")}" };
+    }
+
+    /// <summary>What a structure block of this library says: what is in it, or the only way that there was before blocks said
+    /// one.</summary>
+    internal static Preprocessing? OfBlock(Preprocessing? said, int size, int channels, string source)
+    {
+        if (said is not null)
+            return said.Checked(source).RequireFor(size, channels, source) with { Origin = "as the checkpoint says" };
+        return channels is 1 or 3 ? Preprocessing.Half(size, channels) with { Origin = Unsaid } : null;
+    }
+
+    /// <summary>For the identity of a run, whose state was silent while there was only one way.</summary>
+    internal static string Mark(Preprocessing? p) =>
+        p is null || p == Preprocessing.Half(p.Size, p.Channels) ? "" : $", images {p.ToJson()}";
+}
