@@ -129,8 +129,10 @@ public sealed unsafe class Tensor : IDisposable
         return new Tensor(shape, storage, scoped: storage is not null);
     }
 
+    /// <summary>Sets all elements; a shape without values has none.</summary>
     public void Fill(float value)
     {
+        if (IsMeta && !disposed) return;
         float* p = Data;
         for (long i = 0; i < Length; i += int.MaxValue) new Span<float>(p + i, (int)Math.Min(int.MaxValue, Length - i)).Fill(value);
     }

@@ -70,6 +70,22 @@ public sealed partial class Graph
         Changed();
     }
 
+    /// <summary>The weights that a node reads, in their order; edits may have left others behind.</summary>
+    public IEnumerable<GraphValue> ReadWeights()
+    {
+        Dictionary<GraphValue, int> uses = Uses();
+        return weights.Values.Where(uses.ContainsKey);
+    }
+
+    /// <summary>Takes out the weights that no node reads.</summary>
+    /// <returns>Their tensors.</returns>
+    public List<Tensor> DropUnreadWeights()
+    {
+        GraphValue[] unread = [.. weights.Values.Except(ReadWeights())];
+        foreach (GraphValue weight in unread) weights.Remove(weight.Name);
+        return [.. unread.Select(w => w.Tensor)];
+    }
+
     private IEnumerable<string> weightsAndNames => weights.Keys.Concat(nodes.Select(n => n.Name));
 
     private GraphValue Edited(GraphValue made)

@@ -24,8 +24,8 @@ public static class OpTable
         ["Gelu"] = new(1, 1, (x, s) => new GeluOp(x[0]!)),
         ["GlobalAvgPool2d"] = new(1, 1, (x, s) => new GlobalAvgPool2dOp(x[0]!)),
         ["GroupNorm"] = new(3, 3, (x, s) => new GroupNormOp(x[0]!, x[1]!, x[2]!, s.Int("groups"), s.Float("epsilon"))),
-        ["IndexAdd"] = new(4, 4, (x, s) => new IndexAddOp(x[0]!, x[1]!, x[2]!, x[3]!)),
-        ["IndexSelect"] = new(2, 2, (x, s) => new IndexSelectOp(x[0]!, x[1]!)),
+        ["IndexAdd"] = new(4, 4, (x, s) => new IndexAddOp(x[0]!, x[1]!, x[2]!, x[3]!), List: 2),
+        ["IndexSelect"] = new(2, 2, (x, s) => new IndexSelectOp(x[0]!, x[1]!), List: 1),
         ["Interpolate"] = new(1, 1, (x, s) =>
             new InterpolateOp(x[0]!, s.Int("height"), s.Int("width"), s.Word<ResizeMode>("mode"))),
         ["KeepRows"] = new(2, 2, (x, s) => new KeepRowsOp(x[0]!, x[1]!, KeepRule.Read(s), s.Int("prefix"))),
@@ -77,7 +77,12 @@ public static class OpTable
         return entry.Make(operands, settings);
     }
 
+    /// <summary>Which operand of an op is a list whose numbers its constructor reads, so that a shape does not do; null where none is.
+    /// </summary>
+    public static int? ListOperand(string name) => Known.GetValueOrDefault(name).List;
+
     /// <param name="Least">Operands that must be there.</param>
     /// <param name="Most">With the optional ones.</param>
-    private readonly record struct Entry(int Least, int Most, Func<Tensor?[], OpSettings, Op> Make);
+    /// <param name="List">See <see cref="ListOperand"/>.</param>
+    private readonly record struct Entry(int Least, int Most, Func<Tensor?[], OpSettings, Op> Make, int? List = null);
 }

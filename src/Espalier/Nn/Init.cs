@@ -6,7 +6,7 @@ namespace Espalier.Nn;
 public static class Init
 {
     [ThreadStatic]
-    private static bool skipped;
+    private static bool skipped, shapesOnly;
 
     /// <summary>While it is open, this thread's initialisers do nothing: for models whose values are read from a file next.
     /// </summary>
@@ -16,6 +16,23 @@ public static class Init
         skipped = true;
         return new InitSkip(() => skipped = before);
     }
+
+    /// <summary>While it is open, also the parameters of this thread's new modules are shapes without values, which take no memory: for
+    /// finding out what a network of that name looks like.</summary>
+    internal static InitSkip ShapesOnly()
+    {
+        bool before = shapesOnly;
+        shapesOnly = true;
+        InitSkip skip = Skip();
+        return new InitSkip(() =>
+        {
+            shapesOnly = before;
+            skip.Dispose();
+        });
+    }
+
+    /// <summary>Whether <see cref="ShapesOnly"/> is open.</summary>
+    internal static bool IsShapesOnly => shapesOnly;
 
     public static void Uniform(Tensor t, float low, float high, ref Rng rng)
     {

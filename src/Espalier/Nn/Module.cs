@@ -61,8 +61,8 @@ public abstract class Module : IDisposable
     protected Tensor Parameter(string name, Shape shape)
     {
         SizeLimit.Take(shape);
-        Tensor t = Tensor.Parameter(shape);
-        t.Name = name;
+        Tensor t = Init.IsShapesOnly ? Tensor.Meta(shape) : Tensor.Parameter(shape);
+        (t.Name, t.RequiresGrad) = (name, true);
         parameters.Add((name, t));
         return t;
     }

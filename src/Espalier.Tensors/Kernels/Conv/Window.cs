@@ -7,8 +7,9 @@ internal readonly struct Window
     {
         (Height, Width, KernelHeight, KernelWidth) = (height, width, kernelHeight, kernelWidth);
         (Stride, Dilation, Padding) = (stride, dilation, padding);
-        OutHeight = Out(height + padding.Top + padding.Bottom, kernelHeight, stride, dilation);
-        OutWidth = Out(width + padding.Left + padding.Right, kernelWidth, stride, dilation);
+        OutHeight = Out((long)height + padding.Top + padding.Bottom, kernelHeight, stride, dilation);
+        OutWidth = Out((long)width + padding.Left + padding.Right, kernelWidth, stride, dilation);
+        _ = checked(kernelHeight * kernelWidth);
     }
 
     public int Height { get; }
@@ -57,9 +58,10 @@ internal readonly struct Window
         return (start, Math.Clamp(end, start, outputs));
     }
 
-    private static int Out(int size, int kernel, int stride, int dilation)
+    // In long numbers: a file may say anything.
+    private static int Out(long size, int kernel, int stride, int dilation)
     {
-        int room = size - dilation * (kernel - 1) - 1;
-        return room < 0 ? 0 : room / stride + 1;
+        long room = size - (long)dilation * (kernel - 1) - 1;
+        return room < 0 ? 0 : checked((int)(room / stride + 1));
     }
 }
