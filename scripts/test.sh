@@ -39,7 +39,6 @@ has_library() {
 }
 
 missing_packages() {
-    has_library libpng16.so.16 || echo libpng16-16
     has_library libturbojpeg.so.0 || echo libturbojpeg0
     [[ -x /usr/bin/chromium ]] || echo chromium
     [[ -d /usr/share/datasets/fashion-mnist ]] || echo dataset-fashion-mnist

@@ -16,7 +16,7 @@ internal static class PredictVerb
 {
     private static readonly Argument<string[]> Images = new("IMAGE")
     {
-        Description = "PNG or JPEG files",
+        Description = "PNG, JPEG, BMP, GIF or WebP files",
         Arity = ArgumentArity.OneOrMore,
     };
 

@@ -49,7 +49,7 @@ public static class Datasets
         Describe(name);
         if (name == FashionMnist.SampleInfo.Name) return OpenSample();
         if (name == "folder" && dataDir == null)
-            throw new EspalierException("folder: say which folder (it holds a folder of PNG or JPEG files a class).");
+            throw new EspalierException("folder: say which folder (it holds a folder of images a class).");
         string? found = Find(name, dataDir);
         if (found == null && download && CanFetch(name)) found = FetchAsync(name, dataDir, progress).GetAwaiter().GetResult();
         string directory = found ?? dataDir ?? DefaultDirectory(name);

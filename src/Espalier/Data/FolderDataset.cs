@@ -3,7 +3,7 @@ using Espalier.Imaging;
 namespace Espalier.Data;
 
 /// <summary>
-/// A folder a class, PNG and JPEG files in it (in sub-folders too), classes and files in ordinal order of their names. Files
+/// A folder a class, images in it (in sub-folders too), classes and files in ordinal order of their names. Files
 /// are read when they are asked for.
 /// </summary>
 public sealed class FolderDataset : IImageDataset
@@ -26,7 +26,7 @@ public sealed class FolderDataset : IImageDataset
     public IReadOnlyList<string> ClassNames { get; }
 
     internal static DatasetInfo UnopenedInfo { get; } =
-        new("folder", "Your own images: a folder a class, PNG or JPEG; train/ and test/ or val/ where there are both", 3, 0, 0);
+        new("folder", "Your own images: a folder a class; train/ and test/ or val/ where there are both", 3, 0, 0);
 
     public Image ReadImage(int index) => ImageFile.Read(files[index]);
 
@@ -44,7 +44,7 @@ public sealed class FolderDataset : IImageDataset
     public static DatasetPair Open(string directory)
     {
         if (!Directory.Exists(directory))
-            throw new EspalierException($"{directory}: no such folder; it must hold a folder of PNG or JPEG files a class.");
+            throw new EspalierException($"{directory}: no such folder; it must hold a folder of images a class.");
         string trainFolder = Path.Combine(directory, "train");
         string? testFolder = new[] { "test", "val" }.Select(s => Path.Combine(directory, s)).FirstOrDefault(Directory.Exists);
         IImageDataset train, test;
@@ -69,7 +69,7 @@ public sealed class FolderDataset : IImageDataset
     {
         string[] classes = Names(Directory.GetDirectories(directory));
         if (classes.Length == 0)
-            throw new EspalierException($"{directory}: no class folders; it must hold a folder of PNG or JPEG files a class.");
+            throw new EspalierException($"{directory}: no class folders; it must hold a folder of images a class.");
         known ??= classes;
         var files = new List<string>();
         var labels = new List<int>();
@@ -82,7 +82,7 @@ public sealed class FolderDataset : IImageDataset
             string[] found = [.. Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories)
                 .Where(ImageFile.HasImageExtension).Order(StringComparer.Ordinal)];
             if (found.Length == 0)
-                throw new EspalierException($"{folder}: no PNG or JPEG files in it; add some or remove the folder.");
+                throw new EspalierException($"{folder}: no images in it; add some or remove the folder.");
             files.AddRange(found);
             labels.AddRange(Enumerable.Repeat(label, found.Length));
         }

@@ -2,24 +2,26 @@ using Espalier.Formats;
 
 namespace Espalier.Imaging;
 
-/// <summary>Reads PNG and JPEG files through the system's libpng and libjpeg-turbo.</summary>
+/// <summary>Reads PNG, JPEG, BMP, GIF and WebP files.</summary>
 public static class ImageFile
 {
     /// <summary>Longest file that is read at all, in bytes.</summary>
     public const long MaxFileBytes = 512L * 1024 * 1024;
 
-    private static ReadOnlySpan<byte> PngSignature => [0x89, (byte)'P', (byte)'N', (byte)'G', 0x0D, 0x0A, 0x1A, 0x0A];
+    /// <summary>The largest number of pixels that a file may have: 512 megapixels.</summary>
+    public const long MaxSourcePixels = 512L * 1024 * 1024;
 
-    /// <summary>True where the name ends in .png, .jpg or .jpeg, in any case.</summary>
-    public static bool HasImageExtension(string path) =>
-        Path.GetExtension(path).ToLowerInvariant() is ".png" or ".jpg" or ".jpeg";
+    /// <summary>True where the name ends as those of pictures do that can be read, in any case.</summary>
+    public static bool HasImageExtension(string path) => ImageSignature.IsReadableName(path);
 
     /// <summary>
-    /// The picture in a file; the format is told from the content, not from the name. Grey files give 1 channel, all others
-    /// 3; an alpha channel is dropped and an EXIF rotation is not applied, both as PIL's <c>convert('RGB')</c> does.
+    /// The picture in a file; the kind is told from the content, not from the name. Grey files give 1 channel, all others
+    /// 3, with Pillow's pixels: alpha is dropped and not blended. Of moving pictures the first is taken. A JPEG or PNG of
+    /// more than <see cref="Image.MaxPixels"/> comes at a half, a quarter or an eighth of its sides.
     /// </summary>
+    /// <param name="upright">Turns the picture as its EXIF orientation says; else it comes as it is stored.</param>
     /// <exception cref="EspalierException">Missing, unreadable, damaged or too large; the message names the file.</exception>
-    public static Image Read(string path)
+    public static Image Read(string path, bool upright = true)
     {
         byte[] data;
         try
@@ -36,29 +38,30 @@ public static class ImageFile
         {
             throw new EspalierException($"{path}: cannot read the image: {e.Message}", e);
         }
-        return Decode(data, path);
+        return Decode(data, path, upright);
     }
 
-    /// <summary>The picture in the bytes of a PNG or JPEG file.</summary>
+    /// <summary>The picture in the bytes of a PNG, JPEG, BMP, GIF or WebP file.</summary>
     /// <param name="data">The whole file.</param>
     /// <param name="name">What errors call it.</param>
-    /// <exception cref="EspalierException">Neither PNG nor JPEG, damaged, too large, or the library is missing.</exception>
-    public static Image Decode(byte[] data, string name)
+    /// <param name="upright">Turns the picture as its EXIF orientation says; else it comes as it is stored.</param>
+    /// <exception cref="EspalierException">Another kind of file, damaged or too large.</exception>
+    public static Image Decode(byte[] data, string name, bool upright = true)
     {
         ArgumentNullException.ThrowIfNull(data);
-        if (data.AsSpan().StartsWith(PngSignature)) return PngReader.Decode(data, name);
-        if (data.Length >= 3 && data[0] == 0xFF && data[1] == 0xD8 && data[2] == 0xFF) return JpegReader.Decode(data, name);
-        throw new EspalierException(data.Length == 0
-            ? $"{name}: the image file is empty."
-            : $"{name}: neither a PNG nor a JPEG file; convert it to one of them.");
+        return Decode(data, name, upright, Image.MaxPixels);
     }
 
-    internal static void CheckSize(long width, long height, string name)
+    /// <param name="maxPixels">Of the result; for tests, which should not need large files.</param>
+    /// <param name="fast">Lets the system's library read a JPEG; for tests, which compare it with the other way.</param>
+    internal static Image Decode(ReadOnlySpan<byte> data, string name, bool upright, long maxPixels, bool fast = true)
     {
-        if (width < 1 || height < 1)
-            throw new EspalierException($"{name}: damaged image: its header says {width} x {height} pixels.");
-        if (width > Image.MaxPixels || height > Image.MaxPixels || width * height > Image.MaxPixels)
-            throw new EspalierException(
-                $"{name}: {width} x {height} pixels is too large (limit {Image.MaxPixels >> 20} megapixels); scale it down.");
+        ImageKind kind = ImageSignature.Of(data, name);
+        int origin = 1;
+        if (kind == ImageKind.Jpeg) JpegLayout.Read(data).Check(data.Length, name);
+        if (kind == ImageKind.Png) data = PngChunks.Essential(data, name, out origin);
+        if (kind == ImageKind.Gif) data = GifBlocks.WithoutTransparency(data);
+        Image image = SkiaReader.Decode(data, kind, name, maxPixels, fast, ref origin);
+        return upright ? Orientation.Upright(image, origin) : image;
     }
 }

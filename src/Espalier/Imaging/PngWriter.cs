@@ -5,8 +5,8 @@ using Espalier.Formats;
 namespace Espalier.Imaging;
 
 /// <summary>
-/// Writes 8-bit PNG files (PNG specification, 2nd edition) with nothing but the runtime, so that pictures can be written
-/// where libpng is not installed. Each row is filtered by its difference to the row above (filter 2).
+/// Writes 8-bit PNG files (PNG specification, 2nd edition) with nothing but the runtime. Each row is filtered by its
+/// difference to the row above (filter 2).
 /// </summary>
 public static class PngWriter
 {

@@ -79,7 +79,7 @@ public sealed class InferCnnTests : IDisposable
         Assert.Contains("convolutional network", Tool.Run("compress", "l1", "--model", Vit()).MustFail(2));
     }
 
-    [LibPngFact]
+    [Fact]
     public void An_image_file_is_classified_by_name()
     {
         string model = SmallCnn.Write(folder.File("net.safetensors")), image = folder.File("boot.png");

@@ -31,7 +31,7 @@ public sealed class OtherVerbTests : IDisposable
         Assert.Contains("after layer 3", File.ReadAllText(folder.File("other.html")));
     }
 
-    [LibPngFact]
+    [Fact]
     public void An_image_file_is_classified_and_its_tokens_drawn()
     {
         string image = folder.File("boot.png");
@@ -45,7 +45,7 @@ public sealed class OtherVerbTests : IDisposable
         Assert.True(File.Exists(folder.File("drawn/boot-2.tokens.png")));
     }
 
-    [LibPngFact]
+    [Fact]
     public void Prediction_and_inference_agree()
     {
         IImageDataset test = Datasets.Open("fashion-mnist", Golden.Folder).Test;

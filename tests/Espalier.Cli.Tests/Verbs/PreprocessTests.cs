@@ -15,7 +15,7 @@ public sealed class PreprocessTests : IDisposable
 
     public void Dispose() => folder.Dispose();
 
-    [LibPngFact]
+    [Fact]
     public void Published_weights_get_their_own_and_the_user_has_the_last_word()
     {
         string model = WritePublished(), data = WriteFolder(), output = folder.File("out.jsonl");
