@@ -44,13 +44,13 @@ internal sealed record FilterMethod(string Id, string Name, string Method)
     ];
 
     /// <summary>The steps that the method has, and what is removed.</summary>
-    public CompressionOptions Options(long steps, double share, ulong seed) => new()
-    {
-        Selection = new SelectionOptions { TargetFlops = share, Global = Global },
-        TrainSteps = (long)(steps * TrainShare),
-        FineTuneSteps = steps - (long)(steps * TrainShare),
-        Rounds = Rounds,
-        Settings = Settings,
-        Seed = seed,
-    };
+    public CompressionMethod Options(long steps, double share, ulong seed) =>
+        Settings.Aggregate(CompressionMethods.Get(Method), (method, s) => method.Set(s.Key, s.Value)) with
+        {
+            Selection = new SelectionOptions { TargetFlops = share, Global = Global },
+            TrainSteps = (long)(steps * TrainShare),
+            FineTuneSteps = steps - (long)(steps * TrainShare),
+            Rounds = Rounds,
+            Seed = seed,
+        };
 }

@@ -57,8 +57,7 @@ internal sealed class FilterReproduction(Session session, string folder, string?
                 CompressionOptions options = Trained(method.Options(steps, share, seed));
                 if (teacher is not null)
                     options = options with { Task = new() { Distillation = Distillation.Hinton, Teacher = teacher.Net.Forward } };
-                CnnRecord record = Runs.Do(Run(method.Id), Start, options,
-                    job => CompressionMethods.Get(method.Method).Run(job), steps);
+                CnnRecord record = Runs.Do(Run(method.Id), Start, options, job => job.Run(), steps);
                 Runs.Do(Run(Scratch(record.Shape)), () => Runs.Fresh(Run(method.Id), seed), plain, job =>
                 {
                     job.Train("train", steps);

@@ -39,7 +39,7 @@ internal sealed class ReprReproduction(Session session, string folder, string? d
                 foreach (var (column, _, kind) in Columns)
                     runs.Do(Name(id, column, seed), () => runs.New(Network, 1, seed), Options(seed, reverse), job =>
                     {
-                        if (repr) CompressionMethods.Get("repr").Run(job);
+                        if (repr) job.Run();
                         else job.Train("train", steps);
                     }, augmentation: kind);
     }
@@ -48,11 +48,11 @@ internal sealed class ReprReproduction(Session session, string folder, string? d
 
     // As in the paper: a fifth of the run before the first drop, a tenth thin, plain SGD at one rate, so that restored filters
     // can still learn.
-    private CompressionOptions Options(ulong seed, bool reverse) => new()
+    private CompressionOptions Options(ulong seed, bool reverse) =>
+        CompressionMethods.Get("repr").Set("end", "full").Set("reverse", reverse ? "yes" : "no") with
     {
         TrainSteps = steps,
         Seed = seed,
-        Settings = new Dictionary<string, string> { ["end"] = "full", ["reverse"] = reverse ? "yes" : "no" },
         Training = new TrainOptions { BatchSize = BatchSize, LearningRate = LearningRate, Momentum = 0, Schedule = "constant" },
     };
 

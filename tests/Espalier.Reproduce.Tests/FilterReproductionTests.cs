@@ -12,12 +12,12 @@ public sealed class FilterReproductionTests
     public void Every_method_has_the_same_steps_and_target(string id)
     {
         FilterMethod method = FilterMethod.All.Single(m => m.Id == id);
-        CompressionOptions options = method.Options(301, 0.4, 7);
+        CompressionMethod options = method.Options(301, 0.4, 7);
         Assert.Equal(301, options.TrainSteps + options.FineTuneSteps);
         Assert.Equal(0.4, options.Selection.TargetFlops);
         Assert.Equal(7ul, options.Seed);
-        ICompressionMethod known = CompressionMethods.Get(method.Method);
-        Assert.All(method.Settings.Keys, name => Assert.Contains(known.Settings, s => s.Name == name));
+        Assert.Equal(method.Method, options.Name);
+        Assert.All(method.Settings, s => Assert.Equal(s.Value, options.Settings.Single(o => o.Name == s.Key).Of(options)));
     }
 
     [Fact]

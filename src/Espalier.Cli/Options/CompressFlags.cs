@@ -57,14 +57,13 @@ internal static class CompressFlags
         Decay, Warmup, .. RecipeFlags.All, RunDir, CheckpointEvery, Resume, Set, MoveConstants, Plan, PlanFile, Report, Seed,
     ];
 
-    public static CompressPlan Read(ParseResult p, ICompressionMethod method)
+    public static CompressPlan Read(ParseResult p, CompressionMethod method)
     {
         string optimizer = p.GetValue(Optimizer) ?? "sgd";
         if (p.GetValue(Resume) && p.GetValue(RunDir) is null)
             throw new EspalierException("--resume needs the folder of the run that stopped; give --output-dir DIR");
         return new CompressPlan
         {
-            Method = method,
             Source = ReadSource(p),
             Recipe = RecipeFlags.Read(p),
             PretrainSteps = p.GetValue(PretrainSteps) ?? 0,
@@ -72,7 +71,7 @@ internal static class CompressFlags
             PlanFile = p.GetValue(PlanFile),
             Report = ReadReport(p),
             PlanOnly = p.GetValue(Plan),
-            Options = new CompressionOptions
+            Method = ReadSettings(p, method) with
             {
                 Selection = SelectionFlags.Read(p),
                 Rounds = p.GetValue(Rounds) ?? 1,
@@ -86,7 +85,6 @@ internal static class CompressFlags
                 FineTuneSteps = p.GetValue(FineTuneSteps) ?? 0,
                 MoveConstants = p.GetValue(MoveConstants),
                 Seed = p.GetValue(Seed) ?? 42,
-                Settings = ReadSettings(p, method),
                 Training = new TrainOptions
                 {
                     BatchSize = p.GetValue(BatchSize) ?? 64, EvalBatchSize = 64, Optimizer = optimizer,
@@ -108,19 +106,22 @@ internal static class CompressFlags
 
     public static ReportFile? ReadReport(ParseResult p) => p.GetValue(Report) is { } path ? new ReportFile(path) : null;
 
-    /// <exception cref="EspalierException">The method has no such setting.</exception>
-    public static Dictionary<string, string> ReadSettings(ParseResult p, ICompressionMethod method)
+    /// <summary>The method with what --set says.</summary>
+    /// <exception cref="EspalierException">It has no such setting, or a value is not allowed.</exception>
+    public static CompressionMethod ReadSettings(ParseResult p, CompressionMethod method)
     {
-        var settings = new Dictionary<string, string>();
         foreach (string part in p.GetValue(Set)?.Split(',', StringSplitOptions.RemoveEmptyEntries) ?? [])
         {
             string[] sides = part.Split('=', 2);
-            if (sides.Length != 2 || !method.Settings.Any(s => s.Name == sides[0]))
-                throw new EspalierException($"--set {part}: {method.Name} has "
-                    + (method.Settings.Count == 0 ? "no settings"
-                        : $"the settings {string.Join(", ", method.Settings.Select(s => s.Name))}"));
-            settings[sides[0]] = sides[1];
+            try
+            {
+                method = method.Set(sides[0], sides.ElementAtOrDefault(1) ?? "");
+            }
+            catch (EspalierException e)
+            {
+                throw new EspalierException($"{Set.Name} {e.Message}");
+            }
         }
-        return settings;
+        return method;
     }
 }

@@ -6,7 +6,23 @@ namespace Espalier.Cli.Options;
 /// <summary>How many channels `compress` removes, and from where.</summary>
 internal static class SelectionFlags
 {
-    private static readonly Option<double?> Ratio = Number("--ratio", "Share of the channels to remove", "SHARE");
+    private static readonly Option<LayerRatios?> Ratio = new("--ratio")
+    {
+        Description = "Share of the channels to remove; or shares by layer, the first pattern that fits: layer1*=0.2,*=0.5",
+        HelpName = "SHARE|PATTERN=SHARE,...",
+        CustomParser = result =>
+        {
+            try
+            {
+                return LayerRatios.Parse(result.Tokens[0].Value);
+            }
+            catch (EspalierException e)
+            {
+                result.AddError($"--ratio: {e.Message}");
+                return null;
+            }
+        },
+    };
     private static readonly Option<double?> Threshold =
         Number("--score-threshold", "Remove channels of at most this score", "SCORE");
     private static readonly Option<double?> TargetFlops =
@@ -29,13 +45,12 @@ internal static class SelectionFlags
 
     public static SelectionOptions Read(ParseResult p)
     {
-        double? flops = p.GetValue(TargetFlops);
-        if (p.GetValue(Ratio) is null && p.GetValue(Threshold) is null && p.GetValue(TargetLatency) is null) flops ??= 0.5;
-        return (Limits(p) with
+        SelectionOptions given = Limits(p) with
         {
-            Ratio = p.GetValue(Ratio), Threshold = p.GetValue(Threshold), TargetFlops = flops,
+            Ratio = p.GetValue(Ratio), Threshold = p.GetValue(Threshold), TargetFlops = p.GetValue(TargetFlops),
             TargetLatency = p.GetValue(TargetLatency), Global = p.GetValue(Global), RoundTo = p.GetValue(RoundTo) ?? 1,
-        }).Checked();
+        };
+        return new CompressionOptions { Selection = given }.Selection.Checked();
     }
 
     /// <summary>Which layers may lose channels, and the least that they keep; says nothing of how many go.</summary>

@@ -38,7 +38,8 @@ internal static class CompressVerb
         }
         string name = parse.GetValue(Method)
             ?? throw new EspalierException("say how to compress: espalier compress METHOD ...; --list names the methods");
-        new CompressRun(CompressFlags.Read(parse, CompressionMethods.Get(name)), session).Run();
+        CompressionMethod method = CompressionMethods.Get(name);
+        FlagNames.In(method, () => new CompressRun(CompressFlags.Read(parse, method), session).Run());
         return ExitCodes.Done;
     }
 
@@ -46,10 +47,10 @@ internal static class CompressVerb
     {
         int width = CompressionMethods.All.Max(m => m.Name.Length);
         string indent = new(' ', width);
-        foreach (ICompressionMethod method in CompressionMethods.All)
+        foreach (CompressionMethod method in CompressionMethods.All)
         {
             terminal.Line($"{method.Name.PadRight(width)}  {method.Purpose}");
-            foreach (MethodSetting s in method.Settings) terminal.Line($"{indent}    --set {s.Name}={s.Default}: {s.Meaning}");
+            foreach (MethodSetting s in method.Settings) terminal.Line($"{indent}    --set {s.Name}={s.Usual}: {s.Meaning}");
         }
     }
 }

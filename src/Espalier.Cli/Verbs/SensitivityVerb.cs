@@ -31,7 +31,8 @@ internal static class SensitivityVerb
         };
         verb.SetAction(parse =>
         {
-            new SensitivityRun(Read(parse), session).Run();
+            SensitivityPlan plan = Read(parse);
+            FlagNames.In(plan.Method, () => new SensitivityRun(plan, session).Run());
             return ExitCodes.Done;
         });
         return verb;
@@ -41,7 +42,7 @@ internal static class SensitivityVerb
     {
         if (p.GetValue(Shared.Model) is null)
             throw new EspalierException("say which network: --model FILE; one that is not trained has nothing to lose");
-        ICompressionMethod method = CompressionMethods.Get(p.GetValue(Method) ?? p.GetValue(CompressVerb.Method) ?? "l1");
+        CompressionMethod method = CompressionMethods.Get(p.GetValue(Method) ?? p.GetValue(CompressVerb.Method) ?? "l1");
         if (method is not ImportanceMethod scoring)
             throw new EspalierException($"{method.Name} chooses while it trains and has no scores to go by; choose one of "
                 + string.Join(", ", CompressionMethods.All.OfType<ImportanceMethod>().Select(m => m.Name)));
@@ -49,7 +50,11 @@ internal static class SensitivityVerb
         var usual = new Sensitivity();
         return new SensitivityPlan
         {
-            Method = scoring,
+            Method = (ImportanceMethod)CompressFlags.ReadSettings(p, scoring) with
+            {
+                Seed = p.GetValue(CompressFlags.Seed) ?? 42,
+                Training = new TrainOptions { BatchSize = batch, EvalBatchSize = batch },
+            },
             Source = CompressFlags.ReadSource(p),
             Limit = p.GetValue(Limit) ?? 1000,
             Report = CompressFlags.ReadReport(p),
@@ -58,12 +63,6 @@ internal static class SensitivityVerb
                 Ratios = [.. p.GetValue(Ratios).Or([.. usual.Ratios]).Order()],
                 Tolerance = (p.GetValue(Within) ?? 100 * usual.Tolerance) / 100,
                 Limits = SelectionFlags.Limits(p),
-            },
-            Options = new CompressionOptions
-            {
-                Seed = p.GetValue(CompressFlags.Seed) ?? 42,
-                Settings = CompressFlags.ReadSettings(p, method),
-                Training = new TrainOptions { BatchSize = batch, EvalBatchSize = batch },
             },
         };
     }

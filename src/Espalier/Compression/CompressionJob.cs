@@ -14,6 +14,7 @@ namespace Espalier.Compression;
 /// </summary>
 /// <param name="net">The model; it becomes smaller.</param>
 /// <param name="data">Training images, for ranking and fine-tuning, and images to evaluate on.</param>
+/// <param name="options">A <see cref="CompressionMethod"/>, or the options of a job that only trains.</param>
 public sealed class CompressionJob(ImageClassifier net, TrainingData data, CompressionOptions options,
     ITrainingProgress? progress = null, CancellationToken cancel = default)
 {
@@ -40,6 +41,17 @@ public sealed class CompressionJob(ImageClassifier net, TrainingData data, Compr
 
     /// <summary>What was removed last; for plan files.</summary>
     public RemovalPlan? LastPlan { get; private set; }
+
+    /// <summary>Makes the model smaller by the method that the job was made with.</summary>
+    /// <exception cref="EspalierException">An option is out of its range, the method has nothing to work on in this model, or the
+    /// target cannot be reached.</exception>
+    public void Run()
+    {
+        if (options is not CompressionMethod method)
+            throw new InvalidOperationException("the job was made without a method; make it with one of CompressionMethods");
+        method.Check();
+        method.Run(this);
+    }
 
     /// <summary>A line for the user.</summary>
     public void Log(string line) => progress?.Message(line);

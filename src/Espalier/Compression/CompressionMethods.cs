@@ -1,20 +1,23 @@
+using Espalier.Compression.Methods.Magnitude;
+using Espalier.Compression.Methods.RePr;
+using Espalier.Compression.Methods.Slimming;
+using Espalier.Compression.Methods.SoftFilter;
+using Espalier.Compression.Methods.StochasticDepth;
+using Espalier.Compression.Methods.Taylor;
+
 namespace Espalier.Compression;
 
-/// <summary>
-/// All methods. Each adds itself from its own folder when the library is loaded, so that a folder taken away takes its method
-/// with it and breaks nothing else.
-/// </summary>
+/// <summary>All methods: the only place outside their own folders that names them.</summary>
 public static class CompressionMethods
 {
-    private static readonly SortedDictionary<string, ICompressionMethod> Known = new(StringComparer.Ordinal);
-
-    /// <summary>By name.</summary>
-    public static IReadOnlyCollection<ICompressionMethod> All => Known.Values;
+    /// <summary>Each with its usual options, by name.</summary>
+    public static IReadOnlyList<CompressionMethod> All { get; } =
+    [
+        new BnScale(), new Fpgm(), new L1Norm(), new L2Norm(), new NetworkSlimming(), new RandomFilters(), new RePr(),
+        new SoftFilter(), new StochasticDepth(), new Taylor(),
+    ];
 
     /// <exception cref="EspalierException">There is no method of that name.</exception>
-    public static ICompressionMethod Get(string name) => Known.TryGetValue(name, out ICompressionMethod? method) ? method
-        : throw new EspalierException($"there is no method '{name}'; choose one of {string.Join(", ", Known.Keys)}");
-
-    /// <summary>Called from a module initialiser in the method's folder.</summary>
-    public static void Add(ICompressionMethod method) => Known.Add(method.Name, method);
+    public static CompressionMethod Get(string name) => All.FirstOrDefault(m => m.Name == name)
+        ?? throw new EspalierException($"there is no method '{name}'; choose one of {string.Join(", ", All.Select(m => m.Name))}");
 }

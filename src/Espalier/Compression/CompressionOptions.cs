@@ -3,11 +3,41 @@ using Espalier.Training;
 
 namespace Espalier.Compression;
 
-/// <summary>What every method is told.</summary>
-public sealed record CompressionOptions
+/// <summary>What every method is told. Methods inherit it; on its own it is enough for a job that only trains.</summary>
+public record CompressionOptions
 {
-    /// <summary>How much is removed, and where.</summary>
-    public SelectionOptions Selection { get; init; } = new() { TargetFlops = 0.5 };
+    /// <summary>Share of the multiply-adds to keep where nothing else says how much goes.</summary>
+    private const double UsualFlops = 0.5;
+
+    private readonly SelectionOptions selection = new();
+
+    /// <summary>How much is removed, and where. Without a target half of the multiply-adds stay.</summary>
+    public SelectionOptions Selection
+    {
+        get => selection.HasTarget ? selection : selection with { TargetFlops = UsualFlops };
+        init => selection = value;
+    }
+
+    /// <summary>As in <see cref="Selection"/>: the share of the multiply-adds to keep at most.</summary>
+    public double? TargetFlops
+    {
+        get => Selection.TargetFlops;
+        init => selection = selection with { TargetFlops = value };
+    }
+
+    /// <summary>As in <see cref="Selection"/>: milliseconds a batch of one image to need at most.</summary>
+    public double? TargetLatency
+    {
+        get => Selection.TargetLatency;
+        init => selection = selection with { TargetLatency = value };
+    }
+
+    /// <summary>As in <see cref="Selection"/>: the share of the channels to remove.</summary>
+    public LayerRatios? Ratio
+    {
+        get => Selection.Ratio;
+        init => selection = selection with { Ratio = value };
+    }
 
     /// <summary>
     /// Whether what a removed channel would emit with zero weights goes into what follows, which is exact but for zero-padded
@@ -39,34 +69,10 @@ public sealed record CompressionOptions
     /// <summary>Of what is random in a method.</summary>
     public ulong Seed { get; init; } = 42;
 
-    /// <summary>Values of <see cref="ICompressionMethod.Settings"/> by name.</summary>
-    public IReadOnlyDictionary<string, string> Settings { get; init; } = new Dictionary<string, string>();
-
     /// <summary>The part of <paramref name="steps"/> that falls to round <paramref name="round"/>, from 1.</summary>
     internal long Share(long steps, int round) => steps * round / Rounds - steps * (round - 1) / Rounds;
 
     /// <summary>What a training is called: with the round, where there are several.</summary>
     internal string Stage(string name, int round) =>
         Rounds == 1 ? name : string.Create(CultureInfo.InvariantCulture, $"{name} {round}/{Rounds}");
-
-    /// <summary>A setting as a number.</summary>
-    /// <exception cref="EspalierException">It is none, or out of its range.</exception>
-    public double Number(string name, double usual, double low = double.NegativeInfinity, double high = double.PositiveInfinity)
-    {
-        if (!Settings.TryGetValue(name, out string? text)) return usual;
-        if (double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double value) && value >= low && value <= high)
-            return value;
-        string range = double.IsFinite(low) || double.IsFinite(high)
-            ? FormattableString.Invariant($" from {low} to {high}") : "";
-        throw new EspalierException($"--set {name}={text}: it is a number{range}");
-    }
-
-    /// <summary>A setting as one of some words.</summary>
-    /// <exception cref="EspalierException">It is none of them.</exception>
-    public string Word(string name, params string[] words)
-    {
-        string value = Settings.GetValueOrDefault(name, words[0]);
-        return words.Contains(value) ? value
-            : throw new EspalierException($"--set {name}={value}: it is one of {string.Join(", ", words)}");
-    }
 }

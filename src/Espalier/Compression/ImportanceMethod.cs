@@ -4,21 +4,12 @@ namespace Espalier.Compression;
 /// The common shape of one-shot and iterative pruning: score channels, remove the least important, fine-tune; again for as many
 /// rounds as asked. A method says how channels are scored.
 /// </summary>
-public abstract class ImportanceMethod : ICompressionMethod
+public abstract record ImportanceMethod : CompressionMethod
 {
     /// <inheritdoc/>
-    public abstract string Name { get; }
-
-    /// <inheritdoc/>
-    public abstract string Purpose { get; }
-
-    /// <inheritdoc/>
-    public virtual IReadOnlyList<MethodSetting> Settings => [];
-
-    /// <inheritdoc/>
-    public void Run(CompressionJob job)
+    public sealed override void Run(CompressionJob job)
     {
-        CompressionOptions o = Options(job);
+        ImportanceMethod o = For(job);
         for (int round = 1; round <= o.Rounds; round++)
         {
             using (DependencyGraph graph = job.Graph())
@@ -32,9 +23,9 @@ public abstract class ImportanceMethod : ICompressionMethod
         }
     }
 
-    /// <summary>The job's options; a method may have a say in its rounds.</summary>
-    private protected virtual CompressionOptions Options(CompressionJob job) => job.Options;
-
     /// <summary>The importance of each channel of these groups.</summary>
     public abstract ChannelScores Score(CompressionJob job, DependencyGraph graph, IReadOnlyList<ChannelGroup> groups);
+
+    /// <summary>This method for the job's network, whose size may have a say in the number of rounds.</summary>
+    private protected virtual ImportanceMethod For(CompressionJob job) => this;
 }

@@ -81,7 +81,7 @@ public sealed class CompressVerbTests : IDisposable
     public void The_methods_are_listed_in_columns()
     {
         string list = Tool.Run("compress", "--list").MustSucceed().Out;
-        foreach (ICompressionMethod method in CompressionMethods.All) Assert.Contains($"{method.Name} ", list);
+        foreach (CompressionMethod method in CompressionMethods.All) Assert.Contains($"{method.Name} ", list);
         Assert.Single(CompressionMethods.All.Select(m =>
             list.Split('\n').Single(l => l.StartsWith(m.Name + " ", StringComparison.Ordinal)).IndexOf(m.Purpose, StringComparison.Ordinal))
             .Distinct());

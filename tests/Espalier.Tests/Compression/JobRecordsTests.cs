@@ -10,9 +10,8 @@ public sealed class JobRecordsTests
     public void AJobNotesScoresRemovalsAndLosses()
     {
         using Cnn net = CompressionJobs.Net("cifar-vgg11");
-        var options = new CompressionOptions { Rounds = 2, FineTuneSteps = 25, Selection = new SelectionOptions { Ratio = 0.5 } };
-        CompressionJob job = CompressionJobs.Job(net, options);
-        CompressionMethods.Get("l1").Run(job);
+        CompressionJob job = CompressionJobs.Job(net, CompressionMethods.Get("l1") with { Rounds = 2, FineTuneSteps = 25, Ratio = 0.5 });
+        job.Run();
         Assert.Equal(2, job.Selections.Count);
         for (int round = 0; round < 2; round++)
         {
@@ -40,11 +39,11 @@ public sealed class JobRecordsTests
     public void ARoundAfterTheFirstMayFindNothingLeftToRemove(string method, double? ratio, double? threshold)
     {
         using Cnn net = CompressionJobs.Net("cifar-vgg11");
-        CompressionJob job = CompressionJobs.Job(net, new CompressionOptions
+        CompressionJob job = CompressionJobs.Job(net, CompressionMethods.Get(method) with
         {
             Rounds = 5, Schedule = PruningSchedule.Agp, Selection = new() { Ratio = ratio, Threshold = threshold },
         });
-        CompressionMethods.Get(method).Run(job);
+        job.Run();
         Assert.Equal(5, job.Selections.Count);
         Assert.All(job.Selections[^1].Groups, g => Assert.Empty(g.Removed));
         Assert.Equal(job.Selections.Count(s => s.Groups.Any(g => g.Removed.Count > 0)), job.Removals.Count);

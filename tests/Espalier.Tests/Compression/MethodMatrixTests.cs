@@ -24,9 +24,9 @@ public sealed class MethodMatrixTests : IDisposable
     ];
 
     /// <summary>Settings that so small a task needs: few blocks can go, so a share of them is less than one.</summary>
-    private static readonly Dictionary<string, Dictionary<string, string>> Settings = new()
+    private static readonly Dictionary<string, (string Name, string Value)> Settings = new()
     {
-        ["stochastic-depth"] = new() { ["remove"] = "1" },
+        ["stochastic-depth"] = ("remove", "1"),
     };
 
     private readonly string path = Path.Combine(Path.GetTempPath(), $"{Guid.NewGuid():n}.safetensors");
@@ -36,7 +36,7 @@ public sealed class MethodMatrixTests : IDisposable
         get
         {
             var rows = new TheoryData<string, string, int>();
-            foreach (ICompressionMethod method in CompressionMethods.All)
+            foreach (CompressionMethod method in CompressionMethods.All)
             {
                 bool everywhere = method.Name is "taylor" or "network-slimming" or "l1";
                 foreach (var (network, size) in everywhere ? [.. Classic, .. Mobile] : Classic) rows.Add(method.Name, network, size);
@@ -52,11 +52,15 @@ public sealed class MethodMatrixTests : IDisposable
     [MemberData(nameof(Rows))]
     public void MakesItSmallerAgainAndAgain(string name, string network, int size)
     {
-        ICompressionMethod method = CompressionMethods.Get(name);
+        CompressionMethod method = CompressionMethods.Get(name) with
+        {
+            Ratio = 0.3, TrainSteps = 3, FineTuneSteps = 1, RankBatches = 1, Training = new() { LearningRate = 1e-3f },
+        };
+        if (Settings.TryGetValue(name, out var setting)) method = method.Set(setting.Name, setting.Value);
         using Cnn net = CompressionJobs.Net(network, size, width: network == "xception" ? 0.125 : 0.25);
         if (Refused.Contains((name, network)))
         {
-            string message = Assert.Throws<EspalierException>(() => method.Run(Job(method, net))).Message;
+            string message = Assert.Throws<EspalierException>(CompressionJobs.Job(net, method).Run).Message;
             Assert.DoesNotContain('\n', message);
             return;
         }
@@ -77,11 +81,11 @@ public sealed class MethodMatrixTests : IDisposable
     }
 
     /// <summary>One run, with a step of fine-tuning at its end.</summary>
-    private static CompressionJob Prune(ICompressionMethod method, Cnn net)
+    private static CompressionJob Prune(CompressionMethod method, Cnn net)
     {
-        CompressionJob job = Job(method, net);
+        CompressionJob job = CompressionJobs.Job(net, method);
         long parameters = net.ParameterCount;
-        method.Run(job);
+        job.Run();
         Assert.True(net.ParameterCount < parameters, $"{parameters} -> {net.ParameterCount} parameters");
         Assert.NotEmpty(job.Removals);
         Assert.Equal(net.ParameterCount, job.Removals[^1].Summary.ParametersAfter);
@@ -89,10 +93,4 @@ public sealed class MethodMatrixTests : IDisposable
         Assert.All(job.Removals, r => Assert.InRange(r.Difference, 0, 1e-4f));
         return job;
     }
-
-    private static CompressionJob Job(ICompressionMethod method, Cnn net) => CompressionJobs.Job(net, new CompressionOptions
-    {
-        Selection = new() { Ratio = 0.3 }, TrainSteps = 3, FineTuneSteps = 1, RankBatches = 1,
-        Training = new() { LearningRate = 1e-3f }, Settings = Settings.GetValueOrDefault(method.Name, []),
-    });
 }

@@ -12,7 +12,8 @@ internal sealed record CompressPlan
     /// <summary>Names the network as it was, as its own teacher.</summary>
     private const string SelfTeacher = "self";
 
-    public required ICompressionMethod Method { get; init; }
+    /// <summary>With all of its options, but for the teacher of its training.</summary>
+    public required CompressionMethod Method { get; init; }
 
     public required CompressSource Source { get; init; }
 
@@ -34,8 +35,6 @@ internal sealed record CompressPlan
     /// <summary>Only say what would go.</summary>
     public bool PlanOnly { get; init; }
 
-    public required CompressionOptions Options { get; init; }
-
     public bool TeachesItself => Recipe.Teacher == SelfTeacher;
 
     /// <summary>How any training of the run is taught. A stage goes on from a state only of the same run, whatever stages went
@@ -44,15 +43,15 @@ internal sealed record CompressPlan
     {
         Identity =
         [
-            ("Method",
-                string.Join(' ', Options.Settings.OrderBy(s => s.Key).Select(s => $"{s.Key}={s.Value}").Prepend(Method.Name))),
+            ("Method", string.Join(' ', Method.Settings.Where(s => s.Of(Method) != s.Usual).OrderBy(s => s.Name)
+                .Select(s => $"{s.Name}={s.Of(Method)}").Prepend(Method.Name))),
             ("Network", string.Create(CultureInfo.InvariantCulture,
                 $"{Path.GetFileName(Source.Model) ?? "new"} {Source.ModelType} x {Source.Width ?? 1} {Source.ImageSize}")
                 + PreprocessingDefaults.Mark(preprocessing)),
-            ("Selection", $"{Options.Selection} {string.Join(',', Options.Selection.Keep)}"),
-            ("Stages", FormattableString.Invariant($"{PretrainSteps}, {Options.TrainSteps}, {Options.FineTuneSteps} in ")
-                + FormattableString.Invariant($"{Options.Rounds} rounds, {Options.Schedule}")),
-            ("MoveConstants", Options.MoveConstants ? "yes" : "no"),
+            ("Selection", $"{Method.Selection} {string.Join(',', Method.Selection.Keep)}"),
+            ("Stages", FormattableString.Invariant($"{PretrainSteps}, {Method.TrainSteps}, {Method.FineTuneSteps} in ")
+                + FormattableString.Invariant($"{Method.Rounds} rounds, {Method.Schedule}")),
+            ("MoveConstants", Method.MoveConstants ? "yes" : "no"),
             ("Teacher", Path.GetFileName(Recipe.Teacher) ?? "none"),
         ],
     };

@@ -27,7 +27,7 @@ internal static class CompressReport
             Purpose = plan.Method.Purpose,
             Network = input.Loaded.Net.Config.Network,
             Dataset = $"{input.Pair.Info.Name}, {input.Pair.Test.Count} test images",
-            Seed = plan.Options.Seed,
+            Seed = plan.Method.Seed,
             Machine = Machine,
             CommandLine = "espalier " + string.Join(' ', arguments),
             Version = VersionAction.Text,
@@ -48,13 +48,13 @@ internal static class CompressReport
 
     private static OrderedDictionary<string, string> Options(CompressPlan plan)
     {
-        CompressionOptions o = plan.Options;
+        CompressionMethod o = plan.Method;
         (SelectionOptions s, TrainOptions t, Recipe r) = (o.Selection, o.Training, plan.Recipe);
         var options = new OrderedDictionary<string, string>
         {
             ["how much"] = s switch
             {
-                { Ratio: { } x } => $"{Text(x)} of the channels removed",
+                { Ratio: { } x } => $"{x} of the channels removed",
                 { Threshold: { } x } => $"scores up to {Text(x)} removed",
                 { TargetFlops: { } x } => $"{Text(x)} of the multiply-adds kept",
                 _ => $"{Text(s.TargetLatency!.Value)} ms an image",
@@ -74,8 +74,8 @@ internal static class CompressReport
                 : $"{r.Teacher}, {Distillation.Names[(int)r.Distillation.Kind]}, weight {Text(r.Distillation.Weight)}, "
                     + $"temperature {Text(r.Distillation.Temperature)}",
         };
-        foreach (MethodSetting setting in plan.Method.Settings)
-            options[$"--set {setting.Name}"] = o.Settings.GetValueOrDefault(setting.Name, setting.Default);
+        foreach (MethodSetting setting in o.Settings)
+            options[$"--set {setting.Name}"] = setting.Of(o);
         return options;
     }
 

@@ -15,20 +15,20 @@ internal sealed class CompressRun(CompressPlan plan, Session session)
 
     public void Run()
     {
-        using CompressInput input = plan.Source.Open(plan.Options.Seed);
+        using CompressInput input = plan.Source.Open(plan.Method.Seed);
         Folders.MakeFor(plan.Output, plan.PlanFile, plan.Report?.Path);
         PreprocessChoice.Show(terminal, input.Preprocessing);
         if (plan.PlanOnly)
         {
-            PlanDisplay.Show(new CompressionJob(input.Loaded.Net, input.Data, plan.Options, cancel: session.Cancel), plan.Method,
+            PlanDisplay.Show(new CompressionJob(input.Loaded.Net, input.Data, plan.Method, cancel: session.Cancel), plan.Method,
                 terminal, plan.PlanFile);
             return;
         }
         using Teacher? teacher = plan.Recipe.Teacher is null || plan.TeachesItself ? null
             : plan.Recipe.LoadTeacher(input.Loaded.Net, input.Loaded.Structure.ClassNames, input.Preprocessing);
-        CompressionOptions options = plan.Options with { Task = plan.Task(teacher, input.Preprocessing) };
+        CompressionMethod method = plan.Method with { Task = plan.Task(teacher, input.Preprocessing) };
         Table table = TrainingDisplay.Run(terminal, plan.Method.Name, progress =>
-            Compress(new CompressionJob(input.Loaded.Net, input.Data, options, progress, session.Cancel), input));
+            Compress(new CompressionJob(input.Loaded.Net, input.Data, method, progress, session.Cancel), input));
         terminal.Console.Write(table);
         terminal.Line($"on {input.Pair.Test.Count} test images of {input.Pair.Info.Name}; the time is of one image at a time, "
             + "both in turn");
@@ -48,8 +48,8 @@ internal sealed class CompressRun(CompressPlan plan, Session session)
         using Teacher? itself = plan.TeachesItself ? Teacher.Load(original.Path) : null;
         if (itself is not null) job.Task = plan.Task(itself, input.Preprocessing);
         CompressNumbers before = CompressNumbers.Of(job, original);
-        plan.Method.Run(job);
-        if (job.Removals.Count == 0 && plan.Method.Removes(plan.Options))
+        job.Run();
+        if (job.Removals.Count == 0 && plan.Method.Removes)
             throw new EspalierException($"{plan.Method.Name} removed nothing");
         if (plan.Output is not null) CnnFile.Save(plan.Output, loaded.Net, loaded.Structure);
         using var smaller = new TemporaryCnn(loaded);

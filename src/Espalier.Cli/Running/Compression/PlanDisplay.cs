@@ -9,7 +9,7 @@ internal static class PlanDisplay
 {
     /// <summary>The groups, what they would become, and the totals; nothing is cut.</summary>
     /// <param name="file">Where the plan goes as JSON; null to write none.</param>
-    public static void Show(CompressionJob job, ICompressionMethod method, Terminal terminal, string? file)
+    public static void Show(CompressionJob job, CompressionMethod method, Terminal terminal, string? file)
     {
         if (method is not ImportanceMethod scoring)
             throw new EspalierException($"{method.Name} chooses while it trains, so there is no plan beforehand; "

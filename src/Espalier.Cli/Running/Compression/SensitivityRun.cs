@@ -19,8 +19,6 @@ internal sealed record SensitivityPlan
 
     /// <summary>Where the report goes; null for none.</summary>
     public ReportFile? Report { get; init; }
-
-    public required CompressionOptions Options { get; init; }
 }
 
 /// <summary>How far each layer can go: a sweep, its table and its answer.</summary>
@@ -30,11 +28,11 @@ internal sealed class SensitivityRun(SensitivityPlan plan, Session session)
 
     public void Run()
     {
-        using CompressInput input = plan.Source.Open(plan.Options.Seed);
+        using CompressInput input = plan.Source.Open(plan.Method.Seed);
         Folders.MakeFor(plan.Report?.Path);
         PreprocessChoice.Show(terminal, input.Preprocessing);
         var data = input.Data with { Evaluation = DataChoice.Limit(input.Data.Evaluation, plan.Limit) };
-        var job = new CompressionJob(input.Loaded.Net, data, plan.Options, cancel: session.Cancel);
+        var job = new CompressionJob(input.Loaded.Net, data, plan.Method, cancel: session.Cancel);
         SensitivityResult result = Watch.Run(terminal, "evaluating", 1, report =>
             plan.Sweep.Sweep(job, plan.Method, (done, all) => report((double)done / all)));
         Show(result, $"on {data.Evaluation.Count} test images of {input.Pair.Info.Name}, without any training; channels "

@@ -19,17 +19,17 @@ public static class ChannelSelector
         Candidate[] order = Order(scores, options);
         double dense = graph.MultiplyAdds();
         int all = scores.Groups.Keys.Sum(g => g.Count);
-        int count = options switch
+        IEnumerable<Candidate> chosen = options switch
         {
-            { Ratio: { } ratio } => order.Count(c => options.Global ? c.Place <= (int)(ratio * all + 1e-9)
-                : c.Rank <= (int)(ratio * c.Group.Count + 1e-9)),
-            { Threshold: { } threshold } => order.Count(c => c.Score <= threshold),
-            { TargetFlops: { } share } => Fewest(order, options, plan => graph.MultiplyAdds(plan) / dense,
-                share, "of the multiply-adds"),
-            _ => Fewest(order, options, latency ?? throw new ArgumentNullException(nameof(latency)), options.TargetLatency!.Value,
-                "ms"),
+            { Ratio.OfAll: { } ratio, Global: true } => order.Take((int)(ratio * all + 1e-9)),
+            { Ratio: { } ratio } => order.Where(c => c.Rank <= (int)(ratio.Of(c.Group) * c.Group.Count + 1e-9)),
+            { Threshold: { } threshold } => order.Where(c => c.Score <= threshold),
+            { TargetFlops: { } share } => order.Take(Fewest(order, options, plan => graph.MultiplyAdds(plan) / dense,
+                share, "of the multiply-adds")),
+            _ => order.Take(Fewest(order, options, latency ?? throw new ArgumentNullException(nameof(latency)),
+                options.TargetLatency!.Value, "ms")),
         };
-        RemovalPlan plan = Plan(order.Take(count), options);
+        RemovalPlan plan = Plan(chosen, options);
         if (plan.Count == 0 && !orNone)
             throw new EspalierException("nothing would be removed: with so small a target every layer rounds to its full width; "
                 + "ask for more");
@@ -47,12 +47,10 @@ public static class ChannelSelector
         {
             int[] byScore = [.. Enumerable.Range(0, group.Count).OrderBy(k => values[k]).ThenBy(k => k)];
             for (int rank = 0; rank < group.Count - options.Fewest(group.Count); rank++)
-                all.Add(new Candidate(group, byScore, values[byScore[rank]], rank + 1, 0));
+                all.Add(new Candidate(group, byScore, values[byScore[rank]], rank + 1));
         }
         bool byValue = options.Global || options.Threshold is not null;
-        IEnumerable<Candidate> sorted = byValue
-            ? all.OrderBy(c => c.Score) : all.OrderBy(c => (double)c.Rank / c.Group.Count);
-        return [.. sorted.Select((c, i) => c with { Place = i + 1 })];
+        return [.. byValue ? all.OrderBy(c => c.Score) : all.OrderBy(c => (double)c.Rank / c.Group.Count)];
     }
 
     /// <summary>The fewest channels, taken in order, with which the cost is at most the target.</summary>
@@ -91,6 +89,5 @@ public static class ChannelSelector
 
     /// <param name="InOrder">All channels of the group, the least important first.</param>
     /// <param name="Rank">In its layer, from 1, the least important first.</param>
-    /// <param name="Place">In the order of all, from 1.</param>
-    private readonly record struct Candidate(ChannelGroup Group, int[] InOrder, double Score, int Rank, int Place);
+    private readonly record struct Candidate(ChannelGroup Group, int[] InOrder, double Score, int Rank);
 }

@@ -39,7 +39,7 @@ public static class PruningSchedules
     {
         if (rounds == 1) return final;
         double Part(double end) => schedule.Left(end, round, rounds) / schedule.Left(end, round - 1, rounds);
-        if (final.Ratio is { } ratio) return final with { Ratio = 1 - Part(1 - ratio) };
+        if (final.Ratio is { } ratio) return final with { Ratio = ratio.Map(r => 1 - Part(1 - r)) };
         if (final.TargetFlops is { } share) return final with { TargetFlops = Part(share) };
         return final;
     }

@@ -6,8 +6,8 @@ namespace Espalier.Compression;
 /// <summary>How many channels go, and from where. Exactly one of the first four says how many.</summary>
 public sealed record SelectionOptions
 {
-    /// <summary>Share of the channels to remove, in (0, 1).</summary>
-    public double? Ratio { get; init; }
+    /// <summary>Share of the channels to remove, in (0, 1): a number, or shares that differ by layer.</summary>
+    public LayerRatios? Ratio { get; init; }
 
     /// <summary>Channels whose score is at most this go.</summary>
     public double? Threshold { get; init; }
@@ -36,12 +36,18 @@ public sealed record SelectionOptions
     /// <summary>Layers to leave alone, as name patterns with * and ?; a group stays where any of its producers matches.</summary>
     public IReadOnlyList<string> Keep { get; init; } = [];
 
+    /// <summary>Whether anything says how much goes.</summary>
+    internal bool HasTarget => Targets > 0;
+
+    private int Targets => (Ratio is null ? 0 : 1) + new[] { Threshold, TargetFlops, TargetLatency }.Count(t => t is not null);
+
     /// <exception cref="EspalierException">A number is out of its range, or there is not exactly one target.</exception>
     public SelectionOptions Checked()
     {
-        int targets = new[] { Ratio, Threshold, TargetFlops, TargetLatency }.Count(t => t is not null);
-        Require(targets == 1, "say how much to remove by one of ratio, threshold, target FLOPs or target latency");
-        Require(Ratio is null or (> 0 and < 1), $"the ratio is {Ratio}; it is the share of channels to remove, above 0 and below 1");
+        Require(Targets == 1, "say how much to remove by one of Ratio, Threshold, TargetFlops or TargetLatency");
+        Ratio?.CheckShares();
+        Require(!Global || Ratio is null || Ratio.OfAll is not null,
+            $"layers that compete have one ratio, not {Ratio}; let each layer lose its own share, or say one number");
         Require(TargetFlops is null or (> 0 and < 1),
             $"the target is {TargetFlops} of the multiply-adds; it is a share above 0 and below 1");
         Require(TargetLatency is null or > 0, $"the target latency is {TargetLatency} ms; it is above 0");
@@ -56,16 +62,19 @@ public sealed record SelectionOptions
     public IReadOnlyList<ChannelGroup> Candidates(DependencyGraph graph)
     {
         foreach (string pattern in Keep)
-        {
-            Require(graph.Groups.Any(g => Matches(g, pattern)), $"no layer that could be pruned matches '{pattern}'; there are "
-                + string.Join(", ", graph.Groups.Take(6).Select(g => g.Name)) + (graph.Groups.Count > 6 ? ", ..." : ""));
-        }
+            if (!graph.Groups.Any(g => Matches(g, pattern))) throw NoLayer(graph.Groups, pattern);
         ChannelGroup[] left = [.. graph.Groups.Where(g => (Streams || !g.IsStream) && g.Inexact is null
             && !Keeps(g))];
         Require(left.Length > 0, "the model has no layers whose channels could be removed"
-            + (graph.Groups.Any(g => g.IsStream) && !Streams ? "; those of residual streams go with --streams" : ""));
-        return left;
+            + (graph.Groups.Any(g => g.IsStream) && !Streams ? "; those of residual streams go with Streams" : ""));
+        Ratio?.CheckPatterns(left);
+        return Ratio is null ? left : [.. left.Where(g => Ratio.Of(g) != 0)];
     }
+
+    /// <summary>What is wrong where a pattern fits none of these.</summary>
+    internal static EspalierException NoLayer(IReadOnlyList<ChannelGroup> groups, string pattern) =>
+        new($"no layer that could be pruned matches '{pattern}'; there are "
+            + string.Join(", ", groups.Take(6).Select(g => g.Name)) + (groups.Count > 6 ? ", ..." : ""));
 
     /// <summary>Whether a pattern says that a group is left alone.</summary>
     internal bool Keeps(ChannelGroup group) => Keep.Any(pattern => Matches(group, pattern));
@@ -84,7 +93,7 @@ public sealed record SelectionOptions
         FileSystemName.MatchesSimpleExpression(pattern, name, ignoreCase: false);
 
     /// <summary>By the layers that make the channels; where a list picks them, by the list.</summary>
-    private static bool Matches(ChannelGroup group, string pattern) =>
+    internal static bool Matches(ChannelGroup group, string pattern) =>
         group.Of(ChannelRole.Producer).Select(s => s.Layer).DefaultIfEmpty(group.Name).Any(layer => Matches(layer, pattern));
 
     private static void Require(bool condition, string message)

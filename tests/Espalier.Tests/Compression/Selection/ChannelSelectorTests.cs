@@ -133,7 +133,7 @@ public sealed class ChannelSelectorTests : IDisposable
         double channels = 1, flops = 1;
         for (int round = 1; round <= 4; round++)
         {
-            channels *= 1 - new SelectionOptions { Ratio = 0.6 }.Round(schedule, round, 4).Ratio!.Value;
+            channels *= 1 - new SelectionOptions { Ratio = 0.6 }.Round(schedule, round, 4).Ratio!.OfAll!.Value;
             flops *= new SelectionOptions { TargetFlops = 0.4 }.Round(schedule, round, 4).TargetFlops!.Value;
             Assert.Equal(left[round - 1], channels, 1e-9);
             Assert.Equal(left[round - 1], flops, 1e-9);

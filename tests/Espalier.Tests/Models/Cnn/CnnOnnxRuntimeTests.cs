@@ -96,10 +96,10 @@ public sealed class CnnOnnxRuntimeTests(CnnOnnxRuntimeTests.Runs runs) : IClassF
             switch (how)
             {
                 case "pruned":
-                    CompressionMethods.Get("l1").Run(CompressionJobs.Job(net, new CompressionOptions
+                    CompressionJobs.Job(net, CompressionMethods.Get("l1") with
                     {
                         MoveConstants = true, Selection = new SelectionOptions { Ratio = 0.4, MinKept = 1 },
-                    }));
+                    }).Run();
                     break;
                 case "with-lists":
                     Cut(net);

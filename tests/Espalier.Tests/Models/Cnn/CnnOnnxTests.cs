@@ -97,10 +97,10 @@ public sealed class CnnOnnxTests : IDisposable
         using Cnn net = ListNet.Create();
         OnnxFile.Write(File, Loaded(net));
         Assert.DoesNotContain(new OnnxReader(File).Nodes, n => n.Operator is "Gather" or "Pad");
-        CompressionMethods.Get("l1").Run(CompressionJobs.Job(net, new CompressionOptions
+        CompressionJobs.Job(net, CompressionMethods.Get("l1") with
         {
             Selection = new SelectionOptions { Ratio = 0.4, MinKept = 1 },
-        }));
+        }).Run();
         OnnxFile.Write(File, Loaded(net));
         var read = new OnnxReader(File);
         Assert.Equal(2, read.Nodes.Count(n => n.Operator == "Gather"));

@@ -24,8 +24,8 @@ public sealed class CnnFileTests : IDisposable
     public void ANetworkWithChannelsRemovedNeedsNothingElse(string network, int size)
     {
         using Cnn net = CompressionJobs.Net(network, size);
-        CompressionJob job = CompressionJobs.Job(net, new CompressionOptions { Selection = new() { Ratio = 0.3 } });
-        CompressionMethods.Get("l1").Run(job);
+        CompressionJob job = CompressionJobs.Job(net, CompressionMethods.Get("l1") with { Ratio = 0.3 });
+        job.Run();
         net.Training = false;
         CnnFile.Save(path, net, new CnnStructure { Config = net.Config, Dataset = "fashion-mnist" });
         Assert.True(CnnFile.IsCnn(path));
@@ -56,9 +56,9 @@ public sealed class CnnFileTests : IDisposable
     public void PublishedListsOfChannelsAreReadAsSuch()
     {
         using Cnn net = CompressionJobs.Net("densenet40");
-        CompressionJob job = CompressionJobs.Job(net, new CompressionOptions { Selection = new() { Ratio = 0.4 } });
+        CompressionJob job = CompressionJobs.Job(net, CompressionMethods.Get("bn-scale") with { Ratio = 0.4 });
         var widths = net.StateDict().Where(s => s.Value.Rank == 1).ToDictionary(s => s.Name, s => s.Value.Shape[0]);
-        CompressionMethods.Get("bn-scale").Run(job);
+        job.Run();
         NamedArray Published(string name, Tensor value)
         {
             if (!name.EndsWith(".index", StringComparison.Ordinal))

@@ -1,0 +1,272 @@
+using System.Globalization;
+using Espalier.Data;
+using Espalier.Models;
+using Espalier.Nn;
+using Espalier.Optim;
+using Espalier.Tensors;
+using Espalier.Training;
+using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
+
+namespace Espalier.Compression.Methods.RePr;
+
+/// <summary>Drops and restores filters while a network trains, at the beginnings of the steps that the schedule names.</summary>
+/// <param name="choose">The filters of a drop; the argument is whether it is the last one.</param>
+/// <param name="probe">Watches what restored filters do.</param>
+internal sealed class ReprHook(RePr method, ReprSchedule schedule, Func<bool, IReadOnlyList<(ChannelGroup Group, int[] Channels)>> choose,
+    ReprProbe probe) : ITrainingHook
+{
+    private readonly OrthogonalFilters filters = new(method.Clip, method.Relax);
+    private readonly HashSet<long> drops = [.. schedule.Drops], restores = [.. schedule.Restores];
+
+    /// <summary>What is away at the moment.</summary>
+    public DroppedFilters? Dropped { get; private set; }
+
+    /// <inheritdoc/>
+    public IReadOnlyList<(string Name, string Value)> Identity =>
+        [.. method.Settings.Select(s => ($"Repr/{s.Name}", s.Of(method)))];
+
+    /// <summary>What is away would be lost.</summary>
+    public bool HasState => true;
+
+    /// <inheritdoc/>
+    public void BeforeForward(in StepContext context)
+    {
+        if (context.MicroBatch > 0) return;
+        long done = context.Step - 1;
+        if (restores.Contains(done)) Restore(done, context.Optimizer);
+        if (drops.Contains(done)) Drop(done, context.Optimizer);
+    }
+
+    /// <inheritdoc/>
+    public void AfterBackward(in StepContext context)
+    {
+        Dropped?.ClearGradients();
+        if (Dropped is null && context.MicroBatch == context.MicroBatches - 1) probe.LookAtGradients();
+    }
+
+    /// <inheritdoc/>
+    public void AfterStep(long step) => Dropped?.Hold();
+
+    private void Drop(long done, Optimizer? optimizer)
+    {
+        IReadOnlyList<(ChannelGroup, int[])> going = choose(done == schedule.Drops[^1]);
+        probe.Report(done, going);
+        Dropped = new DroppedFilters(going, optimizer);
+    }
+
+    private void Restore(long done, Optimizer? optimizer)
+    {
+        if (Dropped is null) return;
+        var rng = new Rng(method.Seed, key0: 0x52_65_50_72, key1: (ulong)done);
+        Dropped.Restore(filters, method.ZeroReaders, ref rng, optimizer);
+        probe.Watch(Dropped);
+        Dropped = null;
+    }
+}
+
+/// <summary>
+/// Filters that are away for a while. All that makes their channels (weights, biases, scales and shifts of norms) is zero, so
+/// that the channels are exactly zero before the non-linearity; nothing of it is trained and running statistics stand still.
+/// </summary>
+internal sealed class DroppedFilters
+{
+    private readonly IReadOnlyList<(ChannelGroup Group, int[] Channels)> dropped;
+    private readonly List<(Tensor Tensor, Range[] Elements)> silent = [];
+    private readonly List<(Tensor Tensor, Range[] Elements, float[] Values)> frozen = [];
+    private readonly Dictionary<Tensor, SortedDictionary<int, float[]>> old = [];
+
+    /// <summary>Drops channels: from here on they are zero.</summary>
+    /// <param name="optimizer">Forgets what it keeps for the weights that are zero now; null for none.</param>
+    public DroppedFilters(IReadOnlyList<(ChannelGroup Group, int[] Channels)> dropped, Optimizer? optimizer)
+    {
+        this.dropped = dropped;
+        foreach (var (slice, elements, rows) in Slices())
+        {
+            Tensor tensor = slice.Tensor;
+            if (MaskedModel.Makes(slice.Role, MaskKind.Zero)) silent.Add((tensor, elements));
+            if (slice.Role == ChannelRole.Statistic)
+                frozen.Add((tensor, elements, [.. elements.SelectMany(e => tensor.Span[e].ToArray())]));
+            if (!FilterWeights.IsFilter(slice)) continue;
+            if (!old.TryGetValue(tensor, out var saved)) old.Add(tensor, saved = []);
+            foreach (int row in rows) saved[row] = FilterWeights.Row(tensor, row).ToArray();
+        }
+        Hold();
+        foreach (var (tensor, elements) in silent) optimizer?.Renew(tensor, elements);
+    }
+
+    /// <summary>The dropped channels of each layer.</summary>
+    public IReadOnlyList<(ChannelGroup Group, int[] Channels)> Channels => dropped;
+
+    public int Count => dropped.Sum(d => d.Channels.Length);
+
+    /// <summary>The weights that have dropped filters, and which rows those are.</summary>
+    public IEnumerable<(Tensor Weight, IReadOnlyCollection<int> Rows)> Weights =>
+        old.Select(o => (o.Key, (IReadOnlyCollection<int>)o.Value.Keys));
+
+    /// <summary>Takes the gradients of what is dropped away, so that no optimiser and no clipping sees them.</summary>
+    public void ClearGradients()
+    {
+        foreach (var (tensor, elements) in silent)
+        {
+            if (tensor.Grad is not { } grad) continue;
+            foreach (Range range in elements) grad.Span[range].Clear();
+        }
+    }
+
+    /// <summary>Undoes whatever a step did to what is dropped.</summary>
+    public void Hold()
+    {
+        foreach (var (tensor, elements) in silent)
+            foreach (Range range in elements) tensor.Span[range].Clear();
+        foreach (var (tensor, elements, values) in frozen)
+        {
+            int at = 0;
+            foreach (Range range in elements)
+            {
+                Span<float> to = tensor.Span[range];
+                values.AsSpan(at, to.Length).CopyTo(to);
+                at += to.Length;
+            }
+        }
+    }
+
+    /// <summary>
+    /// Brings the filters back with new weights, their biases and norms as at the beginning, and the weights that read them drawn
+    /// anew (or zero); the optimiser keeps nothing of what was there.
+    /// </summary>
+    public void Restore(OrthogonalFilters filters, bool zeroReaders, ref Rng rng, Optimizer? optimizer)
+    {
+        // Readers first: columns that read one restored layer belong to filters that the next must be orthogonal to.
+        foreach (var (slice, elements, _) in Slices())
+            if (!FilterWeights.IsFilter(slice)) Renew(slice, elements, zeroReaders, ref rng);
+        foreach (var (weight, rows) in old)
+        {
+            float[][] stayed = [.. Enumerable.Range(0, weight.Shape[0]).Where(row => !rows.ContainsKey(row))
+                .Select(row => FilterWeights.Row(weight, row).ToArray())];
+            float[][] made = filters.Make([.. rows.Values], stayed, ref rng);
+            foreach (var (row, values) in rows.Keys.Zip(made)) values.CopyTo(weight.Span[(row * values.Length)..]);
+        }
+        foreach (var (slice, elements, _) in Slices()) optimizer?.Renew(slice.Tensor, elements);
+    }
+
+    private static void Renew(GroupSlice slice, Range[] elements, bool zeroReaders, ref Rng rng)
+    {
+        Tensor tensor = slice.Tensor;
+        // A depthwise filter stays random: with zeros on both sides of it nothing would ever learn.
+        bool random = slice.Role == ChannelRole.Depthwise || (slice.Role == ChannelRole.Consumer && !zeroReaders);
+        float bound = random ? 1 / MathF.Sqrt(Init.Fans(tensor.Shape).In) : 0;
+        bool one = slice.Role == ChannelRole.Scale || IsVariance(slice);
+        if (slice.Role == ChannelRole.Index) return;
+        foreach (Range range in elements)
+        {
+            Span<float> values = tensor.Span[range];
+            if (random) foreach (ref float x in values) x = rng.NextFloat(-bound, bound);
+            else values.Fill(one ? 1 : 0);
+        }
+    }
+
+    private static bool IsVariance(GroupSlice slice) => slice.Name.EndsWith("running_var", StringComparison.Ordinal);
+
+    private IEnumerable<(GroupSlice Slice, Range[] Elements, int[] Entries)> Slices()
+    {
+        foreach (var (group, channels) in dropped)
+        {
+            foreach (GroupSlice slice in group.Slices)
+            {
+                int[] entries = [.. channels.SelectMany(c => slice.Entries[c])];
+                yield return (slice, PlannedCuts.Elements(slice.Tensor.Shape, slice.Axis, entries), entries);
+            }
+        }
+    }
+}
+
+/// <summary>
+/// Watches whether filters that came back learn anything: how large their gradients are beside those of the filters that stayed,
+/// and what the loss is without them.
+/// </summary>
+internal sealed class ReprProbe(CompressionJob job)
+{
+    /// <summary>Layers that a line names.</summary>
+    private const int MostNamed = 4;
+
+    private DroppedFilters? restored;
+    private double ratios;
+    private long count;
+
+    /// <summary>Begins anew with filters that have just come back.</summary>
+    public void Watch(DroppedFilters filters) => (restored, ratios, count) = (filters, 0, 0);
+
+    /// <summary>The mean norm of the restored filters' gradients over that of the others, layer by layer.</summary>
+    public void LookAtGradients()
+    {
+        foreach (var (weight, rows) in restored?.Weights ?? [])
+        {
+            if (weight.Grad is not { } grad) continue;
+            double back = 0, stayed = 0;
+            for (int row = 0; row < weight.Shape[0]; row++)
+            {
+                float norm = TensorPrimitives.Norm<float>(FilterWeights.Row(grad, row));
+                if (rows.Contains(row)) back += norm;
+                else stayed += norm;
+            }
+            if (!(stayed > 0)) continue;
+            ratios += back / rows.Count / (stayed / (weight.Shape[0] - rows.Count));
+            count++;
+        }
+    }
+
+    /// <summary>Says what was seen since the last restore, and what the loss is without filters that are about to go.</summary>
+    /// <param name="step">Steps that have been done.</param>
+    /// <param name="going">Null where none go.</param>
+    public void Report(long step, IReadOnlyList<(ChannelGroup Group, int[] Channels)>? going)
+    {
+        if (restored is null && going is null) return;
+        var text = new List<string>();
+        if (going is not null) text.Add(Dropped(going));
+        if (count > 0) text.Add(Text($"gradients of restored filters {ratios / count:0.00} of the others'"));
+        if (job.Options.RankBatches > 0)
+        {
+            string loss = Text($"loss {Loss([]):0.0000}");
+            if (going is not null) loss += Text($", {Loss(going):0.0000} without these");
+            if (restored is not null) loss += Text($", {Loss(restored.Channels):0.0000} without those of the drop before");
+            text.Add(loss);
+        }
+        job.Log($"step {step}: {string.Join("; ", text)}");
+        restored = null;
+    }
+
+    private static string Dropped(IReadOnlyList<(ChannelGroup Group, int[] Channels)> going)
+    {
+        if (going.Count == 0) return "dropped nothing, as all filters overlap alike";
+        IEnumerable<string> most = going.OrderByDescending(g => (double)g.Channels.Length / g.Group.Count).Take(MostNamed)
+            .Select(g => $"{g.Channels.Length} of {g.Group.Count} in {g.Group.Name}");
+        return $"dropped {going.Sum(g => g.Channels.Length)} filters: {string.Join(", ", most)}"
+            + (going.Count > MostNamed ? $" and others of {going.Count - MostNamed} layers" : "");
+    }
+
+    /// <summary>The mean cross-entropy over the ranking batches with some channels masked.</summary>
+    private double Loss(IReadOnlyList<(ChannelGroup Group, int[] Channels)> masked)
+    {
+        using var mask = new MaskedModel(masked, MaskKind.Zero);
+        bool training = job.Net.Training;
+        job.Net.Training = false;
+        try
+        {
+            double sum = 0;
+            int images = 0;
+            foreach (Batch batch in job.RankingBatches())
+            {
+                Tensor logits = job.Net.Forward(batch.ToTensor(job.Net.Channels, job.Net.ImageSize));
+                sum += F.CrossEntropy(logits, batch.Labels).Item() * batch.Count;
+                images += batch.Count;
+            }
+            return sum / Math.Max(images, 1);
+        }
+        finally
+        {
+            job.Net.Training = training;
+        }
+    }
+
+    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+}

@@ -1,0 +1,117 @@
+using System.Globalization;
+using Espalier.Nn;
+using Espalier.Tensors;
+using Espalier.Training;
+
+namespace Espalier.Compression.Methods.Slimming;
+
+/// <summary>Which channels compete in <see cref="NetworkSlimming"/>.</summary>
+public enum SlimmingScope
+{
+    /// <summary>All, by one threshold.</summary>
+    Global,
+
+    /// <summary>Those of each layer, which all lose the same share.</summary>
+    Layer,
+}
+
+/// <summary>
+/// Network Slimming (Liu et al., ICCV 2017, arXiv 1708.06519): an L1 penalty drives scales of batch norms towards zero in
+/// training; then channels with the smallest scales go, by one threshold over the whole network.
+/// </summary>
+public sealed record NetworkSlimming : CompressionMethod
+{
+    private static readonly MethodSettings<NetworkSlimming> Known = new()
+    {
+        { "lambda", m => m.Lambda, (m, x) => m with { Lambda = x }, 0.0, double.PositiveInfinity,
+            "weight of the L1 penalty on the scales of all batch norms" },
+        { "scope", m => m.Scope, (m, x) => m with { Scope = x },
+            "global: one threshold for all layers; layer: the same share of each" },
+        { "initial-scale", m => m.InitialScale, (m, x) => m with { InitialScale = x }, 0.0, 10.0,
+            "what all scales are set to before the training, 0 to leave them; the paper has 0.5" },
+    };
+
+    /// <inheritdoc/>
+    public override string Name => "network-slimming";
+
+    /// <inheritdoc/>
+    public override string Purpose => "trains batch norm scales towards zero and removes the channels with the smallest";
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<MethodSetting> Settings => Known;
+
+    /// <summary>Weight of the penalty lambda · Σ|gamma|; the paper has 1e-4 for VGG, 1e-5 for ResNet and DenseNet.</summary>
+    public double Lambda { get; init; } = 1e-4;
+
+    /// <summary>In place of <see cref="SelectionOptions.Global"/>.</summary>
+    public SlimmingScope Scope { get; init; }
+
+    /// <summary>What all scales are set to before the training; 0 leaves them.</summary>
+    public double InitialScale { get; init; }
+
+    /// <inheritdoc/>
+    public override void Run(CompressionJob job)
+    {
+        SelectionOptions final = (Selection with { Global = Scope == SlimmingScope.Global }).Checked();
+        if (InitialScale > 0)
+            foreach (BatchNorm2d norm in job.Net.Descendants<BatchNorm2d>()) norm.Weight.Fill((float)InitialScale);
+        for (int round = 1; round <= Rounds; round++)
+        {
+            job.Train(Stage("sparse training", round), Share(TrainSteps, round), SparsityHook.Of(job.Net, (float)Lambda));
+            using (DependencyGraph graph = job.Graph())
+            {
+                SelectionOptions selection = final.Round(Schedule, round, Rounds);
+                ChannelScores scores = ScaleScores.Of(graph, selection.Candidates(graph));
+                RemovalPlan plan = job.Select(graph, scores, ByThreshold(scores, selection), orNone: round > 1);
+                if (plan.Count > 0) job.Remove(graph, plan);
+                job.Log(Outcome(plan.Count, scores.Groups.Keys.Sum(g => g.Count), selection, job.Evaluate().Scalars["accuracy"]));
+            }
+            job.Train(Stage("fine-tune", round), Share(FineTuneSteps, round));
+        }
+    }
+
+    /// <summary>
+    /// A share of all channels becomes a threshold: the scale at place floor(n · share) in rising order, from 0. Scales that
+    /// equal it go too.
+    /// </summary>
+    internal static SelectionOptions ByThreshold(ChannelScores scores, SelectionOptions selection)
+    {
+        if (!selection.Global || selection.Ratio?.OfAll is not { } ratio) return selection;
+        double[] sorted = [.. scores.Groups.Values.SelectMany(s => s).Order()];
+        int place = Math.Min((int)(sorted.Length * ratio + 1e-9), sorted.Length - 1);
+        return selection with { Ratio = null, Threshold = sorted[place] };
+    }
+
+    /// <summary>Scales that equal the threshold go too and layers keep their least, so the share may differ from what was
+    /// asked.</summary>
+    private static string Outcome(int removed, int all, SelectionOptions selection, double accuracy) => FormattableString.Invariant(
+        $"{removed} of {all} scales, {(double)removed / all:0.0%}")
+        + (selection.Ratio?.OfAll is { } ratio ? FormattableString.Invariant($", where {ratio:0.0%} were asked for") : "")
+        + FormattableString.Invariant($"; accuracy without them, before fine-tuning: {accuracy:0.00%}");
+}
+
+/// <summary>
+/// Adds the sub-gradient of lambda · Σ|gamma| to the gradients of the scales: lambda · sign(gamma), nothing at 0. Each
+/// micro-batch adds its share, so that a step sees lambda once.
+/// </summary>
+internal sealed class SparsityHook(IReadOnlyList<Tensor> gammas, float lambda) : ITrainingHook
+{
+    /// <summary>For all batch norms of a network.</summary>
+    public static SparsityHook Of(Module net, float lambda) => new([.. net.Descendants<BatchNorm2d>().Select(n => n.Weight)], lambda);
+
+    /// <inheritdoc/>
+    public IReadOnlyList<(string Name, string Value)> Identity =>
+        [("SlimmingLambda", lambda.ToString(CultureInfo.InvariantCulture))];
+
+    /// <inheritdoc/>
+    public void AfterBackward(in StepContext context)
+    {
+        float step = lambda * context.GradientScale;
+        foreach (Tensor gamma in gammas)
+        {
+            if (gamma.Grad is not { } grad) continue;
+            Span<float> to = grad.Span, values = gamma.Span;
+            for (int i = 0; i < to.Length; i++) to[i] += step * MathF.Sign(values[i]);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+using System.Globalization;
+using Espalier.Models;
+using Espalier.Tensors;
+
+namespace Espalier.Compression.Methods.StochasticDepth;
+
+/// <summary>
+/// Stochastic Depth (Huang et al., ECCV 2016, arXiv 1603.09382): training leaves residual branches out at random; inference runs
+/// them all, times the probability with which they ran. The training makes a network bear the loss of blocks, so those that it
+/// misses least are then removed for good.
+/// </summary>
+public sealed record StochasticDepth : CompressionMethod
+{
+    private const string ByTarget = "target";
+
+    private static readonly MethodSettings<StochasticDepth> Known = new()
+    {
+        // A branch that never runs would be better removed.
+        { "survival", m => m.Survival, (m, x) => m with { Survival = x }, 0.01, 1.0,
+            "probability that the last block runs in a step, in (0, 1]; the paper has 0.5 for 110 layers" },
+        { "rule", m => m.Rule, (m, x) => m with { Rule = x },
+            "of the others: linear falls from 1 before the first block, ramp from 1 at it, uniform stays" },
+        { "granularity", m => m.PerSample, (m, x) => m with { PerSample = x },
+            "batch: a draw for each step saves time; sample: one for each image", "batch", "sample" },
+        { "scaling", m => m.Inverted, (m, x) => m with { Inverted = x },
+            "inference multiplies branches by their probability; inverted divides in training instead", "inference", "inverted" },
+        { "freeze-skipped", m => m.FreezeSkipped, (m, x) => m with { FreezeSkipped = x },
+            "yes: weights that had no part in a step stay; no: momentum and decay go on" },
+        { "remove", m => m.Remove?.ToString(CultureInfo.InvariantCulture) ?? ByTarget, WithRemove,
+            "how many blocks go: a number, 0 for none, or target for what --target-flops or --ratio says",
+            "a number of blocks, or target", nameof(Remove) },
+        { "criterion", m => m.ByScale, (m, x) => m with { ByScale = x },
+            "what a block is worth: loss without it, or scale of its last batch norm", "loss", "scale" },
+    };
+
+    /// <inheritdoc/>
+    public override string Name => "stochastic-depth";
+
+    /// <inheritdoc/>
+    public override string Purpose => "leaves residual blocks out at random in training, then removes those missed least";
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<MethodSetting> Settings => Known;
+
+    /// <inheritdoc/>
+    public override bool Removes => Remove != 0;
+
+    /// <summary>Probability that the last block runs in a step, in (0, 1]; the paper has 0.5 for 110 layers.</summary>
+    public double Survival { get; init; } = 0.8;
+
+    /// <summary>The probabilities of the other blocks.</summary>
+    public SurvivalRule Rule { get; init; }
+
+    /// <summary>Whether each image draws for itself, so that all branches run; else one draw is for a whole step.</summary>
+    public bool PerSample { get; init; }
+
+    /// <summary>Whether branches are divided by their probability in training, in place of multiplied in inference.</summary>
+    public bool Inverted { get; init; }
+
+    /// <summary>
+    /// Whether weights of a branch that did not run have no gradient, so that no optimiser touches them; else their gradient is 0,
+    /// and momentum and weight decay go on.
+    /// </summary>
+    public bool FreezeSkipped { get; init; }
+
+    /// <summary>How many blocks go; null for as many as the target asks for, where a ratio is a share of the blocks.</summary>
+    public int? Remove { get; init; }
+
+    /// <summary>Whether a block is worth the scale of its last batch norm; else by how much the loss rises without it.</summary>
+    public bool ByScale { get; init; }
+
+    /// <inheritdoc/>
+    public override void Run(CompressionJob job)
+    {
+        if (job.Net is not Cnn net) throw new EspalierException($"{Name} works on convolutional networks only");
+        if (!Removes)
+        {
+            if (TrainSteps == 0) throw new EspalierException("nothing to do: set TrainSteps, or let blocks be removed");
+            Train(job, net);
+            job.Train("fine-tune", FineTuneSteps);
+            return;
+        }
+        BlockSelection blocks = Blocks(job, net);
+        Train(job, net);
+        for (int round = 1; round <= Rounds; round++)
+        {
+            int now = round;
+            RemoveBlocks(job, net, blocks, end => Schedule.Left(end, now, Rounds));
+            job.Train(Stage("fine-tune", round), Share(FineTuneSteps, round));
+        }
+        if (job.Removals.Count == 0) throw new EspalierException("nothing would be removed: no block is within the target");
+    }
+
+    private BlockSelection Blocks(CompressionJob job, Cnn net)
+    {
+        using var scope = new Scope();
+        Tensor image = job.Example(1);
+        var candidates = BlockRemoval.Candidates(net, Selection.Keep);
+        return new BlockSelection(Remove, Selection, candidates.Count, BlockRemoval.MultiplyAdds(net, image),
+            BlockRemoval.MultiplyAdds(net, image, candidates.Select(c => c.Block)));
+    }
+
+    /// <summary>Trains with random depth, and folds the factors of inference into the weights.</summary>
+    private void Train(CompressionJob job, Cnn net)
+    {
+        if (TrainSteps == 0) return;
+        using var depth = new RandomDepth(net, this);
+        double[] survival = [.. depth.Gates.Select(g => g.Gate.Survival)];
+        job.Log(string.Create(CultureInfo.InvariantCulture,
+            $"random depth: on average {survival.Sum():0.##} of {survival.Length} blocks run in a step, "
+                + $"the first with probability {survival[0]:0.###}, the last with {survival[^1]:0.###}"));
+        job.Train("random depth", TrainSteps, depth);
+        using var scope = new Scope();
+        BranchEnds.Fold(net, job.Example(1), depth.Gates);
+    }
+
+    private void RemoveBlocks(CompressionJob job, Cnn net, BlockSelection selection, Func<double, double> left)
+    {
+        using var scope = new Scope();
+        var candidates = BlockRemoval.Candidates(net, Selection.Keep);
+        ResidualBlock[] blocks = [.. candidates.Select(c => c.Block)];
+        Tensor image = job.Example(1);
+        double[] scores = ByScale
+            ? BlockRemoval.Scales(net, blocks, image) : BlockRemoval.LossIncreases(net, blocks, job.RankingBatches());
+        int[] order = [.. Enumerable.Range(0, scores.Length).OrderBy(i => scores[i]).ThenBy(i => i)];
+        job.Log((ByScale ? "scale of each block: " : "rise of the loss without each block: ") + string.Join(", ",
+            order.Select(i => string.Create(CultureInfo.InvariantCulture, $"{candidates[i].Name} {scores[i]:0.####}"))));
+        int count = selection.Count(left, [.. order.Select(i => scores[i])], Cost);
+        if (count <= 0) return;
+        string[] names = [.. order.Take(count).Select(i => candidates[i].Name)];
+        job.Removed($"{count} blocks ({string.Join(", ", names)})", BlockRemoval.Apply(net, names, job.Example(4)));
+
+        double Cost(int without)
+        {
+            using BlockGates gates = BlockGates.LeaveOut(order.Take(without).Select(i => blocks[i]));
+            return Selection.TargetLatency is null ? BlockRemoval.MultiplyAdds(net, image) : Latency.Of(net, image);
+        }
+    }
+
+    private static StochasticDepth? WithRemove(StochasticDepth method, string text) =>
+        text == ByTarget ? method with { Remove = null }
+        : int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int blocks) ? method with { Remove = blocks }
+        : null;
+}

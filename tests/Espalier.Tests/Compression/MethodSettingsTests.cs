@@ -1,0 +1,86 @@
+using System.Reflection;
+using Espalier.Compression;
+using Espalier.Models;
+
+namespace Espalier.Tests.Compression;
+
+/// <summary>The options of methods as the command line has them.</summary>
+public sealed class MethodSettingsTests
+{
+    public static TheoryData<string> Names => [.. CompressionMethods.All.Select(m => m.Name)];
+
+    /// <summary>Each is a property of the method's own class, and its text and its value say the same.</summary>
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void EachSettingIsAProperty(string name)
+    {
+        CompressionMethod method = CompressionMethods.Get(name);
+        foreach (MethodSetting setting in method.Settings)
+        {
+            PropertyInfo property = method.GetType().GetProperty(setting.Property)!;
+            Assert.Equal(method.GetType(), property.DeclaringType);
+            Assert.Equal(setting.Usual, setting.Of(method));
+            Assert.Equal(method, method.Set(setting.Name, setting.Usual));
+            Assert.Contains($"{setting.Name}=?: it is {setting.Allowed}",
+                Assert.Throws<EspalierException>(() => method.Set(setting.Name, "?")).Message);
+        }
+        PropertyInfo[] own = method.GetType().GetProperties(BindingFlags.Public | BindingFlags.Instance | BindingFlags.DeclaredOnly);
+        Assert.Equal(own.Where(p => p.SetMethod is not null).Select(p => p.Name).Order(),
+            method.Settings.Select(s => s.Property).Order());
+    }
+
+    /// <summary>What `compress --list` shows; scripts use these names.</summary>
+    [Theory]
+    [InlineData("l1", "")]
+    [InlineData("network-slimming", "lambda=0.0001 scope=global initial-scale=0")]
+    [InlineData("repr", "first=0 thin=0 cycles=3 drop=0.3 rank=fan-in alpha=0.5 exclude-first=no length=survivors relax=no "
+        + "readers=random branches=no reverse=no end=thin")]
+    [InlineData("soft-filter", "every=0 norm=2 reset-momentum=no scatter=yes asymptotic=no")]
+    [InlineData("stochastic-depth", "survival=0.8 rule=linear granularity=batch scaling=inference freeze-skipped=no remove=target "
+        + "criterion=loss")]
+    [InlineData("taylor", "variant=paper per-round=0 flops-lambda=0")]
+    public void NamesAndUsualValues(string method, string settings) => Assert.Equal(settings,
+        string.Join(' ', CompressionMethods.Get(method).Settings.Select(s => $"{s.Name}={s.Usual}")));
+
+    [Theory]
+    [InlineData("soft-filter", "norm", "1", "0", "a whole number from 1 to 2")]
+    [InlineData("soft-filter", "scatter", "no", "true", "one of yes, no")]
+    [InlineData("repr", "drop", "0.25", "0,25", "a number from 0.001 to 0.9")]
+    [InlineData("repr", "rank", "layer", "Layer", "one of fan-in, global, layer")]
+    [InlineData("network-slimming", "lambda", "0.00001", "Infinity", "a number of at least 0")]
+    [InlineData("stochastic-depth", "remove", "3", "-1", "a number of blocks, or target")]
+    public void TextsAreReadOrRefused(string name, string setting, string right, string wrong, string allowed)
+    {
+        CompressionMethod method = CompressionMethods.Get(name), set = method.Set(setting, right);
+        Assert.NotEqual(method, set);
+        Assert.Equal(double.TryParse(right, out double number) ? number.ToString() : right,
+            set.Settings.Single(s => s.Name == setting).Of(set));
+        Assert.Equal($"{setting}={wrong}: it is {allowed}",
+            Assert.Throws<EspalierException>(() => method.Set(setting, wrong)).Message);
+    }
+
+    [Fact]
+    public void AnUnknownSettingIsRefusedWithTheKnownOnes()
+    {
+        Assert.Contains("variant", Assert.Throws<EspalierException>(() => CompressionMethods.Get("taylor").Set("magic", "1")).Message);
+        Assert.Contains("no settings", Assert.Throws<EspalierException>(() => CompressionMethods.Get("l1").Set("magic", "1")).Message);
+    }
+
+    /// <summary>Half of the multiply-adds stay where nothing is said, and only there.</summary>
+    [Fact]
+    public void TheUsualTargetGivesWayToAnyOther()
+    {
+        CompressionMethod method = CompressionMethods.Get("l1");
+        Assert.Equal(0.5, method.TargetFlops);
+        Assert.Equal((null, 0.3), ((method with { Ratio = 0.3 }).TargetFlops, (method with { Ratio = 0.3 }).Selection.Ratio!.OfAll));
+        Assert.Null((method with { TargetLatency = 3 }).Selection.TargetFlops);
+        Assert.Equal(0.4, (method with { TargetFlops = 0.4 }).Selection.Checked().TargetFlops);
+    }
+
+    [Fact]
+    public void AJobWithoutAMethodCannotRunOne()
+    {
+        using Cnn net = CompressionJobs.Net("cifar-vgg11");
+        Assert.Throws<InvalidOperationException>(CompressionJobs.Job(net, new CompressionOptions()).Run);
+    }
+}

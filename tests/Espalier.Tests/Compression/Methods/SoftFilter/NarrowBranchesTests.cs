@@ -1,0 +1,116 @@
+using Espalier.Compression;
+using Espalier.Compression.Methods.SoftFilter;
+using Espalier.Models;
+using Espalier.Nn;
+using Espalier.Tensors;
+
+namespace Espalier.Tests.Compression.Methods;
+
+/// <summary>Residual blocks whose last convolution loses filters that the stream keeps.</summary>
+public sealed class NarrowBranchesTests : IDisposable
+{
+    private readonly string path = Path.Combine(Path.GetTempPath(), $"{Guid.NewGuid():n}.safetensors");
+
+    public void Dispose() => File.Delete(path);
+
+    /// <summary>
+    /// Filters that are zero still emit kappa behind their batch norm. With it in the stream the small network is the zeroed one;
+    /// without it, it is another.
+    /// </summary>
+    [Theory]
+    [InlineData("resnet20", 16)]
+    [InlineData("resnet18", 32)]
+    public void WithKappaTheSmallNetworkIsTheZeroedOne(string network, int size)
+    {
+        using Cnn net = CompressionJobs.Net(network, size);
+        CompressionJob job = CompressionJobs.Job(net, new CompressionOptions());
+        using var scope = new Scope();
+        Tensor images = job.Example(8);
+        NarrowBranches.Allow(net, images);
+        using DependencyGraph graph = job.Graph();
+        var plan = new RemovalPlan();
+        foreach (ChannelGroup last in graph.Groups.Where(g => g.Name.EndsWith(".conv2", StringComparison.Ordinal)))
+        {
+            Assert.Contains(last.Slices, s => s.Role == ChannelRole.Index);
+            plan.Add(last, Enumerable.Range(0, last.Count / 3).Select(k => 3 * k));
+        }
+        foreach (var (name, channels) in plan.Channels)
+            PlannedCuts.Zero(graph[name].Slices[0].Tensor, 0, channels);
+        float[] zeroed = Logits(net, images);
+        Assert.InRange(LastZeroing.Run(graph, plan).Difference, 0, 1e-5f);
+        job.Remove(graph, plan);
+        Assert.InRange(Removal.Difference(zeroed, Logits(net, images)), 0, 1e-5f);
+
+        CnnFile.Save(path, net, new CnnStructure { Config = net.Config });
+        using (LoadedCnn loaded = CnnFile.Load(path))
+            Assert.InRange(Removal.Difference(Logits(net, images), Logits(loaded.Net, images)), 0, 1e-6f);
+        foreach (ResidualBlock block in net.Descendants<ResidualBlock>()) block.Scatter?.Shift.Fill(0);
+        Assert.True(Removal.Difference(zeroed, Logits(net, images)) > 1e-2f);
+    }
+
+    [Fact]
+    public void NetworksWithoutAreAsPublished()
+    {
+        using Cnn net = CompressionJobs.Net("resnet20");
+        Assert.DoesNotContain(net.StateDict(), s => s.Name.Contains("scatter"));
+        string[] names = [.. net.StateDict().Select(s => s.Name)];
+        using var scope = new Scope();
+        Tensor image = Tensor.Zeros(new Shape(1, 1, 16, 16));
+        NarrowBranches.Allow(net, image);
+        NarrowBranches.Allow(net, image);
+        Assert.Equal(2 * 9, net.StateDict().Count(s => !names.Contains(s.Name)));
+        Assert.All(net.Descendants<ResidualBlock>(), block => Assert.Null(block.Gate));
+    }
+
+    /// <summary>
+    /// Multiplies of the convolutions by the paper's formula, in which the first block has both of its convolutions cut on both
+    /// sides, and by what is left of them where the stream stays whole. The stem counts as cut in both.
+    /// </summary>
+    [Theory]
+    [InlineData(20, 10, 40_550_400, 14.71, 15.2)]
+    [InlineData(20, 20, 40_550_400, 28.38, 29.3)]
+    [InlineData(20, 30, 40_550_400, 41.00, 42.2)]
+    [InlineData(32, 10, 68_861_952, null, 14.9)]
+    [InlineData(32, 20, 68_861_952, null, 28.8)]
+    [InlineData(32, 30, 68_861_952, null, 41.5)]
+    [InlineData(56, 40, 125_485_056, 52.18, 52.6)]
+    [InlineData(110, 30, 252_887_040, null, 40.8)]
+    public void MultipliesThatGo(int depth, int percent, long all, double? whole, double published)
+    {
+        using InitSkip skip = Init.Skip();
+        var rng = new Rng(1);
+        using var net = new CifarResNet(depth, CnnPresets.Get("resnet20"), ref rng);
+        using var scope = new Scope();
+        Tensor image = Tensor.Zeros(new Shape(1, 3, 32, 32));
+        NarrowBranches.Allow(net, image);
+        using DependencyGraph graph = DependencyGraph.Build(net, net.Forward, image);
+        HashSet<(Tensor, int)> cut = [.. graph.Groups.SelectMany(g => g.Slices).Select(s => (s.Tensor, s.Axis))];
+        double kept = 1 - percent / 100.0, before = 0, after = 0, formula = 0;
+        foreach (var (name, weight) in net.StateDict().Where(s => s.Value.Rank == 4))
+        {
+            int map = name.StartsWith("layer2", StringComparison.Ordinal) ? 16
+                : name.StartsWith("layer3", StringComparison.Ordinal) ? 8 : 32;
+            double multiplies = (double)weight.Length * map * map;
+            double left = (cut.Contains((weight, 0)) ? kept : 1) * (cut.Contains((weight, 1)) ? kept : 1);
+            if (name == "conv1.weight") left *= kept;
+            before += multiplies;
+            after += left * multiplies;
+            formula += multiplies * (name == "layer1.0.conv1.weight" ? kept * kept : left);
+        }
+        Assert.Equal(all, before);
+        Assert.Equal(graph.MultiplyAdds() - 640, before);
+        if (whole is not null) Assert.Equal(whole.Value, 100 * (1 - after / before), 0.005);
+        Assert.Equal(published, 100 * (1 - formula / before), 0.05);
+        if ((depth, percent) != (20, 30)) return;
+        // With whole filters 4 of 16 go, not 4.8: 37.94 %, a quarter of the stem included.
+        long left20 = graph.MultiplyAdds(new SoftFilters(graph.Groups, new SelectionOptions()).Smallest(new LayerRatios(("*", 0.3)))) - 640;
+        Assert.Equal(37.94, 100 * (1 - (left20 - 442_368 / 4) / before), 0.01);
+    }
+
+    private static float[] Logits(Cnn net, Tensor images)
+    {
+        using var scope = new Scope();
+        net.Training = false;
+        return net.Forward(images).ToArray();
+    }
+}
