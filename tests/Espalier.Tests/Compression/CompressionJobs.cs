@@ -50,7 +50,7 @@ internal static class CompressionJobs
             foreach (ref float x in t.Span) x /= Math.Max(1, largest);
     }
 
-    public static CompressionJob Job(Cnn net, CompressionOptions options) =>
+    public static CompressionJob Job(ImageClassifier net, CompressionOptions options) =>
         new(net, Data(net.ImageSize), options with { Training = options.Training with { BatchSize = 16, DataThreads = 0 },
             RankBatches = Math.Min(options.RankBatches, 3) });
 }

@@ -10,7 +10,7 @@ public enum TaylorVariant
     /// <summary>The absolute value of each image, then the mean over the images.</summary>
     Paper,
 
-    /// <summary>The mean over a batch, the sum of batches, then the absolute value, as a widely used implementation has it.</summary>
+    /// <summary>The mean over a batch, the sum of batches, then the absolute value: a widely used implementation.</summary>
     Pipeline,
 }
 
@@ -68,11 +68,11 @@ public sealed record Taylor : ImportanceMethod
                 Tensor loss = F.CrossEntropy(logits, batch.Labels);
                 List<ChannelReading> readings = ChannelReading.Find(recording.Ops, groups);
                 sums ??= [.. readings.Select(r => new TaylorSum(r.Group, Variant))];
-                if (gigaFlops.Count == 0) gigaFlops = GigaFlops(recording.Ops, groups);
+                if (gigaFlops.Count == 0) gigaFlops = GigaFlops(recording.Ops, groups, batch.Count);
                 ILookup<Tensor, int> at = Enumerable.Range(0, readings.Count).ToLookup(i => readings[i].Map);
                 recording.Backward(loss, look: map =>
                 {
-                    foreach (int i in at[map]) sums[i].Add(readings[i], map.Grad!);
+                    foreach (int i in at[map]) sums[i].Add(readings[i], map.Grad!, batch.Count);
                 });
                 job.Net.ClearGrads();
             }
@@ -109,20 +109,22 @@ public sealed record Taylor : ImportanceMethod
     }
 
     /// <summary>10⁹ operations an image of the layers that make each group's channels.</summary>
-    private static Dictionary<ChannelGroup, double> GigaFlops(IReadOnlyList<Op> ops, IReadOnlyList<ChannelGroup> groups)
+    private static Dictionary<ChannelGroup, double> GigaFlops(IReadOnlyList<Op> ops, IReadOnlyList<ChannelGroup> groups,
+        int images)
     {
-        ILookup<Tensor, double> costs = ops.Where(op => op.Inputs.Count > 1).ToLookup(op => op.Inputs[1], LayerFlops);
+        ILookup<Tensor, double> costs = ops.Where(op => op.Inputs.Count > 1)
+            .ToLookup(op => op.Inputs[1], op => LayerFlops(op, images));
         return groups.ToDictionary(g => g, g => g.Of(ChannelRole.Producer).Sum(s => costs[s.Tensor].Sum()) * 1e-9);
     }
 
     /// <summary>
-    /// Operations of a layer as the paper counts them (appendix A.1): 2 H W (C_in k² + 1) C_out for a convolution, (2 I - 1) O for a
-    /// linear layer, for one image; 0 for what is neither.
+    /// Operations of a layer as the paper counts them (appendix A.1): 2 H W (C_in k² + 1) C_out for a convolution, (2 I - 1) O
+    /// for a linear layer and token, for one of <paramref name="images"/>; 0 for what is neither.
     /// </summary>
-    internal static double LayerFlops(Op op) => op switch
+    internal static double LayerFlops(Op op, int images) => op switch
     {
-        Conv2dOp => 2.0 * op.Output.Length / op.Output.Shape[0] * (op.Inputs[1].Length / op.Inputs[1].Shape[0] + 1),
-        LinearOp => (double)op.Output.Length / op.Output.Shape[0] * (2 * op.Inputs[1].Shape[1] - 1),
+        Conv2dOp => 2.0 * op.Output.Length / images * (op.Inputs[1].Length / op.Inputs[1].Shape[0] + 1),
+        LinearOp => (double)op.Output.Length / images * (2 * op.Inputs[1].Shape[1] - 1),
         _ => 0,
     };
 

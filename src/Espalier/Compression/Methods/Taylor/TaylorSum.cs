@@ -4,50 +4,65 @@ using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 namespace Espalier.Compression.Methods.Taylor;
 
 /// <summary>
-/// The Taylor criterion of one map, gathered batch by batch. t(n) is the mean of activation times gradient over the values of a
-/// channel in image n. The paper's criterion is the mean of |t(n)|; the variant of the widely used pipeline adds the means of
-/// t(n) of each batch and takes the absolute value at the end, so images of opposite signs cancel.
+/// The Taylor criterion of one map, gathered batch by batch. For image n and a channel, t(n) is the mean of activation times
+/// gradient over the channel's values in that image: over its plane, or over the rows of its tokens.
+/// <para>The paper's criterion is the mean of |t(n)| over all images, the gradient being that of the image's own loss: a batch's
+/// loss is the mean over its images, so its gradients count times their number, and images of a short batch weigh no more than
+/// others. The widely used pipeline takes gradients of the batch's loss as they are, adds the means of t(n) of each batch and
+/// takes the absolute value at the end, so that images of opposite signs cancel.</para>
 /// </summary>
 internal sealed class TaylorSum(ChannelGroup group, TaylorVariant variant)
 {
-    private readonly bool eachImage = variant == TaylorVariant.Paper;
+    private readonly bool paper = variant == TaylorVariant.Paper;
     private readonly double[] sum = new double[group.Count];
-    private long images;
+    private long seen;
 
     public ChannelGroup Group => group;
 
     /// <summary>The criterion of each channel, not normalised.</summary>
-    public IReadOnlyList<double> Criterion => [.. sum.Select(s => eachImage ? s / Math.Max(images, 1) : Math.Abs(s))];
+    public IReadOnlyList<double> Criterion => [.. sum.Select(s => paper ? s / Math.Max(seen, 1) : Math.Abs(s))];
 
     /// <param name="gradient">Of the mean loss, same shape as the reading's map.</param>
-    public unsafe void Add(ChannelReading reading, Tensor gradient)
+    /// <param name="images">Of the batch. Axis 0 of the map is these, or rows of a set that says whose each is.</param>
+    /// <exception cref="EspalierException">Axis 0 is neither.</exception>
+    public void Add(ChannelReading reading, Tensor gradient, int images)
     {
-        Shape shape = reading.Map.Shape;
-        int count = shape[0], width = shape[reading.Axis], outer = 1, plane = 1;
-        for (int axis = 1; axis < reading.Axis; axis++) outer *= shape[axis];
-        for (int axis = reading.Axis + 1; axis < shape.Rank; axis++) plane *= shape[axis];
-        images += count;
+        RowSet? rows = reading.Map.Rows;
+        if ((rows?.Images ?? reading.Map.Shape[0]) != images)
+            throw new EspalierException($"'{group.Name}' is read as {reading.Map.Shape} for {images} images; which values are of "
+                + "which image cannot be told, so there is no Taylor score");
+        seen += images;
         for (int k = 0; k < sum.Length; k++)
         {
-            int[] entries = reading.Entries[k];
             double all = 0;
-            for (int n = 0; n < count; n++)
+            for (int n = 0; n < images; n++)
             {
-                double t = 0;
-                for (int o = 0; o < outer; o++)
-                {
-                    foreach (int entry in entries)
-                    {
-                        long at = (((long)n * outer + o) * width + entry) * plane;
-                        t += TensorPrimitives.Dot(new ReadOnlySpan<float>(reading.Map.Data + at, plane),
-                            new ReadOnlySpan<float>(gradient.Data + at, plane));
-                    }
-                }
-                t /= (double)outer * entries.Length * plane;
-                all += eachImage ? Math.Abs(t) : t;
+                double t = rows is null ? Mean(reading, gradient, k, n, 1) : Mean(reading, gradient, k, rows[n], rows.Length(n));
+                all += paper ? Math.Abs(t * images) : t / images;
             }
-            sum[k] += eachImage ? all : all / count;
+            sum[k] += all;
         }
+    }
+
+    /// <summary>Of activation times gradient, over what channel <paramref name="k"/> is in some entries of axis 0.</summary>
+    private static unsafe double Mean(ChannelReading reading, Tensor gradient, int k, int first, int count)
+    {
+        Shape shape = reading.Map.Shape;
+        int width = shape[reading.Axis], outer = 1, plane = 1;
+        for (int axis = 1; axis < reading.Axis; axis++) outer *= shape[axis];
+        for (int axis = reading.Axis + 1; axis < shape.Rank; axis++) plane *= shape[axis];
+        int[] entries = reading.Entries[k];
+        double total = 0;
+        for (long o = (long)first * outer; o < (long)(first + count) * outer; o++)
+        {
+            foreach (int entry in entries)
+            {
+                long at = (o * width + entry) * plane;
+                total += TensorPrimitives.Dot(new ReadOnlySpan<float>(reading.Map.Data + at, plane),
+                    new ReadOnlySpan<float>(gradient.Data + at, plane));
+            }
+        }
+        return count == 0 ? 0 : total / ((double)count * outer * entries.Length * plane);
     }
 }
 

@@ -33,9 +33,12 @@ public sealed class TaylorTests
         Assert.All(net.Parameters(), p => Assert.Null(p.Grad));
     }
 
-    /// <summary>Two images, two channels of two values: (-0.25, -0.5) and (0.25, -0.25) a channel.</summary>
+    /// <summary>
+    /// Two images, two channels of two values: (-0.25, -0.5) and (0.25, -0.25) a channel. An image's own loss has twice the
+    /// gradient that the mean over two images has.
+    /// </summary>
     [Theory]
-    [InlineData(TaylorVariant.Paper, 0.25, 0.375, 0.5547002, 0.8320503)]
+    [InlineData(TaylorVariant.Paper, 0.5, 0.75, 0.5547002, 0.8320503)]
     [InlineData(TaylorVariant.Pipeline, 0, 0.375, 0, 1)]
     public void SumsByThePaperAndByThePipeline(TaylorVariant variant, double first, double second, double normal0, double normal1)
     {
@@ -43,7 +46,7 @@ public sealed class TaylorTests
         ChannelGroup group = Group(2);
         Tensor products = Tensor.From(new Shape(2, 2, 1, 2), [0.5f, -1, 0, -1, 1, -0.5f, 0.5f, -1]);
         var sum = new TaylorSum(group, variant);
-        sum.Add(new ChannelReading(group, products, 1, [[0], [1]]), Tensor.Full(products.Shape, 1));
+        sum.Add(new ChannelReading(group, products, 1, [[0], [1]]), Tensor.Full(products.Shape, 1), images: 2);
         Assert.Equal([first, second], sum.Criterion);
         double[] normalised = new ChannelScores().Set(group, [.. sum.Criterion]).Normalised().Groups[group];
         Assert.Equal(normal0, normalised[0], 1e-7);
@@ -58,8 +61,93 @@ public sealed class TaylorTests
         ChannelGroup group = Group(2);
         Tensor products = Tensor.From(new Shape(2, 4), [0.5f, -1, 0, -1, 1, -0.5f, 0.5f, -1]);
         var sum = new TaylorSum(group, TaylorVariant.Paper);
-        sum.Add(new ChannelReading(group, products, 1, [[0, 1], [2, 3]]), Tensor.Full(products.Shape, 1));
-        Assert.Equal([0.25, 0.375], sum.Criterion);
+        sum.Add(new ChannelReading(group, products, 1, [[0, 1], [2, 3]]), Tensor.Full(products.Shape, 1), images: 2);
+        Assert.Equal([0.5, 0.75], sum.Criterion);
+    }
+
+    /// <summary>
+    /// Three images of 1, 2 and 3 tokens: the mean over each image's rows, then over the images, whatever their numbers of rows.
+    /// A map whose rows are of nobody is refused.
+    /// </summary>
+    [Fact]
+    public void PackedRowsCountByImage()
+    {
+        using var scope = new Scope();
+        ChannelGroup group = Group(2);
+        Tensor map = Tensor.From(new Shape(6, 2), [1, 2, 1, -2, 3, 2, -1, 0, -2, 0, 0, 9]);
+        var sum = new TaylorSum(group, TaylorVariant.Paper);
+        var reading = new ChannelReading(group, map, 1, [[0], [1]]);
+        Assert.Throws<EspalierException>(() => sum.Add(reading, Tensor.Full(map.Shape, 1), images: 3));
+        map.Rows = RowSet.FromLengths([1, 2, 3]);
+        // t is 3 times (1, 2 and -1) for the first channel and (2, 0 and 3) for the second.
+        sum.Add(reading, Tensor.Full(map.Shape, 1), images: 3);
+        Assert.Equal([4, 5], sum.Criterion);
+    }
+
+    /// <summary>
+    /// Heads and hidden units of a transformer, and filters: the scores are those of the images one by one, in whatever batches
+    /// they come and however short the last one is.
+    /// </summary>
+    [Theory]
+    [InlineData("vit", 16)]
+    [InlineData("vit", 40)]
+    [InlineData("vit", 39)]
+    [InlineData("cifar-vgg11", 16)]
+    public void ScoresAreThoseOfImagesOneByOne(string network, int batch)
+    {
+        const int Images = 40;
+        using ImageClassifier net = network == "vit" ? Vit() : CompressionJobs.Net(network);
+        var taylor = new Taylor { RankBatches = Images, Training = new() { BatchSize = batch, DataThreads = 0 } };
+        var job = new CompressionJob(net, CompressionJobs.Data(net.ImageSize, Images), taylor);
+        using DependencyGraph graph = job.Graph();
+        ChannelGroup[] groups = [.. graph.Groups.Where(g => g.Inexact is null && !g.IsStream)];
+        if (network == "vit")
+            Assert.Equal(["attn.query", "ffn.fc1"],
+                groups.Select(g => string.Join('.', g.Name.Split('.')[4..])).Distinct().Order());
+        ChannelScores together = taylor.Score(job, graph, groups), alone = new();
+        var one = new CompressionJob(net, CompressionJobs.Data(net.ImageSize, Images),
+            taylor with { Training = new() { BatchSize = 1 } });
+        foreach (ChannelGroup g in groups) alone.Set(g, ByHand(one, g));
+        Assert.True(groups.Length >= 4);
+        foreach (var (group, scores) in alone.Normalised().Groups)
+        {
+            double[] others = together.Groups[group];
+            for (int k = 0; k < scores.Length; k++)
+                Assert.True(Math.Abs(scores[k] - others[k]) < 1e-4, $"{group.Name} {k}: {scores[k]} and {others[k]}");
+        }
+    }
+
+    /// <summary>
+    /// One image after the other: |mean of activation times gradient| over all that one channel is in what its readers see.
+    /// </summary>
+    private static double[] ByHand(CompressionJob job, ChannelGroup group)
+    {
+        var sums = new double[group.Count];
+        GroupSlice[] readers = [.. group.Of(ChannelRole.Consumer)];
+        job.Net.Training = false;
+        foreach (Espalier.Data.Batch image in job.RankingBatches())
+        {
+            using var recording = new Recording();
+            Tensor loss = F.CrossEntropy(job.Net.Forward(image.ToTensor(1, job.Net.ImageSize)), image.Labels);
+            var maps = (from reader in readers
+                        from op in recording.Ops
+                        where op.Inputs.Count > 1 && op.Inputs[1] == reader.Tensor
+                        select (Map: op.Inputs[0], reader.Entries)).ToArray();
+            recording.Backward(loss, look: t =>
+            {
+                foreach (var (map, entries) in maps.Where(m => m.Map == t))
+                {
+                    int width = map.Shape[1], plane = map.Shape.Rank == 4 ? map.Shape[2] * map.Shape[3] : 1;
+                    for (int k = 0; k < sums.Length; k++)
+                    {
+                        sums[k] += Math.Abs(Enumerable.Range(0, (int)map.Length).Where(i => entries[k].Contains(i / plane % width))
+                            .Average(i => (double)map.Span[i] * map.Grad!.Span[i]));
+                    }
+                }
+            });
+            job.Net.ClearGrads();
+        }
+        return sums;
     }
 
     /// <summary>The gradient is nothing where ReLU is off, so it is the same before and after.</summary>
@@ -93,7 +181,7 @@ public sealed class TaylorTests
         var sum = new TaylorSum(group, TaylorVariant.Paper);
         recording.Backward(F.Affine(F.Square(error), 0.5f, 0), look: t =>
         {
-            if (t == z) sum.Add(new ChannelReading(group, z, 1, [[0], [1]]), t.Grad!);
+            if (t == z) sum.Add(new ChannelReading(group, z, 1, [[0], [1]]), t.Grad!, images: 1);
         });
         Assert.Equal([4.0, 16.0], sum.Criterion);
     }
@@ -171,7 +259,7 @@ public sealed class TaylorTests
         using var scope = new Scope();
         using var recording = new Recording(gradients: false);
         Tensor map = convolutions.Forward(Tensor.Zeros(new Shape(1, 3, 32, 32)));
-        double[] costs = [.. recording.Ops.Where(op => op is Conv2dOp).Select(op => 49 * Taylor.LayerFlops(op))];
+        double[] costs = [.. recording.Ops.Where(op => op is Conv2dOp).Select(op => 49 * Taylor.LayerFlops(op, 1))];
         Assert.Equal(179_830_784, costs[0]);
         Assert.Equal(925_044_736, costs[10]);
         Assert.Equal(30.720e9, costs.Sum(), 0.0005e9);
@@ -182,7 +270,7 @@ public sealed class TaylorTests
         foreach (var (inputs, outputs) in ((int, int)[])[(7 * 7 * width, 4096), (4096, 4096), (4096, 1000)])
         {
             F.Linear(Tensor.Zeros(new Shape(1, inputs)), Tensor.Zeros(new Shape(1, inputs)));
-            linear += outputs * Taylor.LayerFlops(recording.Ops[^1]);
+            linear += outputs * Taylor.LayerFlops(recording.Ops[^1], 1);
         }
         Assert.Equal(30.968e9, costs.Sum() + linear, 0.0005e9);
     }
@@ -194,11 +282,24 @@ public sealed class TaylorTests
         using Cnn net = CompressionJobs.Net("cifar-vgg11");
         foreach (var (wrong, expected) in ((Taylor, string)[])[(new() { PerRound = -1 }, "PerRound of Taylor is -1"),
             (new() { FlopsLambda = double.NaN }, "FlopsLambda"), (new() { Variant = (TaylorVariant)7 }, "paper, pipeline"),
-            (new() { PerRound = 64 }, "one Ratio"), (new() { PerRound = 64, Ratio = LayerRatios.Parse("feature.0=0.5") }, "one Ratio"),
+            (new() { PerRound = 64 }, "one Ratio"),
+            (new() { PerRound = 64, Ratio = LayerRatios.Parse("feature.0=0.5") }, "one Ratio"),
             (new() { Rounds = 0 }, "Rounds is 0"), (new() { Ratio = 0.5, TargetFlops = 0.5 }, "one of Ratio")])
         {
             Assert.Contains(expected, Assert.Throws<EspalierException>(CompressionJobs.Job(net, wrong).Run).Message);
         }
+    }
+
+    private static VisionTransformer Vit()
+    {
+        var vit = new VisionTransformer(new VitConfig
+        {
+            ImageSize = 28, PatchSize = 7, Channels = 1, HiddenSize = 16, MlpDim = 24, NumHeads = 4, NumLayers = 3, NumClasses = 10,
+        });
+        var rng = new Rng(3);
+        foreach (var (name, tensor) in vit.NamedParameters())
+            if (name.StartsWith("head", StringComparison.Ordinal)) Init.Uniform(tensor, -1, 1, ref rng);
+        return vit;
     }
 
     private static ChannelGroup Group(int channels)
