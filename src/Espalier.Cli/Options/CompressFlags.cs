@@ -54,7 +54,8 @@ internal static class CompressFlags
     [
         Shared.Model, ModelType, Shared.Width, Shared.ImageSize, Shared.Preprocess, Shared.Data, Shared.DataDir, PretrainSteps,
         Output, .. SelectionFlags.All, Rounds, Schedule, TrainSteps, FineTuneSteps, BatchSize, Optimizer, LearningRate, WeightDecay,
-        Decay, Warmup, .. RecipeFlags.All, RunDir, CheckpointEvery, Resume, Set, MoveConstants, Plan, PlanFile, Report, Seed,
+        Decay, Warmup, Shared.TrainOnly, .. RecipeFlags.All, RunDir, CheckpointEvery, Resume, Set, MoveConstants, Plan, PlanFile,
+        Report, Seed,
     ];
 
     public static CompressPlan Read(ParseResult p, CompressionMethod method)
@@ -91,6 +92,7 @@ internal static class CompressFlags
                     LearningRate = p.GetValue(LearningRate) ?? Optimizers.DefaultLearningRate(optimizer),
                     WeightDecay = p.GetValue(WeightDecay) ?? 5e-4f,
                     Schedule = p.GetValue(Decay) ?? "cosine", WarmupSteps = p.GetValue(Warmup),
+                    TrainOnly = Opt.List(p.GetValue(Shared.TrainOnly)),
                     OutputDir = p.GetValue(RunDir), Resume = p.GetValue(Resume), CheckpointEvery = p.GetValue(CheckpointEvery) ?? 500,
                 },
             },
@@ -110,7 +112,7 @@ internal static class CompressFlags
     /// <exception cref="EspalierException">It has no such setting, or a value is not allowed.</exception>
     public static CompressionMethod ReadSettings(ParseResult p, CompressionMethod method)
     {
-        foreach (string part in p.GetValue(Set)?.Split(',', StringSplitOptions.RemoveEmptyEntries) ?? [])
+        foreach (string part in Opt.List(p.GetValue(Set)))
         {
             string[] sides = part.Split('=', 2);
             try

@@ -55,6 +55,9 @@ internal static class Opt
         },
     };
 
+    /// <summary>The parts of a text with commas between them; none where it is not given.</summary>
+    public static string[] List(string? text) => text?.Split(',', StringSplitOptions.RemoveEmptyEntries) ?? [];
+
     /// <summary>What is given, or else the usual values.</summary>
     public static T[] Or<T>(this T[]? given, params T[] usual) => given is { Length: > 0 } ? given : usual;
 

@@ -57,7 +57,7 @@ internal static class SelectionFlags
     public static SelectionOptions Limits(ParseResult p) => new()
     {
         MinKept = p.GetValue(MinKept) ?? 2, Streams = p.GetValue(Streams),
-        Keep = p.GetValue(Keep)?.Split(',', StringSplitOptions.RemoveEmptyEntries) ?? [],
+        Keep = Opt.List(p.GetValue(Keep)),
     };
 
     private static Option<double?> Number(string name, string description, string help) =>

@@ -52,6 +52,9 @@ internal static class Shared
     public static Option<string?> Precision { get; } = Opt.Choice("--precision", "Numbers that the products compute in [fp32]",
         [.. Enum.GetValues<Precision>().Select(Format.Name)]);
 
+    public static Option<string?> TrainOnly { get; } = Opt.Text("--train-only",
+        "Train only parameters of these names or layers, with * and ?; the others stay bit for bit", "PATTERN,PATTERN");
+
     public static Option<string?> OutputDir { get; } = Opt.Text("--output-dir", "Folder for what is written", "DIR");
 
     private static Option<T> Recursive<T>(Option<T> option)

@@ -86,7 +86,8 @@ internal sealed class TrainFlags
     {
         foreach (Option option in (Option[])[Shared.Data, Shared.DataDir, method, name, Shared.OutputDir,
             Shared.ModelType, Shared.Config, Shared.ImageSize, Shared.Width, Shared.Preprocess, init, pretrained,
-            steps, batchSize, accumulation, optimizer, learningRate, decay, warmup, weightDecay, maxGradNorm, ema, dropout,
+            steps, batchSize, accumulation, optimizer, learningRate, decay, warmup, weightDecay, maxGradNorm, Shared.TrainOnly,
+            ema, dropout,
             .. RecipeFlags.All, augment, noAugment, noShuffle, seed,
             evalEvery, evalBatchSize, evalLimit, holdOut, checkpointEvery, logEvery, resume,
             targetFlops, rewardMargin, plainLoss, selfDistill, pruneFrom, clip, exploration, probes, context, keepBias,
@@ -161,6 +162,7 @@ internal sealed class TrainFlags
             Schedule = p.GetValue(decay) ?? defaults.Schedule,
             WarmupSteps = p.GetValue(warmup),
             MaxGradNorm = p.GetValue(maxGradNorm) ?? defaults.MaxGradNorm,
+            TrainOnly = Opt.List(p.GetValue(Shared.TrainOnly)),
             EmaDecay = p.GetValue(ema),
             Seed = p.GetValue(seed) ?? defaults.Seed,
             Shuffle = !p.GetValue(noShuffle),

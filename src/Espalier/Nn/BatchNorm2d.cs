@@ -34,12 +34,16 @@ public sealed class BatchNorm2d : Module
 
     public float Epsilon => epsilon;
 
+    /// <summary>Whether it goes by its running statistics in training too, and leaves them as they are.</summary>
+    internal bool IsFixed { get; set; }
+
     /// <exception cref="EspalierException">In training: a batch of one value a channel has no variance.</exception>
     public Tensor Forward(Tensor x)
     {
-        if (Training && x.Length <= x.Shape[1])
+        bool learns = Training && !IsFixed;
+        if (learns && x.Length <= x.Shape[1])
             throw new EspalierException($"batch norm cannot learn from one value a channel, {x.Shape}; choose larger batches or images");
-        if (Training) BatchesTracked.Span[0]++;
-        return F.BatchNorm2d(x, Weight, Bias, RunningMean, RunningVariance, Training, momentum, epsilon);
+        if (learns) BatchesTracked.Span[0]++;
+        return F.BatchNorm2d(x, Weight, Bias, RunningMean, RunningVariance, learns, momentum, epsilon);
     }
 }

@@ -60,6 +60,9 @@ public sealed class ClassifierTask(ImageClassifier net, ClassifierTaskOptions op
     ];
 
     /// <inheritdoc/>
+    public bool SkipsUntrained => true;
+
+    /// <inheritdoc/>
     public IReadOnlyDictionary<string, double> Step(Batch batch, in StepContext context)
     {
         Rng rng = context.Rng;
@@ -76,6 +79,7 @@ public sealed class ClassifierTask(ImageClassifier net, ClassifierTaskOptions op
         Tensor loss = mixed is null
             ? F.CrossEntropy(logits, batch.Labels, options.LabelSmoothing) : F.CrossEntropy(logits, mixed);
         if (teacher is not null) loss = options.Distillation!.Loss(loss, taught!, teacher);
+        if (!loss.RequiresGrad) throw new EspalierException("the loss depends on no parameter that TrainOnly names");
         recording.Backward(loss, context.GradientScale);
         foreach (ITrainingHook hook in options.Hooks) hook.AfterBackward(context);
         return new Dictionary<string, double> { ["loss"] = loss.Item() };

@@ -25,6 +25,12 @@ public interface ITrainingTask
     IReadOnlyList<(string Name, string Value)> Identity => [];
 
     /// <summary>
+    /// Whether <see cref="Step"/> can do without gradients of parameters that <see cref="TrainOptions.TrainOnly"/> leaves out,
+    /// which saves their part of the backward pass. Not where one of several losses may then reach nothing that is trained.
+    /// </summary>
+    bool SkipsUntrained => false;
+
+    /// <summary>
     /// Forward and backward of one micro-batch, with the model in training mode. Adds to the gradients, with each loss times
     /// <see cref="StepContext.GradientScale"/>. Tensors made here are freed when it returns.
     /// </summary>

@@ -63,6 +63,12 @@ public sealed record TrainOptions
     /// <summary>Decay of the weights' averages, which are then what is evaluated and saved as model; null for none.</summary>
     public double? EmaDecay { get; init; }
 
+    /// <summary>
+    /// The parameters to train, as name patterns of parameters or layers with * and ?; none for all. The others stay bit for bit
+    /// as they are, and so do the running statistics of batch norms of which no parameter is trained.
+    /// </summary>
+    public IReadOnlyList<string> TrainOnly { get; init; } = [];
+
     /// <summary>A new order of the training pictures in each epoch; else the data set's order.</summary>
     public bool Shuffle { get; init; } = true;
 

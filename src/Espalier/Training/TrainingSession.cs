@@ -21,6 +21,7 @@ internal sealed partial class TrainingSession : IDisposable
     private readonly Optimizer optimizer;
     private readonly Tensor[] all;
     private readonly Tensor[][] clipped;
+    private readonly UntrainedParameters untrained;
     private readonly Ema? ema;
     private readonly DataLoader loader, evaluation;
     private readonly RunFolder? folder;
@@ -39,9 +40,11 @@ internal sealed partial class TrainingSession : IDisposable
         dataset = $"{data.Train.Name} ({data.Train.Count} images)";
         schedule = Schedules.Parse(options.Schedule, options.Warmup, options.Milestones);
         optimizer = Optimizers.Create(options.Optimizer, task.ParameterGroups, options.Momentum, options.WeightDecay);
+        untrained = new UntrainedParameters(task.Model, options.TrainOnly, task.SkipsUntrained);
         // As they are at the beginning: a task may change them while it trains.
         groups = string.Join("; ", optimizer.Groups.Select(g => string.Create(CultureInfo.InvariantCulture,
-            $"{g.Name} {g.Parameters.Count} x{g.LearningRateScale} decay {g.WeightDecay ?? options.WeightDecay}")));
+            $"{g.Name} {g.Parameters.Count} x{g.LearningRateScale} decay {g.WeightDecay ?? options.WeightDecay}")))
+            + (options.TrainOnly.Count == 0 ? "" : $"; only {string.Join(',', options.TrainOnly)}");
         clipped = options.ClipGroups
             ? [.. optimizer.Groups.Select(g => g.Parameters.Select(p => p.Value).ToArray())]
             : [[.. optimizer.Parameters.Select(p => p.Value)]];
@@ -86,6 +89,7 @@ internal sealed partial class TrainingSession : IDisposable
     public void Dispose()
     {
         task.Model.Training = modeBefore;
+        untrained.Dispose();
         history?.Dispose();
         loader.Dispose();
         evaluation.Dispose();
@@ -133,6 +137,7 @@ internal sealed partial class TrainingSession : IDisposable
             using (new Scope()) means.Add(Finite(task.Step(batch, context), number));
             batch.Recycle();
         }
+        untrained.ClearGradients();
         double? norm = Clip(number);
         optimizer.Step((float)rate);
         foreach (Tensor p in all) p.ClearGrad();

@@ -123,8 +123,46 @@ public sealed class CompressVerbTests : IDisposable
     [InlineData("--keep", "*")]
     [InlineData("--set", "magic=1")]
     [InlineData("--ratio", "0.001")]
+    [InlineData("--ratio", "half")]
+    [InlineData("--ratio", "layer9*=0.5")]
+    [InlineData("--ratio", "*=0.5,feature.4=0.2")]
+    [InlineData("--train-only", "nothing*")]
     public void Impossible_requests_are_one_line_and_code_2(string option, string value) => Tool.Run("compress", "l1", "--model-type",
         "cifar-vgg11", "--width", "0.125", "--img-size", "16", "--data", "fashion-mnist-sample", option, value).MustFail(2);
+
+    /// <summary>The library says which of its properties is wrong; here that is what was typed.</summary>
+    [Theory]
+    [InlineData("taylor", "--set per-round=many", "--set per-round=many: it is a whole number from 0 to 1048576")]
+    [InlineData("taylor", "--set per-round=64", "--set per-round goes with one --ratio")]
+    [InlineData("l1", "--ratio half", "--ratio: 'half' is no share")]
+    [InlineData("l1", "--global --ratio feature.4=0.2,*=0.5", "layers that compete have one ratio")]
+    [InlineData("l1", "--train-only nothing*", "matches 'nothing*' of --train-only")]
+    [InlineData("repr", "--train-steps 10 --train-only classifier*", "leave --train-only out")]
+    [InlineData("stochastic-depth", "--model-type resnet20 --set remove=0", "set --train-steps")]
+    public void Errors_name_flags(string method, string options, string expected)
+    {
+        string[] own = options.Split(' ');
+        string[] network = own.Contains("--model-type") ? ["--img-size", "16"] : SmallCnn.Preset;
+        Assert.Contains(expected, Tool.Run(["compress", method, .. own, .. network, .. SmallCnn.Data]).MustFail(2));
+    }
+
+    [Fact]
+    public void Layers_have_ratios_of_their_own_and_only_named_ones_are_trained()
+    {
+        string whole = SmallCnn.Write(folder.File("net.safetensors")), cut = folder.File("cut.safetensors");
+        string tuned = folder.File("tuned.safetensors");
+        string[] run = ["compress", "l1", "--model", whole, "--ratio", "feature.0=0.5,feature.4=0.25"];
+        Tool.Run([.. run, "--output", cut]).MustSucceed();
+        Tool.Run([.. run, "--output", tuned, "--fine-tune-steps", "2", "--batch-size", "16", "--train-only", "classifier*"])
+            .MustSucceed();
+        using LoadedCnn before = CnnFile.Load(whole), after = CnnFile.Load(cut), trained = CnnFile.Load(tuned);
+        Dictionary<string, float[]> cutValues = after.Net.StateDict().ToDictionary(s => s.Name, s => s.Value.ToArray());
+        foreach (var (name, value) in trained.Net.StateDict())
+            Assert.True(name.StartsWith("classifier", StringComparison.Ordinal) != cutValues[name].SequenceEqual(value.ToArray()));
+        int[] widths = [.. before.Net.Parameters().Where(p => p.Rank == 4).Select(p => p.Shape[0])];
+        Assert.Equal([widths[0] / 2, widths[1] - widths[1] / 4, .. widths[2..]],
+            after.Net.Parameters().Where(p => p.Rank == 4).Select(p => p.Shape[0]));
+    }
 
     [Fact]
     public void A_vision_transformer_or_an_unknown_method_is_refused()

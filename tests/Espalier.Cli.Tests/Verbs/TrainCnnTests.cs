@@ -73,6 +73,19 @@ public sealed class TrainCnnTests : IDisposable
     }
 
     [Fact]
+    public void Only_the_named_layers_are_trained_and_a_run_goes_on_with_the_same()
+    {
+        string model = SmallCnn.Write(folder.File("net.safetensors"));
+        string[] run = ["--init", model, "--num-steps", "2", "--name", "head", "--weight-decay", "0.1"];
+        Train([.. run, "--train-only", "classifier"]).MustSucceed();
+        using LoadedCnn before = CnnFile.Load(model), after = CnnFile.Load(folder.File("head.safetensors"));
+        foreach (var ((name, old), (_, now)) in before.Net.StateDict().Zip(after.Net.StateDict()))
+            Assert.Equal(!name.StartsWith("classifier.", StringComparison.Ordinal), old.ToArray().SequenceEqual(now.ToArray()));
+        Assert.Contains("; only classifier", Train([.. run, "--resume"]).MustFail(2));
+        Assert.Contains("'magic*' of --train-only", Train([.. run, "--train-only", "magic*"]).MustFail(2));
+    }
+
+    [Fact]
     public void A_state_of_another_shape_is_not_resumed()
     {
         string small = SmallCnn.WritePruned(folder.File("small.safetensors"));

@@ -85,6 +85,21 @@ public sealed class TrainVerbTests : IDisposable
         Tool.Run(arguments).MustSucceed();
     }
 
+    /// <summary>Agents learn on a backbone that stays as it is, and the other way round.</summary>
+    [Theory]
+    [InlineData("*clip_layer*", true)]
+    [InlineData("head,*.ffn.fc?", false)]
+    public void Only_the_named_layers_are_trained(string patterns, bool agents)
+    {
+        Tool.Run([.. Golden.Train(folder.Path, 2), "--weight-decay", "0.1", "--train-only", patterns]).MustSucceed();
+        Checkpoint before = CheckpointFile.Read(Golden.Checkpoint), after = CheckpointFile.Read(folder.File("apt.safetensors"));
+        bool Trained(string name) => agents ? name.Contains("clip_layer")
+            : name.StartsWith("head.", StringComparison.Ordinal) || name.Contains(".ffn.fc");
+        Assert.Contains(before.Arrays.Keys, Trained);
+        Assert.All(before.Arrays.Values,
+            old => Assert.True(Trained(old.Name) != old.Data.SequenceEqual(after[old.Name].Data), old.Name));
+    }
+
     [Fact]
     public void A_pretrained_backbone_gets_a_zero_classifier()
     {

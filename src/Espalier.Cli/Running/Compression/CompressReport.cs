@@ -68,6 +68,7 @@ internal static class CompressReport
             ["optimiser"] = $"{t.Optimizer}, rate {Text(t.LearningRate)}, decay {Text(t.WeightDecay)}, "
                 + $"{t.BatchSize} images a step",
             ["schedule"] = t.Schedule + (t.WarmupSteps is { } w ? $", {w} steps of warm-up" : ""),
+            ["trained"] = t.TrainOnly.Count == 0 ? "everything" : string.Join(", ", t.TrainOnly),
             ["label smoothing"] = Text(r.LabelSmoothing),
             ["mixup, cutmix"] = $"{Text(r.Mixing.Mixup)}, {Text(r.Mixing.CutMix)}",
             ["teacher"] = r.Teacher is null ? "none"

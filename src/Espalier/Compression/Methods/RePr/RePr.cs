@@ -57,7 +57,8 @@ public sealed record RePr : CompressionMethod
     public override string Name => "repr";
 
     /// <inheritdoc/>
-    public override string Purpose => "drops overlapping filters, which come back orthogonal, while training; removes the last ones";
+    public override string Purpose =>
+        "drops overlapping filters, which come back orthogonal, while training; removes the last ones";
 
     /// <inheritdoc/>
     public override IReadOnlyList<MethodSetting> Settings => Known;
@@ -87,8 +88,8 @@ public sealed record RePr : CompressionMethod
     public bool ExcludeFirst { get; init; }
 
     /// <summary>
-    /// Whether new filters are unit vectors with entries up to 1/sqrt(fan-in), which are no longer orthogonal; else they are as long
-    /// as the mean of those that stayed.
+    /// Whether new filters are unit vectors with entries up to 1/sqrt(fan-in), which are no longer orthogonal; else they are as
+    /// long as the mean of those that stayed.
     /// </summary>
     public bool Clip { get; init; }
 
@@ -98,7 +99,8 @@ public sealed record RePr : CompressionMethod
     /// <summary>Whether the weights that read a restored filter start at zero; else they are drawn anew.</summary>
     public bool ZeroReaders { get; init; }
 
-    /// <summary>Whether filters whose results are added to a residual stream are dropped as well; not with <see cref="EndThin"/>.</summary>
+    /// <summary>Whether filters whose results are added to a residual stream are dropped as well; not with
+    /// <see cref="EndThin"/>.</summary>
     public bool Branches { get; init; }
 
     /// <summary>Whether the least overlapping filters are dropped: a check that the rule matters.</summary>
@@ -139,8 +141,10 @@ public sealed record RePr : CompressionMethod
     internal ReprSchedule CheckedSchedule()
     {
         if (Branches && EndThin)
-            throw new EspalierException("Branches goes with a network that ends at its full size (end=full): a stream's channel cannot "
-                + "be removed from one branch");
+            throw new EspalierException("Branches goes with a network that ends at its full size (end=full): a stream's channel "
+                + "cannot be removed from one branch");
+        if (TrainSteps > 0 && Training.TrainOnly.Count > 0)
+            throw new EspalierException("RePr draws filters anew, which then have to be trained: leave TrainOnly out");
         long first = First > 0 ? First : Math.Max(1, TrainSteps / 5), thin = Thin > 0 ? Thin : Math.Max(1, TrainSteps / 10);
         var schedule = new ReprSchedule(TrainSteps, first, thin, Cycles, EndThin);
         return schedule.Drops.Count > 0 || (TrainSteps == 0 && EndThin) ? schedule

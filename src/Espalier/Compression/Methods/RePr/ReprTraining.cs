@@ -12,8 +12,8 @@ namespace Espalier.Compression.Methods.RePr;
 /// <summary>Drops and restores filters while a network trains, at the beginnings of the steps that the schedule names.</summary>
 /// <param name="choose">The filters of a drop; the argument is whether it is the last one.</param>
 /// <param name="probe">Watches what restored filters do.</param>
-internal sealed class ReprHook(RePr method, ReprSchedule schedule, Func<bool, IReadOnlyList<(ChannelGroup Group, int[] Channels)>> choose,
-    ReprProbe probe) : ITrainingHook
+internal sealed class ReprHook(RePr method, ReprSchedule schedule,
+    Func<bool, IReadOnlyList<(ChannelGroup Group, int[] Channels)>> choose, ReprProbe probe) : ITrainingHook
 {
     private readonly OrthogonalFilters filters = new(method.Clip, method.Relax);
     private readonly HashSet<long> drops = [.. schedule.Drops], restores = [.. schedule.Restores];

@@ -1,0 +1,60 @@
+using System.IO.Enumeration;
+using Espalier.Nn;
+using Espalier.Tensors;
+
+namespace Espalier.Training;
+
+/// <summary>
+/// Holds still, until it is disposed, what <see cref="TrainOptions.TrainOnly"/> leaves out: parameters get no gradient, so that
+/// no optimiser, momentum or weight decay touches them, and batch norms of which no parameter is trained normalise by their
+/// running statistics and leave these as they are.
+/// </summary>
+internal sealed class UntrainedParameters : IDisposable
+{
+    private readonly Tensor[] parameters;
+    private readonly BatchNorm2d[] norms;
+    private readonly bool skip;
+
+    /// <param name="skip">Whether their gradients are not even computed, see <see cref="ITrainingTask.SkipsUntrained"/>.</param>
+    /// <exception cref="EspalierException">A pattern fits no parameter.</exception>
+    public UntrainedParameters(Module model, IReadOnlyList<string> patterns, bool skip)
+    {
+        Check(model, patterns);
+        this.skip = skip;
+        var all = patterns.Count == 0 ? [] : model.NamedParameters();
+        parameters = [.. all.Where(p => p.Value.RequiresGrad && !patterns.Any(pattern => Fits(p.Name, pattern)))
+            .Select(p => p.Value)];
+        norms = [.. model.Descendants<BatchNorm2d>().Where(n => n.Parameters().All(parameters.Contains) && !n.IsFixed)];
+        Hold(true);
+    }
+
+    /// <exception cref="EspalierException">A pattern fits no parameter.</exception>
+    public static void Check(Module model, IReadOnlyList<string> patterns)
+    {
+        if (patterns.Count == 0) return;
+        string[] names = [.. model.NamedParameters().Select(p => p.Name)];
+        if (patterns.FirstOrDefault(pattern => !names.Any(name => Fits(name, pattern))) is { } odd)
+            throw new EspalierException($"no parameter to train matches '{odd}' of TrainOnly; there are "
+                + string.Join(", ", names.Take(4)) + (names.Length > 5 ? ", ..., " : ", ") + names[^1]);
+    }
+
+    /// <summary>Takes away what a backward pass computed for them.</summary>
+    public void ClearGradients()
+    {
+        foreach (Tensor p in parameters) p.ClearGrad();
+    }
+
+    public void Dispose() => Hold(false);
+
+    private void Hold(bool still)
+    {
+        foreach (BatchNorm2d norm in norms) norm.IsFixed = still;
+        if (!skip) return;
+        foreach (Tensor p in parameters) p.RequiresGrad = !still;
+    }
+
+    /// <summary>By the parameter's name or its layer's: "fc" is "fc.weight" and "fc.bias".</summary>
+    private static bool Fits(string name, string pattern) =>
+        FileSystemName.MatchesSimpleExpression(pattern, name, ignoreCase: false) || (name.LastIndexOf('.') is var dot and > 0
+            && FileSystemName.MatchesSimpleExpression(pattern, name.AsSpan(0, dot), ignoreCase: false));
+}

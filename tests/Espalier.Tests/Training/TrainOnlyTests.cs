@@ -1,0 +1,118 @@
+using Espalier.Compression;
+using Espalier.Models;
+using Espalier.Nn;
+using Espalier.Tests.Compression;
+using Espalier.Training;
+
+namespace Espalier.Tests.Training;
+
+/// <summary>Training of chosen layers: the others stay as they are, bit for bit.</summary>
+public sealed class TrainOnlyTests
+{
+    [Theory]
+    [InlineData("sgd", null, "layer3*", "linear")]
+    [InlineData("adamw", 0.9, "layer2.?.conv1.weight")]
+    [InlineData("ranger", null, "*.bn2")]
+    [InlineData("lookahead", 0.5, "linear.bias")]
+    public void OnlyWhatIsNamedMoves(string optimizer, double? ema, params string[] patterns)
+    {
+        using Cnn net = CompressionJobs.Net("resnet20");
+        Dictionary<string, float[]> before = Values(net);
+        var task = new ClassifierTask(net, new ClassifierTaskOptions());
+        Run(task, new TrainOptions { Optimizer = optimizer, EmaDecay = ema, WeightDecay = 0.1f, TrainOnly = patterns });
+        Assert.All(net.Parameters(), p => Assert.True(p.RequiresGrad));
+        foreach (var (name, values) in Values(net))
+        {
+            string layer = name[..name.LastIndexOf('.')];
+            bool isNamed = patterns.Any(p => System.IO.Enumeration.FileSystemName.MatchesSimpleExpression(p, name)
+                || System.IO.Enumeration.FileSystemName.MatchesSimpleExpression(p, layer));
+            // A norm's statistics follow where its scale and shift are trained.
+            bool moves = isNamed && (name.Contains("running") || name.Contains("tracked")
+                ? patterns.Any(p => !p.EndsWith("weight", StringComparison.Ordinal)) : true);
+            Assert.True(moves != before[name].SequenceEqual(values), $"{name} {(moves ? "did not move" : "moved")}");
+        }
+        Run(task, new TrainOptions());
+        Assert.All(Values(net), v => Assert.NotEqual(before[v.Key], v.Value));
+    }
+
+    /// <summary>Gradients of what is not trained need not be computed, and where they are, nobody sees them.</summary>
+    [Fact]
+    public void SkippedAndComputedGradientsTrainAlike()
+    {
+        float[][] weights = [.. new[] { true, false }.Select(skip =>
+        {
+            using Cnn net = CompressionJobs.Net("resnet20");
+            Run(new Watched(net, skip), new TrainOptions { MaxGradNorm = 0.1f, TrainOnly = ["layer3*", "linear*"] });
+            return net.Parameters().SelectMany(p => p.ToArray()).ToArray();
+        })];
+        Assert.Equal(weights[0], weights[1]);
+    }
+
+    [Theory]
+    [InlineData("layer9*", "layer9*")]
+    [InlineData("conv", "'conv'")]
+    public void APatternThatFitsNothingIsRefused(string pattern, string expected)
+    {
+        using Cnn net = CompressionJobs.Net("resnet20");
+        var training = new TrainOptions { BatchSize = 16, DataThreads = 0, TrainOnly = ["linear*", pattern] };
+        var task = new ClassifierTask(net, new ClassifierTaskOptions());
+        string message = Assert.Throws<EspalierException>(() => Run(task, training)).Message;
+        Assert.Contains(expected, message);
+        Assert.DoesNotContain('\n', message);
+        CompressionJob job = CompressionJobs.Job(net, CompressionMethods.Get("l1") with { Training = training });
+        Assert.Equal(message, Assert.Throws<EspalierException>(job.Run).Message);
+        Assert.Empty(job.Removals);
+    }
+
+    [Fact]
+    public void AMethodThatDrawsWeightsAnewTrainsAllOfThem()
+    {
+        using Cnn net = CompressionJobs.Net("resnet20");
+        Assert.Contains("TrainOnly", Assert.Throws<EspalierException>(CompressionJobs.Job(net, CompressionMethods.Get("repr") with
+        {
+            TrainSteps = 10, Training = new() { TrainOnly = ["linear*"] },
+        }).Run).Message);
+    }
+
+    /// <summary>Fine-tuning after a removal moves what is named only; what stays of the other layers is what was there.</summary>
+    [Fact]
+    public void CompressionFineTunesWhatIsNamed()
+    {
+        using Cnn net = CompressionJobs.Net("cifar-vgg11"), cut = CompressionJobs.Net("cifar-vgg11");
+        CompressionMethod method = CompressionMethods.Get("l1") with
+        {
+            Ratio = 0.25, Training = new() { TrainOnly = ["classifier*"] },
+        };
+        CompressionJobs.Job(cut, method).Run();
+        CompressionJobs.Job(net, method with { FineTuneSteps = 3 }).Run();
+        Dictionary<string, float[]> whole = Values(cut);
+        Assert.All(Values(net), v =>
+            Assert.True(v.Key.StartsWith("classifier", StringComparison.Ordinal) != whole[v.Key].SequenceEqual(v.Value), v.Key));
+    }
+
+    private static void Run(ITrainingTask task, TrainOptions options) => new Trainer(task, CompressionJobs.Data(16),
+        options with { Steps = 5, BatchSize = 16, DataThreads = 0, EvalEvery = 0, WarmupSteps = 0 }).Run();
+
+    private static Dictionary<string, float[]> Values(Module net) => net.StateDict().ToDictionary(s => s.Name, s => s.Value.ToArray());
+
+    /// <summary>Plain training that says itself whether it can do without gradients.</summary>
+    private sealed class Watched(ImageClassifier net, bool skips) : ITrainingTask
+    {
+        private readonly ClassifierTask task = new(net, new ClassifierTaskOptions());
+
+        public Module Model => task.Model;
+
+        public bool SkipsUntrained => skips;
+
+        public IReadOnlyDictionary<string, double> Step(Espalier.Data.Batch batch, in StepContext context)
+        {
+            IReadOnlyDictionary<string, double> result = task.Step(batch, context);
+            Assert.Equal(skips, net.Parameters().First().Grad is null);
+            return result;
+        }
+
+        public EvaluationResult Evaluate(IEnumerable<Espalier.Data.Batch> batches) => task.Evaluate(batches);
+
+        public void SaveModel(string path) => task.SaveModel(path);
+    }
+}
