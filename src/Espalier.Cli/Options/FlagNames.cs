@@ -7,24 +7,26 @@ namespace Espalier.Cli.Options;
 /// <summary>The library's errors name properties; whoever typed a command knows their flags.</summary>
 internal static partial class FlagNames
 {
-    /// <summary>Does the work of `compress`; in its errors TrainSteps becomes --train-steps, PerRound --set per-round.</summary>
-    public static void In(CompressionMethod method, Action work)
+    /// <summary>Does a verb's work; in its errors TrainSteps becomes --train-steps, and PerRound --set per-round.</summary>
+    /// <param name="parse">Of the verb's command line.</param>
+    public static int In(ParseResult parse, IEnumerable<MethodSetting> settings, Func<int> work)
     {
         try
         {
-            work();
+            return work();
         }
         catch (EspalierException e)
         {
-            Dictionary<string, string> flags = method.Settings.ToDictionary(s => s.Property, s => $"{CompressFlags.Set.Name} {s.Name}");
-            foreach (Option option in CompressFlags.All) flags.TryAdd(Property(option.Name), option.Name);
-            throw new EspalierException(Name().Replace(e.Message, m => flags.GetValueOrDefault(m.Value, m.Value)), e.InnerException);
+            Dictionary<string, string> flags = settings.ToDictionary(s => s.Property, s => $"{CompressFlags.Set.Name} {s.Name}");
+            foreach (Option option in parse.CommandResult.Command.Options) flags.TryAdd(Property(option.Name), option.Name);
+            string message = Name().Replace(e.Message, m => flags.GetValueOrDefault(m.Value, m.Value));
+            throw e.InnerException is { } inner ? new EspalierException(message, inner) : new EspalierException(message);
         }
     }
 
     /// <summary>"TrainSteps" for "--train-steps".</summary>
     private static string Property(string flag) =>
-        string.Concat(flag.Split('-', StringSplitOptions.RemoveEmptyEntries).Select(word => char.ToUpperInvariant(word[0]) + word[1..]));
+        string.Concat(flag.Split('-', StringSplitOptions.RemoveEmptyEntries).Select(w => char.ToUpperInvariant(w[0]) + w[1..]));
 
     /// <summary>A word that may be a property, but no part of a file's name.</summary>
     [GeneratedRegex(@"(?<![\w/\\.'-])[A-Z]\w*(?![\w/\\]|[.-]\w)")]

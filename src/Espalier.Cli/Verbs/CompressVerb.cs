@@ -39,8 +39,11 @@ internal static class CompressVerb
         string name = parse.GetValue(Method)
             ?? throw new EspalierException("say how to compress: espalier compress METHOD ...; --list names the methods");
         CompressionMethod method = CompressionMethods.Get(name);
-        FlagNames.In(method, () => new CompressRun(CompressFlags.Read(parse, method), session).Run());
-        return ExitCodes.Done;
+        return FlagNames.In(parse, method.Settings, () =>
+        {
+            new CompressRun(CompressFlags.Read(parse, method), session).Run();
+            return ExitCodes.Done;
+        });
     }
 
     private static void ShowMethods(Terminal terminal)

@@ -32,8 +32,11 @@ internal static class SensitivityVerb
         verb.SetAction(parse =>
         {
             SensitivityPlan plan = Read(parse);
-            FlagNames.In(plan.Method, () => new SensitivityRun(plan, session).Run());
-            return ExitCodes.Done;
+            return FlagNames.In(parse, plan.Method.Settings, () =>
+            {
+                new SensitivityRun(plan, session).Run();
+                return ExitCodes.Done;
+            });
         });
         return verb;
     }

@@ -22,7 +22,8 @@ public abstract record CompressionMethod : CompressionOptions
     /// Makes the job's model smaller for good; training is part of it where the method has some. Called by the job that was made
     /// with this method.
     /// </summary>
-    /// <exception cref="EspalierException">The method has nothing to work on in this model, or the target cannot be reached.</exception>
+    /// <exception cref="EspalierException">The method has nothing to work on in this model, or the target cannot be reached.
+    /// </exception>
     public abstract void Run(CompressionJob job);
 
     /// <summary>This method with one of <see cref="Settings"/> as text.</summary>

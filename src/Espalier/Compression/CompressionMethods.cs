@@ -19,5 +19,6 @@ public static class CompressionMethods
 
     /// <exception cref="EspalierException">There is no method of that name.</exception>
     public static CompressionMethod Get(string name) => All.FirstOrDefault(m => m.Name == name)
-        ?? throw new EspalierException($"there is no method '{name}'; choose one of {string.Join(", ", All.Select(m => m.Name))}");
+        ?? throw new EspalierException($"there is no method '{name}'; choose one of "
+            + string.Join(", ", All.Select(m => m.Name)));
 }

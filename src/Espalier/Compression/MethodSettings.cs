@@ -41,8 +41,9 @@ public sealed class MethodSetting
 }
 
 /// <summary>
-/// The settings of a method, written as a list of <c>{ "per-round", m => m.PerRound, (m, x) => m with { PerRound = x }, 0, 9, "what
-/// it means" }</c>. Nothing is looked up by reflection, so that trimmed programs have them too.
+/// The settings of a method, written as a list of
+/// <c>{ "per-round", m => m.PerRound, (m, x) => m with { PerRound = x }, 0, 9, "what it means" }</c>. Nothing is looked up by
+/// reflection, so that trimmed programs have them too.
 /// </summary>
 public sealed class MethodSettings<T> : IReadOnlyList<MethodSetting>
     where T : CompressionMethod, new()
@@ -75,8 +76,8 @@ public sealed class MethodSettings<T> : IReadOnlyList<MethodSetting>
     }
 
     /// <summary>A number from <paramref name="low"/> to <paramref name="high"/>.</summary>
-    public void Add<TNumber>(string name, Func<T, TNumber> get, Func<T, TNumber, T> set, TNumber low, TNumber high, string meaning,
-        [CallerArgumentExpression(nameof(get))] string property = "")
+    public void Add<TNumber>(string name, Func<T, TNumber> get, Func<T, TNumber, T> set, TNumber low, TNumber high,
+        string meaning, [CallerArgumentExpression(nameof(get))] string property = "")
         where TNumber : struct, INumber<TNumber>
     {
         string kind = TNumber.One / (TNumber.One + TNumber.One) == TNumber.Zero ? "a whole number" : "a number";

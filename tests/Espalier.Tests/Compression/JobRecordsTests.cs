@@ -10,7 +10,8 @@ public sealed class JobRecordsTests
     public void AJobNotesScoresRemovalsAndLosses()
     {
         using Cnn net = CompressionJobs.Net("cifar-vgg11");
-        CompressionJob job = CompressionJobs.Job(net, CompressionMethods.Get("l1") with { Rounds = 2, FineTuneSteps = 25, Ratio = 0.5 });
+        CompressionJob job = CompressionJobs.Job(net,
+            CompressionMethods.Get("l1") with { Rounds = 2, FineTuneSteps = 25, Ratio = 0.5 });
         job.Run();
         Assert.Equal(2, job.Selections.Count);
         for (int round = 0; round < 2; round++)

@@ -26,8 +26,8 @@ public sealed class MethodFoldersTests
         string array = Path.Combine(compression, "CompressionMethods.cs");
         string[] folders = Directory.GetDirectories(Path.Combine(compression, "Methods"));
         Assert.True(folders.Length >= 3, $"methods are in {string.Join(", ", folders)}");
-        (string File, string Text)[] all = [.. Sources(Path.Combine(Root, "src")).Concat(Sources(Path.Combine(Root, "tests")))
-            .Select(file => (file, Code(File.ReadAllText(file))))];
+        (string File, string Text)[] all = [.. new[] { "src", "reproduce", "tests" }
+            .SelectMany(top => Sources(Path.Combine(Root, top))).Select(file => (file, Code(File.ReadAllText(file))))];
         var named = new List<string>();
         foreach (string folder in folders)
         {
@@ -55,7 +55,8 @@ public sealed class MethodFoldersTests
     private static IEnumerable<string> Sources(string folder) => Directory.EnumerateFiles(folder, "*.cs", SearchOption.AllDirectories)
         .Where(file => !file.Split(Path.DirectorySeparatorChar).Any(part => part is "obj" or "bin"));
 
-    /// <summary>Comments and texts may name a method; references in documentation, which would no longer resolve, may not.</summary>
+    /// <summary>Comments and texts may name a method; references in documentation, which would no longer resolve, may not.
+    /// </summary>
     private static string Code(string text) => NoCode.Replace(text, part => !part.Value.StartsWith('/') ? ""
         : string.Join(' ', Regex.Matches(part.Value, @"cref=""([^""]*)""").Select(m => m.Groups[1].Value)));
 

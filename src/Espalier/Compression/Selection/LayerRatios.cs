@@ -52,8 +52,8 @@ public sealed class LayerRatios
     {
         if (OfAll is { } all and not (> 0 and < 1))
             throw new EspalierException($"the ratio is {all}; it is the share of channels to remove, above 0 and below 1");
-        foreach (var (pattern, share) in rules)
-            if (share is not (>= 0 and < 1)) throw new EspalierException($"the ratio of '{pattern}' is {share}; it is from 0 to below 1");
+        foreach (var (pattern, share) in rules.Where(r => r.Share is not (>= 0 and < 1)))
+            throw new EspalierException($"the ratio of '{pattern}' is {share}; it is from 0 to below 1");
         if (rules.All(r => r.Share == 0)) throw new EspalierException("every ratio is 0, so nothing would go");
     }
 
@@ -66,8 +66,8 @@ public sealed class LayerRatios
             ChannelGroup[] fits = [.. groups.Where(g => SelectionOptions.Matches(g, pattern))];
             if (fits.Length == 0) throw SelectionOptions.NoLayer(groups, pattern);
             if (fits.All(g => rules.Take(i).Any(r => SelectionOptions.Matches(g, r.Pattern))))
-                throw new EspalierException($"the ratio of '{pattern}' is never used, as patterns before it fit all of its layers; "
-                    + "put it before them, or leave it out");
+                throw new EspalierException($"the ratio of '{pattern}' is never used, as patterns before it fit all of its "
+                    + "layers; put it before them, or leave it out");
         }
     }
 }

@@ -77,7 +77,7 @@ public sealed record SoftFilter : CompressionMethod
                 + "width; ask for more");
         int all = groups.Sum(g => g.Count);
         job.Log(FormattableString.Invariant($"{plan.Count} of {all} filters are zero, {(double)plan.Count / all:0.0%} where ")
-            + (shares.OfAll is { } share ? FormattableString.Invariant($"{share:0.0%} of each layer") : $"{shares}") + " were to go");
+            + (shares.OfAll is { } s ? FormattableString.Invariant($"{s:0.0%} of each layer") : $"{shares}") + " were to go");
         var (difference, notes) = LastZeroing.Run(graph, plan);
         job.Log(FormattableString.Invariant($"their constants moved into what follows; this changes logits by {difference:0.0e+0}"));
         foreach (string note in notes) job.Log(note);

@@ -58,8 +58,8 @@ public sealed record StochasticDepth : CompressionMethod
     public bool Inverted { get; init; }
 
     /// <summary>
-    /// Whether weights of a branch that did not run have no gradient, so that no optimiser touches them; else their gradient is 0,
-    /// and momentum and weight decay go on.
+    /// Whether weights of a branch that did not run have no gradient, so that no optimiser touches them; else their gradient is
+    /// 0, and momentum and weight decay go on.
     /// </summary>
     public bool FreezeSkipped { get; init; }
 

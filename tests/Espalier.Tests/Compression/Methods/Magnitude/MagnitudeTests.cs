@@ -22,7 +22,8 @@ public sealed class MagnitudeTests
     public void MakesNetworksSmaller(string method, string network, int size)
     {
         using Cnn net = CompressionJobs.Net(network, size);
-        CompressionJob job = CompressionJobs.Job(net, CompressionMethods.Get(method) with { TargetFlops = 0.7, FineTuneSteps = 1 });
+        CompressionJob job = CompressionJobs.Job(net,
+            CompressionMethods.Get(method) with { TargetFlops = 0.7, FineTuneSteps = 1 });
         long before = net.ParameterCount;
         job.Run();
         job.Run();
