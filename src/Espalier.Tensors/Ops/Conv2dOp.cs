@@ -38,6 +38,13 @@ public sealed unsafe class Conv2dOp : Op
             throw new ArgumentException($"Conv2d: weight {weight.Shape} is larger than x {x.Shape} padded by {padding}");
     }
 
+    /// <summary>With as many groups as the weight's channels tell.</summary>
+    internal static Conv2dOp Of(Tensor x, Tensor weight, Tensor? bias, int stride, Padding padding, int dilation)
+    {
+        int groups = x.Rank == 4 && weight.Rank == 4 && weight.Shape[1] > 0 ? x.Shape[1] / weight.Shape[1] : 0;
+        return new Conv2dOp(x, weight, bias, stride, padding, dilation, groups);
+    }
+
     public override string Name => "Conv2d";
 
     public Tensor? Bias => bias;
@@ -58,7 +65,7 @@ public sealed unsafe class Conv2dOp : Op
     private bool IsDepthwise => Groups == channels && Groups > 1;
 
     protected override void Save(OpSettings settings) =>
-        settings.Set("stride", Stride).Set("padding", Padding).Set("dilation", Dilation).Set("groups", Groups);
+        settings.Set("stride", Stride).Set("padding", Padding).Set("dilation", Dilation);
 
     protected override Tensor Forward()
     {

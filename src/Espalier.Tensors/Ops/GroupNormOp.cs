@@ -24,6 +24,11 @@ public sealed unsafe class GroupNormOp : Op
         kernel = new GroupNorm(x.Shape[0], channels, groups, x.Shape[2] * x.Shape[3]);
     }
 
+    /// <param name="size">Channels of a group.</param>
+    internal static GroupNormOp Of(Tensor x, Tensor gamma, Tensor beta, int size, float epsilon) =>
+        size > 0 && x.Rank == 4 && x.Shape[1] % size == 0 ? new GroupNormOp(x, gamma, beta, x.Shape[1] / size, epsilon)
+            : throw new ArgumentException($"GroupNorm: the channels of x {x.Shape} do not divide into groups of {size}");
+
     public override string Name => "GroupNorm";
 
     public int Groups { get; }
@@ -34,7 +39,8 @@ public sealed unsafe class GroupNormOp : Op
 
     public override Cost Cost => new(0, sizeof(float) * 2 * x.Length);
 
-    protected override void Save(OpSettings settings) => settings.Set("groups", Groups).Set("epsilon", Epsilon);
+    /// <summary>The size of a group stays: channels may be fewer by whole groups.</summary>
+    protected override void Save(OpSettings settings) => settings.Set("size", channels / Groups).Set("epsilon", Epsilon);
 
     protected override Tensor Forward()
     {

@@ -22,6 +22,17 @@ public sealed unsafe class SliceOp : Op
         for (int i = this.axis + 1; i < x.Rank; i++) below *= x.Shape[i];
     }
 
+    internal static SliceOp Of(Tensor x, OpSettings settings)
+    {
+        int axis = settings.Int("axis");
+        if (!settings.Has("parts")) return new SliceOp(x, axis, settings.Int("start"), settings.Int("length"));
+        int parts = settings.Int("parts"), part = settings.Int("part");
+        if (axis < -x.Rank || axis >= x.Rank || parts < 1 || x.Shape[axis] % parts != 0)
+            throw new ArgumentException($"Slice: axis {axis} of x {x.Shape} does not divide into {parts} parts");
+        int length = x.Shape[axis] / parts;
+        return new SliceOp(x, axis, checked(part * length), length);
+    }
+
     public override string Name => "Slice";
 
     public int Axis => axis;
@@ -32,7 +43,14 @@ public sealed unsafe class SliceOp : Op
 
     public override Cost Cost => new(0, sizeof(float) * 2 * outer * length * below);
 
-    protected override void Save(OpSettings settings) => settings.Set("axis", axis).Set("start", start).Set("length", length);
+    /// <summary>One of several equal parts stays one, see <see cref="Flow"/>; any other cut keeps its place.</summary>
+    protected override void Save(OpSettings settings)
+    {
+        settings.Set("axis", axis);
+        if (length > 0 && x.Shape[axis] % length == 0 && start % length == 0)
+            settings.Set("part", start / length).Set("parts", x.Shape[axis] / length);
+        else settings.Set("start", start).Set("length", length);
+    }
 
     protected override Tensor Forward()
     {
