@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fetches the peers (ONNX Runtime from npm, PyTorch from Debian), builds Espalier, and runs them side by side. A full run
 # takes about ten minutes and writes docs/performance.md; with --quick about two, and with --rows TEXT only some rows are
-# measured: neither touches the page.
+# measured: neither touches the page. With --other-build DIR, which old-build.sh makes, an older Espalier is the only peer.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -17,31 +17,40 @@ missing() {
     [[ -d /usr/share/datasets/fashion-mnist ]] || echo dataset-fashion-mnist
 }
 
-read -r -d '' -a packages < <(missing) || true
-if ((${#packages[@]} > 0)); then
-    if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
-        echo "missing packages: ${packages[*]}; install them and run this again" >&2
-        exit 1
-    fi
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get -y -q update >/dev/null
-    apt-get -y -q install --no-install-recommends "${packages[@]}" >/dev/null
-fi
-
-mkdir -p "$work"
-if ! grep -qs "\"version\": \"$ort_version\"" "$work/node_modules/onnxruntime-node/package.json"; then
-    # The package holds the CPU library; its script would fetch GPU ones.
-    npm install --prefix "$work" --ignore-scripts --no-save --no-audit --no-fund "onnxruntime-node@$ort_version"
-fi
-
-# Debian's PyTorch takes whatever BLAS the system has, which may be the plain reference one. It is at its best with OpenBLAS on
-# the same OpenMP threads as its own; unpacked here, it changes nothing in the system.
 download() { apt-get -q -o APT::Sandbox::User=root download libopenblas0-openmp; }
-if ! compgen -G "$work/openblas/usr/lib/*/openblas-openmp/libblas.so.3" >/dev/null; then
-    mkdir -p "$work/openblas"
-    (cd "$work/openblas" && { download || { apt-get -y -q update && download; }; } &&
-        dpkg -x libopenblas0-openmp_*.deb .) >/dev/null
-fi
+
+fetch_peers() {
+    read -r -d '' -a packages < <(missing) || true
+    if ((${#packages[@]} > 0)); then
+        if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
+            echo "missing packages: ${packages[*]}; install them and run this again" >&2
+            exit 1
+        fi
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get -y -q update >/dev/null
+        apt-get -y -q install --no-install-recommends "${packages[@]}" >/dev/null
+    fi
+
+    mkdir -p "$work"
+    if ! grep -qs "\"version\": \"$ort_version\"" "$work/node_modules/onnxruntime-node/package.json"; then
+        # The package holds the CPU library; its script would fetch GPU ones.
+        npm install --prefix "$work" --ignore-scripts --no-save --no-audit --no-fund "onnxruntime-node@$ort_version"
+    fi
+
+    # Debian's PyTorch takes whatever BLAS the system has, which may be the plain reference one. It is at its best with OpenBLAS
+    # on the same OpenMP threads as its own; unpacked here, it changes nothing in the system.
+    if ! compgen -G "$work/openblas/usr/lib/*/openblas-openmp/libblas.so.3" >/dev/null; then
+        mkdir -p "$work/openblas"
+        (cd "$work/openblas" && { download || { apt-get -y -q update && download; }; } &&
+            dpkg -x libopenblas0-openmp_*.deb .) >/dev/null
+    fi
+}
+
+peers=yes
+for argument in "$@"; do
+    if [[ $argument == --other-build* ]]; then peers=no; fi
+done
+if [[ $peers == yes ]]; then fetch_peers; fi
 
 dotnet build -c Release benchmarks/peers/Espalier.Peers -v q -p:UseSharedCompilation=false
 exec benchmarks/peers/Espalier.Peers/bin/Release/net10.0/Espalier.Peers --work "$work" --scripts benchmarks/peers --page "$page" "$@"

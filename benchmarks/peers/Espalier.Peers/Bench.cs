@@ -20,8 +20,8 @@ internal sealed class Bench(BenchSettings settings, Action<string> log) : IDispo
     public Peer Espalier => espalier ??= Started(Peer.Start("Espalier", Programs.Espalier("serve")));
 
     /// <summary>Espalier without AVX-512.</summary>
-    public Peer EspalierAvx2 => avx2 ??= Started(Peer.Start("Espalier, AVX2",
-        Programs.Espalier("serve") with { Environment = [("DOTNET_EnableAVX512", "0")] }));
+    public Peer EspalierAvx2 => avx2 ??=
+        Started(Peer.Start("Espalier, AVX2", Programs.WithoutAvx512(Programs.Espalier("serve"))));
 
     public Peer Ort => ort ??= Started(Peer.Start("ONNX Runtime", Programs.Ort(Settings, "serve")));
 

@@ -2,7 +2,7 @@ using System.Diagnostics;
 
 namespace Espalier.Peers;
 
-/// <summary>Measures lanes in turn, A B A B, in short windows.</summary>
+/// <summary>Measures lanes in turn in short windows, A B B A A B: neither is always the one after the other.</summary>
 internal static class Interleave
 {
     private const double WarmUpLimitSeconds = 5;
@@ -15,7 +15,14 @@ internal static class Interleave
         foreach (Lane lane in lanes) WarmUp(lane, warmUps, windowSeconds);
         var figures = new double[rounds][];
         for (int round = 0; round < rounds; round++)
-            figures[round] = [.. lanes.Select(lane => lane.Window(windowSeconds))];
+        {
+            figures[round] = new double[lanes.Length];
+            for (int place = 0; place < lanes.Length; place++)
+            {
+                int lane = round % 2 == 0 ? place : lanes.Length - 1 - place;
+                figures[round][lane] = lanes[lane].Window(windowSeconds);
+            }
+        }
         return new Measurement(figures);
     }
 

@@ -13,6 +13,15 @@ internal sealed class ModelFolder(string folder)
 
     private readonly Dictionary<string, ModelFiles> made = [];
 
+    /// <summary>Writes every model, for a build that is to be held against another one.</summary>
+    public void WriteAll()
+    {
+        foreach (string name in Shapes.Large.Concat(Shapes.Fashion)) Get(name);
+        Get("ViT-B/16", agents: true);
+        foreach (string name in Shapes.Cnns) Cnn(name);
+        Cnn(Shapes.PrunedCnn, Shapes.PrunedShare);
+    }
+
     /// <param name="agents">Whether it has APT's agents, random too.</param>
     public VitFiles Get(string name, bool agents = false)
     {

@@ -13,6 +13,11 @@ internal static class Shapes
     /// <summary>Convolutional networks for 224 pixels.</summary>
     public static readonly string[] Cnns = ["ResNet-50", "VGG-16-BN", "DenseNet-121", "MobileNetV2"];
 
+    /// <summary>The convolutional network that is also measured with channels removed, and the share of its multiply-adds that is
+    /// left then.</summary>
+    public const string PrunedCnn = "ResNet-50";
+    public const double PrunedShare = 0.5;
+
     public static VitConfig Get(string name) => name switch
     {
         "FM-64/49" => Small(width: 64, patch: 4),

@@ -8,6 +8,9 @@ internal static class Programs
     /// <summary>This program again, in another role.</summary>
     public static ChildProcess Espalier(params string[] arguments) => new(Environment.ProcessPath!, arguments);
 
+    /// <summary>The same without AVX-512.</summary>
+    public static ChildProcess WithoutAvx512(ChildProcess child) => child with { Environment = [("DOTNET_EnableAVX512", "0")] };
+
     public static ChildProcess Ort(BenchSettings settings, params string[] arguments) =>
         new("node", [Path.Combine(settings.Scripts, "ort.mjs"), settings.Work, .. arguments], []);
 

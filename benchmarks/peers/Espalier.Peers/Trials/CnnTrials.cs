@@ -4,8 +4,7 @@ namespace Espalier.Peers;
 internal static class CnnTrials
 {
     private const string Section = "Convolutional networks, fp32";
-    private const string PrunedNetwork = "ResNet-50";
-    private const double Bar = 1, Keep = 0.5;
+    private const double Bar = 1;
 
     private static readonly int[] Batches = [1, 8];
 
@@ -14,9 +13,10 @@ internal static class CnnTrials
         foreach (string network in Shapes.Cnns)
             foreach (int batch in Batches)
                 yield return new Trial(Section, $"{network}, batch {batch}", bench => Run(bench, network, batch),
-                    Quick: network == "ResNet-50");
+                    Quick: network == Shapes.PrunedCnn);
         foreach (int batch in Batches)
-            yield return new Trial(Section, $"{PrunedNetwork} pruned, batch {batch}", bench => Pruned(bench, batch), Quick: false);
+            yield return new Trial(Section, $"{Shapes.PrunedCnn} pruned, batch {batch}", bench => Pruned(bench, batch),
+                Quick: false);
     }
 
     private static IEnumerable<RowResult> Run(Bench bench, string network, int batch)
@@ -33,11 +33,11 @@ internal static class CnnTrials
     /// <summary>Channels are removed, evenly, until no more than half of the multiply-adds are left.</summary>
     private static IEnumerable<RowResult> Pruned(Bench bench, int batch)
     {
-        CnnFiles whole = bench.Models.Cnn(PrunedNetwork), pruned = bench.Models.Cnn(PrunedNetwork, Keep);
+        CnnFiles whole = bench.Models.Cnn(Shapes.PrunedCnn), pruned = bench.Models.Cnn(Shapes.PrunedCnn, Shapes.PrunedShare);
         using Side before = bench.Load(bench.Espalier, whole, "infer", batch);
         using Side after = bench.Load(bench.Espalier, pruned, "infer", batch);
         using Side theirs = bench.Load(bench.Ort, pruned, "infer", batch);
-        string name = $"{PrunedNetwork} pruned, batch {batch}";
+        string name = $"{Shapes.PrunedCnn} pruned, batch {batch}";
         Measurement rounds = bench.Measure(name, before, after, theirs);
         double time = rounds.Ratio(1, 0), macs = (double)pruned.MultiplyAdds / whole.MultiplyAdds;
         yield return new RowResult(Section, $"{name}, against the whole network", Units.Rate(batch / rounds.Of(1)),
