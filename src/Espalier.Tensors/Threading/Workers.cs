@@ -88,6 +88,10 @@ public static unsafe class Workers
         Dispatch(Unsafe.AsPointer(ref copy), &Invoke<TJob>, count, parts);
     }
 
+    /// <summary>What this thread does inside the returned block it does alone, as inside a job:
+    /// <c>using (Workers.Alone()) ...</c></summary>
+    public static AloneBlock Alone() => new(insideJob);
+
     private static void Invoke<TJob>(void* job, int start, int end, int worker)
         where TJob : struct, IRangeJob => Unsafe.AsRef<TJob>(job).Run(start, end, worker);
 
@@ -150,6 +154,20 @@ public static unsafe class Workers
         return int.TryParse(text, out int value) && value is >= 1 and <= MaxThreads
             ? value
             : throw new EspalierException($"ESPALIER_THREADS is \"{text}\": set it to a number from 1 to {MaxThreads}");
+    }
+
+    /// <summary>Lets other threads help again when disposed.</summary>
+    public readonly struct AloneBlock : IDisposable
+    {
+        private readonly bool before;
+
+        internal AloneBlock(bool before)
+        {
+            this.before = before;
+            insideJob = true;
+        }
+
+        public void Dispose() => insideJob = before;
     }
 
     private sealed class Worker

@@ -1,179 +1,93 @@
-using Espalier.Models;
+using System.Runtime.InteropServices;
 using Espalier.Tensors;
-using Espalier.Tensors.Kernels;
-using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 
 namespace Espalier.Inference;
 
 /// <summary>
-/// The whole network on a few images, in buffers of its own. Two lanes may run at once, each inside a job on one thread; a
-/// lane that runs outside of any job has the kernels share their work among all threads. Nothing is allocated in a run.
-/// <para>Buffers, with R the rows of all images, P those of their prefix tokens: the residual stream x [R, D]; what a norm or
-/// attention gives [R, D]; the widest layers' results [R, max(3D, M)]; and the same again for P rows.</para>
+/// One run of a network on a few images: where its maps are, and which rows of its tokens each image has at each place of the
+/// network. Two lanes may run at once, each in a thread; what runs in a lane outside of any job is shared by all threads.
 /// </summary>
-internal sealed unsafe partial class Lane : IDisposable
+internal sealed unsafe class Lane : IDisposable
 {
-    private readonly VitWeights weights;
-    private readonly VitConfig config;
-    private readonly int width, tokens, prefix, patchValues;
-    private readonly float scale;
-    private readonly Tensor memory;
-    private readonly float* x, normed, wide, prefixX, prefixNormed, prefixMixed, prefixWide, scores, sorted, second;
-    private readonly int* offsets, ids;
-    private int images;
+    private readonly RowAxis[] axes;
+    private readonly int*[] starts, tokens;
+    private int* memory;
 
-    public Lane(VitWeights weights, int capacity)
+    /// <param name="capacity">Most images at once.</param>
+    public Lane(RowAxis[] axes, int capacity)
     {
-        this.weights = weights;
-        config = weights.Config;
-        Capacity = capacity;
-        (width, tokens, prefix) = (config.HiddenSize, config.Tokens, config.PrefixTokens);
-        patchValues = config.PatchChannels * config.PatchSize * config.PatchSize;
-        scale = 1 / MathF.Sqrt(width / config.NumHeads);
-        int rows = checked(capacity * tokens), few = capacity * prefix;
-        int widest = Math.Max(Math.Max(3 * width, config.MlpDim), patchValues);
-        long[] sizes =
-        [
-            (long)rows * width, (long)rows * width, (long)rows * widest, (long)few * width, (long)few * width, (long)few * width,
-            (long)few * Math.Max(width, config.MlpDim), rows, tokens, (long)capacity * config.NumClasses, capacity + 1, rows,
-        ];
-        memory = Tensor.Unscoped(new Shape(checked((int)sizes.Sum(Padded))));
-        float* next = memory.Data;
-        int index = 0;
-        x = Next();
-        normed = Next();
-        wide = Next();
-        prefixX = Next();
-        prefixNormed = Next();
-        prefixMixed = Next();
-        prefixWide = Next();
-        scores = Next();
-        sorted = Next();
-        second = Next();
-        offsets = (int*)Next();
-        ids = (int*)Next();
-
-        float* Next()
+        (this.axes, Capacity) = (axes, capacity);
+        starts = new int*[axes.Length];
+        tokens = new int*[axes.Length];
+        long length = axes.Sum(a => 1 + capacity * (1L + a.Most));
+        memory = (int*)NativeMemory.Alloc(checked((nuint)length * sizeof(int)));
+        int* next = memory;
+        for (int i = 0; i < axes.Length; i++)
         {
-            float* part = next;
-            next += Padded(sizes[index++]);
-            return part;
+            starts[i] = next;
+            tokens[i] = next + capacity + 1;
+            next = tokens[i] + (nint)capacity * axes[i].Most;
         }
-
-        // Every buffer begins on a cache line.
-        static long Padded(long values) => (values + 15) / 16 * 16;
     }
 
-    /// <summary>Most images at once.</summary>
+    ~Lane() => NativeMemory.Free(memory);
+
     public int Capacity { get; }
 
-    private int Rows => offsets[images];
+    /// <summary>Room for the maps of the images, see <see cref="Arena"/>.</summary>
+    public float* Memory { get; private set; }
 
-    private AttentionHeads Heads => new(offsets, images, config.NumHeads, width / config.NumHeads, scale);
+    /// <summary>Images of this run.</summary>
+    public int Images { get; private set; }
 
-    /// <param name="input">[count, C, S, S], or the stem's maps.</param>
-    /// <param name="logits">[count, classes].</param>
-    /// <param name="first">Which image of the trace the first of these is.</param>
-    public void Run(float* input, int count, in Pruning pruning, float* logits, TokenTrace? trace, int first)
+    /// <summary>What the rows are kept by, in place of the network's own rules; null for those.</summary>
+    public KeepRule? Keep { get; private set; }
+
+    /// <summary>Where it is noted which rows are left, and which of its images is the first of these; null where nobody asks.</summary>
+    public TokenTrace? Trace { get; private set; }
+
+    public int FirstOfTrace { get; private set; }
+
+    public void Begin(float* memory, int images, KeepRule? keep, TokenTrace? trace, int firstOfTrace)
     {
-        images = count;
-        Embed(input);
-        int stage = 0;
-        Note(trace, first, stage++);
-        int whole = weights.NarrowEnd ? config.NumLayers - 1 : config.NumLayers;
-        for (int i = 0; i < whole; i++)
+        bool same = images == Images;
+        Memory = memory;
+        (Images, Keep, Trace, FirstOfTrace) = (images, keep, trace, firstOfTrace);
+        // Those of axes that lost rows are written by the steps that drop them.
+        for (int i = 0; i < axes.Length && !same; i++)
         {
-            Block(weights.Blocks[i]);
-            if (!pruning.IsActive || weights.AgentAfter[i] is not { } agent) continue;
-            Prune(agent, pruning);
-            Note(trace, first, stage++);
-        }
-
-        if (weights.NarrowEnd) LastBlock(weights.Blocks[^1]);
-        else GatherPrefix(x, prefixX);
-        Classify(logits);
-    }
-
-    public void Dispose() => memory.Dispose();
-
-    private void Note(TokenTrace? trace, int first, int stage)
-    {
-        for (int b = 0; trace is not null && b < images; b++)
-            trace.Note(first + b, stage, new ReadOnlySpan<int>(ids + offsets[b], offsets[b + 1] - offsets[b]));
-    }
-
-    private void Embed(float* input)
-    {
-        int side = config.Grid * config.PatchSize, patches = tokens - prefix;
-        new Patches(images, config.PatchChannels, side, side, config.PatchSize).ToRows(input, wide);
-        weights.Patches.Run(images * patches, wide, patchValues, normed, width, default);
-        float* table = weights.Table.Data;
-        for (int b = 0; b <= images; b++) offsets[b] = b * tokens;
-        for (int b = 0; b < images; b++)
-        {
-            nint row = (nint)b * tokens;
-            new ReadOnlySpan<float>(table, prefix * width).CopyTo(new Span<float>(x + row * width, prefix * width));
-            TensorPrimitives.Add(
-                new ReadOnlySpan<float>(table + prefix * width, patches * width),
-                new ReadOnlySpan<float>(normed + (nint)b * patches * width, patches * width),
-                new Span<float>(x + (row + prefix) * width, patches * width));
-            for (int t = 0; t < tokens; t++) ids[row + t] = t;
+            int most = axes[i].Most;
+            for (int b = 0; b <= images; b++) starts[i][b] = b * most;
+            for (int row = 0; row < images * most; row++) tokens[i][row] = row % most;
         }
     }
 
-    private void Block(BlockWeights block)
-    {
-        int rows = Rows;
-        block.AttentionNorm.Run(rows, width, x, normed);
-        block.Mix.Run(rows, normed, width, wide, 3 * width);
-        Attention.Forward(
-            Heads, wide, 3 * width, wide + width, 3 * width, wide + 2 * width, 3 * width, normed, width);
-        block.Output.Run(rows, normed, width, x, width, residual: x);
-        Mlp(block, rows, x, normed, wide);
-    }
+    /// <summary>[images + 1] the first row of each image, then the number of rows.</summary>
+    public int* Starts(RowAxis axis) => starts[axis.Index];
 
-    private void Mlp(BlockWeights block, int rows, float* x, float* normed, float* hidden)
-    {
-        block.MlpNorm.Run(rows, width, x, normed);
-        block.Fc1.Run(rows, normed, width, hidden, config.MlpDim, gelu: true);
-        block.Fc2.Run(rows, hidden, config.MlpDim, x, width, residual: x);
-    }
+    public ReadOnlySpan<int> StartsOf(RowAxis axis) => new(Starts(axis), Images + 1);
 
-    /// <summary>Keys and values of all rows, everything else of the prefix rows alone.</summary>
-    private void LastBlock(BlockWeights block)
-    {
-        int rows = Rows, few = images * prefix;
-        block.AttentionNorm.Run(rows, width, x, normed);
-        block.Mix.Run(rows, normed, width, wide, 2 * width);
-        GatherPrefix(x, prefixX);
-        GatherPrefix(normed, prefixNormed);
-        block.Query!.Run(few, prefixNormed, width, prefixMixed, width);
-        Attention.ForwardPrefix(
-            Heads, prefix, prefixMixed, width, wide, 2 * width, wide + width, 2 * width, prefixNormed, width);
-        block.Output.Run(few, prefixNormed, width, prefixX, width, residual: prefixX);
-        Mlp(block, few, prefixX, prefixNormed, prefixWide);
-    }
+    /// <summary>[rows] which token of its image each row is.</summary>
+    public int* Tokens(RowAxis axis) => tokens[axis.Index];
 
-    private void GatherPrefix(float* rows, float* target)
+    /// <summary>Pixels of all images.</summary>
+    public int Rows(Map map) => map.Axis is { } axis ? Starts(axis)[Images] : Images * map.Pixels;
+
+    /// <summary>Notes which tokens are left.</summary>
+    public void Note(RowAxis axis, int stage)
     {
-        for (int b = 0; b < images; b++)
+        if (Trace is null || stage >= Trace.Stages) return;
+        for (int b = 0; b < Images; b++)
         {
-            new ReadOnlySpan<float>(rows + (nint)offsets[b] * width, prefix * width)
-                .CopyTo(new Span<float>(target + (nint)b * prefix * width, prefix * width));
+            int first = Starts(axis)[b];
+            Trace.Note(FirstOfTrace + b, stage, new ReadOnlySpan<int>(Tokens(axis) + first, Starts(axis)[b + 1] - first));
         }
     }
 
-    /// <summary>prefixX -> logits; with a distillation token the mean of both heads.</summary>
-    private void Classify(float* logits)
+    public void Dispose()
     {
-        weights.Norm.Run(images * prefix, width, prefixX, prefixNormed);
-        int stride = prefix * width;
-        weights.Head.Run(images, prefixNormed, stride, logits, config.NumClasses);
-        if (weights.DistillationHead is null) return;
-        weights.DistillationHead.Run(images, prefixNormed + width, stride, second, config.NumClasses);
-        int count = images * config.NumClasses;
-        var sum = new Span<float>(logits, count);
-        TensorPrimitives.Add(sum, new ReadOnlySpan<float>(second, count), sum);
-        TensorPrimitives.Multiply(sum, 0.5f, sum);
+        NativeMemory.Free(memory);
+        memory = null;
+        GC.SuppressFinalize(this);
     }
 }

@@ -1,46 +1,69 @@
 using System.Globalization;
+using Espalier.Tensors;
 
 namespace Espalier.Inference;
 
-/// <summary>Which tokens the agents of a model drop.</summary>
+/// <summary>Which tokens a model drops in a run.</summary>
 public readonly record struct Pruning
 {
-    private readonly float threshold;
-    private readonly double share;
+    private readonly KeepRule rule;
+    private readonly bool own;
 
-    private Pruning(bool active, float threshold, double share) => (IsActive, this.threshold, this.share) = (active, threshold, share);
+    private Pruning(KeepRule rule, bool own = false) => (IsActive, this.rule, this.own) = (own || rule.By != KeepBy.All, rule, own);
 
-    /// <summary>The agents are not asked, every token stays.</summary>
+    /// <summary>Nothing is asked what to drop, every token stays.</summary>
     public static Pruning None => default;
 
+    /// <summary>At each place by the rule that the model has there.</summary>
+    public static Pruning Own => new(default, own: true);
+
+    /// <summary>At each place by one rule; see <see cref="KeepRowsOp"/>.</summary>
+    public static Pruning By(KeepRule rule) => new(rule);
+
     /// <summary>Each agent drops the tokens whose p(prune) is greater than <paramref name="threshold"/>, as APT does: how many
-    /// depends on the image.</summary>
+    /// depends on the image. (Its score of a row to be kept is -p(prune).)</summary>
     /// <exception cref="EspalierException">The threshold is no number, and would keep every token in silence.</exception>
     public static Pruning Threshold(float threshold) => float.IsNaN(threshold)
         ? throw new EspalierException("the pruning threshold is not a number; give one from 0 to 1")
-        : new(true, threshold, 0);
+        : new(KeepRule.AtLeast(-threshold));
 
-    /// <summary>Each agent keeps the ceil(<paramref name="share"/> · n) tokens with the lowest p(prune) of the n patch tokens that it
-    /// sees, the first of equals: the same cost for every image.</summary>
+    /// <summary>Of n tokens that may be dropped the ceil(<paramref name="share"/> · n) with the highest scores (APT: the lowest
+    /// p(prune)) stay, the first of equals: the same cost for every image.</summary>
     /// <param name="share">More than 0, at most 1.</param>
     /// <exception cref="EspalierException">The share is out of range.</exception>
     public static Pruning KeepShare(double share) => share is > 0 and <= 1
-        ? new(true, 0, share)
+        ? new(KeepRule.Share(share))
         : throw new EspalierException($"the share of tokens to keep must be above 0 and at most 1, not {share}");
 
-    /// <summary>Whether the agents act at all.</summary>
+    /// <summary>Whether anything is dropped at all.</summary>
     public bool IsActive { get; }
 
     /// <summary>Such as "threshold 0.5", for people.</summary>
-    public override string ToString() => !IsActive ? "unpruned" : ByShare
-        ? string.Create(CultureInfo.InvariantCulture, $"keep share {share:0.###}")
-        : string.Create(CultureInfo.InvariantCulture, $"threshold {threshold:0.###}");
+    public override string ToString() => !IsActive ? "unpruned" : own ? "the model's own rules" : rule.By switch
+    {
+        KeepBy.Share => string.Create(CultureInfo.InvariantCulture, $"keep share {rule.ShareOfRows:0.###}"),
+        KeepBy.Count => string.Create(CultureInfo.InvariantCulture, $"keep {rule.Most} tokens"),
+        KeepBy.Tokens => string.Create(CultureInfo.InvariantCulture, $"keep {rule.List!.Length} tokens of a list"),
+        _ => string.Create(CultureInfo.InvariantCulture, $"threshold {-rule.Limit:0.###}"),
+    };
 
-    internal bool ByShare => share > 0;
+    /// <summary>What a graph says; <see cref="Own"/> where its places differ.</summary>
+    internal static Pruning Of(Graph graph)
+    {
+        KeepRule[] rules = [.. graph.Nodes.Select(n => n.Op).OfType<KeepRowsOp>().Select(k => k.Rule).Distinct()];
+        return rules.Length == 0 ? None : rules.Length == 1 ? By(rules[0]) : Own;
+    }
 
-    internal float Limit => threshold;
+    /// <summary>The rule of all places; null for those of the model.</summary>
+    internal KeepRule? Rule => own ? null : rule;
 
-    /// <summary>Patch tokens that stay of <paramref name="present"/> ones. The small number makes 0.07 of 100 seven, not eight.
-    /// </summary>
-    internal int Kept(int present) => (int)Math.Min(present, Math.Ceiling(share * present - 1e-9));
+    /// <summary>Whether images may come to have different numbers of tokens.</summary>
+    internal bool IsUneven => own || rule.By == KeepBy.Limit;
+
+    internal bool ByShare => rule.By is KeepBy.Share or KeepBy.Count;
+
+    internal float Limit => -rule.Limit;
+
+    /// <summary>Tokens that stay of <paramref name="present"/> ones, by a share.</summary>
+    internal int Kept(int present) => rule.Kept(present);
 }

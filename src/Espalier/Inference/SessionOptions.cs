@@ -2,13 +2,14 @@ using Espalier.Tensors;
 
 namespace Espalier.Inference;
 
-/// <summary>How a <see cref="VitSession"/> computes; a <see cref="CnnSession"/> takes the defaults only.</summary>
+/// <summary>How a <see cref="Session"/> computes.</summary>
 public sealed record SessionOptions
 {
-    /// <summary>Of the products in the blocks, which are nearly all of the work. Patch projection, agents, classifier,
-    /// attention, norms and residuals stay in float32: they cost little and errors there count most.</summary>
+    /// <summary>Of the linear layers on tokens, which are nearly all of a transformer's work. Patch projection, what decides on tokens,
+    /// classifier, attention, norms and residuals stay in float32: they cost little and errors there count most. Networks without
+    /// such layers know float32 only.</summary>
     public Precision Precision { get; init; } = Precision.Fp32;
 
-    /// <summary>What the agents drop; null for the model's own threshold, or nothing where it has no agents.</summary>
+    /// <summary>Which tokens are dropped; null for what the model says, which is nothing where it has nothing to drop them.</summary>
     public Pruning? Pruning { get; init; }
 }

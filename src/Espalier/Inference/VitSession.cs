@@ -36,8 +36,8 @@ public sealed unsafe class VitSession : IClassifierSession
     private readonly int imageValues;
     private readonly int chunk;
     private readonly bool large;
-    private readonly Lane?[] lanes = new Lane?[Workers.MaxThreads];
-    private Lane? shared;
+    private readonly VitLane?[] lanes = new VitLane?[Workers.MaxThreads];
+    private VitLane? shared;
 
     /// <summary>A session with the weights that the model has now.</summary>
     /// <exception cref="EspalierException">This processor has no kernel for the precision.</exception>
@@ -171,7 +171,7 @@ public sealed unsafe class VitSession : IClassifierSession
         {
             weights.Dispose();
             shared?.Dispose();
-            foreach (Lane? lane in lanes) lane?.Dispose();
+            foreach (VitLane? lane in lanes) lane?.Dispose();
         }
     }
 
@@ -207,7 +207,7 @@ public sealed unsafe class VitSession : IClassifierSession
             {
                 shared?.Dispose();
                 shared = null;
-                shared = new Lane(weights, size);
+                shared = new VitLane(weights, size);
             }
 
             for (int start = 0; start < batch; start += size) Piece(shared!, call, start, Math.Min(size, batch - start));
@@ -217,12 +217,12 @@ public sealed unsafe class VitSession : IClassifierSession
         // As many chunks for each thread; several where images come to differ in length.
         int rounds = Math.Max((batch + threads * chunk - 1) / (threads * chunk), call.Pruning is { IsActive: true, ByShare: false } ? UnevenRounds : 1);
         int count = Math.Min(batch, threads * rounds), used = Math.Min(threads, count);
-        for (int i = 0; i < used; i++) lanes[i] ??= new Lane(weights, chunk);
+        for (int i = 0; i < used; i++) lanes[i] ??= new VitLane(weights, chunk);
         int next = 0;
         Workers.For(used, 1, new ChunkJob(this, call, batch, count, &next));
     }
 
-    private void Piece(Lane lane, in Call call, int start, int count) => lane.Run(
+    private void Piece(VitLane lane, in Call call, int start, int count) => lane.Run(
         call.Images + (nint)start * imageValues, count, call.Pruning, call.Logits + (nint)start * Config.NumClasses,
         call.Trace, call.First + start);
 

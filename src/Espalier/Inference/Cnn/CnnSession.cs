@@ -1,7 +1,6 @@
 using Espalier.Imaging;
 using Espalier.Models;
 using Espalier.Tensors;
-using Espalier.Tensors.Threading;
 
 namespace Espalier.Inference;
 
@@ -10,19 +9,9 @@ namespace Espalier.Inference;
 /// weights, activations and sums fused into convolutions, pixels stored channel by channel in memory planned once. After the
 /// first call of a size nothing is allocated. A session may be used from several threads; calls then wait for one another.
 /// </summary>
-public sealed unsafe class CnnSession : IClassifierSession
+public sealed class CnnSession : IClassifierSession
 {
-    /// <summary>Bytes of maps for each thread that a chunk of images should not exceed.</summary>
-    private const long MapBytes = 8 << 20;
-
-    /// <summary>Bytes of weights that are worth one more image in a chunk.</summary>
-    private const long WeightsAnImage = 128 << 20;
-
-    private const int MostImages = 64;
-
-    private readonly Lock gate = new();
-    private readonly CnnPlan plan;
-    private Tensor? arena;
+    private readonly Session session;
 
     /// <summary>A session with the weights that the network has now.</summary>
     /// <exception cref="EspalierException">The network has an op of which there is no fast form, or the options ask for another
@@ -41,7 +30,7 @@ public sealed unsafe class CnnSession : IClassifierSession
         if (options is { Pruning.IsActive: true })
             throw new EspalierException("convolutional networks have no tokens that could be pruned; leave the pruning out");
         (Structure, Description) = (loaded.Structure, loaded.Net.Description);
-        plan = new CnnPlan(loaded.Net);
+        session = new Session(loaded.Net.Trace());
     }
 
     /// <summary>A session straight from a file.</summary>
@@ -81,66 +70,19 @@ public sealed unsafe class CnnSession : IClassifierSession
 
     /// <summary>Multiply-adds of one image as the literature counts them: those of the network's layers, whatever was folded.
     /// </summary>
-    public long MultiplyAdds => plan.MultiplyAdds;
+    public long MultiplyAdds => (long)session.DenseMultiplyAdds;
 
     /// <inheritdoc/>
     public double DenseMultiplyAdds => MultiplyAdds;
 
     /// <summary>Bytes that the packed weights take.</summary>
-    public long WeightBytes => plan.WeightBytes;
+    public long WeightBytes => session.WeightBytes;
 
     /// <inheritdoc/>
     public void Run(ReadOnlySpan<float> images, int batch, Span<float> logits)
     {
-        ArgumentOutOfRangeException.ThrowIfNegative(batch);
-        if (images.Length != (long)batch * ImageValues)
-            throw new ArgumentException($"{images.Length} values for images [{batch},{Channels},{ImageSize},{ImageSize}]");
-        if (logits.Length != (long)batch * NumClasses)
-            throw new ArgumentException($"{logits.Length} values for logits [{batch},{NumClasses}]");
-        lock (gate)
-        {
-            fixed (float* x = images, y = logits)
-            {
-                int most = Math.Min(batch, Chunk);
-                float* room = Room(most);
-                for (int first = 0; first < batch; first += most)
-                    plan.Run(x + (nint)first * ImageValues, Math.Min(most, batch - first), y + (nint)first * NumClasses, room);
-            }
-        }
+        session.Run(images, batch, logits);
     }
 
-    public void Dispose()
-    {
-        lock (gate)
-        {
-            plan.Dispose();
-            arena?.Dispose();
-        }
-    }
-
-    private int ImageValues => Channels * ImageSize * ImageSize;
-
-    /// <summary>Images that go through the network together, each step being shared by all threads. As many as let the maps stay
-    /// in the last-level cache, or more, where large weights would be read too often. A thread for each image is no faster beyond
-    /// a few hundredths on any network, and twice the memory.</summary>
-    private int Chunk
-    {
-        get
-        {
-            long byMaps = MapBytes * Workers.Available / (sizeof(float) * plan.FloatsPerImage);
-            return (int)Math.Clamp(Math.Max(byMaps, plan.WeightBytes / WeightsAnImage), 1, MostImages);
-        }
-    }
-
-    private float* Room(int images)
-    {
-        long floats = plan.FloatsPerImage * images;
-        if (arena is null || arena.Length < floats)
-        {
-            arena?.Dispose();
-            arena = null;
-            arena = Tensor.Unscoped(new Shape(checked((int)floats)));
-        }
-        return arena.Data;
-    }
+    public void Dispose() => session.Dispose();
 }

@@ -16,6 +16,11 @@ internal static unsafe class NhwcPass
         Activation activation, float* y, int ldy) =>
         Run(pixels, new Job(channels, x, ldx, scale, shift, residual, ldResidual, activation, y, ldy));
 
+    /// <summary>As <see cref="Affine"/>, on this thread: a part of a larger pass.</summary>
+    public static void AffineHere(
+        int pixels, int channels, float* x, int ldx, float* scale, float* shift, Activation activation, float* y, int ldy) =>
+        new Job(channels, x, ldx, scale, shift, null, 0, activation, y, ldy).Run(0, pixels, 0);
+
     /// <summary>y = x · scale, a factor for each channel of each image, as squeeze and excitation has them. y may be x.
     /// </summary>
     /// <param name="scale">[images, channels] with row distance <paramref name="ldScale"/>.</param>

@@ -3,7 +3,7 @@ using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 namespace Espalier.Inference;
 
 /// <content>What an agent does between two blocks.</content>
-internal sealed unsafe partial class Lane
+internal sealed unsafe partial class VitLane
 {
     /// <summary>Scores every row, drops tokens, and moves the rows that stay together.</summary>
     private void Prune(AgentWeights agent, in Pruning pruning)

@@ -1,11 +1,11 @@
 namespace Espalier.Inference;
 
 /// <summary>A network's layers in an order in which they can run.</summary>
-internal sealed class NetGraph(Map input, Map output, List<Layer> layers)
+internal sealed class NetGraph(Map input, Map[] outputs, List<Layer> layers)
 {
     public Map Input { get; } = input;
 
-    public Map Output { get; private set; } = output;
+    public IReadOnlyList<Map> Outputs { get; private set; } = outputs;
 
     public List<Layer> Layers { get; } = layers;
 
@@ -17,13 +17,13 @@ internal sealed class NetGraph(Map input, Map output, List<Layer> layers)
             if (Array.IndexOf(layer.Inputs, old) < 0) continue;
             layer.Inputs = Array.ConvertAll(layer.Inputs, m => m == old ? with : m);
         }
-        if (Output == old) Output = with;
+        if (Outputs.Contains(old)) Outputs = [.. Outputs.Select(o => o == old ? with : o)];
     }
 
     /// <summary>Drops layers that nobody reads, and notes for all maps who makes and reads them.</summary>
     public void Rewire()
     {
-        var needed = new HashSet<Map> { Output };
+        var needed = new HashSet<Map>(Outputs);
         for (int i = Layers.Count - 1; i >= 0; i--)
         {
             if (needed.Contains(Layers[i].Output)) needed.UnionWith(Layers[i].Inputs);
@@ -43,5 +43,5 @@ internal sealed class NetGraph(Map input, Map output, List<Layer> layers)
 
     /// <summary>The layer that makes these maps, where it is of that kind and nobody else reads them.</summary>
     public T? Before<T>(Map map) where T : Layer =>
-        map.Producer is T layer && map.Readers.Count == 1 && map != Output ? layer : null;
+        map.Producer is T layer && map.Readers.Count == 1 && !Outputs.Contains(map) ? layer : null;
 }

@@ -2,9 +2,31 @@ using Espalier.Tensors.Kernels;
 
 namespace Espalier.Inference;
 
+/// <summary>
+/// How many token rows each image has at a place in the network: as many as <see cref="Most"/>, or, where rows were dropped on the
+/// way, fewer, which a run finds out.
+/// </summary>
+internal sealed class RowAxis(int index, int most, RowAxis? whole = null)
+{
+    /// <summary>Its number among the network's.</summary>
+    public int Index { get; } = index;
+
+    /// <summary>Rows of an image at most.</summary>
+    public int Most { get; } = most;
+
+    /// <summary>The rows that these are what is left of; null where every image has <see cref="Most"/>.</summary>
+    public RowAxis? Whole { get; } = whole;
+
+    public bool IsUniform => Whole is null;
+
+    /// <summary>Whether row i of one is row i of the other.</summary>
+    public bool Fits(RowAxis? other) => other == this || (other is { IsUniform: true } && IsUniform && other.Most == Most);
+}
+
 /// <summary>The maps that one layer hands to others: for each image height x width pixels of so many channels, which lie next to
-/// one another. A vector is one pixel.</summary>
-internal sealed class Map(int channels, int height, int width)
+/// one another. A vector is one pixel. Token rows are pixels in one line, of which an image may have fewer than there is room for;
+/// those of all images then follow one another without gaps.</summary>
+internal sealed class Map(int channels, int height, int width, RowAxis? axis = null)
 {
     // Floats of the widest vectors.
     private static readonly int Vector = Hardware.Has512 ? 16 : 8;
@@ -19,6 +41,9 @@ internal sealed class Map(int channels, int height, int width)
     public int Width { get; } = width;
 
     public int Pixels => Height * Width;
+
+    /// <summary>Of token rows: which there are. Null for maps and vectors, of which every image has all pixels.</summary>
+    public RowAxis? Axis { get; } = axis;
 
     /// <summary>The layer that computes it; null for the network's input.</summary>
     public Layer? Producer { get; set; }
@@ -50,4 +75,15 @@ internal sealed class Map(int channels, int height, int width)
     public int Stride => Home is null ? Room : Home.Pixels != Pixels ? Channels : Home.Stride;
 
     public bool SameShape(Map other) => (Channels, Height, Width) == (other.Channels, other.Height, other.Width);
+
+    /// <summary>Whether pixel i of one is pixel i of the other.</summary>
+    public bool SamePixels(Map other) =>
+        (Height, Width) == (other.Height, other.Width) && (Axis is null ? other.Axis is null or { IsUniform: true }
+            : Axis.Fits(other.Axis) || (other.Axis is null && Axis.IsUniform));
+
+    /// <summary>Others of the same pixels.</summary>
+    public Map Like(int channels) => new(channels, Height, Width, Axis);
+
+    /// <summary>Token rows of so many channels.</summary>
+    public static Map OfRows(RowAxis axis, int channels) => new(channels, 1, axis.Most, axis);
 }

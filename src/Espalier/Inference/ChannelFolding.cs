@@ -61,7 +61,7 @@ internal static class ChannelFolding
         {
             return false;
         }
-        var picked = new Map(arrange.Output.Channels, arrange.Output.Height, arrange.Output.Width);
+        Map picked = arrange.Output.Like(arrange.Output.Channels);
         float[]? scale = Picked(affine.Scale), shift = Picked(affine.Shift);
         graph.Layers.Remove(affine);
         int at = graph.Layers.IndexOf(arrange);
@@ -83,7 +83,7 @@ internal static class ChannelFolding
             return false;
         }
         bool changesConstants = arrange.Shift is not null || (arrange.HasNothing && conv.Activation == Activation.Sigmoid);
-        if (conv.Activation != Activation.None && changesConstants) return false;
+        if (!conv.IsOpen && changesConstants) return false;
         conv.Filters.PickOutputs(Array.ConvertAll(arrange.From, f => f.Channel), arrange.Shift);
         conv.Output = arrange.Output;
         graph.Layers.Remove(arrange);
@@ -94,7 +94,7 @@ internal static class ChannelFolding
     /// work and stays one.</summary>
     private static bool IntoReader(NetGraph graph, ArrangeLayer arrange)
     {
-        if (arrange.Inputs.Length != 1 || arrange.Shift is not null || arrange.IsSlice || arrange.Output == graph.Output
+        if (arrange.Inputs.Length != 1 || arrange.Shift is not null || arrange.IsSlice || graph.Outputs.Contains(arrange.Output)
             || arrange.Output.Readers is not [var reader] || arrange.Input.Channels > MostRead * arrange.From.Length)
         {
             return false;
@@ -122,7 +122,7 @@ internal static class ChannelFolding
         {
             return false;
         }
-        var all = new Map(arrange.Input.Channels, arrange.Input.Height, arrange.Input.Width);
+        Map all = arrange.Input.Like(arrange.Input.Channels);
         behind.Filters.ReadFrom(was);
         behind.Inputs = [all, .. behind.Inputs[1..]];
         graph.Layers.Remove(arrange);

@@ -8,7 +8,7 @@ internal static class Placement
 {
     public static void Run(NetGraph graph)
     {
-        HashSet<Map> whole = [graph.Input, graph.Output];
+        HashSet<Map> whole = [graph.Input, .. graph.Outputs];
         foreach (FlattenLayer flatten in graph.Layers.OfType<FlattenLayer>()) whole.UnionWith([flatten.Input, flatten.Output]);
         foreach (Layer layer in graph.Layers)
         {
@@ -23,12 +23,12 @@ internal static class Placement
 
     /// <summary>
     /// Pixels take whole vectors, so that channels that pruning left over are not computed one by one. Maps that are copied in
-    /// and out, or flattened, stay as they are.
+    /// and out, or flattened, and token rows, which products take as they are, stay so.
     /// </summary>
     private static void RoundUp(NetGraph graph, HashSet<Map> whole)
     {
         foreach (Map map in graph.Layers.SelectMany(l => l.Inputs.Append(l.Output)).Distinct())
-            if (map.Home is null && !whole.Contains(map)) map.Room = Map.WholeVectors(map.Channels);
+            if (map.Home is null && map.Axis is null && !whole.Contains(map)) map.Room = Map.WholeVectors(map.Channels);
     }
 
     private static void PlaceParts(ArrangeLayer concat, HashSet<Map> whole)
@@ -52,7 +52,8 @@ internal static class Placement
             Layer layer = graph.Layers[i];
             Map? reused = layer switch
             {
-                AffineLayer or ScaleLayer or SumLayer => layer.Input,
+                AffineLayer or ScaleLayer or SumLayer or GeluLayer or LayerNormLayer or GroupNormLayer or SoftmaxLayer or KeepLayer =>
+                    layer.Input,
                 ConvLayer conv => conv.Residual,
                 _ => null,
             };

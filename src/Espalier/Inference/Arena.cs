@@ -20,7 +20,7 @@ internal sealed class Arena
             Touch(graph.Layers[i].Output, i);
             foreach (Map map in graph.Layers[i].Inputs) Touch(map, i);
         }
-        Touch(graph.Output, graph.Layers.Count);
+        foreach (Map output in graph.Outputs) Touch(output, graph.Layers.Count);
         var placed = new List<(long Start, long End, Life Life)>();
         foreach (var (root, life) in lives.OrderByDescending(l => Size(l.Key)).ThenBy(l => l.Value.First))
         {
@@ -61,6 +61,6 @@ internal sealed class Arena
 /// <param name="Stride">Floats from one pixel to the next.</param>
 internal readonly unsafe record struct Place(long Offset, int FirstChannel, int Stride)
 {
-    /// <summary>The first pixel of the first of so many images.</summary>
-    public float* In(float* arena, int images) => arena + Offset * images + FirstChannel;
+    /// <summary>The first pixel of the first image.</summary>
+    public float* In(Lane lane) => lane.Memory + Offset * lane.Images + FirstChannel;
 }

@@ -3,13 +3,12 @@ using Espalier.Tensors.Kernels;
 namespace Espalier.Inference;
 
 /// <summary>A layer that knows its weights and where its maps are. It is not changed by running, so that several threads may run
-/// it at once, each in memory of its own.</summary>
+/// it at once, each in a lane of its own.</summary>
 internal abstract unsafe class Step : IDisposable
 {
     public virtual long Bytes => 0;
 
-    /// <param name="arena">Room for so many images, see <see cref="Arena"/>.</param>
-    public abstract void Run(float* arena, int images);
+    public abstract void Run(Lane lane);
 
     public virtual void Dispose()
     {
@@ -19,21 +18,21 @@ internal abstract unsafe class Step : IDisposable
 internal sealed unsafe class ConvStep(PackedConv conv, Map x, Place from, Place to, Place? residual, Activation activation,
     NativeFloats? inputScale, NativeFloats? inputShift) : Step
 {
-    private readonly int height = x.Height, width = x.Width;
-
     public override long Bytes => conv.Bytes;
 
-    public override void Run(float* arena, int images)
+    public override void Run(Lane lane)
     {
         var epilogue = new ConvEpilogue
         {
             Activation = activation,
-            Residual = residual is { } r ? r.In(arena, images) : null,
+            Residual = residual is { } r ? r.In(lane) : null,
             LdResidual = residual is { } s ? s.Stride : 0,
             InputScale = inputScale is null ? null : inputScale.Data,
             InputShift = inputShift is null ? null : inputShift.Data,
         };
-        conv.Run(images, height, width, from.In(arena, images), from.Stride, to.In(arena, images), to.Stride, epilogue);
+        // Token rows are one long line of pixels.
+        if (x.Axis is null) conv.Run(lane.Images, x.Height, x.Width, from.In(lane), from.Stride, to.In(lane), to.Stride, epilogue);
+        else conv.Run(1, 1, lane.Rows(x), from.In(lane), from.Stride, to.In(lane), to.Stride, epilogue);
     }
 
     public override void Dispose()
@@ -48,13 +47,11 @@ internal sealed unsafe class ConvStep(PackedConv conv, Map x, Place from, Place 
 internal sealed unsafe class PassStep(Map x, Place from, Place to, Place? residual, NativeFloats? scale, NativeFloats? shift,
     Activation activation) : Step
 {
-    private readonly int pixels = x.Pixels, channels = x.Channels;
-
-    public override void Run(float* arena, int images) => NhwcPass.Affine(
-        images * pixels, channels, from.In(arena, images), from.Stride,
+    public override void Run(Lane lane) => NhwcPass.Affine(
+        lane.Rows(x), x.Channels, from.In(lane), from.Stride,
         scale is null ? null : scale.Data, shift is null ? null : shift.Data,
-        residual is { } r ? r.In(arena, images) : null, residual is { } s ? s.Stride : 0,
-        activation, to.In(arena, images), to.Stride);
+        residual is { } r ? r.In(lane) : null, residual is { } s ? s.Stride : 0,
+        activation, to.In(lane), to.Stride);
 
     public override void Dispose()
     {
@@ -65,11 +62,9 @@ internal sealed unsafe class PassStep(Map x, Place from, Place to, Place? residu
 
 internal sealed unsafe class ScaleStep(Map x, Place from, Place scale, Place to) : Step
 {
-    private readonly int pixels = x.Pixels, channels = x.Channels;
-
-    public override void Run(float* arena, int images) => NhwcPass.ChannelScale(
-        images, pixels, channels, from.In(arena, images), from.Stride, scale.In(arena, images), scale.Stride,
-        to.In(arena, images), to.Stride);
+    public override void Run(Lane lane) => NhwcPass.ChannelScale(
+        lane.Images, x.Pixels, x.Channels, from.In(lane), from.Stride, scale.In(lane), scale.Stride,
+        to.In(lane), to.Stride);
 }
 
 internal sealed unsafe class PoolStep(PoolLayer layer, Place from, Place to) : Step
@@ -79,36 +74,34 @@ internal sealed unsafe class PoolStep(PoolLayer layer, Place from, Place to) : S
     private readonly Window window =
         new(layer.Input.Height, layer.Input.Width, layer.Kernel, layer.Kernel, layer.Stride, 1, layer.Padding);
 
-    public override void Run(float* arena, int images)
+    public override void Run(Lane lane)
     {
-        float* x = from.In(arena, images), y = to.In(arena, images);
-        if (isMax) NhwcPooling.Max(images, window, channels, x, from.Stride, y, to.Stride);
-        else NhwcPooling.Average(images, window, channels, x, from.Stride, y, to.Stride, countsPadding);
+        float* x = from.In(lane), y = to.In(lane);
+        if (isMax) NhwcPooling.Max(lane.Images, window, channels, x, from.Stride, y, to.Stride);
+        else NhwcPooling.Average(lane.Images, window, channels, x, from.Stride, y, to.Stride, countsPadding);
     }
 }
 
 internal sealed unsafe class MeanStep(Map x, Place from, Place to) : Step
 {
-    private readonly int pixels = x.Pixels, channels = x.Channels;
-
-    public override void Run(float* arena, int images) => NhwcPooling.GlobalMean(
-        images, pixels, channels, from.In(arena, images), from.Stride, to.In(arena, images), to.Stride);
+    public override void Run(Lane lane) => NhwcPooling.GlobalMean(
+        lane.Images, x.Pixels, x.Channels, from.In(lane), from.Stride, to.In(lane), to.Stride);
 }
 
 /// <summary>Moves channels to other places.</summary>
-internal sealed unsafe class MoveStep(int pixels, Place from, Place to, ChannelMoves moves) : Step
+internal sealed unsafe class MoveStep(Map x, Place from, Place to, ChannelMoves moves) : Step
 {
-    public override void Run(float* arena, int images) =>
-        moves.Run(images * pixels, from.In(arena, images), from.Stride, to.In(arena, images), to.Stride);
+    public override void Run(Lane lane) =>
+        moves.Run(lane.Rows(x), from.In(lane), from.Stride, to.In(lane), to.Stride);
 
     public override void Dispose() => moves.Dispose();
 }
 
 /// <summary>Gives some channels constant values.</summary>
-internal sealed unsafe class FillStep(int pixels, Place to, NativeFloats values, ChannelMoves moves) : Step
+internal sealed unsafe class FillStep(Map x, Place to, NativeFloats values, ChannelMoves moves) : Step
 {
-    public override void Run(float* arena, int images) =>
-        moves.Run(images * pixels, values.Data, 0, to.In(arena, images), to.Stride);
+    public override void Run(Lane lane) =>
+        moves.Run(lane.Rows(x), values.Data, 0, to.In(lane), to.Stride);
 
     public override void Dispose()
     {

@@ -2,13 +2,14 @@ using Espalier.Compression.Apt;
 using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Tensors;
-using Espalier.Tests.Compression.Apt;
+using Espalier.Tensors.Kernels;
 using Espalier.Tensors.Threading;
+using Espalier.Tests.Compression.Apt;
 
 namespace Espalier.Tests.Inference;
 
 [Collection("Workers")]
-public sealed class VitSessionTests : IDisposable
+public sealed class TransformerSessionTests : IDisposable
 {
     private readonly int threads = Workers.Threads;
 
@@ -27,7 +28,7 @@ public sealed class VitSessionTests : IDisposable
     {
         Workers.Threads = threads;
         using AptModel model = SessionModel.New(distilled);
-        using var session = new VitSession(model.Vit);
+        using var session = new Session(model.Vit.Trace());
         float[] images = SessionModel.Images(batch), actual = new float[batch * SessionModel.Config.NumClasses];
         session.Run(images, batch, actual);
         using var scope = new Scope();
@@ -45,7 +46,7 @@ public sealed class VitSessionTests : IDisposable
     {
         Workers.Threads = threads;
         using AptModel model = SessionModel.New(distilled);
-        using var session = new VitSession(model);
+        using var session = new Session(model.Trace());
         float[] images = SessionModel.Images(batch), actual = new float[batch * SessionModel.Config.NumClasses];
         var trace = new TokenTrace(indices: true);
         session.Run(images, batch, actual, trace);
@@ -66,7 +67,7 @@ public sealed class VitSessionTests : IDisposable
     public void An_agent_after_the_last_block_sees_all_of_its_rows()
     {
         using AptModel model = SessionModel.New(layers: [1, 4]);
-        using var session = new VitSession(model);
+        using var session = new Session(model.Trace());
         float[] images = SessionModel.Images(5), actual = new float[5 * SessionModel.Config.NumClasses];
         var trace = new TokenTrace(indices: true);
         session.Run(images, 5, actual, trace);
@@ -80,7 +81,7 @@ public sealed class VitSessionTests : IDisposable
     public void An_image_gets_the_same_bits_from_any_number_of_lanes()
     {
         using AptModel model = SessionModel.New();
-        using var session = new VitSession(model);
+        using var session = new Session(model.Trace());
         float[] images = SessionModel.Images(37);
         float[][] logits = [.. new[] { 1, 2, 3, 5 }.Select(count =>
         {
@@ -100,7 +101,7 @@ public sealed class VitSessionTests : IDisposable
     public void A_share_keeps_exactly_so_many_the_least_worthless_of_all(double share)
     {
         using AptModel model = SessionModel.New();
-        using var session = new VitSession(model);
+        using var session = new Session(model.Trace());
         var trace = new TokenTrace(indices: true);
         float[] images = SessionModel.Images(6);
         session.Run(images, 6, new float[6 * SessionModel.Config.NumClasses], Pruning.KeepShare(share), trace);
@@ -128,7 +129,7 @@ public sealed class VitSessionTests : IDisposable
         using AptModel model = SessionModel.New();
         foreach (AptAgent agent in model.Agents)
             foreach (var (name, value) in agent.NamedParameters()) if (name == "fc.weight") value.Fill(0);
-        using var session = new VitSession(model);
+        using var session = new Session(model.Trace());
         var trace = new TokenTrace(indices: true);
         session.Run(SessionModel.Images(1), 1, new float[SessionModel.Config.NumClasses], Pruning.KeepShare(0.25), trace);
         Assert.Equal(Enumerable.Range(0, 17), trace.Kept(0, 1).ToArray());
@@ -139,7 +140,7 @@ public sealed class VitSessionTests : IDisposable
     public void An_unpruned_run_of_a_model_with_agents_is_the_plain_model()
     {
         using AptModel model = SessionModel.New();
-        using var session = new VitSession(model);
+        using var session = new Session(model.Trace());
         float[] images = SessionModel.Images(4), actual = new float[4 * SessionModel.Config.NumClasses];
         var trace = new TokenTrace();
         session.Run(images, 4, actual, Pruning.None, trace);
@@ -160,7 +161,7 @@ public sealed class VitSessionTests : IDisposable
         static long Warm(int depth, int batch)
         {
             using AptModel model = SessionModel.New(depth: depth);
-            using var session = new VitSession(model);
+            using var session = new Session(model.Trace());
             float[] images = SessionModel.Images(batch), logits = new float[batch * SessionModel.Config.NumClasses];
             var trace = new TokenTrace(indices: true);
             for (int i = 0; i < 3; i++) session.Run(images, batch, logits, trace);
@@ -176,11 +177,11 @@ public sealed class VitSessionTests : IDisposable
     public void Lower_precision_rounds_and_takes_less_memory(Precision precision, double tolerance)
     {
         using AptModel model = SessionModel.New();
-        using var exact = new VitSession(model.Vit);
-        VitSession lower;
+        using var exact = new Session(model.Vit.Trace());
+        Session lower;
         try
         {
-            lower = new VitSession(model.Vit, new SessionOptions { Precision = precision });
+            lower = new Session(model.Vit.Trace(), new SessionOptions { Precision = precision });
         }
         catch (EspalierException)
         {
@@ -208,18 +209,55 @@ public sealed class VitSessionTests : IDisposable
         using var vit = new VisionTransformer(config);
         vit.Training = false;
         SessionModel.Shuffle(vit);
-        using var session = new VitSession(vit);
+        using var session = new Session(vit.Trace());
         float[] images = SessionModel.Images(9, config), actual = new float[9 * 3];
         session.Run(images, 9, actual);
         using var scope = new Scope();
         SessionModel.AssertClose(vit.Forward(SessionModel.Tensor(images, 9, config)).ToArray(), actual, 1e-3);
     }
 
+    /// <summary>Heads and hidden units that are gone, in each block others.</summary>
+    [Theory]
+    [InlineData(Precision.Fp32, 1e-4)]
+    [InlineData(Precision.Bf16, 0.05)]
+    [InlineData(Precision.Int8, 0.2)]
+    public void Blocks_may_have_widths_of_their_own(Precision precision, double tolerance)
+    {
+        if (KernelInfo.For(precision).Name is null) return;
+        using AptModel model = SessionModel.New();
+        int d = SessionModel.Config.HiddenSize, each = d / SessionModel.Config.NumHeads;
+        Dictionary<string, Tensor> weights = model.StateDict().ToDictionary(p => p.Name, p => p.Value);
+        for (int i = 0; i < 5; i++)
+        {
+            int width = each * (1 + i % 3), hidden = 7 + 5 * i;
+            string block = $"transformer.encoder.layer.{i}.";
+            foreach (string part in new[] { "query", "key", "value" }) Cut($"{block}attn.{part}", width, d);
+            Cut($"{block}attn.out", d, width);
+            Cut($"{block}ffn.fc1", hidden, d);
+            Cut($"{block}ffn.fc2", d, hidden);
+        }
+        using var session = new Session(model.Trace(), new SessionOptions { Precision = precision });
+        float[] images = SessionModel.Images(5), actual = new float[5 * SessionModel.Config.NumClasses];
+        session.Run(images, 5, actual, Pruning.None);
+        using var scope = new Scope();
+        SessionModel.AssertClose(model.Vit.Trace().Run(SessionModel.Tensor(images, 5)).ToArray(), actual, tolerance);
+
+        void Cut(string layer, int outputs, int inputs)
+        {
+            Tensor weight = weights[layer + ".weight"], bias = weights[layer + ".bias"];
+            using Tensor fewer = Tensor.Unscoped(new Shape(outputs, inputs)), shorter = Tensor.Unscoped(new Shape(outputs));
+            for (int o = 0; o < outputs; o++) weight.Span.Slice(o * weight.Shape[1], inputs).CopyTo(fewer.Span[(o * inputs)..]);
+            bias.Span[..outputs].CopyTo(shorter.Span);
+            weight.Exchange(fewer);
+            bias.Exchange(shorter);
+        }
+    }
+
     [Fact]
     public void What_makes_no_sense_is_refused()
     {
         using AptModel model = SessionModel.New();
-        using var session = new VitSession(model.Vit);
+        using var session = new Session(model.Vit.Trace());
         Assert.Contains("no agents", Assert.Throws<EspalierException>(() => session.Pruning = Pruning.KeepShare(0.5)).Message);
         Assert.Throws<ArgumentException>(() => session.Run(new float[7], 1, new float[SessionModel.Config.NumClasses]));
         Assert.Throws<ArgumentException>(() => session.Run(SessionModel.Images(1), 1, new float[1]));

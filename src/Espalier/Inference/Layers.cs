@@ -14,7 +14,7 @@ internal abstract class Layer(Map output, params Map[] inputs)
 }
 
 /// <summary>y = activation(conv(x') + bias + residual), x' being x or relu(scale · x + shift). A linear layer is one on a single
-/// pixel. Inputs: x, and the residual where there is one.</summary>
+/// pixel or on token rows. Inputs: x, and the residual where there is one.</summary>
 internal sealed class ConvLayer(Map output, Map input, Filters filters) : Layer(output, input)
 {
     public Filters Filters { get; } = filters;
@@ -27,6 +27,22 @@ internal sealed class ConvLayer(Map output, Map input, Filters filters) : Layer(
 
     public Activation Activation { get; set; }
 
+    /// <summary>Whether GELU is the activation; only of a product of token rows without a residual.</summary>
+    public bool Gelu { get; set; }
+
+    /// <summary>Whether the network says that it is a linear layer.</summary>
+    public bool IsLinear { get; init; }
+
+    /// <summary>In which numbers a product of token rows is done.</summary>
+    public Precision Precision { get; set; }
+
+    /// <summary>Whether nothing is done to the sums yet that could not be done after more is added.</summary>
+    public bool IsOpen => Activation == Activation.None && !Gelu;
+
+    /// <summary>Whether it is a product of token rows with a matrix.</summary>
+    public bool IsProduct => Input.Axis is not null && Filters is { Groups: 1, Taps: 1 } && Stride == 1 && !IsPadded
+        && Activation == Activation.None && InputScale is null;
+
     /// <summary>[channels of x]; null where x is read as it is.</summary>
     public float[]? InputScale { get; set; }
 
@@ -36,9 +52,6 @@ internal sealed class ConvLayer(Map output, Map input, Filters filters) : Layer(
     public Map? Residual => Inputs.Length > 1 ? Inputs[1] : null;
 
     public bool IsPadded => Padding != default;
-
-    /// <summary>Whether each output pixel comes of one input pixel.</summary>
-    public bool IsPointwise => Filters.Taps == 1 && !IsPadded;
 }
 
 /// <summary>y = activation(scale · x + shift), a scale and shift for each channel; null for 1 and 0.</summary>

@@ -1,3 +1,4 @@
+using Espalier.Tensors;
 using Espalier.Tensors.Kernels;
 
 namespace Espalier.Inference;
@@ -26,8 +27,10 @@ internal static class Folding
 
     private static bool Apply(NetGraph graph, Layer layer) => layer switch
     {
-        AffineLayer affine => IntoAffine(graph, affine) || IntoConvolution(graph, affine) || IntoSum(graph, affine),
+        AffineLayer affine => IntoAffine(graph, affine) || IntoConvolution(graph, affine) || IntoSum(graph, affine)
+            || IntoPass(graph, affine),
         SumLayer sum => IntoConvolution(graph, sum),
+        GeluLayer gelu => IntoProduct(graph, gelu),
         ArrangeLayer arrange => ChannelFolding.Apply(graph, arrange),
         _ => false,
     };
@@ -56,8 +59,10 @@ internal static class Folding
     /// <summary>What follows a convolution alone becomes part of its weights and its activation.</summary>
     private static bool IntoConvolution(NetGraph graph, AffineLayer affine)
     {
-        if (graph.Before<ConvLayer>(affine.Input) is not { Activation: Activation.None } conv) return false;
+        if (graph.Before<ConvLayer>(affine.Input) is not { IsOpen: true } conv) return false;
         if (conv.Residual is not null && affine.Scale is not null) return false;
+        // The kernels of fewer bits know no other activation than GELU.
+        if (conv.Precision != Precision.Fp32 && affine.Activation != Activation.None) return false;
         conv.Filters.ScaleOutputs(affine.Scale, affine.Shift);
         conv.Activation = affine.Activation;
         conv.Output = affine.Output;
@@ -67,7 +72,26 @@ internal static class Folding
 
     /// <summary>The convolution before these maps, where it can still take something along.</summary>
     private static ConvLayer? Free(NetGraph graph, Map map) =>
-        graph.Before<ConvLayer>(map) is { Activation: Activation.None, Residual: null } conv ? conv : null;
+        graph.Before<ConvLayer>(map) is { IsOpen: true, Residual: null } conv ? conv : null;
+
+    private static bool IntoProduct(NetGraph graph, GeluLayer gelu)
+    {
+        if (graph.Before<ConvLayer>(gelu.Input) is not { IsProduct: true, Gelu: false, Residual: null } product) return false;
+        product.Gelu = true;
+        product.Output = gelu.Output;
+        graph.Layers.Remove(gelu);
+        return true;
+    }
+
+    /// <summary>An activation is done in the pass before it.</summary>
+    private static bool IntoPass(NetGraph graph, AffineLayer affine)
+    {
+        if (!affine.IsActivation || graph.Before<GroupNormLayer>(affine.Input) is not { Activation: Activation.None } norm) return false;
+        norm.Activation = affine.Activation;
+        norm.Output = affine.Output;
+        graph.Layers.Remove(affine);
+        return true;
+    }
 
     private static bool IntoSum(NetGraph graph, AffineLayer affine)
     {
@@ -86,6 +110,7 @@ internal static class Folding
         {
             Map other = sum.Inputs[1 - operand];
             if (Free(graph, sum.Inputs[operand]) is not { } conv) continue;
+            if (conv.Precision != Precision.Fp32 && sum.Activation != Activation.None) continue;
             if (Free(graph, other) is { } also && graph.Layers.IndexOf(also) > graph.Layers.IndexOf(conv)) continue;
             graph.Layers.Remove(conv);
             conv.Inputs = [conv.Input, other];
@@ -102,7 +127,7 @@ internal static class Folding
     private static void IntoReader(NetGraph graph, AffineLayer affine)
     {
         if (affine.Output.Readers is not [ConvLayer { InputScale: null } conv] || conv.Input != affine.Output
-            || conv.Residual == affine.Output || affine.Output == graph.Output)
+            || conv.Residual == affine.Output || graph.Outputs.Contains(affine.Output) || conv.Precision != Precision.Fp32)
         {
             return;
         }

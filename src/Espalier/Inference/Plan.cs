@@ -1,0 +1,240 @@
+using Espalier.Tensors;
+using Espalier.Tensors.Kernels;
+
+namespace Espalier.Inference;
+
+/// <summary>A network as steps over one block of memory, in the order in which they run.</summary>
+internal sealed unsafe class Plan : IDisposable
+{
+    private readonly List<Step> steps = [];
+    private readonly List<KeepStep[]?> scoring = [];
+    private readonly Arena places;
+    private readonly Reading input;
+    private readonly Reading[] outputs;
+    private readonly RowAxis? tokens;
+    private NativeFloats? scratch;
+
+    /// <summary>Takes what the weights are now; they may change or go afterwards.</summary>
+    /// <param name="read">Reads weights that are shapes only.</param>
+    /// <exception cref="EspalierException">The graph cannot be computed image by image, nothing of it is done in the precision, or
+    /// this processor has no kernel for that.</exception>
+    public Plan(Graph graph, Precision precision, WeightReader? read)
+    {
+        NetGraph net = GraphReader.Read(graph.Prepared(training: false), new Constants(read), out input, out outputs, out RowAxis[] axes);
+        (Axes, OutputValues) = (axes, outputs.Sum(o => o.ValuesPerImage));
+        bool any = Products.SetPrecision(net, precision);
+        if (precision != Precision.Fp32 && !any)
+            throw new EspalierException($"this network has no linear layers on tokens that could be done in {precision}; leave the precision out");
+        Folding.Run(net);
+        Products.Stack(net);
+        Placement.Run(net);
+        places = new Arena(net);
+        tokens = net.Layers.OfType<KeepLayer>().FirstOrDefault()?.Input.Axis ?? net.Layers.OfType<AttentionLayer>().FirstOrDefault()?.Inputs[1].Axis;
+        try
+        {
+            Build(net);
+            WeightBytes = steps.Sum(s => s.Bytes);
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+        finally
+        {
+            scratch?.Dispose();
+        }
+    }
+
+    /// <summary>Floats that one image needs in memory.</summary>
+    public long FloatsPerImage => places.FloatsPerImage;
+
+    /// <summary>Bytes that the packed weights take.</summary>
+    public long WeightBytes { get; }
+
+    /// <summary>The sets of token rows.</summary>
+    public RowAxis[] Axes { get; }
+
+    /// <summary>How often rows are dropped.</summary>
+    public int Stages { get; private set; }
+
+    /// <summary>Rows of an image before any are dropped; 0 of a network without tokens.</summary>
+    public int Tokens => tokens?.Most ?? 0;
+
+    /// <summary>Values of an image that go in.</summary>
+    public long InputValues => input.ValuesPerImage;
+
+    /// <summary>Values of an image that come out, of all outputs and of the first one.</summary>
+    public long OutputValues { get; }
+
+    public int FirstOutputValues => (int)outputs[0].ValuesPerImage;
+
+    /// <summary>All steps on the images of a lane.</summary>
+    /// <param name="images">[images, ..].</param>
+    /// <param name="results">[batch, ..] of each output, one after another.</param>
+    /// <param name="first">Which image of the batch the first of these is.</param>
+    public void Run(Lane lane, float* images, float* results, int first, int batch)
+    {
+        input.CopyIn(lane, images, places[input.Map]);
+        if (tokens is { IsUniform: true }) lane.Note(tokens, 0);
+        for (int i = 0; i < steps.Count; i++)
+            if (IsWanted(scoring[i], lane)) steps[i].Run(lane);
+        foreach (Reading output in outputs)
+        {
+            output.CopyOut(lane, places[output.Map], results + first * output.ValuesPerImage);
+            results += batch * output.ValuesPerImage;
+        }
+    }
+
+    public void Dispose()
+    {
+        foreach (Step step in steps) step.Dispose();
+    }
+
+    /// <summary>Whether a step that only makes scores for some others makes them for nothing.</summary>
+    private static bool IsWanted(KeepStep[]? keeps, Lane lane)
+    {
+        if (keeps is null) return true;
+        foreach (KeepStep keep in keeps) if (keep.LooksAtScores(lane)) return true;
+        return false;
+    }
+
+    private void Build(NetGraph net)
+    {
+        Dictionary<Layer, KeepLayer[]> onlyScores = Products.Scoring(net);
+        var keeps = new Dictionary<KeepLayer, KeepStep>();
+        var owners = new List<Layer>();
+        foreach (Layer layer in net.Layers)
+        {
+            foreach (Step step in StepsOf(layer))
+            {
+                steps.Add(step);
+                owners.Add(layer);
+                if (step is KeepStep keep) keeps.Add((KeepLayer)layer, keep);
+            }
+        }
+        scoring.AddRange(owners.Select(o => onlyScores.TryGetValue(o, out KeepLayer[]? of) ? of.Select(k => keeps[k]).ToArray() : null));
+        // Steps keep their maps; the weights of the layers may go.
+        foreach (Map map in net.Layers.SelectMany(l => l.Inputs.Append(l.Output)))
+        {
+            map.Producer = null;
+            map.Readers.Clear();
+        }
+    }
+
+    private IEnumerable<Step> StepsOf(Layer layer)
+    {
+        Place from = places[layer.Input], to = places[layer.Output];
+        Map x = layer.Input;
+        return layer switch
+        {
+            ConvLayer { IsProduct: true } conv => [Product(conv, from, to)],
+            ConvLayer conv => [new ConvStep(Packed(conv), x, from, to, Residual(conv), conv.Activation, Native(conv.InputScale),
+                Native(conv.InputShift))],
+            AffineLayer affine => [Pass(affine, from, to)],
+            SumLayer sum => [new PassStep(x, from, to, places[sum.Inputs[1]], null, null, sum.Activation)],
+            ScaleLayer scaled => [new ScaleStep(x, from, places[scaled.Inputs[1]], to)],
+            PoolLayer pool => [new PoolStep(pool, from, to)],
+            MeanLayer => [new MeanStep(x, from, to)],
+            ArrangeLayer arrange => Arrange(arrange, to),
+            GeluLayer gelu => [new GeluStep(gelu, from, to)],
+            LayerNormLayer norm => [new LayerNormStep(x, from, to, Native(norm.Gamma)!, Native(norm.Beta)!, norm.Epsilon)],
+            GroupNormLayer norm => [new GroupNormStep(norm, from, to, Native(norm.Gamma)!, Native(norm.Beta)!)],
+            SoftmaxLayer => [new SoftmaxStep(x, from, to)],
+            AttentionLayer attention => [new AttentionStep(attention, from, places[layer.Inputs[1]], places[layer.Inputs[2]], to)],
+            AssembleLayer assemble => [new AssembleStep(x, layer.Output, from, to, Native(assemble.Table)!)],
+            KeepLayer keep => [new KeepStep(keep, ++Stages, from, places[layer.Inputs[1]], to)],
+            TakeLayer take => [new TakeStep(take, from, to)],
+            RowDotLayer => [new RowDotStep(x, from, places[layer.Inputs[1]], layer.Inputs.Length > 2 ? places[layer.Inputs[2]] : null, to)],
+            OpLayer op => [new OpStep(op, map => places[map])],
+            _ => [],
+        };
+    }
+
+    private Place? Residual(ConvLayer conv) => conv.Residual is { } residual ? places[residual] : null;
+
+    private static PassStep Pass(AffineLayer affine, Place from, Place to)
+    {
+        float[]? scale = affine.IsActivation ? null : affine.Scale ?? Ones(affine.Input.Channels);
+        float[]? shift = scale is null ? null : affine.Shift ?? new float[scale.Length];
+        return new PassStep(affine.Input, from, to, null, Native(scale), Native(shift), affine.Activation);
+    }
+
+    private ProductStep Product(ConvLayer conv, Place from, Place to)
+    {
+        Filters filters = conv.Filters;
+        var bias = new NativeFloats(filters.Outputs);
+        float* weights = Scratch(filters.Length);
+        filters.Write(weights, bias.Data);
+        return new ProductStep(PackedLinear.Create(conv.Precision, filters.Outputs, filters.Channels, weights), bias, conv.Input, from, to,
+            Residual(conv), conv.Gelu);
+    }
+
+    /// <summary>The convolution, with outputs of zero weights up to a whole vector where there is room for them.</summary>
+    private PackedConv Packed(ConvLayer conv)
+    {
+        Filters filters = conv.Filters;
+        int outputs = Math.Min(conv.Output.Writable, conv.Residual?.Writable ?? int.MaxValue), channels = filters.Channels;
+        bool depthwise = filters.Groups > 1 && filters.Groups == channels && channels == filters.Outputs;
+        if (depthwise && conv.InputScale is null && conv.Input.Writable >= outputs) channels = outputs;
+        else if (filters.Groups > 1) outputs = filters.Outputs;
+        int groups = depthwise ? channels : filters.Groups;
+        long length = (long)outputs * (channels / groups) * filters.Taps;
+        float* weights = Scratch(length);
+        for (long i = filters.Length; i < length; i++) weights[i] = 0;
+        using var bias = new NativeFloats(outputs);
+        filters.Write(weights, bias.Data);
+        var shape = new ConvShape(filters.KernelHeight, filters.KernelWidth, conv.Stride, conv.Padding, conv.Dilation);
+        return PackedConv.Create(channels, outputs, groups, weights, bias.Data, shape);
+    }
+
+    /// <summary>What is not where it should be already is moved there, then what has no source is filled in.</summary>
+    private IEnumerable<Step> Arrange(ArrangeLayer arrange, Place to)
+    {
+        Map y = arrange.Output;
+        var steps = new List<Step>();
+        for (int s = 0; s < arrange.Inputs.Length; s++)
+        {
+            Place from = places[arrange.Inputs[s]];
+            int[] k = [.. Enumerable.Range(0, arrange.From.Length).Where(k => arrange.From[k].Source == s)];
+            int[] c = Array.ConvertAll(k, k => arrange.From[k].Channel);
+            bool there = from.Offset == to.Offset && from.Stride == to.Stride
+                && Enumerable.Range(0, k.Length).All(i => from.FirstChannel + c[i] == to.FirstChannel + k[i]);
+            if (!there) steps.Add(new MoveStep(y, from, to, new ChannelMoves(c, k)));
+        }
+        int[] empty = [.. Enumerable.Range(0, arrange.From.Length).Where(k => arrange.From[k].Source < 0)];
+        float[] shift = arrange.Shift ?? new float[arrange.From.Length];
+        if (empty.Length > 0) steps.Add(new FillStep(y, to, Native(shift)!, new ChannelMoves(empty, empty)));
+        foreach (int k in empty) shift[k] = 0;
+        if (Array.Exists(shift, v => v != 0))
+            steps.Add(new PassStep(y, to, to, null, Native(Ones(shift.Length)), Native(shift), Activation.None));
+        return steps;
+    }
+
+    /// <summary>Room for the weights of the layer that is being packed.</summary>
+    private float* Scratch(long floats)
+    {
+        if (scratch is null || scratch.Length < floats)
+        {
+            scratch?.Dispose();
+            scratch = null;
+            scratch = new NativeFloats(checked((nint)floats), cleared: false);
+        }
+        return scratch.Data;
+    }
+
+    private static float[] Ones(int count)
+    {
+        float[] ones = new float[count];
+        Array.Fill(ones, 1);
+        return ones;
+    }
+
+    private static NativeFloats? Native(float[]? values)
+    {
+        if (values is null) return null;
+        var native = new NativeFloats(values.Length);
+        values.CopyTo(new Span<float>(native.Data, values.Length));
+        return native;
+    }
+}

@@ -1,0 +1,100 @@
+using Espalier.Tensors;
+using Espalier.Tensors.Kernels;
+
+namespace Espalier.Inference;
+
+/// <summary>Drops rows by their scores; those that stay follow one another. The result may lie where the rows were.</summary>
+/// <param name="stage">Where a trace notes it.</param>
+internal sealed unsafe class KeepStep(KeepLayer layer, int stage, Place from, Place scores, Place to) : Step
+{
+    private readonly KeepRule own = layer.Rule;
+    private readonly int prefix = layer.Prefix, channels = layer.Input.Channels;
+    private readonly RowAxis before = layer.Input.Axis!, after = layer.Output.Axis!;
+
+    /// <summary>Whether the rule of a run looks at the scores.</summary>
+    public bool LooksAtScores(Lane lane) => (lane.Keep ?? own).By is KeepBy.Limit or KeepBy.Share or KeepBy.Count;
+
+    public override void Run(Lane lane)
+    {
+        KeepRule rule = lane.Keep ?? own;
+        int* starts = lane.Starts(before), left = lane.Starts(after), tokens = lane.Tokens(before);
+        int next = 0;
+        for (int b = 0; b < lane.Images; b++)
+        {
+            left[b] = next;
+            int first = starts[b], end = starts[b + 1];
+            while (first < end && (tokens[first] < prefix || rule.By == KeepBy.All)) Move(lane, first++, next++);
+            if (rule.By == KeepBy.Tokens)
+            {
+                for (int row = first; row < end; row++)
+                    if (Array.BinarySearch(rule.List!, tokens[row]) >= 0) Move(lane, row, next++);
+            }
+            else if (first < end) next = ByScore(lane, rule, first, end, next);
+        }
+        left[lane.Images] = next;
+        lane.Note(after, stage);
+    }
+
+    private int ByScore(Lane lane, KeepRule rule, int first, int end, int next)
+    {
+        float* score = scores.In(lane);
+        nint ld = scores.Stride;
+        var (limit, ties) = rule.By == KeepBy.Limit ? (rule.Limit, int.MaxValue) : Highest(score, ld, first, end, rule.Kept(end - first));
+        for (int row = first; row < end; row++)
+        {
+            float s = score[row * ld];
+            if (float.IsNaN(s) || s > limit || (s == limit && ties-- > 0)) Move(lane, row, next++);
+        }
+        return next;
+    }
+
+    /// <summary>See <see cref="KeepRowsOp"/>: the count-th highest score, and how many of those equal to it are among the highest.
+    /// What is no number counts as the highest.</summary>
+    private static (float Limit, int Ties) Highest(float* score, nint ld, int first, int end, int count)
+    {
+        if (count == 0) return (float.PositiveInfinity, 0);
+        var sorted = new Span<float>(Scratch.Rent(end - first), end - first);
+        for (int i = 0; i < sorted.Length; i++)
+        {
+            float s = score[(first + i) * ld];
+            sorted[i] = float.IsNaN(s) ? float.NegativeInfinity : -s;
+        }
+        sorted.Sort();
+        float limit = sorted[count - 1];
+        int ties = 1;
+        while (ties < count && sorted[count - 1 - ties] == limit) ties++;
+        return (-limit, ties);
+    }
+
+    /// <summary>A row to its new place, which is never after it.</summary>
+    private void Move(Lane lane, int row, int next)
+    {
+        lane.Tokens(after)[next] = lane.Tokens(before)[row];
+        float* x = from.In(lane) + (nint)row * from.Stride, y = to.In(lane) + (nint)next * to.Stride;
+        if (x != y) new ReadOnlySpan<float>(x, channels).CopyTo(new Span<float>(y, channels));
+    }
+}
+
+/// <summary>Some rows of each image, by their place.</summary>
+internal sealed unsafe class TakeStep(TakeLayer layer, Place from, Place to) : Step
+{
+    private readonly int start = layer.Start, count = layer.Output.Pixels, channels = layer.Input.Channels;
+    private readonly RowAxis before = layer.Input.Axis!, after = layer.Output.Axis!;
+
+    public override void Run(Lane lane)
+    {
+        int* starts = lane.Starts(before), tokens = lane.Tokens(before), taken = lane.Tokens(after);
+        float* x = from.In(lane), y = to.In(lane);
+        for (int b = 0; b < lane.Images; b++)
+        {
+            if (starts[b] + start + count > starts[b + 1])
+                throw new EspalierException($"image {b} has {starts[b + 1] - starts[b]} rows left, but rows {start} to {start + count - 1} are wanted");
+            for (int i = 0; i < count; i++, y += to.Stride)
+            {
+                int row = starts[b] + start + i;
+                *taken++ = tokens[row];
+                new ReadOnlySpan<float>(x + (nint)row * from.Stride, channels).CopyTo(new Span<float>(y, channels));
+            }
+        }
+    }
+}

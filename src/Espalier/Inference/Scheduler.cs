@@ -1,0 +1,185 @@
+using System.Diagnostics;
+using System.Numerics;
+using Espalier.Tensors;
+using Espalier.Tensors.Threading;
+
+namespace Espalier.Inference;
+
+/// <summary>
+/// Spreads the images of a call over threads, in one of two ways: each thread runs the whole network on chunks of its own, in a
+/// lane of its own; or the images go through one lane, each step being shared by all threads. The first calls of a size try both
+/// and time them; the faster one stays. Which it is shows in the time only: an image's result is the same.
+/// </summary>
+internal sealed unsafe class Scheduler(Plan plan, long multiplyAdds) : IDisposable
+{
+    /// <summary>Bytes of maps that a chunk should not exceed, so that they stay in the second-level cache.</summary>
+    private const long ChunkBytes = 512 << 10;
+
+    /// <summary>Bytes of maps for each thread that shared steps should not exceed, so that they stay in the last-level cache.</summary>
+    private const long SharedBytes = 8 << 20;
+
+    /// <summary>Bytes of weights that are worth one more image in shared steps.</summary>
+    private const long WeightsAnImage = 128 << 20;
+
+    /// <summary>Images of token rows whose steps are shared: enough rows for a product, even where most tokens are dropped.</summary>
+    private const int SharedTokens = 16;
+
+    /// <summary>Most images of a chunk.</summary>
+    private const int MostImages = 64;
+
+    /// <summary>Multiply-adds of an image from which shared steps are the first guess: the chunks of one thread alone would wait for
+    /// the weights, which do not fit its cache.</summary>
+    private const long SharedFrom = 1_000_000_000;
+
+    /// <summary>Chunks that a thread takes at least of images that may come to differ in length.</summary>
+    private const int UnevenRounds = 2;
+
+    private readonly Plan plan = plan;
+    private readonly Lane?[] lanes = new Lane?[Workers.MaxThreads];
+    private readonly Trial[] trials = new Trial[2 * 32];
+    private Lane? shared;
+    private Tensor? memory;
+
+    private long BytesPerImage => Math.Max(1, sizeof(float) * plan.FloatsPerImage);
+
+    private int Chunk => (int)Math.Clamp(ChunkBytes / BytesPerImage, 1, MostImages);
+
+    private int SharedImages(int threads)
+    {
+        long images = Math.Max(SharedBytes * threads / BytesPerImage, plan.WeightBytes / WeightsAnImage);
+        return (int)Math.Clamp(images, plan.Tokens > 0 ? SharedTokens : 1, MostImages);
+    }
+
+    public void Run(in Call call)
+    {
+        if (call.Batch == 0) return;
+        int threads = Workers.Available;
+        ref Trial trial = ref trials[2 * BitOperations.Log2((uint)call.Batch) + (call.Uneven ? 1 : 0)];
+        trial.For(threads, guess: multiplyAdds >= SharedFrom);
+        bool share = trial.Shares;
+        long started = Stopwatch.GetTimestamp();
+        if (share) Shared(call, threads);
+        else Chunks(call, threads);
+        trial.Note(share, started, call.Batch);
+    }
+
+    public void Dispose()
+    {
+        memory?.Dispose();
+        shared?.Dispose();
+        foreach (Lane? lane in lanes) lane?.Dispose();
+    }
+
+    private void Shared(in Call call, int threads)
+    {
+        int size = Math.Min(call.Batch, SharedImages(threads));
+        float* room = Room(size);
+        Ready(ref shared, size);
+        for (int start = 0; start < call.Batch; start += size) Piece(shared!, room, call, start, Math.Min(size, call.Batch - start));
+    }
+
+    private void Chunks(in Call call, int threads)
+    {
+        // As many chunks for each thread; several where images come to differ in length.
+        int batch = call.Batch, rounds = Math.Max((batch + threads * Chunk - 1) / (threads * Chunk), call.Uneven ? UnevenRounds : 1);
+        int count = Math.Min(batch, threads * rounds), used = Math.Min(threads, count), most = (batch + count - 1) / count;
+        float* room = Room(used * most);
+        for (int i = 0; i < used; i++) Ready(ref lanes[i], most);
+        int next = 0;
+        var job = new ChunkJob(this, call, room, most, count, &next);
+        if (used > 1) Workers.For(used, 1, job);
+        else using (Workers.Alone()) job.Run(0, 1, 0);
+    }
+
+    private void Piece(Lane lane, float* room, in Call call, int start, int count)
+    {
+        lane.Begin(room, count, call.Keep, call.Trace, start);
+        plan.Run(lane, call.Images + (nint)start * (nint)plan.InputValues, call.Results, start, call.Batch);
+    }
+
+    private void Ready(ref Lane? lane, int images)
+    {
+        if (lane is not null && lane.Capacity >= images) return;
+        lane?.Dispose();
+        lane = null;
+        lane = new Lane(plan.Axes, images);
+    }
+
+    /// <summary>Memory for so many images of one lane after another.</summary>
+    private float* Room(int images)
+    {
+        long floats = plan.FloatsPerImage * images;
+        if (memory is null || memory.Length < floats)
+        {
+            memory?.Dispose();
+            memory = null;
+            memory = Tensor.Unscoped(new Shape(checked((int)floats)));
+        }
+        return memory.Data;
+    }
+
+    /// <summary>What one call works on.</summary>
+    /// <param name="uneven">Whether images may come to have different numbers of rows.</param>
+    public readonly struct Call(float* images, float* results, int batch, KeepRule? keep, TokenTrace? trace, bool uneven)
+    {
+        public readonly float* Images = images;
+        public readonly float* Results = results;
+        public readonly int Batch = batch;
+        public readonly KeepRule? Keep = keep;
+        public readonly TokenTrace? Trace = trace;
+        public readonly bool Uneven = uneven;
+    }
+
+    /// <summary>Each thread takes chunks until none is left.</summary>
+    private readonly struct ChunkJob(Scheduler scheduler, Call call, float* room, int most, int count, int* next) : IRangeJob
+    {
+        public void Run(int start, int end, int worker)
+        {
+            for (int lane = start; lane < end; lane++)
+            {
+                float* own = room + (nint)(lane * scheduler.plan.FloatsPerImage * most);
+                while (true)
+                {
+                    int index = Interlocked.Increment(ref *next) - 1;
+                    if (index >= count) break;
+                    int first = (int)((long)call.Batch * index / count), after = (int)((long)call.Batch * (index + 1) / count);
+                    scheduler.Piece(scheduler.lanes[lane]!, own, call, first, after - first);
+                }
+            }
+        }
+    }
+
+    /// <summary>Both ways timed on calls of about one size, until it is clear which is faster.</summary>
+    private struct Trial
+    {
+        /// <summary>Calls of each way that are timed at least, after one that is not.</summary>
+        private const int Calls = 4;
+
+        /// <summary>Time that trying takes at least: the runtime compiles what is slow at first once more.</summary>
+        private static readonly long Least = Stopwatch.Frequency / 4;
+
+        private int threads, calls;
+        private bool guess, done;
+        private long started;
+        private double shared, chunks;
+
+        public readonly bool Shares => done || calls % 2 == 0 ? guess : !guess;
+
+        public void For(int count, bool guess)
+        {
+            if (threads == count) return;
+            this = new Trial { threads = count, guess = guess, shared = double.MaxValue, chunks = double.MaxValue, started = Stopwatch.GetTimestamp() };
+        }
+
+        public void Note(bool share, long began, int batch)
+        {
+            if (done) return;
+            long now = Stopwatch.GetTimestamp();
+            double time = (now - began) / (double)batch;
+            if (calls >= 2 && share) shared = Math.Min(shared, time);
+            else if (calls >= 2) chunks = Math.Min(chunks, time);
+            if (++calls < 2 * (1 + Calls) || now - started < Least) return;
+            (done, guess) = (true, shared < chunks);
+        }
+    }
+}

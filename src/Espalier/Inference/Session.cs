@@ -1,0 +1,128 @@
+using Espalier.Tensors;
+
+namespace Espalier.Inference;
+
+/// <summary>
+/// Inference with any graph: weights packed once, norms and activations folded into products, maps in memory planned once, work
+/// spread over threads. After the first calls of a size nothing is allocated, but by ops of which there is no faster form; those run
+/// as they are. A session may be used from several threads; calls then wait for one another.
+/// </summary>
+public sealed unsafe class Session : IClassifierSession
+{
+    private readonly Lock gate = new();
+    private readonly Plan plan;
+    private readonly Scheduler scheduler;
+    private readonly RowCosts costs;
+    private readonly Shape input;
+
+    /// <summary>A session with the weights that the graph has now; it may change or go afterwards.</summary>
+    /// <param name="graph">Of one input. Its outputs have as many values of each image as of any other.</param>
+    /// <param name="read">Reads the weights that are shapes only (see <see cref="Tensor.IsMeta"/>), each when it is packed, so that
+    /// a model from a file is never in memory twice.</param>
+    /// <exception cref="EspalierException">The graph cannot be computed image by image; or the options ask for a precision that
+    /// there is no kernel or no use for, or for dropping tokens where nothing does.</exception>
+    public Session(Graph graph, SessionOptions? options = null, WeightReader? read = null)
+    {
+        if (graph.Inputs.Count != 1) throw new EspalierException($"a session runs graphs of one input, not of {graph.Inputs.Count}");
+        options ??= new SessionOptions();
+        (input, Precision) = (graph.Inputs[0].Shape, options.Precision);
+        costs = new RowCosts(graph);
+        plan = new Plan(graph, options.Precision, read);
+        scheduler = new Scheduler(plan, costs.Dense);
+        try
+        {
+            Pruning = options.Pruning ?? Pruning.Of(graph);
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public string Description { get; init; } = "a network";
+
+    /// <inheritdoc/>
+    public int Channels => input.Rank == 4 ? input[1] : 0;
+
+    /// <inheritdoc/>
+    public int ImageSize => input.Rank == 4 ? input[2] : 0;
+
+    /// <summary>Values of an image of the first output: classes.</summary>
+    public int NumClasses => plan.FirstOutputValues;
+
+    /// <inheritdoc/>
+    public IReadOnlyList<string>? ClassNames { get; init; }
+
+    /// <inheritdoc/>
+    public string? Dataset { get; init; }
+
+    public Precision Precision { get; }
+
+    /// <inheritdoc/>
+    public double DenseMultiplyAdds => costs.Dense;
+
+    /// <inheritdoc/>
+    public IReadOnlyList<int> AgentLayers => costs.KeepsAfter;
+
+    /// <summary>Tokens of an image before any is dropped; 0 of a network without tokens.</summary>
+    public int Tokens => plan.Tokens;
+
+    /// <summary>What is dropped where a call does not say.</summary>
+    /// <exception cref="EspalierException">Nothing in the network drops tokens.</exception>
+    public Pruning Pruning
+    {
+        get;
+        set => field = Checked(value);
+    }
+
+    /// <summary>Bytes that the packed weights take.</summary>
+    public long WeightBytes => plan.WeightBytes;
+
+    /// <summary>Multiply-adds of one image as the literature counts them, that which decides on tokens included: what is left out or
+    /// folded is counted too.</summary>
+    /// <param name="tokens">As in <see cref="TokenTrace.Counts"/>.</param>
+    public long MultiplyAdds(ReadOnlySpan<int> tokens) => costs.Of(tokens);
+
+    /// <summary>images -> results, pruned by <see cref="Pruning"/>.</summary>
+    /// <inheritdoc cref="Run(ReadOnlySpan{float}, int, Span{float}, Pruning, TokenTrace)"/>
+    public void Run(ReadOnlySpan<float> images, int batch, Span<float> results, TokenTrace? tokens = null) =>
+        Run(images, batch, results, Pruning, tokens);
+
+    void IClassifierSession.Run(ReadOnlySpan<float> images, int batch, Span<float> logits) => Run(images, batch, logits, Pruning);
+
+    /// <summary>images -> results.</summary>
+    /// <param name="images">[batch, ..], such as [batch, C, S, S], normalised as in training.</param>
+    /// <param name="results">[batch, classes], written; of several outputs one after another, each [batch, ..].</param>
+    /// <param name="tokens">Receives which tokens were left; null where nobody asks.</param>
+    /// <exception cref="ArgumentException">A span has another length.</exception>
+    /// <exception cref="EspalierException">Nothing in the network drops tokens, or an image has none left.</exception>
+    public void Run(ReadOnlySpan<float> images, int batch, Span<float> results, Pruning pruning, TokenTrace? tokens = null)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(batch);
+        long values = plan.InputValues, outputs = plan.OutputValues;
+        if (images.Length != batch * values) throw new ArgumentException($"{images.Length} values for {batch} images of {values}");
+        if (results.Length != batch * outputs) throw new ArgumentException($"{results.Length} values for {batch} results of {outputs}");
+        Checked(pruning);
+        lock (gate)
+        {
+            tokens?.Begin(batch, plan.Tokens == 0 ? 0 : pruning.IsActive ? 1 + plan.Stages : 1, plan.Tokens);
+            fixed (float* x = images, y = results)
+                scheduler.Run(new Scheduler.Call(x, y, batch, pruning.Rule, tokens, pruning.IsUneven));
+        }
+    }
+
+    public void Dispose()
+    {
+        lock (gate)
+        {
+            plan.Dispose();
+            scheduler.Dispose();
+        }
+    }
+
+    private Pruning Checked(Pruning pruning) => pruning.IsActive && plan.Stages == 0
+        ? throw new EspalierException("this model has no agents that drop tokens, so it cannot be pruned; use Pruning.None")
+        : pruning;
+}

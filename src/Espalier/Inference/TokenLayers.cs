@@ -1,0 +1,80 @@
+using Espalier.Tensors;
+using Espalier.Tensors.Kernels;
+
+namespace Espalier.Inference;
+
+/// <summary>y = x Φ(x), where no product could take it along.</summary>
+internal sealed class GeluLayer(Map output, Map input) : Layer(output, input);
+
+/// <summary>Each pixel's channels to mean 0 and variance 1, then scale and shift.</summary>
+/// <param name="gamma">[channels]; likewise beta.</param>
+internal sealed class LayerNormLayer(Map output, Map input, float[] gamma, float[] beta, float epsilon) : Layer(output, input)
+{
+    public float[] Gamma { get; } = gamma;
+
+    public float[] Beta { get; } = beta;
+
+    public float Epsilon { get; } = epsilon;
+}
+
+/// <summary>y = activation(gamma · (x - mean) / deviation + beta), the statistics being those of a group of channels of an image.
+/// </summary>
+internal sealed class GroupNormLayer(Map output, Map input, int groups, float[] gamma, float[] beta, float epsilon)
+    : Layer(output, input)
+{
+    public int Groups { get; } = groups;
+
+    public float[] Gamma { get; } = gamma;
+
+    public float[] Beta { get; } = beta;
+
+    public float Epsilon { get; } = epsilon;
+
+    public Activation Activation { get; set; }
+}
+
+/// <summary>Softmax over the channels of each pixel.</summary>
+internal sealed class SoftmaxLayer(Map output, Map input) : Layer(output, input);
+
+/// <summary>Attention of q over k and v, whose rows may be more than q's. It keeps the op: only its step knows what there is to say
+/// of heads.</summary>
+internal sealed class AttentionLayer(Map output, Map q, Map k, Map v, Op op) : Layer(output, q, k, v)
+{
+    public Op Op { get; } = op;
+}
+
+/// <summary>Token rows from patches: prefix tokens in front, and a table [tokens, channels] added.</summary>
+internal sealed class AssembleLayer(Map output, Map patches, float[] table) : Layer(output, patches)
+{
+    public float[] Table { get; } = table;
+}
+
+/// <summary>Some rows of each image, dropped by a score for each. Inputs: the rows and the scores.</summary>
+internal sealed class KeepLayer(Map output, Map input, Map scores, KeepRule rule, int prefix) : Layer(output, input, scores)
+{
+    public KeepRule Rule { get; } = rule;
+
+    public int Prefix { get; } = prefix;
+}
+
+/// <summary>Rows start to start + count - 1 of each image.</summary>
+internal sealed class TakeLayer(Map output, Map input, int start) : Layer(output, input)
+{
+    public int Start { get; } = start;
+}
+
+/// <summary>Each row with a vector of its image, plus a number of its image where there is a third input.</summary>
+internal sealed class RowDotLayer(Map output, params Map[] inputs) : Layer(output, inputs);
+
+/// <summary>An op without a faster form: it runs as it is, on tensors.</summary>
+/// <param name="op">Of the example.</param>
+/// <param name="operands">In the order of the op's operands: what of the inputs, or a constant, or null where it is left out.</param>
+internal sealed class OpLayer(Reading result, Op op, (Reading? Reading, Weight? Constant)[] operands)
+    : Layer(result.Map, [.. operands.Select(o => o.Reading?.Map).OfType<Map>()])
+{
+    public Reading Result { get; } = result;
+
+    public Op Op { get; } = op;
+
+    public (Reading? Reading, Weight? Constant)[] Operands { get; } = operands;
+}
