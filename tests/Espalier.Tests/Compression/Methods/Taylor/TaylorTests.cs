@@ -92,16 +92,18 @@ public sealed class TaylorTests
     [InlineData("vit", 16)]
     [InlineData("vit", 40)]
     [InlineData("vit", 39)]
+    [InlineData("deit", 16)]
     [InlineData("cifar-vgg11", 16)]
     public void ScoresAreThoseOfImagesOneByOne(string network, int batch)
     {
         const int Images = 40;
-        using ImageClassifier net = network == "vit" ? Vit() : CompressionJobs.Net(network);
+        using ImageClassifier net = network.EndsWith("it", StringComparison.Ordinal) ? Vit(network == "deit")
+            : CompressionJobs.Net(network);
         var taylor = new Taylor { RankBatches = Images, Training = new() { BatchSize = batch, DataThreads = 0 } };
         var job = new CompressionJob(net, CompressionJobs.Data(net.ImageSize, Images), taylor);
         using DependencyGraph graph = job.Graph();
         ChannelGroup[] groups = [.. graph.Groups.Where(g => g.Inexact is null && !g.IsStream)];
-        if (network == "vit")
+        if (net is VisionTransformer)
             Assert.Equal(["attn.query", "ffn.fc1"],
                 groups.Select(g => string.Join('.', g.Name.Split('.')[4..])).Distinct().Order());
         ChannelScores together = taylor.Score(job, graph, groups), alone = new();
@@ -290,11 +292,12 @@ public sealed class TaylorTests
         }
     }
 
-    private static VisionTransformer Vit()
+    private static VisionTransformer Vit(bool distilled)
     {
         var vit = new VisionTransformer(new VitConfig
         {
             ImageSize = 28, PatchSize = 7, Channels = 1, HiddenSize = 16, MlpDim = 24, NumHeads = 4, NumLayers = 3, NumClasses = 10,
+            Distilled = distilled,
         });
         var rng = new Rng(3);
         foreach (var (name, tensor) in vit.NamedParameters())
