@@ -47,8 +47,7 @@ public sealed class GraphBuilder
             GraphValue?[] all = [.. operands];
             CheckBefore(op, all, settings);
             Op made = OpTable.Create(op, [.. all.Select(o => o?.Tensor)], settings);
-            foreach (var (setting, _) in settings)
-                if (!made.Settings.Has(setting)) throw new ArgumentException($"there is no setting '{setting}'");
+            if (settings.Unread is { } unknown) throw new ArgumentException($"there is no setting '{unknown}'");
             CheckSize(name, made.Result);
             if ((inAll += made.Result.Length) > MostInAll)
                 throw new ArgumentException("the values before it are too large together");

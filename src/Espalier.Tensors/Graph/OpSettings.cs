@@ -9,6 +9,7 @@ namespace Espalier.Tensors;
 public sealed class OpSettings : IEnumerable<KeyValuePair<string, object>>
 {
     private readonly OrderedDictionary<string, object> values = [];
+    private ulong read;
 
     public int Count => values.Count;
 
@@ -38,11 +39,14 @@ public sealed class OpSettings : IEnumerable<KeyValuePair<string, object>>
 
     public bool Has(string name) => values.ContainsKey(name);
 
+    /// <summary>A setting that nobody has asked for; null where all have been.</summary>
+    internal string? Unread => values.Keys.Where((_, i) => i >= 64 || (read >> i & 1) == 0).FirstOrDefault();
+
     public int Int(string name) => Get<long>(name) is var v && v is >= int.MinValue and <= int.MaxValue ? (int)v
         : throw new ArgumentException($"the setting '{name}' is {v}, too large a number");
 
     /// <summary>A float; a whole number counts as one.</summary>
-    public float Float(string name) => values.GetValueOrDefault(name) is long whole ? whole : Get<float>(name);
+    public float Float(string name) => values.GetValueOrDefault(name) is long ? Get<long>(name) : Get<float>(name);
 
     public bool Bool(string name) => Get<bool>(name);
 
@@ -56,8 +60,8 @@ public sealed class OpSettings : IEnumerable<KeyValuePair<string, object>>
         : throw new ArgumentException($"the setting '{name}' holds {v}, too large a number"));
 
     /// <summary>Floats; a list of whole numbers counts as them.</summary>
-    public float[] Floats(string name) => values.GetValueOrDefault(name) is long[] whole
-        ? Array.ConvertAll(whole, v => (float)v) : [.. Get<float[]>(name)];
+    public float[] Floats(string name) => values.GetValueOrDefault(name) is long[]
+        ? Array.ConvertAll(Get<long[]>(name), v => (float)v) : [.. Get<float[]>(name)];
 
     public Padding Padding(string name) => Ints(name) is [var top, var bottom, var left, var right]
         ? new Padding(top, bottom, left, right) : throw new ArgumentException($"the setting '{name}' is not four numbers");
@@ -66,6 +70,11 @@ public sealed class OpSettings : IEnumerable<KeyValuePair<string, object>>
 
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
 
-    private T Get<T>(string name) => values.TryGetValue(name, out object? value) && value is T wanted ? wanted
-        : throw new ArgumentException(value is null ? $"the setting '{name}' is missing" : $"the setting '{name}' is of another kind");
+    private T Get<T>(string name)
+    {
+        int at = values.IndexOf(name);
+        if (at < 0) throw new ArgumentException($"the setting '{name}' is missing");
+        if (at < 64) read |= 1UL << at;
+        return values.GetAt(at).Value is T wanted ? wanted : throw new ArgumentException($"the setting '{name}' is of another kind");
+    }
 }

@@ -130,7 +130,10 @@ internal static class GraphFile
             foreach (JsonElement node in members.List("nodes", MostNodes)) nodes.Add(Parsed(node));
             Weights(nodes, [.. members.List("buffers", MostOperands).Select(b => Name(b, "a buffer"))]);
             foreach (Node node in nodes)
-                builder.Node(node.Name, node.Op, [.. node.Operands.Select(o => o is null ? null : Value(node, o))], node.Settings);
+            {
+                GraphValue?[] operands = [.. node.Operands.Select(o => o is null ? null : Value(node, o))];
+                builder.Node(node.Name, node.Op, operands, node.Settings);
+            }
             return builder.Build([.. members.List("outputs", 16).Select(o => Output(Name(o, "an output")))]);
 
             GraphValue Output(string name) =>

@@ -23,6 +23,7 @@ internal static class SafetensorsHeader
 {
     public const string MetadataKey = "__metadata__";
     public const int MaxNameLength = 4096;
+    private const int MaxTextLength = 1 << 25;
 
     /// <param name="json">The header's bytes.</param>
     /// <param name="dataLength">Bytes that follow it in the file.</param>
@@ -122,6 +123,7 @@ internal static class SafetensorsHeader
 
     private static string Text(ref Utf8JsonReader reader)
     {
+        Require(reader.ValueSpan.Length <= MaxTextLength, $"the header has a text of {reader.ValueSpan.Length} bytes");
         try
         {
             return reader.GetString()!;

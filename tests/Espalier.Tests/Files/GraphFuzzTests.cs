@@ -20,7 +20,8 @@ public class GraphFuzzTests
 
     private static readonly string[] Numbers =
     [
-        .. Extents.Select(n => n.ToString(CultureInfo.InvariantCulture)), "-1", "-2147483648", "2147483648", "9223372036854775807",
+        .. Extents.Select(n => n.ToString(CultureInfo.InvariantCulture)), "-1", "-2147483648", "2147483648",
+            "9223372036854775807",
         "1e30", "-1e30", "1e999", "0.5", "-0.0", "1e-45", "null", "true", "\"x\"", "[]", "{}", "[1,2]",
     ];
 

@@ -21,7 +21,7 @@ public sealed class AptAgent : Module
         key = Child("key", new Linear(width, width, ref rng));
         value = Child("value", new Linear(width, width, ref rng));
         output = Child("fc", new Linear(2 * width, 2, ref rng));
-        output.Bias!.Span[0] += keepBias;
+        if (keepBias != 0) output.Bias!.Span[0] += keepBias;
     }
 
     /// <summary>Multiply-adds for an image with <paramref name="tokens"/> tokens, as <see cref="Score"/> computes.</summary>

@@ -105,7 +105,7 @@ public static class CnnFile
         return CnnPresets.Create(config, 0, file.Source);
     }
 
-    private static CnnStructure Structure(ModelTensors file, CnnConfig? config)
+    internal static CnnStructure Structure(ModelTensors file, CnnConfig? config)
     {
         if (file.Metadata.TryGetValue(ModelStructure.MetadataKey, out string? json))
         {

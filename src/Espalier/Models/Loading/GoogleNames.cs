@@ -18,7 +18,6 @@ internal static class GoogleNames
             string name = Array.Find(Prefixes, p => array.Name.StartsWith(p, StringComparison.Ordinal)) is { } prefix
                 ? array.Name[prefix.Length..]
                 : array.Name;
-            if (name.StartsWith("pre_logits/", StringComparison.Ordinal)) continue;   // fine-tuning replaces it and the head
             var (target, converted) = One(name.Split('/'), array);
             if (!arrays.TryAdd(target, new NamedArray(target, converted.Shape, converted.Data)))
                 throw new InvalidDataException($"two arrays both stand for {target}");

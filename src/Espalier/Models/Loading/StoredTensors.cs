@@ -20,13 +20,15 @@ internal sealed class StoredTensors : ModelTensors
 
     public override IReadOnlyDictionary<string, int[]> Shapes { get; }
 
-    /// <summary>The file's tensors, or null where it has a layout whose values must be reordered. Takes the reader over.</summary>
+    /// <summary>The file's tensors, or null where it has a layout whose values must be reordered. Takes the reader over. Files of this
+    /// library have their names as they are.</summary>
     public static StoredTensors? Over(SafetensorsReader reader)
     {
         var shapes = new OrderedDictionary<string, int[]>();
         var places = new Dictionary<string, Place>();
-        bool timm = PublishedNames.IsTimm(reader.Entries.Keys);
-        if (!timm && PublishedNames.IsGoogle(reader.Entries.Keys)) return null;
+        bool foreign = !reader.Metadata.ContainsKey(ModelStructure.MetadataKey);
+        bool timm = foreign && PublishedNames.IsTimm(reader.Entries.Keys);
+        if (foreign && !timm && PublishedNames.IsGoogle(reader.Entries.Keys)) return null;
         foreach (SafetensorsInfo entry in reader.Entries.Values)
         {
             if (!timm)

@@ -1,10 +1,10 @@
-namespace Espalier.Models;
+namespace Espalier;
 
-/// <summary>What became of each tensor when a checkpoint was read into a model.</summary>
+/// <summary>What became of each tensor when a file was read into a network.</summary>
 /// <param name="Matched">Taken as they are.</param>
 /// <param name="Resized">Position embeddings that were interpolated to the model's grid, with both shapes.</param>
 /// <param name="Missing">In the model but not in the file: they keep their initial values.</param>
-/// <param name="Unexpected">In the file but not in the model: ignored.</param>
+/// <param name="Unexpected">In the file but not in the model, and passed over: counters, an optimiser's state.</param>
 /// <param name="Replaced">In both, but for another number of classes: the model's fresh head is kept.</param>
 public sealed record LoadReport(IReadOnlyList<string> Matched, IReadOnlyList<string> Resized, IReadOnlyList<string> Missing,
     IReadOnlyList<string> Unexpected, IReadOnlyList<string> Replaced)
@@ -14,9 +14,16 @@ public sealed record LoadReport(IReadOnlyList<string> Matched, IReadOnlyList<str
     public override string ToString()
     {
         var lines = new List<string> { $"{Matched.Count} tensors matched" };
-        foreach (var (what, names) in new[] { ("resized", Resized), ("missing", Missing), ("unexpected", Unexpected), ("replaced", Replaced) })
-            if (names.Count > 0) lines.Add($"{names.Count} {what}: {Shortened(names)}");
+        Add("resized", Resized);
+        Add("missing", Missing);
+        Add("unexpected", Unexpected);
+        Add("replaced", Replaced);
         return string.Join("; ", lines);
+
+        void Add(string what, IReadOnlyList<string> names)
+        {
+            if (names.Count > 0) lines.Add($"{names.Count} {what}: {Shortened(names)}");
+        }
     }
 
     internal static string Shortened(IReadOnlyList<string> names) =>

@@ -1,0 +1,176 @@
+using Espalier.Files;
+using Espalier.Models;
+using Espalier.Tensors;
+
+namespace Espalier;
+
+/// <summary>What is known of a file's network beside what the file says.</summary>
+public sealed record OpenOptions
+{
+    /// <summary>
+    /// The name of a preset ("resnet50", "ViT-B_16"), for weights whose file does not say what they are of. Classes, channels and
+    /// image size are seen from the tensors.
+    /// </summary>
+    public string? Architecture { get; init; }
+
+    /// <summary>The same for a transformer that is no preset; also in the place of what a file of format 1 says.</summary>
+    public VitConfig? Config { get; init; }
+
+    /// <summary>The number of classes wanted: where the file's head is for another number, or is missing, the model gets a fresh
+    /// one.</summary>
+    public int? Classes { get; init; }
+
+    /// <summary>The image size wanted: position embeddings are stretched to it.</summary>
+    public int? ImageSize { get; init; }
+
+    /// <summary>What fresh weights are drawn from.</summary>
+    public ulong Seed { get; init; } = 42;
+}
+
+/// <summary>
+/// A network and what is known of it: the graph with its weights, which the model owns, and a card. One file holds both, see
+/// <see cref="Save(string)"/>.
+/// </summary>
+public sealed class Model : IDisposable
+{
+    private Model(Graph graph, ModelCard card, LoadReport report) => (Graph, Card, Report) = (graph, card, report);
+
+    /// <summary>images [B, C, S, S] -> logits [B, classes].</summary>
+    public Graph Graph { get; }
+
+    public ModelCard Card { get; set; }
+
+    /// <summary>What became of the tensors of the file that it was read from.</summary>
+    public LoadReport Report { get; private set; }
+
+    /// <summary>Of the images: 3 for colour, 1 for grey.</summary>
+    public int Channels => Graph.Inputs[0].Shape[1];
+
+    /// <summary>Height and width of the images in pixels.</summary>
+    public int ImageSize => Graph.Inputs[0].Shape[2];
+
+    public int NumClasses => Graph.Outputs[0].Shape[1];
+
+    /// <summary>The network in a few words, for people: "resnet20".</summary>
+    public string Description => Card.Description ?? Card.Architecture ?? $"{Graph.Nodes.Count} layers";
+
+    public long ParameterCount => Graph.Parameters.Sum(p => p.Value.Length);
+
+    /// <summary>
+    /// Reads a model of any format: safetensors of this library, of all its versions; and weights that others published as
+    /// safetensors, PyTorch archives (.pth) or numpy's .npz, whose network <paramref name="options"/> name.
+    /// </summary>
+    /// <exception cref="EspalierException">The file is missing or damaged, or its network is unknown or another one.</exception>
+    public static Model Open(string path, OpenOptions? options = null)
+    {
+        options ??= new OpenOptions();
+        using ModelReader reader = ModelReader.Open(path, options);
+        reader.ReadAll();
+        var model = new Model(reader.Graph, reader.Card, reader.Report);
+        try
+        {
+            if (reader.NeedsHead) model.NewHead(options, path);
+            if ((options.ImageSize ?? options.Config?.ImageSize) is { } size && size != model.ImageSize) model.Resize(size, path);
+            return model;
+        }
+        catch
+        {
+            model.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>A preset with random weights.</summary>
+    /// <param name="architecture">See <see cref="CnnPresets.Names"/> and <see cref="VitPresets.Names"/>.</param>
+    /// <param name="classes">And the following: the preset's own where they are not given.</param>
+    /// <param name="width">What the channel counts of a convolutional network are multiplied with.</param>
+    /// <exception cref="EspalierException">There is no such preset, or a number is out of its range.</exception>
+    public static Model Create(string architecture, int? classes = null, int? channels = null, int? imageSize = null,
+        ulong seed = 42, double width = 1)
+    {
+        if (CnnPresets.Names.Contains(architecture))
+        {
+            CnnConfig cnn = CnnPresets.Get(architecture);
+            return FromModule(CnnPresets.Create(cnn with
+            {
+                NumClasses = classes ?? cnn.NumClasses, Channels = channels ?? cnn.Channels,
+                ImageSize = imageSize ?? cnn.ImageSize, Width = width,
+            }, seed));
+        }
+        VitConfig vit = VitPresets.Get(architecture);
+        if (width != 1)
+            throw new EspalierException($"{architecture}: is a transformer, and widths are of convolutional networks");
+        vit = vit with
+        {
+            NumClasses = classes ?? vit.NumClasses, Channels = channels ?? vit.Channels, ImageSize = imageSize ?? vit.ImageSize,
+        };
+        return FromModule(new VisionTransformer(vit.Checked(architecture), seed));
+    }
+
+    /// <summary>The graph of a module, whose weights the model owns from now on.</summary>
+    public static Model FromModule(ImageClassifier net, ModelCard? card = null)
+    {
+        Graph graph = net.Trace();
+        // Counters of batches, which no op reads.
+        foreach (Tensor unread in graph.DropUnreadWeights()) unread.Dispose();
+        card ??= new ModelCard();
+        return new Model(graph, card with
+        {
+            Architecture = card.Architecture ?? (net as Cnn)?.Config.Network ?? (net as VisionTransformer)?.Config.Preset,
+            Description = card.Description ?? net.Description,
+            Preprocessing = card.Preprocessing ?? (net is Cnn or VisionTransformer ? PreprocessingDefaults.For(net) : null),
+        }, LoadReport.Empty);
+    }
+
+    /// <summary>
+    /// Gives the network a fresh head for other classes, to be fine-tuned: the linear layers (or 1x1 convolutions) that make the
+    /// logits.
+    /// </summary>
+    /// <exception cref="EspalierException">Something else makes the logits.</exception>
+    public void ReplaceHead(int classes, ulong seed = 42)
+    {
+        if (classes < 1) throw new EspalierException($"a head is for at least one class, not {classes}");
+        ModelHead.Replace(Graph, classes, seed, Description);
+        Card = Card with { Classes = null };
+    }
+
+    /// <inheritdoc cref="ReplaceHead(int, ulong)"/>
+    /// <param name="classes">Their names, in the order of the logits.</param>
+    public void ReplaceHead(IReadOnlyList<string> classes, ulong seed = 42)
+    {
+        ReplaceHead(classes.Count, seed);
+        Card = Card with { Classes = classes };
+    }
+
+    /// <summary>Writes graph, weights and card as one safetensors file, which appears whole or not at all.</summary>
+    /// <exception cref="EspalierException">It cannot be written.</exception>
+    public void Save(string path) => Save(path, Graph, Card);
+
+    /// <summary>As <see cref="Save(string)"/>, of a network that is still a module.</summary>
+    public static void Save(string path, ImageClassifier net, ModelCard card) => Save(path, net.Trace(), card);
+
+    public void Dispose()
+    {
+        foreach (GraphValue weight in Graph.Weights.Values) weight.Tensor.Dispose();
+    }
+
+    private static void Save(string path, Graph graph, ModelCard card) =>
+        ModelFormat.Write(path, graph, card.Checked(path, graph));
+
+    private void Resize(int size, string path)
+    {
+        Report = Report with { Resized = ModelSize.Change(Graph, size, path) };
+        Card = Card with { Preprocessing = Card.Preprocessing?.ForSize(size) };
+    }
+
+    private void NewHead(OpenOptions options, string path)
+    {
+        string[] head = [.. ModelHead.Weights(ModelHead.Find(Graph, path)).Select(w => w.Name)];
+        ModelHead.Replace(Graph, options.Classes!.Value, options.Seed, path);
+        Card = Card with { Classes = null };
+        Report = Report with
+        {
+            Matched = [.. Report.Matched.Except(head)], Replaced = [.. head.Except(Report.Missing)],
+        };
+    }
+}

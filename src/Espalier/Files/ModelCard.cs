@@ -1,0 +1,81 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Espalier.Imaging;
+using Espalier.Tensors;
+
+namespace Espalier;
+
+/// <summary>What a model's file says of it beside the network itself.</summary>
+public sealed record ModelCard
+{
+    private const int MostLines = 1 << 16, MostClasses = 1 << 20, LongestLine = 4096;
+
+    /// <summary>The name of the network that it was made from: "resnet50".</summary>
+    public string? Architecture { get; init; }
+
+    /// <summary>The network in a few words, for people.</summary>
+    public string? Description { get; init; }
+
+    /// <summary>Names of the classes, in the order of the logits; null where nothing is said.</summary>
+    public IReadOnlyList<string>? Classes { get; init; }
+
+    /// <summary>The data set that it was trained on.</summary>
+    public string? Dataset { get; init; }
+
+    /// <summary>How pictures become its input; null where nothing is said.</summary>
+    public Preprocessing? Preprocessing { get; init; }
+
+    /// <summary>What was done to it since, a line each: "trained for 10 epochs", "l1: 41 % of the multiply-adds left".</summary>
+    public IReadOnlyList<string> History
+    {
+        get => field ?? [];
+        init;
+    }
+
+    /// <summary>The same with a line more in its history.</summary>
+    public ModelCard With(string done) => this with { History = [.. History, done] };
+
+    /// <summary>Throws where a part makes no sense or is not for the graph.</summary>
+    /// <param name="source">The file, for the message.</param>
+    /// <exception cref="EspalierException">One line that names the part.</exception>
+    internal ModelCard Checked(string source, Graph graph)
+    {
+        int classes = graph.Outputs[0].Shape[1];
+        Require(Short(Architecture) && Short(Description) && Short(Dataset), "has a text of more than one line");
+        Require(History.Count <= MostLines && History.All(Short), "has a line of history that is none");
+        bool named = Classes is null || (Classes.Count <= MostClasses && Classes.All(c => c is not null && Short(c)));
+        Require(named, "has a class without a name");
+        Preprocessing?.Checked(source).RequireFor(graph.Inputs[0].Shape[2], graph.Inputs[0].Shape[1], source);
+        Require(Classes is null || Classes.Count == classes, $"has {Classes?.Count} names for {classes} classes");
+        return this;
+
+        static bool Short(string? text) => text is null || (text.Length <= LongestLine && !text.Any(c => c is '\n' or '\r'));
+
+        void Require(bool condition, string message)
+        {
+            if (!condition) throw new EspalierException($"{source}: its card {message}");
+        }
+    }
+
+    internal void Write(Utf8JsonWriter json) => JsonSerializer.Serialize(json, this, CardJson.Default.ModelCard);
+
+    /// <exception cref="InvalidDataException">It is none.</exception>
+    internal static ModelCard Read(JsonElement json)
+    {
+        try
+        {
+            ModelCard card = json.Deserialize(CardJson.Default.ModelCard) ?? throw new InvalidDataException("its card is null");
+            Preprocessing? said = card.Preprocessing is { } p ? p with { Origin = "as the checkpoint says" } : null;
+            return card with { Preprocessing = said };
+        }
+        catch (JsonException e)
+        {
+            throw new InvalidDataException($"its card is damaged ({e.Message.ReplaceLineEndings(" ")})", e);
+        }
+    }
+}
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow)]
+[JsonSerializable(typeof(ModelCard))]
+internal sealed partial class CardJson : JsonSerializerContext;

@@ -1,0 +1,148 @@
+using Espalier.Models;
+using Espalier.Tensors;
+using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
+
+namespace Espalier.Files;
+
+/// <summary>
+/// An open model file: the graph with the shapes of its weights is known and checked, the weights are read one by one when they
+/// are asked for. For a session, which packs each of them and needs it no more.
+/// </summary>
+internal sealed class ModelReader : IDisposable
+{
+    private readonly ModelTensors file;
+    private readonly HashSet<string> newHead = [];
+
+    private ModelReader(ModelTensors file, OpenOptions options)
+    {
+        this.file = file;
+        (Graph, Card) = Describe(file, options);
+        string network = Card.Architecture ?? "the network";
+        RequireClassifier();
+        if (options.Classes is { } classes)
+        {
+            GraphValue[] head = [.. ModelHead.Weights(ModelHead.Find(Graph, Source))];
+            if (classes != NumClasses || head.Any(w => !file.Shapes.ContainsKey(w.Name)))
+                newHead.UnionWith(head.Select(w => w.Name));
+        }
+        Report = WeightMatch.Check(Graph, file, network, newHead);
+        if (newHead.Count == 0) Card.Checked(Source, Graph);
+    }
+
+    public string Source => file.Source;
+
+    /// <summary>Its weights have no values, but for lists of channels.</summary>
+    public Graph Graph { get; }
+
+    public ModelCard Card { get; }
+
+    public LoadReport Report { get; }
+
+    /// <summary>Whether the head that was asked for is not the file's.</summary>
+    public bool NeedsHead => newHead.Count > 0;
+
+    private int NumClasses => Graph.Outputs[0].Shape[1];
+
+    /// <exception cref="EspalierException">The file is missing, damaged, or of a network that it does not say.</exception>
+    public static ModelReader Open(string path, OpenOptions options)
+    {
+        ModelTensors file = ModelTensors.Open(path);
+        try
+        {
+            return new ModelReader(file, options);
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Copies the values of a weight; threads may call it at once.</summary>
+    /// <exception cref="EspalierException">They cannot be read, or are not finite.</exception>
+    public void Read(GraphValue weight, Span<float> destination)
+    {
+        file.Read(weight.Name, destination);
+        if (!TensorPrimitives.IsFiniteAll<float>(destination))
+            throw new EspalierException($"{Source}: {weight.Name} holds NaN or infinite values; the file is damaged or its "
+                + "training diverged");
+    }
+
+    /// <summary>Reads all weights; those of a head that is going to be replaced are zero. Where it throws, none is kept.
+    /// </summary>
+    public void ReadAll()
+    {
+        try
+        {
+            foreach (GraphValue weight in Graph.ReadWeights())
+            {
+                bool stored = file.Shapes.ContainsKey(weight.Name) && !newHead.Contains(weight.Name);
+                if (!weight.Tensor.IsMeta)
+                {
+                    if (stored) Read(weight, weight.Tensor.Span);
+                    continue;
+                }
+                using Tensor values = Tensor.Unscoped(weight.Shape);
+                if (stored) Read(weight, values.Span);
+                else values.Fill(0);
+                weight.Tensor.Exchange(values);
+            }
+        }
+        catch
+        {
+            foreach (GraphValue weight in Graph.Weights.Values) weight.Tensor.Dispose();
+            throw;
+        }
+    }
+
+    public void Dispose() => file.Dispose();
+
+    private static (Graph Graph, ModelCard Card) Describe(ModelTensors file, OpenOptions options)
+    {
+        switch (ModelFormat.Kind(file.Metadata, file.Source))
+        {
+            case { Format: ModelFormat.Current }: return ModelFormat.Read(file);
+            case { Format: 1, Architecture: CnnStructure.KnownArchitecture }:
+                CnnStructure cnn = CnnFile.Structure(file, null);
+                return NamedNetwork.Cnn(file, options.ImageSize is not { } size ? cnn : cnn with
+                {
+                    Config = cnn.Config with { ImageSize = size }, Preprocessing = cnn.Preprocessing?.ForSize(size),
+                });
+            case { Format: 1 }:
+                return Vit(file, ModelStructure.Parse(file.Metadata[ModelStructure.MetadataKey], file.Source), options);
+            case { } other:
+                throw new EspalierException($"{file.Source}: is of format {other.Format}, and 1 and {ModelFormat.Current} are "
+                    + "read; use the version that wrote it");
+        }
+        if (options.Config is not null) return Vit(file, null, options);
+        return options.Architecture is { } name ? NamedNetwork.Open(file, name, options.ImageSize) : throw new EspalierException(
+            $"{file.Source}: says nothing of the network's shape; name its architecture or give its configuration");
+    }
+
+    /// <summary>The shape that is given wins over the file's block; positions of another grid are stretched later.</summary>
+    private static (Graph Graph, ModelCard Card) Vit(ModelTensors file, ModelStructure? block, OpenOptions options)
+    {
+        if (options.Config is not { } config)
+            return NamedNetwork.Vit(file, block! with { Config = NamedNetwork.Grid(file, block.Config) });
+        if (block is not null && block.Config.NumHeads != config.NumHeads)
+            throw new EspalierException($"{file.Source}: is of a model with {block.Config.NumHeads} attention heads, not "
+                + $"{config.NumHeads}; correct numHeads in the configuration");
+        config = NamedNetwork.Grid(file, config with { PruneLayers = config.PruneLayers ?? block?.Config.PruneLayers });
+        bool sameClasses = config.NumClasses == block?.Config.NumClasses;
+        block ??= new ModelStructure { Config = config, Preprocessing = PreprocessingDefaults.For(config) };
+        return NamedNetwork.Vit(file, block with
+        {
+            Config = config, ClassNames = sameClasses ? block.ClassNames : null,
+            Preprocessing = block.Preprocessing?.ForSize(config.ImageSize),
+        });
+    }
+
+    private void RequireClassifier()
+    {
+        bool fits = Graph.Inputs is [{ Shape: { Rank: 4 } images }] && images[2] == images[3]
+            && Graph.Outputs is [{ Shape: { Rank: 2 } logits }, ..] && logits[0] == images[0];
+        if (fits) return;
+        throw new EspalierException($"{Source}: is no network from square images to logits, but from "
+            + $"{string.Join(", ", Graph.Inputs)} to {string.Join(", ", Graph.Outputs)}");
+    }
+}

@@ -1,0 +1,147 @@
+using Espalier.Compression.Apt;
+using Espalier.Models;
+using Espalier.Nn;
+using Espalier.Tensors;
+
+namespace Espalier.Files;
+
+/// <summary>
+/// Graphs of networks that a name stands for: published weights, and files of format 1, whose block has the name and numbers. The
+/// module is made of shapes alone, takes the shapes that the file's tensors have, and is forgotten once it is traced.
+/// </summary>
+internal static class NamedNetwork
+{
+    private const string AgentPrefix = "transformer.encoder.clip_layer.", Embeddings = "transformer.embeddings.";
+
+    /// <summary>The network that a preset's name stands for, with the classes, channels and image size of the file's tensors.
+    /// </summary>
+    public static (Graph Graph, ModelCard Card) Open(ModelTensors file, string architecture, int? imageSize)
+    {
+        if (!CnnPresets.Names.Contains(architecture))
+        {
+            VitConfig vit = Fitted(file, VitPresets.Get(architecture));
+            return Vit(file, new ModelStructure { Config = vit, Preprocessing = PreprocessingDefaults.For(vit) });
+        }
+        CnnConfig config = Fitted(file, CnnPresets.Get(architecture));
+        if (imageSize is { } size) config = config with { ImageSize = size };
+        return Cnn(file, new CnnStructure { Config = config, Preprocessing = PreprocessingDefaults.For(config) });
+    }
+
+    /// <param name="structure">What the file's block says, or what is given in its place.</param>
+    public static (Graph Graph, ModelCard Card) Cnn(ModelTensors file, CnnStructure structure)
+    {
+        CnnConfig config = structure.Config.Checked(file.Source);
+        using InitSkip _ = Init.ShapesOnly();
+        Cnn net = CnnPresets.Create(config, 0, file.Source);
+        Graph graph = Traced(file, config.Network, net, () =>
+        {
+            StoredScatters.Add(net, file);
+            TakeShapes(net, file);
+            return net.Trace();
+        });
+        return (graph, new ModelCard
+        {
+            Architecture = config.Network, Description = net.Description, Classes = structure.ClassNames,
+            Dataset = structure.Dataset, Preprocessing = structure.Preprocessing,
+        });
+    }
+
+    /// <param name="structure">What the file's block says, or what is given in its place.</param>
+    public static (Graph Graph, ModelCard Card) Vit(ModelTensors file, ModelStructure structure)
+    {
+        VitConfig config = structure.Checked(file.Source).Config;
+        if (file.Heads is { } heads && heads != config.NumHeads)
+            throw new EspalierException($"{file.Source}: is of a model with {heads} attention heads, not {config.NumHeads}; "
+                + "correct numHeads in the configuration");
+        int agents = file.Shapes.Keys.Where(k => k.StartsWith(AgentPrefix, StringComparison.Ordinal))
+            .Select(k => k[AgentPrefix.Length..].Split('.')[0]).Distinct().Count();
+        int[] layers = agents == 0 ? [] : config.PruneLayers ?? config.DefaultPruneLayers();
+        if (agents != layers.Length)
+            throw new EspalierException($"{file.Source}: has {agents} agents, but the configuration names {layers.Length} "
+                + "pruneLayers; give the blocks that they act after");
+        using InitSkip _ = Init.ShapesOnly();
+        var vit = new VisionTransformer(config);
+        Graph graph = Traced(file, config.Preset ?? "the configuration", vit, () => agents == 0 ? vit.Trace()
+            : new AptModel(vit, layers) { Threshold = structure.Threshold ?? 0.5f }.Trace());
+        return (graph, new ModelCard
+        {
+            Architecture = config.Preset, Description = config.Description, Classes = structure.ClassNames,
+            Dataset = structure.Dataset, Preprocessing = structure.Preprocessing,
+        });
+    }
+
+    /// <summary>A shape with the classes, channels and image size of a file's tensors, where they are there to be seen.</summary>
+    public static VitConfig Fitted(ModelTensors file, VitConfig shape)
+    {
+        if (file.Shapes.GetValueOrDefault("head.weight") is [var classes, _]) shape = shape with { NumClasses = classes };
+        if (shape.Stem == VitStem.Patches && file.Shapes.GetValueOrDefault(Embeddings + "patch_embeddings.weight") is [_,
+            var channels, _, _])
+            shape = shape with { Channels = channels };
+        return Grid(file, shape).Checked(file.Source);
+    }
+
+    /// <summary>A shape with the image size that a file's position embeddings are for.</summary>
+    /// <exception cref="EspalierException">They are no square grid.</exception>
+    public static VitConfig Grid(ModelTensors file, VitConfig shape)
+    {
+        if (file.Shapes.GetValueOrDefault(Embeddings + "position_embeddings") is not [1, var tokens, _]) return shape;
+        int patches = tokens - shape.PrefixTokens, grid = (int)Math.Round(Math.Sqrt(Math.Max(patches, 0)));
+        if (grid < 1 || grid * grid != patches)
+            throw new EspalierException($"{file.Source}: its {tokens} position embeddings, {shape.PrefixTokens} of them for "
+                + "extra tokens, are no square grid; is it of another network?");
+        long side = (long)grid * shape.PatchSize * (shape.Stem == VitStem.Patches ? 1 : 16);
+        return shape with { ImageSize = (int)Math.Min(side, int.MaxValue) };
+    }
+
+    /// <summary>The same of a convolutional network: what its first layer reads and its last one makes.</summary>
+    private static CnnConfig Fitted(ModelTensors file, CnnConfig config)
+    {
+        using InitSkip _ = Init.ShapesOnly();
+        using Cnn net = CnnPresets.Create(config);
+        Graph graph = net.Trace();
+        string? first = graph.Nodes.FirstOrDefault(n => n.Op is Conv2dOp && n.Operands[0] == graph.Inputs[0])?.Operands[1]?.Name;
+        string last = ModelHead.Find(graph, file.Source)[0].Operands[1]!.Name;
+        if (first is not null && file.Shapes.GetValueOrDefault(first) is [_, var channels, _, _])
+            config = config with { Channels = channels };
+        if (file.Shapes.GetValueOrDefault(last) is [var classes, ..]) config = config with { NumClasses = classes };
+        return config.Checked(file.Source);
+    }
+
+    /// <summary>Every tensor takes the shape that the file has under its name; lists of channels their numbers, too.</summary>
+    private static void TakeShapes(Cnn net, ModelTensors file)
+    {
+        Dictionary<string, float[]> lists = PublishedLists.Read(net, file);
+        foreach (var (name, tensor) in net.StateDict())
+        {
+            if (!file.Shapes.TryGetValue(name, out int[]? stored) && !lists.ContainsKey(name)) continue;
+            bool isList = name.EndsWith(".index", StringComparison.Ordinal);
+            float[]? list = lists.GetValueOrDefault(name) ?? (isList && stored!.Length == 1 ? file.Read(name) : null);
+            Shape shape = list is null ? new Shape(stored) : new Shape(list.Length);
+            bool fits = shape.Rank == tensor.Rank;
+            for (int axis = 0; fits && axis < shape.Rank; axis++) fits = shape[axis] >= 1 && shape[axis] <= tensor.Shape[axis];
+            if (!fits)
+                throw new ArgumentException($"'{name}' has shape {shape}, which cannot be left of {tensor.Shape} by pruning");
+            if (shape == tensor.Shape && list is null) continue;
+            using Tensor other = tensor.IsMeta ? Tensor.Meta(shape) : Tensor.Unscoped(shape);
+            list?.CopyTo(other.Span);
+            tensor.Exchange(other);
+        }
+    }
+
+    /// <summary>The graph takes the module's tensors over.</summary>
+    private static Graph Traced(ModelTensors file, string network, Module net, Func<Graph> trace)
+    {
+        try
+        {
+            Graph graph = trace();
+            foreach (Tensor unread in graph.DropUnreadWeights()) unread.Dispose();
+            return graph;
+        }
+        catch (Exception e) when (e is ArgumentException or ArithmeticException)
+        {
+            net.Dispose();
+            throw new EspalierException($"{file.Source}: its tensors do not fit together: {e.Message.ReplaceLineEndings(" ")}; "
+                + $"it is not of {network}", e);
+        }
+    }
+}
