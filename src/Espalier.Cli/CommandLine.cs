@@ -23,10 +23,11 @@ internal static class CommandLine
         {
             session.Arguments = args;
             RootCommand root = build(session);
-            ParseResult parse = root.Parse(WithDashes(args), new ParserConfiguration { ResponseFileTokenReplacer = null });
-            if (parse.Errors.Count > 0)
+            string[] dashed = WithDashes(args);
+            ParseResult parse = root.Parse(dashed, new ParserConfiguration { ResponseFileTokenReplacer = null });
+            if (ParseErrors.OneLine(parse, dashed, program) is { } wrong)
             {
-                error.WriteLine($"{program}: {ParseErrors.OneLine(parse, program)}");
+                error.WriteLine($"{program}: {wrong}");
                 return ExitCodes.WrongInput;
             }
             if (parse.GetValue(Shared.Threads) is { } threads) Workers.Threads = threads;

@@ -9,22 +9,22 @@ internal static class Opt
 {
     /// <summary>A number from <paramref name="low"/> to <paramref name="high"/>; null where it is not given.</summary>
     public static Option<T?> Number<T>(string name, string description, T low, T high, string helpName = "N")
-        where T : struct, INumber<T> => new(name)
+        where T : struct, INumber<T>, IMinMaxValue<T> => new(name)
         {
             Description = description,
             HelpName = helpName,
             CustomParser = result =>
             {
                 string text = result.Tokens[0].Value;
-                if (Parse(text, low, high) is { } value) return value;
-                result.AddError($"{name} must be {Kind<T>()} {Range(low, high)}, not '{text}'");
+                if (NumberText.Parse(text, low, high) is { } value) return value;
+                result.AddError($"{name} must be {Kind<T>()}{Range(low, high)}, not '{text}'{NumberText.Hint(text, low, high)}");
                 return null;
             },
         };
 
     /// <summary>One or more numbers with commas between, each once; empty where it is not given.</summary>
     public static Option<T[]> Numbers<T>(string name, string description, T low, T high, string helpName = "N,N")
-        where T : struct, INumber<T> => new(name)
+        where T : struct, INumber<T>, IMinMaxValue<T> => new(name)
         {
             Description = description,
             HelpName = helpName,
@@ -32,9 +32,10 @@ internal static class Opt
             CustomParser = result =>
             {
                 string text = result.Tokens[0].Value;
-                T?[] values = [.. text.Split(',').Select(part => Parse(part, low, high))];
+                T?[] values = [.. text.Split(',').Select(part => NumberText.Parse(part, low, high))];
                 if (Array.TrueForAll(values, v => v is not null)) return [.. values.Select(v => v!.Value).Distinct()];
-                result.AddError($"{name} must be {Kind<T>()} {Range(low, high)}, or several with commas between, not '{text}'");
+                result.AddError($"{name} must be {Kind<T>()}{Range(low, high)}, or several with commas between, not '{text}'"
+                    + NumberText.Hint(text, low, high));
                 return [];
             },
         };
@@ -50,7 +51,8 @@ internal static class Opt
             string text = result.Tokens[0].Value;
             string?[] known = [.. text.Split(',').Select(part => Known(part, words))];
             if (!known.Contains(null)) return [.. known.Select(w => w!).Distinct()];
-            result.AddError($"{name} must be one or more of {string.Join(", ", words)} with commas between, not '{text}'");
+            result.AddError($"{name} must be one or more of {string.Join(", ", words)} with commas between, not '{text}'"
+                + text.Split(',').Where(part => Known(part, words) is null).Select(part => Near.Hint(part, words)).First());
             return [];
         },
     };
@@ -70,7 +72,8 @@ internal static class Opt
         {
             string text = result.Tokens[0].Value;
             string? known = Known(text, words);
-            if (known is null) result.AddError($"{name} must be one of {string.Join(", ", words)}, not '{text}'");
+            if (known is null)
+                result.AddError($"{name} must be one of {string.Join(", ", words)}, not '{text}'{Near.Hint(text, words)}");
             return known;
         },
     };
@@ -84,18 +87,14 @@ internal static class Opt
     private static string? Known(string text, string[] words) =>
         words.FirstOrDefault(w => w.Equals(text, StringComparison.OrdinalIgnoreCase));
 
-    private static T? Parse<T>(string text, T low, T high)
-        where T : struct, INumber<T> =>
-        T.TryParse(text, CultureInfo.InvariantCulture, out T value) && value >= low && value <= high ? value : null;
-
     private static string Kind<T>()
-        where T : INumber<T> => T.IsInteger(T.One / (T.One + T.One)) ? "a whole number" : "a number";
+        where T : INumber<T> => NumberText.IsWhole<T>() ? "a whole number" : "a number";
 
-    private static string Range<T>(T low, T high) where T : INumber<T>
+    private static string Range<T>(T low, T high) where T : struct, INumber<T>, IMinMaxValue<T>
     {
+        if (low == T.MinValue && high == T.MaxValue) return "";
         string from = string.Create(CultureInfo.InvariantCulture, $"{low}");
-        bool unbounded = high.Equals(T.CreateSaturating(long.MaxValue)) || high.Equals(T.CreateSaturating(int.MaxValue))
-            || high.Equals(T.CreateSaturating(ulong.MaxValue)) || high.Equals(T.CreateSaturating(float.MaxValue));
-        return unbounded ? $"of at least {from}" : string.Create(CultureInfo.InvariantCulture, $"from {from} to {high}");
+        return high == T.MaxValue ? $" of at least {from}"
+            : string.Create(CultureInfo.InvariantCulture, $" from {from} to {high}");
     }
 }

@@ -18,17 +18,17 @@ internal static class SelectionFlags
             }
             catch (EspalierException e)
             {
-                result.AddError($"--ratio: {e.Message}");
+                result.AddError($"--ratio: {e.Message}{NumberText.Hint(result.Tokens[0].Value, 0.001, 0.999)}");
                 return null;
             }
         },
     };
-    private static readonly Option<double?> Threshold =
-        Number("--score-threshold", "Remove channels of at most this score", "SCORE");
-    private static readonly Option<double?> TargetFlops =
-        Number("--target-flops", "Share of the multiply-adds to keep [0.5 where no other target is given]", "SHARE");
+    private static readonly Option<double?> Threshold = Opt.Number("--score-threshold", "Remove channels of at most this score",
+        double.MinValue, double.MaxValue, "SCORE");
+    private static readonly Option<double?> TargetFlops = Opt.Number("--target-flops",
+        "Share of the multiply-adds to keep [0.5 where no other target is given]", 0.001, 0.999, "SHARE");
     private static readonly Option<double?> TargetLatency =
-        Number("--target-latency", "Milliseconds that one image may take on this machine", "MS");
+        Opt.Number("--target-latency", "Milliseconds that one image may take on this machine", 0.001, 1e6, "MS");
     private static readonly Option<bool> Global = Opt.Flag("--global", "Let all layers compete; else each loses the same share");
     private static readonly Option<int?> RoundTo = Opt.Number("--round-to", "Keep multiples of this many channels [1]", 1, 4096);
 
@@ -59,7 +59,4 @@ internal static class SelectionFlags
         MinKept = p.GetValue(MinKept) ?? 2, Streams = p.GetValue(Streams),
         Keep = Opt.List(p.GetValue(Keep)),
     };
-
-    private static Option<double?> Number(string name, string description, string help) =>
-        Opt.Number(name, description, double.MinValue, double.MaxValue, help);
 }

@@ -19,6 +19,6 @@ public static class CompressionMethods
 
     /// <exception cref="EspalierException">There is no method of that name.</exception>
     public static CompressionMethod Get(string name) => All.FirstOrDefault(m => m.Name == name)
-        ?? throw new EspalierException($"there is no method '{name}'; choose one of "
+        ?? throw new EspalierException($"there is no method '{name}'{Near.Hint(name, All.Select(m => m.Name))}; choose one of "
             + string.Join(", ", All.Select(m => m.Name)));
 }

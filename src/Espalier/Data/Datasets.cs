@@ -9,7 +9,8 @@ public static class Datasets
 
     /// <summary>What is known of a data set; an error that lists the names where there is none of that name.</summary>
     public static DatasetInfo Describe(string name) => All.FirstOrDefault(i => i.Name == name) ?? throw new EspalierException(
-        $"{name}: no such data set; there are {string.Join(", ", All.Select(i => i.Name))}.");
+        $"{name}: no such data set{Near.Hint(name, All.Select(i => i.Name))}; there are "
+        + $"{string.Join(", ", All.Select(i => i.Name))}.");
 
     /// <summary>Where fetched files go where the user names no folder: espalier/NAME in the user's data directory.</summary>
     public static string DefaultDirectory(string name) => Path.Combine(

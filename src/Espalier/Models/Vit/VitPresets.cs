@@ -28,7 +28,8 @@ public static class VitPresets
     /// <summary>The shape of that name; case does not matter.</summary>
     public static VitConfig Get(string name) => Table.TryGetValue(name, out VitConfig? config)
         ? config with { Preset = name }
-        : throw new EspalierException($"unknown model '{name}'; known are {string.Join(", ", Names.Concat(CnnPresets.Names))}; or give a shape with --config");
+        : throw new EspalierException($"unknown model '{name}'{Near.Hint(name, Names.Concat(CnnPresets.Names))}; known are "
+            + $"{string.Join(", ", Names.Concat(CnnPresets.Names))}; or give a shape with --config");
 
     private static VitConfig Shape(int patch, int width, int layers, int heads) =>
         new() { PatchSize = patch, HiddenSize = width, MlpDim = 4 * width, NumHeads = heads, NumLayers = layers };
