@@ -72,7 +72,7 @@ internal sealed record NetworkToTrain(ImageClassifier Net, AptModel? Apt, Prepro
     private static NetworkToTrain Plain(TrainPlan plan, ImageClassifier net, Preprocessing preprocessing, string[]? classNames,
         Func<IClassifierSession> session, string? start, float? dropout, string shape, Action<string> save)
     {
-        Teacher? teacher = plan.Recipe.LoadTeacher(net, classNames, preprocessing);
+        Teacher? teacher = plan.Recipe.LoadTeacher(net.NumClasses, classNames, preprocessing);
         var task = new ClassifierTask(net, plan.Recipe.Task(teacher) with
         {
             Session = session,

@@ -1,5 +1,4 @@
 using Espalier.Imaging;
-using Espalier.Models;
 using Espalier.Training;
 
 namespace Espalier.Cli.Running;
@@ -20,16 +19,17 @@ internal sealed record Recipe
     public Mixing Mixing { get; init; } = new();
 
     /// <summary>The teacher; null for none.</summary>
-    /// <param name="classNames">The student's, in the order of its logits; null where they are not known.</param>
+    /// <param name="numClasses">The student's.</param>
+    /// <param name="classNames">Their names in the order of its logits; null where they are not known.</param>
     /// <param name="preprocessing">How the student's images are made.</param>
     /// <exception cref="EspalierException">It cannot be read, or cannot teach this student.</exception>
-    public Teacher? LoadTeacher(ImageClassifier student, IReadOnlyList<string>? classNames, Preprocessing preprocessing)
+    public Teacher? LoadTeacher(int numClasses, IReadOnlyList<string>? classNames, Preprocessing preprocessing)
     {
         if (Teacher is null) return null;
         Teacher loaded = Training.Teacher.Load(Teacher, TeacherType);
         try
         {
-            return loaded.For(student.NumClasses, classNames, preprocessing);
+            return loaded.For(numClasses, classNames, preprocessing);
         }
         catch
         {

@@ -12,6 +12,7 @@ internal sealed class ModelReader : IDisposable
 {
     private readonly ModelTensors file;
     private readonly HashSet<string> newHead = [];
+    private bool handedOver;
 
     private ModelReader(ModelTensors file, OpenOptions options)
     {
@@ -27,11 +28,15 @@ internal sealed class ModelReader : IDisposable
         }
         Report = WeightMatch.Check(Graph, file, network, newHead);
         if (newHead.Count == 0) Card.Checked(Source, Graph);
+        NeedsChange = newHead.Count > 0 || (options.ImageSize ?? options.Config?.ImageSize ?? ImageSize) != ImageSize;
+        // Statistics and lists, which are short.
+        foreach (GraphValue weight in Graph.ReadWeights())
+            if (!weight.Tensor.IsMeta && file.Shapes.ContainsKey(weight.Name)) Read(weight, weight.Tensor.Span);
     }
 
     public string Source => file.Source;
 
-    /// <summary>Its weights have no values, but for lists of channels.</summary>
+    /// <summary>Its weights have no values, but for running statistics and lists of channels.</summary>
     public Graph Graph { get; }
 
     public ModelCard Card { get; }
@@ -41,7 +46,12 @@ internal sealed class ModelReader : IDisposable
     /// <summary>Whether the head that was asked for is not the file's.</summary>
     public bool NeedsHead => newHead.Count > 0;
 
+    /// <summary>Whether the file's head or image size is not the one that was asked for.</summary>
+    public bool NeedsChange { get; }
+
     private int NumClasses => Graph.Outputs[0].Shape[1];
+
+    private int ImageSize => Graph.Inputs[0].Shape[2];
 
     /// <exception cref="EspalierException">The file is missing, damaged, or of a network that it does not say.</exception>
     public static ModelReader Open(string path, OpenOptions options)
@@ -68,39 +78,36 @@ internal sealed class ModelReader : IDisposable
                 + "training diverged");
     }
 
-    /// <summary>Reads all weights; those of a head that is going to be replaced are zero. Where it throws, none is kept.
-    /// </summary>
+    /// <summary>Reads all weights; those of a head that is going to be replaced are zero. They are the caller's from now on.</summary>
     public void ReadAll()
     {
-        try
+        foreach (GraphValue weight in Graph.ReadWeights())
         {
-            foreach (GraphValue weight in Graph.ReadWeights())
-            {
-                bool stored = file.Shapes.ContainsKey(weight.Name) && !newHead.Contains(weight.Name);
-                if (!weight.Tensor.IsMeta)
-                {
-                    if (stored) Read(weight, weight.Tensor.Span);
-                    continue;
-                }
-                using Tensor values = Tensor.Unscoped(weight.Shape);
-                if (stored) Read(weight, values.Span);
-                else values.Fill(0);
-                weight.Tensor.Exchange(values);
-            }
+            if (!weight.Tensor.IsMeta) continue;
+            using Tensor values = Tensor.Unscoped(weight.Shape);
+            if (file.Shapes.ContainsKey(weight.Name) && !newHead.Contains(weight.Name)) Read(weight, values.Span);
+            else values.Fill(0);
+            weight.Tensor.Exchange(values);
         }
-        catch
-        {
-            foreach (GraphValue weight in Graph.Weights.Values) weight.Tensor.Dispose();
-            throw;
-        }
+        handedOver = true;
     }
 
-    public void Dispose() => file.Dispose();
+    public void Dispose()
+    {
+        file.Dispose();
+        if (handedOver) return;
+        foreach (GraphValue weight in Graph.Weights.Values) weight.Tensor.Dispose();
+    }
 
     private static (Graph Graph, ModelCard Card) Describe(ModelTensors file, OpenOptions options)
     {
+        // A name that is none is said even where the file needs none.
+        if (options.Architecture is { } given && !CnnPresets.Names.Contains(given)) VitPresets.Get(given);
         switch (ModelFormat.Kind(file.Metadata, file.Source))
         {
+            case { Format: ModelFormat.Current } or { Architecture: CnnStructure.KnownArchitecture } when options.Config is not null:
+                throw new EspalierException($"{file.Source}: says itself which network it is of, and a configuration says another; "
+                    + "leave that out");
             case { Format: ModelFormat.Current }: return ModelFormat.Read(file);
             case { Format: 1, Architecture: CnnStructure.KnownArchitecture }:
                 CnnStructure cnn = CnnFile.Structure(file, null);

@@ -25,7 +25,7 @@ internal sealed class CompressRun(CompressPlan plan, Session session)
             return;
         }
         using Teacher? teacher = plan.Recipe.Teacher is null || plan.TeachesItself ? null
-            : plan.Recipe.LoadTeacher(input.Loaded.Net, input.Loaded.Structure.ClassNames, input.Preprocessing);
+            : plan.Recipe.LoadTeacher(input.Loaded.Net.NumClasses, input.Loaded.Structure.ClassNames, input.Preprocessing);
         CompressionMethod method = plan.Method with { Task = plan.Task(teacher, input.Preprocessing) };
         Table table = TrainingDisplay.Run(terminal, plan.Method.Name, progress =>
             Compress(new CompressionJob(input.Loaded.Net, input.Data, method, progress, session.Cancel), input));
