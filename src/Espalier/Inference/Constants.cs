@@ -3,11 +3,11 @@ using Espalier.Tensors;
 namespace Espalier.Inference;
 
 /// <summary>
-/// Copies the weight of that name, row-major, to where it is wanted: how a session takes weights from a file one by one, so that
-/// none but the one that is being packed is there twice.
+/// Copies the values of a weight, row-major, to where they are wanted: how a session takes weights from a file one by one, so
+/// that none but the one that is being packed is there twice.
 /// </summary>
 /// <exception cref="EspalierException">It cannot be read, or holds something else than finite numbers.</exception>
-public delegate void WeightReader(string name, Span<float> destination);
+public delegate void WeightReader(GraphValue weight, Span<float> destination);
 
 /// <summary>
 /// What of a graph does not depend on its input: weights and what ops make of them alone. Nothing is computed before it is asked
@@ -47,7 +47,7 @@ internal sealed class Constants(WeightReader? read)
         if (value is { IsWeight: true, Tensor.IsMeta: true })
         {
             if (read is null) throw new ArgumentException($"the weight {value} has no values, and nothing reads them");
-            read(value.Name, target);
+            read(value, target);
             return;
         }
         using var scope = new Scope();

@@ -86,7 +86,8 @@ internal static class Folding
     /// <summary>An activation is done in the pass before it.</summary>
     private static bool IntoPass(NetGraph graph, AffineLayer affine)
     {
-        if (!affine.IsActivation || graph.Before<GroupNormLayer>(affine.Input) is not { Activation: Activation.None } norm) return false;
+        if (!affine.IsActivation) return false;
+        if (graph.Before<GroupNormLayer>(affine.Input) is not { Activation: Activation.None } norm) return false;
         norm.Activation = affine.Activation;
         norm.Output = affine.Output;
         graph.Layers.Remove(affine);

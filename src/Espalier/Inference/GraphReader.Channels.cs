@@ -18,7 +18,8 @@ internal sealed partial class GraphReader
         if (x.Form == Form.Rows) return x with { Shape = to };
         if (to[0] != images) return null;
         int[] inner = to.ToArray()[1..];
-        if (x.Order is null && x.Spatial && inner.Length >= 3 && (inner[^2], inner[^1]) == (map.Height, map.Width)) return x with { Shape = to };
+        bool samePixels = inner.Length >= 3 && (inner[^2], inner[^1]) == (map.Height, map.Width);
+        if (x.Order is null && x.Spatial && samePixels) return x with { Shape = to };
         if (map.Pixels == 1)
         {
             bool planes = inner.Length >= 3 && inner is [.., 1, 1];
@@ -34,9 +35,8 @@ internal sealed partial class GraphReader
     private Reading? Permute(PermuteOp permute)
     {
         int[] axes = [.. permute.Axes];
-        if (Read(0) is not { Order: null } x || axes[0] != 0 || (x.Spatial && (axes[^2] != axes.Length - 2 || axes[^1] != axes.Length - 1)))
-            return null;
-        if (x.Form != Form.Rows && x.Shape[0] != images) return null;
+        if (Read(0) is not { Order: null } x || axes[0] != 0 || (x.Form != Form.Rows && x.Shape[0] != images)) return null;
+        if (x.Spatial && (axes[^2] != axes.Length - 2 || axes[^1] != axes.Length - 1)) return null;
         int[] old = x.Axes;
         int count = old.Length;
         int[] extents = new int[count], strides = new int[count];
@@ -62,8 +62,8 @@ internal sealed partial class GraphReader
     {
         var from = new List<(int, int)>();
         Reading[] parts = [.. node.Operands.Select((_, i) => Plain(i)).OfType<Reading>()];
-        if (parts.Length < node.Operands.Count || parts.Any(p => p.Spatial != parts[0].Spatial || !p.Map.SamePixels(parts[0].Map)))
-            return null;
+        if (parts.Length < node.Operands.Count) return null;
+        if (parts.Any(p => p.Spatial != parts[0].Spatial || !p.Map.SamePixels(parts[0].Map))) return null;
         for (int i = 0; i < parts.Length; i++)
             for (int c = 0; c < parts[i].Map.Channels; c++) from.Add((i, c));
         return Arranged(parts[0], [.. parts.Select(p => p.Map)], [.. from]);
@@ -88,7 +88,8 @@ internal sealed partial class GraphReader
     /// <summary>x + shift, and some of its channels with those of a narrow branch.</summary>
     private Reading? SpreadAdd()
     {
-        if (Plain(0) is not { } x || Plain(3) is not { } branch || Constant(1) is not { } shift || Constant(2) is not { } index) return null;
+        if (Plain(0) is not { } x || Plain(3) is not { } branch) return null;
+        if (Constant(1) is not { } shift || Constant(2) is not { } index) return null;
         var from = new (int, int)[x.Map.Channels];
         Array.Fill(from, ArrangeLayer.Nothing);
         float[] places = index.ToArray();

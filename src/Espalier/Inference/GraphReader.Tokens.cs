@@ -9,15 +9,25 @@ internal sealed partial class GraphReader
     private Reading? Patches()
     {
         if (Plain(0) is not { Spatial: true } x) return null;
-        bool onlyLinear = !graph.Outputs.Contains(node.Output) && graph.Nodes.All(n => !n.Operands.Contains(node.Output)
-            || (n.Op is LinearOp && n.Operands[0] == node.Output && n.Operands.Skip(1).All(o => o != node.Output)
-                && constants.Has(n.Operands[1]!) && n.Operands.Skip(2).All(o => o is null || constants.Has(o)) && n.Operands.ElementAtOrDefault(3) is null));
-        if (!onlyLinear) return null;
+        if (graph.Outputs.Contains(node.Output)) return null;
+        if (graph.Nodes.Any(n => n.Operands.Contains(node.Output) && !IsPlainLinear(n))) return null;
         patches.Add(node.Output);
         return x;
     }
 
-    private static int PatchOf(GraphNode patches) => patches.Op.Settings.Int("patch");
+    /// <summary>Whether it is a linear layer of constants, without a residual.</summary>
+    private bool IsPlainLinear(GraphNode reader) => reader.Op is LinearOp { Residual: null }
+        && reader.Operands.Skip(1).All(o => o is null || constants.Has(o));
+
+    /// <summary>A linear layer on patches is a convolution of the maps that they are cut from.</summary>
+    private Map OfPatches(GraphValue value, Weight weight, float[]? bias)
+    {
+        Map maps = readings[value].Map;
+        int patch = value.Producer!.Op.Settings.Int("patch");
+        var filters = new Filters(weight.As(new Shape(weight.Shape[0], maps.Channels, patch, patch)), bias, groups: 1);
+        Map rows = Map.OfRows(NewAxis(maps.Pixels / (patch * patch)), filters.Outputs);
+        return Append(new ConvLayer(rows, maps, filters) { Stride = patch });
+    }
 
     private Reading? Assemble()
     {
@@ -36,7 +46,8 @@ internal sealed partial class GraphReader
 
     private Reading? Keep(KeepRowsOp keep)
     {
-        if (Plain(0) is not { Map.Axis: { } axis } x || Read(1) is not { Map.Channels: 1 } scores || !axis.Fits(scores.Map.Axis)) return null;
+        if (Plain(0) is not { Map.Axis: { } axis } x || Read(1) is not { Map.Channels: 1 } scores) return null;
+        if (!axis.Fits(scores.Map.Axis)) return null;
         Map y = Map.OfRows(NewAxis(axis.Most, axis), x.Map.Channels);
         return Like(x, new KeepLayer(y, x.Map, scores.Map, keep.Rule, keep.Prefix));
     }
@@ -49,7 +60,8 @@ internal sealed partial class GraphReader
         if (Plain(0) is not { Map.Axis: not null } x || Plain(1) is not { Map.Pixels: 1 } vector) return null;
         Map y = x.Map.Like(1);
         if (node.Operands.Count < 3 || node.Operands[2] is null) return Like(x, new RowDotLayer(y, x.Map, vector.Map));
-        return Read(2) is { Map: { Pixels: 1, Channels: 1 } } bias ? Like(x, new RowDotLayer(y, x.Map, vector.Map, bias.Map)) : null;
+        if (Read(2) is not { Map: { Pixels: 1, Channels: 1 } bias }) return null;
+        return Like(x, new RowDotLayer(y, x.Map, vector.Map, bias));
     }
 
     private Reading? Attention()

@@ -6,8 +6,7 @@ namespace Espalier.Inference;
 /// <content>Operands and results of a node.</content>
 internal sealed partial class GraphReader
 {
-    /// <summary>An operand that depends on the input; null for constants, and for patches, which are only seen by what reads them.
-    /// </summary>
+    /// <summary>An operand that depends on the input; null for constants and patches, which only their readers know.</summary>
     private Reading? Read(int operand) =>
         operand < node.Operands.Count && node.Operands[operand] is { } value && !patches.Contains(value)
             ? readings.GetValueOrDefault(value) : null;
@@ -100,8 +99,8 @@ internal sealed partial class GraphReader
             return new Reading(Map.OfRows(axis, checked((int)perRow)), shape, images, Form.Rows);
         if (shape.Rank >= 4 && shape[0] == images)
         {
-            int area = shape[-1] * shape[-2];
-            return new Reading(new Map(checked((int)(perRow / Math.Max(1, area))), shape[-2], shape[-1]), shape, images, Form.Planes);
+            int channels = checked((int)(perRow / Math.Max(1, shape[-1] * shape[-2])));
+            return new Reading(new Map(channels, shape[-2], shape[-1]), shape, images, Form.Planes);
         }
         return new Reading(new Map(checked((int)(shape.Length / images)), 1, 1), shape, images, Form.Values);
     }
@@ -133,8 +132,8 @@ internal sealed partial class GraphReader
         return result;
     }
 
-    private EspalierException Mixed(string why) => new(
-        $"a session computes each image for itself, but {node} on {string.Join(", ", node.Inputs.Select(i => i.Shape))} cannot be: {why}");
+    private EspalierException Mixed(string why) => new("a session computes each image for itself, but "
+        + $"{node} on {string.Join(", ", node.Inputs.Select(i => i.Shape))} cannot be: {why}");
 
     private Dictionary<GraphValue, Shape>? shapesOfOneMore;
 
@@ -158,7 +157,7 @@ internal sealed partial class GraphReader
                 }
                 catch (ArgumentException e)
                 {
-                    throw new EspalierException($"the graph runs with {images} images, but not with {images + 1}: {e.Message}", e);
+                    throw new EspalierException($"the graph runs with {images} images, not with {images + 1}: {e.Message}", e);
                 }
             }
             shapesOfOneMore = shapes;

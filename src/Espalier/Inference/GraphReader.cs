@@ -4,8 +4,8 @@ using Espalier.Tensors.Kernels;
 namespace Espalier.Inference;
 
 /// <summary>
-/// Turns the nodes of a graph into layers. Whatever does not depend on the input is a constant: weights and what ops make of them.
-/// A node of which there is no faster form becomes a layer that runs the op as it is.
+/// Turns the nodes of a graph into layers. Whatever does not depend on the input is a constant: weights and what ops make of
+/// them. A node of which there is no faster form becomes a layer that runs the op as it is.
 /// </summary>
 internal sealed partial class GraphReader
 {
@@ -54,8 +54,8 @@ internal sealed partial class GraphReader
         if (!readings.TryGetValue(value, out Reading? reading))
             throw new EspalierException($"the output {value} does not depend on the input");
         if (reading.Map.Axis is { IsUniform: false })
-            throw new EspalierException($"the output {value} is rows of which each image has another number; a session wants as many "
-                + "values of each image");
+            throw new EspalierException($"the output {value} is rows of which each image may have another number; a session "
+                + "wants as many values of each image");
         return reading;
     }
 
@@ -118,26 +118,20 @@ internal sealed partial class GraphReader
     private Reading? Linear(LinearOp linear)
     {
         if (Constant(1) is not { } weight || !BiasOf(2, out float[]? bias)) return null;
-        GraphValue input = node.Operands[0]!;
-        Reading? x = patches.Contains(input) ? readings[input] : Flat(0);
-        if (x is null) return null;
         Map map;
-        if (patches.Contains(input))
-        {
-            int patch = PatchOf(input.Producer!);
-            var filters = new Filters(weight.As(new Shape(weight.Shape[0], x.Map.Channels, patch, patch)), bias, groups: 1);
-            map = Append(new ConvLayer(Map.OfRows(NewAxis(x.Map.Pixels / (patch * patch)), filters.Outputs), x.Map, filters) { Stride = patch });
-        }
-        else
+        if (patches.Contains(node.Operands[0]!)) map = OfPatches(node.Operands[0]!, weight, bias);
+        else if (Flat(0) is { } x)
         {
             var filters = new Filters(weight, bias, groups: 1);
             if (x.Order is { } order) filters.ReadFrom(order);
             map = Append(new ConvLayer(x.Map.Like(filters.Outputs), x.Map, filters) { IsLinear = true });
         }
+        else return null;
         if (linear.Gelu) map = Append(new GeluLayer(map.Like(map.Channels), map));
         Reading y = Told(node.Output, map);
         if (linear.Residual is null) return y;
-        return Read(3) is { } residual && y.SameLayout(residual) ? Like(y, new SumLayer(map.Like(map.Channels), map, residual.Map)) : null;
+        if (Read(3) is not { } residual || !y.SameLayout(residual)) return null;
+        return Like(y, new SumLayer(map.Like(map.Channels), map, residual.Map));
     }
 
     /// <summary>A product with a constant matrix is a linear layer.</summary>
@@ -150,7 +144,8 @@ internal sealed partial class GraphReader
 
     private Reading? Norm(BatchNorm2dOp norm)
     {
-        if (Plain(0) is not { } x || norm.Training || Vectors(1, 4) is not [var gamma, var beta, var mean, var variance]) return null;
+        if (Plain(0) is not { } x || norm.Training) return null;
+        if (Vectors(1, 4) is not [var gamma, var beta, var mean, var variance]) return null;
         float[] scale = new float[x.Map.Channels], shift = new float[scale.Length];
         for (int c = 0; c < scale.Length; c++)
         {
@@ -184,7 +179,11 @@ internal sealed partial class GraphReader
         Reading? a = Read(0), b = Read(1);
         if (a is not null && b is not null)
         {
-            if (node.Op is AddOp && a.SameLayout(b)) return Like(a.Map.Axis is null ? b : a, new SumLayer((a.Map.Axis is null ? b : a).Map.Like(a.Map.Channels), a.Map, b.Map));
+            if (node.Op is AddOp && a.SameLayout(b))
+            {
+                Reading like = a.Map.Axis is null ? b : a;
+                return Like(like, new SumLayer(like.Map.Like(a.Map.Channels), a.Map, b.Map));
+            }
             if (node.Op is not MulOp || !a.Spatial || !b.Spatial || a.Map.Channels != b.Map.Channels) return null;
             if (a.Map.Pixels == 1) (a, b) = (b, a);
             return b.Map.Pixels == 1 && a.Axes.AsSpan().SequenceEqual(b.Axes)
@@ -203,12 +202,14 @@ internal sealed partial class GraphReader
         };
     }
 
-    private Reading? Pool(bool max, int kernel, int stride, Padding padding, bool countsPadding) => Plain(0) is { Spatial: true } x
-        ? Like(x, new PoolLayer(MapOf(node.Output.Shape), x.Map)
+    private Reading? Pool(bool max, int kernel, int stride, Padding padding, bool countsPadding)
+    {
+        if (Plain(0) is not { Spatial: true } x) return null;
+        return Like(x, new PoolLayer(MapOf(node.Output.Shape), x.Map)
         {
             IsMax = max, Kernel = kernel, Stride = stride, Padding = padding, CountsPadding = countsPadding,
-        })
-        : null;
+        });
+    }
 
     private Reading? Mean() => Plain(0) is { Spatial: true } x
         ? Told(node.Output, Append(new MeanLayer(new Map(x.Map.Channels, 1, 1), x.Map))) : null;

@@ -43,9 +43,10 @@ internal sealed unsafe class Lane : IDisposable
     /// <summary>What the rows are kept by, in place of the network's own rules; null for those.</summary>
     public KeepRule? Keep { get; private set; }
 
-    /// <summary>Where it is noted which rows are left, and which of its images is the first of these; null where nobody asks.</summary>
+    /// <summary>Where it is noted which rows are left; null where nobody asks.</summary>
     public TokenTrace? Trace { get; private set; }
 
+    /// <summary>Which of the trace's images is the first of these.</summary>
     public int FirstOfTrace { get; private set; }
 
     public void Begin(float* memory, int images, KeepRule? keep, TokenTrace? trace, int firstOfTrace)

@@ -3,8 +3,8 @@ using Espalier.Tensors.Kernels;
 namespace Espalier.Inference;
 
 /// <summary>
-/// How many token rows each image has at a place in the network: as many as <see cref="Most"/>, or, where rows were dropped on the
-/// way, fewer, which a run finds out.
+/// How many token rows each image has at a place in the network: as many as <see cref="Most"/>, or, where rows were dropped on
+/// the way, fewer, which a run finds out.
 /// </summary>
 internal sealed class RowAxis(int index, int most, RowAxis? whole = null)
 {
@@ -23,9 +23,11 @@ internal sealed class RowAxis(int index, int most, RowAxis? whole = null)
     public bool Fits(RowAxis? other) => other == this || (other is { IsUniform: true } && IsUniform && other.Most == Most);
 }
 
-/// <summary>The maps that one layer hands to others: for each image height x width pixels of so many channels, which lie next to
-/// one another. A vector is one pixel. Token rows are pixels in one line, of which an image may have fewer than there is room for;
-/// those of all images then follow one another without gaps.</summary>
+/// <summary>
+/// The maps that one layer hands to others: for each image height x width pixels of so many channels, which lie next to one
+/// another. A vector is one pixel. Token rows are pixels in one line, of which an image may have fewer than there is room for;
+/// those of all images then follow one another without gaps.
+/// </summary>
 internal sealed class Map(int channels, int height, int width, RowAxis? axis = null)
 {
     // Floats of the widest vectors.

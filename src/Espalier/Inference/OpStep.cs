@@ -27,7 +27,8 @@ internal sealed unsafe class OpStep : Step
         using Recording.PauseBlock pause = Recording.Pause();
         using var scope = new Scope();
         var operands = new Tensor?[maps.Length];
-        for (int i = 0; i < operands.Length; i++) operands[i] = maps[i] is { } map ? Filled(lane, map.Reading, map.Place) : constants[i];
+        for (int i = 0; i < operands.Length; i++)
+            operands[i] = maps[i] is { } map ? Filled(lane, map.Reading, map.Place) : constants[i];
         Tensor y = op.On(operands).Run();
         if (y.Shape != result.ShapeOf(lane))
             throw new InvalidOperationException($"{op.Name} gives {y.Shape} where the plan has {result.ShapeOf(lane)}");

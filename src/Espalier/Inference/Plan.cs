@@ -16,20 +16,22 @@ internal sealed unsafe class Plan : IDisposable
 
     /// <summary>Takes what the weights are now; they may change or go afterwards.</summary>
     /// <param name="read">Reads weights that are shapes only.</param>
-    /// <exception cref="EspalierException">The graph cannot be computed image by image, nothing of it is done in the precision, or
-    /// this processor has no kernel for that.</exception>
+    /// <exception cref="EspalierException">The graph cannot be computed image by image, nothing of it is done in the precision,
+    /// or this processor has no kernel for that.</exception>
     public Plan(Graph graph, Precision precision, WeightReader? read)
     {
-        NetGraph net = GraphReader.Read(graph.Prepared(training: false), new Constants(read), out input, out outputs, out RowAxis[] axes);
+        var constants = new Constants(read);
+        NetGraph net = GraphReader.Read(graph.Prepared(training: false), constants, out input, out outputs, out RowAxis[] axes);
         (Axes, OutputValues) = (axes, outputs.Sum(o => o.ValuesPerImage));
         bool any = Products.SetPrecision(net, precision);
         if (precision != Precision.Fp32 && !any)
-            throw new EspalierException($"this network has no linear layers on tokens that could be done in {precision}; leave the precision out");
+            throw new EspalierException($"this network has no linear layers on tokens to be done in {precision}; use Fp32");
         Folding.Run(net);
         Products.Stack(net);
         Placement.Run(net);
         places = new Arena(net);
-        tokens = net.Layers.OfType<KeepLayer>().FirstOrDefault()?.Input.Axis ?? net.Layers.OfType<AttentionLayer>().FirstOrDefault()?.Inputs[1].Axis;
+        tokens = net.Layers.OfType<KeepLayer>().FirstOrDefault()?.Input.Axis
+            ?? net.Layers.OfType<AttentionLayer>().FirstOrDefault()?.Inputs[1].Axis;
         try
         {
             Build(net);
@@ -113,7 +115,7 @@ internal sealed unsafe class Plan : IDisposable
                 if (step is KeepStep keep) keeps.Add((KeepLayer)layer, keep);
             }
         }
-        scoring.AddRange(owners.Select(o => onlyScores.TryGetValue(o, out KeepLayer[]? of) ? of.Select(k => keeps[k]).ToArray() : null));
+        scoring.AddRange(owners.Select(o => onlyScores.GetValueOrDefault(o)?.Select(k => keeps[k]).ToArray()));
         // Steps keep their maps; the weights of the layers may go.
         foreach (Map map in net.Layers.SelectMany(l => l.Inputs.Append(l.Output)))
         {
@@ -125,6 +127,8 @@ internal sealed unsafe class Plan : IDisposable
     private IEnumerable<Step> StepsOf(Layer layer)
     {
         Place from = places[layer.Input], to = places[layer.Output];
+        Place? second = layer.Inputs.Length > 1 ? places[layer.Inputs[1]] : null;
+        Place? third = layer.Inputs.Length > 2 ? places[layer.Inputs[2]] : null;
         Map x = layer.Input;
         return layer switch
         {
@@ -132,8 +136,8 @@ internal sealed unsafe class Plan : IDisposable
             ConvLayer conv => [new ConvStep(Packed(conv), x, from, to, Residual(conv), conv.Activation, Native(conv.InputScale),
                 Native(conv.InputShift))],
             AffineLayer affine => [Pass(affine, from, to)],
-            SumLayer sum => [new PassStep(x, from, to, places[sum.Inputs[1]], null, null, sum.Activation)],
-            ScaleLayer scaled => [new ScaleStep(x, from, places[scaled.Inputs[1]], to)],
+            SumLayer sum => [new PassStep(x, from, to, second, null, null, sum.Activation)],
+            ScaleLayer => [new ScaleStep(x, from, second!.Value, to)],
             PoolLayer pool => [new PoolStep(pool, from, to)],
             MeanLayer => [new MeanStep(x, from, to)],
             ArrangeLayer arrange => Arrange(arrange, to),
@@ -141,11 +145,11 @@ internal sealed unsafe class Plan : IDisposable
             LayerNormLayer norm => [new LayerNormStep(x, from, to, Native(norm.Gamma)!, Native(norm.Beta)!, norm.Epsilon)],
             GroupNormLayer norm => [new GroupNormStep(norm, from, to, Native(norm.Gamma)!, Native(norm.Beta)!)],
             SoftmaxLayer => [new SoftmaxStep(x, from, to)],
-            AttentionLayer attention => [new AttentionStep(attention, from, places[layer.Inputs[1]], places[layer.Inputs[2]], to)],
+            AttentionLayer attention => [new AttentionStep(attention, from, second!.Value, third!.Value, to)],
             AssembleLayer assemble => [new AssembleStep(x, layer.Output, from, to, Native(assemble.Table)!)],
-            KeepLayer keep => [new KeepStep(keep, ++Stages, from, places[layer.Inputs[1]], to)],
+            KeepLayer keep => [new KeepStep(keep, ++Stages, from, second!.Value, to)],
             TakeLayer take => [new TakeStep(take, from, to)],
-            RowDotLayer => [new RowDotStep(x, from, places[layer.Inputs[1]], layer.Inputs.Length > 2 ? places[layer.Inputs[2]] : null, to)],
+            RowDotLayer => [new RowDotStep(x, from, second!.Value, third, to)],
             OpLayer op => [new OpStep(op, map => places[map])],
             _ => [],
         };
@@ -166,8 +170,8 @@ internal sealed unsafe class Plan : IDisposable
         var bias = new NativeFloats(filters.Outputs);
         float* weights = Scratch(filters.Length);
         filters.Write(weights, bias.Data);
-        return new ProductStep(PackedLinear.Create(conv.Precision, filters.Outputs, filters.Channels, weights), bias, conv.Input, from, to,
-            Residual(conv), conv.Gelu);
+        var packed = PackedLinear.Create(conv.Precision, filters.Outputs, filters.Channels, weights);
+        return new ProductStep(packed, bias, conv.Input, from, to, Residual(conv), conv.Gelu);
     }
 
     /// <summary>The convolution, with outputs of zero weights up to a whole vector where there is room for them.</summary>

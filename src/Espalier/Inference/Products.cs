@@ -6,9 +6,9 @@ namespace Espalier.Inference;
 internal static class Products
 {
     /// <summary>
-    /// Gives the products that are nearly all of the work their numbers: linear layers on token rows. In float32 stay the first on
-    /// patches, those whose results are the outputs (classifiers), and all that only decides which rows stay: they cost little and
-    /// errors there count most.
+    /// Gives the products that are nearly all of the work their numbers: linear layers on token rows. In float32 stay the first
+    /// on patches, those whose results are the outputs (classifiers), and all that only decides which rows stay: they cost
+    /// little and errors there count most.
     /// </summary>
     /// <returns>Whether there is such a product.</returns>
     public static bool SetPrecision(NetGraph graph, Precision precision)
@@ -60,9 +60,11 @@ internal static class Products
     {
         foreach (Map map in graph.Layers.SelectMany(l => l.Inputs).Distinct().ToArray())
         {
-            var groups = map.Readers.OfType<ConvLayer>().Where(c => c.IsProduct && c is { Gelu: false, Residual: null }
-                && c.Filters.ReadsAll && c.Input == map && !graph.Outputs.Contains(c.Output)).Distinct().GroupBy(c => c.Precision);
+            var groups = map.Readers.OfType<ConvLayer>().Where(CanStack).Distinct().GroupBy(c => c.Precision);
             foreach (ConvLayer[] parts in groups.Select(g => g.ToArray())) if (parts.Length > 1) Stack(graph, map, parts);
+
+            bool CanStack(ConvLayer c) => c is { IsProduct: true, Gelu: false, Residual: null, Filters.ReadsAll: true }
+                && c.Input == map && !graph.Outputs.Contains(c.Output);
         }
         graph.Rewire();
     }
@@ -77,9 +79,9 @@ internal static class Products
         int first = 0;
         foreach (ConvLayer part in parts)
         {
-            int start = first;
-            stacked.Add(new ArrangeLayer(part.Output, [all], [.. Enumerable.Range(0, part.Filters.Outputs).Select(c => (0, start + c))]));
-            first += part.Filters.Outputs;
+            int count = part.Filters.Outputs;
+            stacked.Add(new ArrangeLayer(part.Output, [all], [.. Enumerable.Range(first, count).Select(c => (0, c))]));
+            first += count;
         }
         int at = parts.Min(graph.Layers.IndexOf);
         foreach (ConvLayer part in parts) graph.Layers.Remove(part);
@@ -102,7 +104,8 @@ internal static class Products
     private static Layer? Maker(Map map)
     {
         Layer? layer = map.Producer;
-        while (layer is AffineLayer or GeluLayer or SoftmaxLayer or TakeLayer or ArrangeLayer { Inputs.Length: 1 }) layer = layer.Input.Producer;
+        while (layer is AffineLayer or GeluLayer or SoftmaxLayer or TakeLayer or ArrangeLayer { Inputs.Length: 1 })
+            layer = layer.Input.Producer;
         return layer;
     }
 }

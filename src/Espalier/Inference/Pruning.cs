@@ -9,7 +9,8 @@ public readonly record struct Pruning
     private readonly KeepRule rule;
     private readonly bool own;
 
-    private Pruning(KeepRule rule, bool own = false) => (IsActive, this.rule, this.own) = (own || rule.By != KeepBy.All, rule, own);
+    private Pruning(KeepRule rule, bool own = false) =>
+        (IsActive, this.rule, this.own) = (own || rule.By != KeepBy.All, rule, own);
 
     /// <summary>Nothing is asked what to drop, every token stays.</summary>
     public static Pruning None => default;

@@ -32,7 +32,8 @@ internal sealed record Reading(Map Map, Shape Shape, int Images, Form Form, int[
 
     /// <summary>Whether an entry of one tensor lies where that entry of the other does.</summary>
     public bool SameLayout(Reading other) => Map.Channels == other.Map.Channels && Map.SamePixels(other.Map)
-        && Shape == other.Shape && Spatial == other.Spatial && (Order == other.Order || (Order is not null && other.Order is not null && Order.AsSpan().SequenceEqual(other.Order)));
+        && Shape == other.Shape && Spatial == other.Spatial
+        && (Order is null) == (other.Order is null) && Order.AsSpan().SequenceEqual(other.Order);
 
     /// <summary>Values of an image, where all have as many.</summary>
     public long ValuesPerImage => (long)Map.Channels * Map.Pixels;

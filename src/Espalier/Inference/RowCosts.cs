@@ -39,8 +39,8 @@ internal sealed class RowCosts
             else if (node.Output.Tensor.Rows is not null && node.Op is not TakeRowsOp) stages[node.Output] = first;
             if (attends) blocks++;
             if (node.Op.Cost.MultiplyAdds == 0) continue;
-            items.Add(new Item(node.Op.Cost.MultiplyAdds / (double)images, Most(rows, 0), first, attends ? Most(rows, 1) : 1, other,
-                scoring.Contains(node)));
+            double cost = node.Op.Cost.MultiplyAdds / (double)images;
+            items.Add(new Item(cost, Most(rows, 0), first, attends ? Most(rows, 1) : 1, other, scoring.Contains(node)));
         }
         KeepsAfter = after;
         Dense = Of([0]);
@@ -59,7 +59,7 @@ internal sealed class RowCosts
     {
         bool drops = tokens.Length > 1;
         if (drops && tokens.Length != 1 + KeepsAfter.Count)
-            throw new ArgumentException($"{tokens.Length} numbers of tokens for {KeepsAfter.Count} places where they are dropped");
+            throw new ArgumentException($"{tokens.Length} numbers of tokens where they are dropped {KeepsAfter.Count} times");
         double sum = 0;
         foreach (Item item in items)
         {

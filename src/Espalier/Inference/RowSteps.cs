@@ -39,7 +39,8 @@ internal sealed unsafe class KeepStep(KeepLayer layer, int stage, Place from, Pl
     {
         float* score = scores.In(lane);
         nint ld = scores.Stride;
-        var (limit, ties) = rule.By == KeepBy.Limit ? (rule.Limit, int.MaxValue) : Highest(score, ld, first, end, rule.Kept(end - first));
+        var (limit, ties) = rule.By == KeepBy.Limit ? (rule.Limit, int.MaxValue)
+            : Highest(score, ld, first, end, rule.Kept(end - first));
         for (int row = first; row < end; row++)
         {
             float s = score[row * ld];
@@ -48,8 +49,8 @@ internal sealed unsafe class KeepStep(KeepLayer layer, int stage, Place from, Pl
         return next;
     }
 
-    /// <summary>See <see cref="KeepRowsOp"/>: the count-th highest score, and how many of those equal to it are among the highest.
-    /// What is no number counts as the highest.</summary>
+    /// <summary>See <see cref="KeepRowsOp"/>: the count-th highest score, and how many of those equal to it are among the
+    /// highest. What is no number counts as the highest.</summary>
     private static (float Limit, int Ties) Highest(float* score, nint ld, int first, int end, int count)
     {
         if (count == 0) return (float.PositiveInfinity, 0);
@@ -88,7 +89,7 @@ internal sealed unsafe class TakeStep(TakeLayer layer, Place from, Place to) : S
         for (int b = 0; b < lane.Images; b++)
         {
             if (starts[b] + start + count > starts[b + 1])
-                throw new EspalierException($"image {b} has {starts[b + 1] - starts[b]} rows left, but rows {start} to {start + count - 1} are wanted");
+                throw new EspalierException($"an image has {starts[b + 1] - starts[b]} rows left; {start + count} are needed");
             for (int i = 0; i < count; i++, y += to.Stride)
             {
                 int row = starts[b] + start + i;

@@ -15,20 +15,20 @@ internal sealed unsafe class Scheduler(Plan plan, long multiplyAdds) : IDisposab
     /// <summary>Bytes of maps that a chunk should not exceed, so that they stay in the second-level cache.</summary>
     private const long ChunkBytes = 512 << 10;
 
-    /// <summary>Bytes of maps for each thread that shared steps should not exceed, so that they stay in the last-level cache.</summary>
+    /// <summary>Bytes of maps a thread that shared steps should not exceed, so that they stay in the last-level cache.</summary>
     private const long SharedBytes = 8 << 20;
 
     /// <summary>Bytes of weights that are worth one more image in shared steps.</summary>
     private const long WeightsAnImage = 128 << 20;
 
-    /// <summary>Images of token rows whose steps are shared: enough rows for a product, even where most tokens are dropped.</summary>
+    /// <summary>Images of tokens whose steps are shared: enough rows for a product, even where most tokens are dropped.</summary>
     private const int SharedTokens = 16;
 
     /// <summary>Most images of a chunk.</summary>
     private const int MostImages = 64;
 
-    /// <summary>Multiply-adds of an image from which shared steps are the first guess: the chunks of one thread alone would wait for
-    /// the weights, which do not fit its cache.</summary>
+    /// <summary>Multiply-adds of an image from which shared steps are the first guess: the chunks of one thread alone would wait
+    /// for the weights, which do not fit its cache.</summary>
     private const long SharedFrom = 1_000_000_000;
 
     /// <summary>Chunks that a thread takes at least of images that may come to differ in length.</summary>
@@ -75,13 +75,15 @@ internal sealed unsafe class Scheduler(Plan plan, long multiplyAdds) : IDisposab
         int size = Math.Min(call.Batch, SharedImages(threads));
         float* room = Room(size);
         Ready(ref shared, size);
-        for (int start = 0; start < call.Batch; start += size) Piece(shared!, room, call, start, Math.Min(size, call.Batch - start));
+        for (int start = 0; start < call.Batch; start += size)
+            Piece(shared!, room, call, start, Math.Min(size, call.Batch - start));
     }
 
     private void Chunks(in Call call, int threads)
     {
         // As many chunks for each thread; several where images come to differ in length.
-        int batch = call.Batch, rounds = Math.Max((batch + threads * Chunk - 1) / (threads * Chunk), call.Uneven ? UnevenRounds : 1);
+        int batch = call.Batch, together = threads * Chunk;
+        int rounds = Math.Max((batch + together - 1) / together, call.Uneven ? UnevenRounds : 1);
         int count = Math.Min(batch, threads * rounds), used = Math.Min(threads, count), most = (batch + count - 1) / count;
         float* room = Room(used * most);
         for (int i = 0; i < used; i++) Ready(ref lanes[i], most);
@@ -153,7 +155,7 @@ internal sealed unsafe class Scheduler(Plan plan, long multiplyAdds) : IDisposab
     private struct Trial
     {
         /// <summary>Calls of each way that are timed at least, after one that is not.</summary>
-        private const int Calls = 4;
+        private const int Calls = 3;
 
         /// <summary>Time that trying takes at least: the runtime compiles what is slow at first once more.</summary>
         private static readonly long Least = Stopwatch.Frequency / 4;
@@ -168,7 +170,9 @@ internal sealed unsafe class Scheduler(Plan plan, long multiplyAdds) : IDisposab
         public void For(int count, bool guess)
         {
             if (threads == count) return;
-            this = new Trial { threads = count, guess = guess, shared = double.MaxValue, chunks = double.MaxValue, started = Stopwatch.GetTimestamp() };
+            this = default;
+            (threads, this.guess, started) = (count, guess, Stopwatch.GetTimestamp());
+            shared = chunks = double.MaxValue;
         }
 
         public void Note(bool share, long began, int batch)

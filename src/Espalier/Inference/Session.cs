@@ -4,8 +4,8 @@ namespace Espalier.Inference;
 
 /// <summary>
 /// Inference with any graph: weights packed once, norms and activations folded into products, maps in memory planned once, work
-/// spread over threads. After the first calls of a size nothing is allocated, but by ops of which there is no faster form; those run
-/// as they are. A session may be used from several threads; calls then wait for one another.
+/// spread over threads. After the first calls of a size nothing is allocated, but by ops of which there is no faster form; those
+/// run as they are. A session may be used from several threads; calls then wait for one another.
 /// </summary>
 public sealed unsafe class Session : IClassifierSession
 {
@@ -17,13 +17,14 @@ public sealed unsafe class Session : IClassifierSession
 
     /// <summary>A session with the weights that the graph has now; it may change or go afterwards.</summary>
     /// <param name="graph">Of one input. Its outputs have as many values of each image as of any other.</param>
-    /// <param name="read">Reads the weights that are shapes only (see <see cref="Tensor.IsMeta"/>), each when it is packed, so that
-    /// a model from a file is never in memory twice.</param>
+    /// <param name="read">Reads the weights that are shapes only (see <see cref="Tensor.IsMeta"/>), each when it is packed, so
+    /// that a model from a file is never in memory twice.</param>
     /// <exception cref="EspalierException">The graph cannot be computed image by image; or the options ask for a precision that
     /// there is no kernel or no use for, or for dropping tokens where nothing does.</exception>
     public Session(Graph graph, SessionOptions? options = null, WeightReader? read = null)
     {
-        if (graph.Inputs.Count != 1) throw new EspalierException($"a session runs graphs of one input, not of {graph.Inputs.Count}");
+        if (graph.Inputs.Count != 1)
+            throw new EspalierException($"a session runs graphs of one input, not of {graph.Inputs.Count}");
         options ??= new SessionOptions();
         (input, Precision) = (graph.Inputs[0].Shape, options.Precision);
         costs = new RowCosts(graph);
@@ -80,8 +81,8 @@ public sealed unsafe class Session : IClassifierSession
     /// <summary>Bytes that the packed weights take.</summary>
     public long WeightBytes => plan.WeightBytes;
 
-    /// <summary>Multiply-adds of one image as the literature counts them, that which decides on tokens included: what is left out or
-    /// folded is counted too.</summary>
+    /// <summary>Multiply-adds of one image as the literature counts them: what is left out or folded is counted, too, and what
+    /// decides on tokens, where any were dropped.</summary>
     /// <param name="tokens">As in <see cref="TokenTrace.Counts"/>.</param>
     public long MultiplyAdds(ReadOnlySpan<int> tokens) => costs.Of(tokens);
 
@@ -102,8 +103,10 @@ public sealed unsafe class Session : IClassifierSession
     {
         ArgumentOutOfRangeException.ThrowIfNegative(batch);
         long values = plan.InputValues, outputs = plan.OutputValues;
-        if (images.Length != batch * values) throw new ArgumentException($"{images.Length} values for {batch} images of {values}");
-        if (results.Length != batch * outputs) throw new ArgumentException($"{results.Length} values for {batch} results of {outputs}");
+        if (images.Length != batch * values)
+            throw new ArgumentException($"{images.Length} values for {batch} images of {values}");
+        if (results.Length != batch * outputs)
+            throw new ArgumentException($"{results.Length} values for {batch} results of {outputs}");
         Checked(pruning);
         lock (gate)
         {

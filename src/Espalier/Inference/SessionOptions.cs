@@ -5,11 +5,11 @@ namespace Espalier.Inference;
 /// <summary>How a <see cref="Session"/> computes.</summary>
 public sealed record SessionOptions
 {
-    /// <summary>Of the linear layers on tokens, which are nearly all of a transformer's work. Patch projection, what decides on tokens,
-    /// classifier, attention, norms and residuals stay in float32: they cost little and errors there count most. Networks without
-    /// such layers know float32 only.</summary>
+    /// <summary>Of the linear layers on tokens, which are nearly all of a transformer's work. Patch projection, what decides on
+    /// tokens, classifier, attention, norms and residuals stay in float32: they cost little and errors there count most.
+    /// Networks without such layers know float32 only.</summary>
     public Precision Precision { get; init; } = Precision.Fp32;
 
-    /// <summary>Which tokens are dropped; null for what the model says, which is nothing where it has nothing to drop them.</summary>
+    /// <summary>Which tokens are dropped; null for what the model says.</summary>
     public Pruning? Pruning { get; init; }
 }

@@ -31,8 +31,8 @@ internal sealed unsafe class ConvStep(PackedConv conv, Map x, Place from, Place 
             InputShift = inputShift is null ? null : inputShift.Data,
         };
         // Token rows are one long line of pixels.
-        if (x.Axis is null) conv.Run(lane.Images, x.Height, x.Width, from.In(lane), from.Stride, to.In(lane), to.Stride, epilogue);
-        else conv.Run(1, 1, lane.Rows(x), from.In(lane), from.Stride, to.In(lane), to.Stride, epilogue);
+        var (images, height, width) = x.Axis is null ? (lane.Images, x.Height, x.Width) : (1, 1, lane.Rows(x));
+        conv.Run(images, height, width, from.In(lane), from.Stride, to.In(lane), to.Stride, epilogue);
     }
 
     public override void Dispose()

@@ -17,7 +17,7 @@ internal sealed class LayerNormLayer(Map output, Map input, float[] gamma, float
     public float Epsilon { get; } = epsilon;
 }
 
-/// <summary>y = activation(gamma · (x - mean) / deviation + beta), the statistics being those of a group of channels of an image.
+/// <summary>y = activation(gamma · (x - mean) / deviation + beta), the statistics being those of a group of an image's channels.
 /// </summary>
 internal sealed class GroupNormLayer(Map output, Map input, int groups, float[] gamma, float[] beta, float epsilon)
     : Layer(output, input)
@@ -36,8 +36,8 @@ internal sealed class GroupNormLayer(Map output, Map input, int groups, float[] 
 /// <summary>Softmax over the channels of each pixel.</summary>
 internal sealed class SoftmaxLayer(Map output, Map input) : Layer(output, input);
 
-/// <summary>Attention of q over k and v, whose rows may be more than q's. It keeps the op: only its step knows what there is to say
-/// of heads.</summary>
+/// <summary>Attention of q over k and v, whose rows may be more than q's. It keeps the op: only its step knows what there is to
+/// say of heads.</summary>
 internal sealed class AttentionLayer(Map output, Map q, Map k, Map v, Op op) : Layer(output, q, k, v)
 {
     public Op Op { get; } = op;
@@ -68,7 +68,7 @@ internal sealed class RowDotLayer(Map output, params Map[] inputs) : Layer(outpu
 
 /// <summary>An op without a faster form: it runs as it is, on tensors.</summary>
 /// <param name="op">Of the example.</param>
-/// <param name="operands">In the order of the op's operands: what of the inputs, or a constant, or null where it is left out.</param>
+/// <param name="operands">In the op's order: what of the inputs it is, or which constant; neither where it is left out.</param>
 internal sealed class OpLayer(Reading result, Op op, (Reading? Reading, Weight? Constant)[] operands)
     : Layer(result.Map, [.. operands.Select(o => o.Reading?.Map).OfType<Map>()])
 {

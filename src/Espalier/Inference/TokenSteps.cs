@@ -5,16 +5,20 @@ using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 namespace Espalier.Inference;
 
 /// <summary>A linear layer on token rows: y = gelu(x Wᵀ + b) or x Wᵀ + b + residual, which may be y.</summary>
-internal sealed unsafe class ProductStep(PackedLinear weights, NativeFloats bias, Map x, Place from, Place to, Place? residual, bool gelu)
-    : Step
+internal sealed unsafe class ProductStep(
+    PackedLinear weights, NativeFloats bias, Map x, Place from, Place to, Place? residual, bool gelu) : Step
 {
     public override long Bytes => weights.Bytes + sizeof(float) * bias.Length;
 
-    public override void Run(Lane lane) => weights.Run(lane.Rows(x), from.In(lane), from.Stride, to.In(lane), to.Stride, new Epilogue
+    public override void Run(Lane lane)
     {
-        Bias = bias.Data, Gelu = gelu,
-        Residual = residual is { } r ? r.In(lane) : null, LdResidual = residual is { } s ? s.Stride : 0,
-    });
+        var epilogue = new Epilogue
+        {
+            Bias = bias.Data, Gelu = gelu,
+            Residual = residual is { } r ? r.In(lane) : null, LdResidual = residual is { } s ? s.Stride : 0,
+        };
+        weights.Run(lane.Rows(x), from.In(lane), from.Stride, to.In(lane), to.Stride, epilogue);
+    }
 
     public override void Dispose()
     {
@@ -68,9 +72,9 @@ internal sealed unsafe class GeluStep(GeluLayer layer, Place from, Place to)
     protected override void Rows(int rows, float* x, float* y) => Gelu.Forward(x, y, (nint)rows * Channels);
 }
 
-internal sealed unsafe class GroupNormStep(GroupNormLayer layer, Place from, Place to, NativeFloats gamma, NativeFloats beta) : Step
+internal sealed unsafe class GroupNormStep(GroupNormLayer layer, Place from, Place to, NativeFloats gamma, NativeFloats beta)
+    : Step
 {
-    private readonly Map x = layer.Input;
     private readonly NhwcGroupNorm kernel =
         new(layer.Input.Pixels, layer.Input.Channels, layer.Groups, layer.Epsilon, layer.Activation);
 
@@ -94,7 +98,8 @@ internal sealed unsafe class AssembleStep(Map patches, Map tokens, Place from, P
 
     public override void Dispose() => table.Dispose();
 
-    private readonly struct Job(int patches, int prefix, int width, float* table, float* x, nint ldx, float* y, nint ldy) : IRangeJob
+    private readonly struct Job(int patches, int prefix, int width, float* table, float* x, nint ldx, float* y, nint ldy)
+        : IRangeJob
     {
         public void Run(int start, int end, int worker)
         {
@@ -104,7 +109,10 @@ internal sealed unsafe class AssembleStep(Map patches, Map tokens, Place from, P
                 for (int t = 0; t < prefix; t++) Row(table + (nint)t * width).CopyTo(new Span<float>(to + t * ldy, width));
                 to += prefix * ldy;
                 for (nint t = 0; t < patches; t++)
-                    TensorPrimitives.Add(Row(table + (prefix + t) * width), Row(from + t * ldx), new Span<float>(to + t * ldy, width));
+                {
+                    var target = new Span<float>(to + t * ldy, width);
+                    TensorPrimitives.Add(Row(table + (prefix + t) * width), Row(from + t * ldx), target);
+                }
             }
         }
 

@@ -37,8 +37,8 @@ internal sealed class GraphNet
     public Tensor Block(Tensor x, string name, int heads, int qk, int hidden)
     {
         Tensor n = Norm(x, name + ".norm1");
-        Tensor mixed = F.Attention(Linear(n, name + ".q", qk), Linear(n, name + ".k", qk), Linear(n, name + ".v", qk), x.Rows!, heads,
-            1 / MathF.Sqrt(qk / heads));
+        Tensor q = Linear(n, name + ".q", qk), k = Linear(n, name + ".k", qk), v = Linear(n, name + ".v", qk);
+        Tensor mixed = F.Attention(q, k, v, x.Rows!, heads, 1 / MathF.Sqrt(qk / heads));
         x = F.Add(x, Linear(mixed, name + ".out", x.Shape[1]));
         return F.Add(x, Linear(F.Gelu(Linear(Norm(x, name + ".norm2"), name + ".fc1", hidden)), name + ".fc2", x.Shape[1]));
     }

@@ -129,7 +129,8 @@ public sealed class SessionTests : IDisposable
 
     public static TheoryData<string> Others =>
     [
-        "exp", "power", "mean over odd axes", "product of two", "group norm", "softmax", "attention by hand", "resize", "gelu of maps",
+        "exp", "power", "mean over odd axes", "product of two", "group norm", "softmax", "attention by hand", "resize",
+        "gelu of maps",
         "flatten to rows", "split and join", "norm of slices", "relu between linear layers", "gate", "product with a matrix",
         "gelu and residual", "rows by hand", "scores to the end",
     ];
@@ -157,9 +158,11 @@ public sealed class SessionTests : IDisposable
             "gelu of maps" => F.GlobalAvgPool2d(F.Gelu(maps)),
             "flatten to rows" => net.Linear(F.Flatten(maps), "head", 4),
             "split and join" => F.Flatten(F.Transpose(F.Split(maps, 1, 2, -1), 1, 2), 1, 2),
-            "norm of slices" => net.Classify(F.Add(rows, net.Linear(F.Concat(1, net.Norm(F.Slice(net.Linear(rows, "a", 20), 1, 4, 7), "n"),
+            "norm of slices" => net.Classify(F.Add(rows, net.Linear(F.Concat(1,
+                net.Norm(F.Slice(net.Linear(rows, "a", 20), 1, 4, 7), "n"),
                 F.Softmax(F.Slice(net.Linear(rows, "b", 9), 1, 1, 6)), F.Gelu(F.Slice(rows, 1, 3, 4))), "c", 16))),
-            "relu between linear layers" => net.Classify(F.Add(net.Linear(F.Relu(net.Linear(F.Silu(rows), "a", 11)), "b", 16), rows)),
+            "relu between linear layers" =>
+                net.Classify(F.Add(net.Linear(F.Relu(net.Linear(F.Silu(rows), "a", 11)), "b", 16), rows)),
             "gate" => net.Classify(F.Mul(net.Linear(rows, "a", 16), F.Sigmoid(net.Linear(rows, "b", 16)))),
             "product with a matrix" => net.Classify(F.MatMul(F.MatMul(rows, net["m", 16, 5]), net["t", 16, 5], transposeB: true)),
             "gelu and residual" => net.Classify(F.Add(F.Gelu(net.Linear(rows, "a", 16)), rows)),
@@ -237,7 +240,7 @@ public sealed class SessionTests : IDisposable
             x = empty.Block(x, "1", heads: 2, qk: 32, hidden: 17);
             return empty.Classify(empty.Block(x, "2", heads: 1, qk: 8, hidden: 50));
         }, new Shape(2, 3, 16, 16), shapes.Select(s => (s.Key, s.Value)));
-        using Session expected = new(graph), actual = new(outline, null, (name, target) => values[name].CopyTo(target));
+        using Session expected = new(graph), actual = new(outline, null, (weight, target) => values[weight.Name].CopyTo(target));
         float[] images = new float[2 * 3 * 16 * 16], a = new float[10], b = new float[10];
         for (int i = 0; i < images.Length; i++) images[i] = MathF.Sin(i);
         expected.Run(images, 2, a);
@@ -287,7 +290,8 @@ public sealed class SessionTests : IDisposable
         Assert.Throws<ArgumentException>(() => session.Run(new float[3], 1, new float[5]));
         Assert.Throws<ArgumentException>(() => session.Run(new float[3 * 16 * 16], 1, new float[6]));
         Assert.Throws<EspalierException>(() => session.Run(new float[3 * 16 * 16], 1, new float[5], Pruning.KeepShare(0.5)));
-        Assert.Throws<EspalierException>(() => new Session(Transformer(), new SessionOptions { Pruning = Pruning.Threshold(0.5f) }));
+        var pruned = new SessionOptions { Pruning = Pruning.Threshold(0.5f) };
+        Assert.Throws<EspalierException>(() => new Session(Transformer(), pruned));
         session.Run([], 0, []);
     }
 }

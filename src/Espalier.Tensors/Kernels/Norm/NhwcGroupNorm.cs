@@ -4,9 +4,11 @@ using Espalier.Tensors.Threading;
 
 namespace Espalier.Tensors.Kernels;
 
-/// <summary>Group normalisation of NHWC images at inference: y = activation((x - mean) / sqrt(variance + eps) · gamma + beta), mean and
-/// variance over the pixels of a group of neighbouring channels of one image. Sums are taken over stretches of pixels and then in
-/// order, so that the result does not depend on the number of threads.</summary>
+/// <summary>
+/// Group normalisation of NHWC images at inference: y = activation((x - mean) / sqrt(variance + eps) · gamma + beta), mean and
+/// variance over the pixels of a group of neighbouring channels of one image. Sums are taken over stretches of pixels and then
+/// in order, so that the result does not depend on the number of threads.
+/// </summary>
 internal readonly unsafe struct NhwcGroupNorm(int area, int channels, int groups, float epsilon, Activation activation)
 {
     /// <summary>Pixels of a stretch: few enough for sums in single precision.</summary>
@@ -86,9 +88,11 @@ internal readonly unsafe struct NhwcGroupNorm(int area, int channels, int groups
             where S : ISimd<V> where V : struct
         {
             int c = 0;
-            for (; c <= channels - S.Width; c += S.Width) S.Store(Sum<S, V>(x + c, ldx, count, mean == null ? null : mean + c), to + c);
-            for (; c < channels; c++) to[c] = Sum<Scalar, float>(x + c, ldx, count, mean == null ? null : mean + c);
+            for (; c <= channels - S.Width; c += S.Width) S.Store(Sum<S, V>(x + c, ldx, count, At(mean, c)), to + c);
+            for (; c < channels; c++) to[c] = Sum<Scalar, float>(x + c, ldx, count, At(mean, c));
         }
+
+        private static float* At(float* mean, int channel) => mean == null ? null : mean + channel;
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         private static V Sum<S, V>(float* x, nint ldx, int count, float* mean) where S : ISimd<V> where V : struct
@@ -109,7 +113,8 @@ internal readonly unsafe struct NhwcGroupNorm(int area, int channels, int groups
         }
     }
 
-    private readonly struct ScaleJob(NhwcGroupNorm n, float* x, nint ldx, float* scale, float* shift, float* y, nint ldy) : IRangeJob
+    private readonly struct ScaleJob(NhwcGroupNorm n, float* x, nint ldx, float* scale, float* shift, float* y, nint ldy)
+        : IRangeJob
     {
         public void Run(int start, int end, int worker)
         {
@@ -117,7 +122,8 @@ internal readonly unsafe struct NhwcGroupNorm(int area, int channels, int groups
             {
                 var (image, first, count) = n.Item(i);
                 nint own = (nint)image * n.channels;
-                NhwcPass.AffineHere(count, n.channels, x + first * ldx, (int)ldx, scale + own, shift + own, n.activation, y + first * ldy, (int)ldy);
+                NhwcPass.AffineHere(count, n.channels, x + first * ldx, (int)ldx, scale + own, shift + own, n.activation,
+                    y + first * ldy, (int)ldy);
             }
         }
     }
