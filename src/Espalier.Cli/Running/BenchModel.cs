@@ -34,7 +34,7 @@ internal sealed class BenchModel : IDisposable
         {
             using IClassifierSession session = Checkpoints.Open(parse, path);
             (Preprocessing, DenseMultiplyAdds) = (session.Preprocessing, session.DenseMultiplyAdds);
-            (AgentLayers, Dataset, IsTransformer, Source) = (session.AgentLayers, session.Dataset, session is VitSession, path);
+            (AgentLayers, Dataset, IsTransformer, Source) = (session.AgentLayers, session.Dataset, session.Tokens > 0, path);
             Parameters = session is VitSession vit ? VitCost.Parameters(vit.Config) : CountParameters();
         }
         HasAgents = AgentLayers.Count > 0;
@@ -87,9 +87,9 @@ internal sealed class BenchModel : IDisposable
     public IClassifierSession Open(Precision precision)
     {
         var options = new SessionOptions { Precision = precision };
-        if (random is not null) return new VitSession(random, options);
+        if (random is not null) return new Inference.Session(random.Trace(), options) { Preprocessing = Preprocessing };
         if (path is not null) return Checkpoints.Open(parse, path, options);
-        return Net is VisionTransformer vit ? new VitSession(vit, options) : new CnnSession((Cnn)Net, options);
+        return Inference.Session.Of(Net, options);
     }
 
     public void Dispose()

@@ -25,12 +25,10 @@ internal sealed record BenchWork(Action Run, double? MultiplyAdds, double[] Toke
     {
         int batch = images.Shape[0];
         var logits = new float[batch * session.NumClasses];
-        if (session is not VitSession vit)
-            return new BenchWork(() => session.Run(images.Span, batch, logits), session.DenseMultiplyAdds, []);
         var trace = new TokenTrace();
-        vit.Run(images.Span, batch, logits, pruning, trace);
-        var (macs, tokens) = Mean(batch, b => trace.Counts(b).ToArray(), counts => vit.MultiplyAdds(counts));
-        return new BenchWork(() => vit.Run(images.Span, batch, logits, pruning), macs, tokens);
+        session.Run(images.Span, batch, logits, pruning, trace);
+        var (macs, tokens) = Mean(batch, b => trace.Counts(b).ToArray(), counts => session.MultiplyAdds(counts));
+        return new BenchWork(() => session.Run(images.Span, batch, logits, pruning), macs, tokens);
     }
 
     /// <summary>A forward pass of the module with every token, as a training step has it, but without gradients.</summary>

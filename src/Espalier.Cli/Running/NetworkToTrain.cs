@@ -40,10 +40,10 @@ internal sealed record NetworkToTrain(ImageClassifier Net, AptModel? Apt, Prepro
             var apt = new AptModel(vit, layers, plan.Options.Seed, plan.KeepBias);
             var task = new AptTask(apt, structure, options, dropout, plan.Recipe.LabelSmoothing);
             return new NetworkToTrain(
-                vit, apt, p, task, () => new VitSession(apt) { Preprocessing = p }, ReadStart(plan, vit, apt));
+                vit, apt, p, task, () => new Inference.Session(apt.Trace()) { Preprocessing = p }, ReadStart(plan, vit, apt));
         }
         vit.DropoutRate = dropout;
-        return Plain(plan, vit, p, structure.ClassNames, () => new VitSession(vit) { Preprocessing = p },
+        return Plain(plan, vit, p, structure.ClassNames, () => new Inference.Session(vit.Trace()) { Preprocessing = p },
             ReadStart(plan, vit, null), dropout, structure.Config.ToJson(), path => ModelFile.Save(path, vit, structure));
     }
 
@@ -64,7 +64,7 @@ internal sealed record NetworkToTrain(ImageClassifier Net, AptModel? Apt, Prepro
             Preprocessing = PreprocessChoice.Of(plan.Preprocess, net.ImageSize, net.Channels, cnn.Structure.Preprocessing),
         };
         return Plain(plan, net, structure.Preprocessing, structure.ClassNames,
-            () => new CnnSession(new LoadedCnn(net, structure)), start, plan.Dropout, Shape(net),
+            () => new Inference.Session(net.Trace()) { Preprocessing = structure.Preprocessing! }, start, plan.Dropout, Shape(net),
             path => CnnFile.Save(path, net, structure));
     }
 

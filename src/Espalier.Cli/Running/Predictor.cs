@@ -28,12 +28,9 @@ internal sealed class Predictor(IClassifierSession model)
         var rng = new Rng(0);
         pipeline.Run(image, ref rng, input);
         var probabilities = new float[model.NumClasses];
-        var vit = model as VitSession;
-        if (vit is null) model.Run(input, 1, probabilities);
-        else vit.Run(input, 1, probabilities, trace);
+        model.Run(input, 1, probabilities, model.Pruning, trace);
         TensorPrimitives.SoftMax(probabilities, probabilities);
-        if (vit is null) return new ImagePrediction(probabilities, [], []);
-        int[][] kept = [.. Enumerable.Range(1, trace.Stages - 1).Select(stage => trace.Kept(0, stage).ToArray())];
+        int[][] kept = [.. Enumerable.Range(1, Math.Max(0, trace.Stages - 1)).Select(stage => trace.Kept(0, stage).ToArray())];
         return new ImagePrediction(probabilities, trace.Counts(0).ToArray(), kept);
     }
 }

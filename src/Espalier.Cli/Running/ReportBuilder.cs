@@ -1,6 +1,7 @@
 using Espalier.Cli.Display;
 using Espalier.Data;
 using Espalier.Imaging;
+using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Reporting;
 using Espalier.Training;
@@ -55,14 +56,14 @@ internal static class ReportBuilder
         layers.Select((layer, i) => new TokenHistogram($"after layer {layer}", counts.Of(i + 1), counts.Most(0)));
 
     /// <summary>What the model saw of the pictures of these results, with what each agent left.</summary>
-    public static IEnumerable<GalleryItem> Gallery(IEnumerable<ImageResult> results, IImageDataset data, VitConfig config,
-        Preprocessing preprocessing, IReadOnlyList<int> layers)
+    public static IEnumerable<GalleryItem> Gallery(IEnumerable<ImageResult> results, IImageDataset data,
+        IClassifierSession model)
     {
         foreach (ImageResult r in results.Where(r => r.Kept is not null))
         {
-            TokenStage[] stages = [.. layers.Select((layer, i) => new TokenStage($"after layer {layer}", r.Kept![i + 1]))];
-            yield return new GalleryItem(ImagePipeline.Seen(preprocessing, data.ReadImage(r.Index)), config.Grid, stages,
-                Name(data, r.Label), Name(data, r.Prediction), config.PrefixTokens);
+            TokenStage[] stages = [.. model.AgentLayers.Select((layer, i) => new TokenStage($"after layer {layer}", r.Kept![i + 1]))];
+            yield return new GalleryItem(ImagePipeline.Seen(model.Preprocessing, data.ReadImage(r.Index)), model.TokenGrid, stages,
+                Name(data, r.Label), Name(data, r.Prediction), model.PrefixTokens);
         }
     }
 

@@ -23,12 +23,12 @@ internal static class RunReport
         ReportData data = new()
         {
             Title = layers.Count > 0 ? $"{name}: automatic pruning transformer"
-                : run.Model is VitSession ? $"{name}: vision transformer" : $"{name}: convolutional network",
+                : run.Model.Tokens > 0 ? $"{name}: vision transformer" : $"{name}: convolutional network",
             Subtitle = Subtitle(run),
             Version = VersionAction.Text,
             Curves = [.. ReportBuilder.Curves(name, history, layers)],
         };
-        if (run.Model is not VitSession { AgentLayers.Count: > 0 } vit)
+        if (layers.Count == 0)
         {
             rows.Add(ModelRow.Of(name, run, prune: false));
             ModelRow.MeasureSpeed(rows);
@@ -46,9 +46,9 @@ internal static class RunReport
         return data with
         {
             Rows = Rows(rows),
-            TradeOff = [.. ReportBuilder.TradeOff(run.Curve(), vit.DenseMultiplyAdds)],
+            TradeOff = [.. ReportBuilder.TradeOff(run.Curve(), run.Model.DenseMultiplyAdds)],
             Tokens = [.. ReportBuilder.Histograms(counts, layers)],
-            Gallery = [.. ReportBuilder.Gallery(gallery, run.Data, vit.Config, vit.Preprocessing, layers)],
+            Gallery = [.. ReportBuilder.Gallery(gallery, run.Data, run.Model)],
         };
     }
 

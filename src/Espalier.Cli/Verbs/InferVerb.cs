@@ -46,7 +46,7 @@ internal static class InferVerb
 
         PreprocessChoice.Show(session.Terminal, model.Preprocessing);
         var run = new EvaluationRun(session, model, data, parse.GetValue(BatchSize) ?? 32);
-        var counts = new TokenCounts(model is VitSession ? 1 + model.AgentLayers.Count : 0);
+        var counts = new TokenCounts(model.Tokens > 0 ? 1 + model.AgentLayers.Count : 0);
         Evaluation result = Evaluate(run, path, prune, counts, parse.GetValue(Output));
         Print(session.Terminal, model, result, counts, data, prune);
         if (parse.GetValue(Output) is { } output) session.Terminal.Line($"wrote {result.Images} lines to {output}");

@@ -54,13 +54,11 @@ internal static class PredictVerb
             session.Terminal.Line();
             Print(session.Terminal, file, model, prediction, parse.GetValue(Top) ?? 5);
             if (parse.GetValue(NoPicture) || prediction.Kept.Length == 0) continue;
-            if (model is not VitSession { Config: { } shape }) continue;
             Image seen = ImagePipeline.Seen(model.Preprocessing, image);
-            Draw(session.Terminal, seen, shape, prediction);
+            Draw(session.Terminal, seen, model, prediction);
             string picture = Path.Combine(folder, Unique(written, Path.GetFileNameWithoutExtension(file)) + ".tokens.png");
             Folders.Make(folder);
-            PngWriter.Write(picture,
-                TokenPicture.Strip(seen, shape.Grid, prediction.Kept, shape.PrefixTokens));
+            PngWriter.Write(picture, TokenPicture.Strip(seen, model.TokenGrid, prediction.Kept, model.PrefixTokens));
             session.Terminal.Line($"drawn in {picture}");
         }
         return ExitCodes.Done;
@@ -76,10 +74,10 @@ internal static class PredictVerb
             i == 0 ? $"{n} initial" : $"{n} after layer {model.AgentLayers[i - 1]}")));
     }
 
-    private static void Draw(Terminal terminal, Image image, VitConfig config, ImagePrediction prediction)
+    private static void Draw(Terminal terminal, Image image, IClassifierSession model, ImagePrediction prediction)
     {
-        foreach (string line in TerminalPicture.Render(image, config.Grid, prediction.Kept, Math.Max(terminal.Width, 4),
-            terminal.Interactive ? TerminalPicture.Detect() : TerminalColors.None, config.PrefixTokens))
+        foreach (string line in TerminalPicture.Render(image, model.TokenGrid, prediction.Kept, Math.Max(terminal.Width, 4),
+            terminal.Interactive ? TerminalPicture.Detect() : TerminalColors.None, model.PrefixTokens))
         {
             terminal.Line(line);
         }

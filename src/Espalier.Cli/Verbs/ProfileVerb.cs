@@ -78,11 +78,11 @@ internal static class ProfileVerb
 
     private static void PrintPruned(Terminal terminal, AptModel apt, InputImages images)
     {
-        using var session = new VitSession(apt);
+        using var session = new Inference.Session(apt.Trace());
         BenchWork plain = BenchWork.Inference(session, Pruning.None, images.Pixels);
         BenchWork pruned = BenchWork.Inference(session, session.Pruning, images.Pixels);
         double[] ms = [.. new Rounds().Measure(plain.Run, pruned.Run).Select(s => SampleStatistics.Of(s).P50 / 1e6)];
-        double dense = VitCost.Dense(apt.Vit.Config);
+        double dense = session.DenseMultiplyAdds;
         terminal.Line($"unpruned    {Format.Large(dense)} MACs an image, {Format.Number(ms[0], "0.000")} ms");
         terminal.Line($"pruned      {Format.Large(pruned.MultiplyAdds!.Value)} MACs an image "
             + $"({Format.Share(pruned.MultiplyAdds.Value / dense)}), {Format.Number(ms[1], "0.000")} ms "

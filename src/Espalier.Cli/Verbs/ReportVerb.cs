@@ -52,7 +52,7 @@ internal static class ReportVerb
         if (plain is not null)
         {
             ModelChoice.RequireClasses(plain.NumClasses, parse.GetValue(Plain)!, data);
-            string name = plain is VitSession ? "plain ViT" : Path.GetFileNameWithoutExtension(parse.GetValue(Plain)!);
+            string name = plain.Tokens > 0 ? "plain ViT" : Path.GetFileNameWithoutExtension(parse.GetValue(Plain)!);
             rows.Add(ModelRow.Of(name, new EvaluationRun(session, plain, data, batchSize), prune: false));
         }
         IReadOnlyList<HistoryPoint> history = run is null ? [] : TrainingHistory.Read(run.History);

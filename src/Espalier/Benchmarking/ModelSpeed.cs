@@ -37,14 +37,12 @@ public static class ModelSpeed
     /// <summary>A pass of this model.</summary>
     public static Action<Tensor> Pass(IClassifierSession model, Pruning pruning)
     {
-        var vit = model as VitSession;
         float[] logits = [];
         return images =>
         {
             int batch = images.Shape[0], count = batch * model.NumClasses;
             if (logits.Length != count) logits = new float[count];
-            if (vit is null) model.Run(images.Span, batch, logits);
-            else vit.Run(images.Span, batch, logits, pruning);
+            model.Run(images.Span, batch, logits, pruning);
         };
     }
 }

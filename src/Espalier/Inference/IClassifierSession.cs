@@ -31,6 +31,15 @@ public interface IClassifierSession : IDisposable
     /// <summary>Blocks (0-based) after which an agent drops tokens; empty where there is none.</summary>
     IReadOnlyList<int> AgentLayers => [];
 
+    /// <summary>Tokens of an image before any is dropped; 0 of a network without tokens.</summary>
+    int Tokens => 0;
+
+    /// <summary>Patches of an image side by side; 0 of a network without.</summary>
+    int TokenGrid => 0;
+
+    /// <summary>Tokens before those of the patches.</summary>
+    int PrefixTokens => 0;
+
     /// <summary>What the agents drop where a call does not say.</summary>
     Pruning Pruning => Pruning.None;
 
@@ -39,4 +48,18 @@ public interface IClassifierSession : IDisposable
     /// <param name="logits">[batch, classes], written.</param>
     /// <exception cref="ArgumentException">A span has another length.</exception>
     void Run(ReadOnlySpan<float> images, int batch, Span<float> logits);
+
+    /// <summary>The same with tokens dropped otherwise than by <see cref="Pruning"/>.</summary>
+    /// <param name="tokens">Receives which tokens were left, of none in a network without; null where nobody asks.</param>
+    /// <exception cref="EspalierException">The network has no agents that could prune.</exception>
+    void Run(ReadOnlySpan<float> images, int batch, Span<float> logits, Pruning pruning, TokenTrace? tokens = null)
+    {
+        if (pruning.IsActive) throw new EspalierException("this model has no agents, so it cannot be pruned; use Pruning.None");
+        tokens?.Begin(batch, 0, 0);
+        Run(images, batch, logits);
+    }
+
+    /// <summary>Multiply-adds of one image, agents included.</summary>
+    /// <param name="tokens">As in <see cref="TokenTrace.Counts"/>.</param>
+    long MultiplyAdds(ReadOnlySpan<int> tokens) => (long)DenseMultiplyAdds;
 }

@@ -10,7 +10,8 @@ namespace Espalier.Inference;
 /// lane of its own; or the images go through one lane, each step being shared by all threads. The first calls of a size try both
 /// and time them; the faster one stays. Which it is shows in the time only: an image's result is the same.
 /// </summary>
-internal sealed unsafe class Scheduler(Plan plan, long multiplyAdds) : IDisposable
+/// <param name="tries">Whether both are tried; else it is the one that the size of the network speaks for.</param>
+internal sealed unsafe class Scheduler(Plan plan, long multiplyAdds, bool tries) : IDisposable
 {
     /// <summary>Bytes of maps that a chunk should not exceed, so that they stay in the second-level cache.</summary>
     private const long ChunkBytes = 512 << 10;
@@ -36,7 +37,7 @@ internal sealed unsafe class Scheduler(Plan plan, long multiplyAdds) : IDisposab
 
     private readonly Plan plan = plan;
     private readonly Lane?[] lanes = new Lane?[Workers.MaxThreads];
-    private readonly Trial[] trials = new Trial[2 * 32];
+    private readonly Trial?[]?[] trials = new Trial?[Workers.MaxThreads + 1][];
     private Lane? shared;
     private Tensor? memory;
 
@@ -54,13 +55,13 @@ internal sealed unsafe class Scheduler(Plan plan, long multiplyAdds) : IDisposab
     {
         if (call.Batch == 0) return;
         int threads = Workers.Available;
-        ref Trial trial = ref trials[2 * BitOperations.Log2((uint)call.Batch) + (call.Uneven ? 1 : 0)];
-        trial.For(threads, guess: multiplyAdds >= SharedFrom);
-        bool share = trial.Shares;
+        bool share = multiplyAdds >= SharedFrom;
+        Trial? trial = tries ? Of(call, threads, share) : null;
+        if (trial is not null) share = trial.Way;
         long started = Stopwatch.GetTimestamp();
         if (share) Shared(call, threads);
         else Chunks(call, threads);
-        trial.Note(share, started, call.Batch);
+        trial?.Note(share, (Stopwatch.GetTimestamp() - started) / (double)call.Batch);
     }
 
     public void Dispose()
@@ -68,6 +69,13 @@ internal sealed unsafe class Scheduler(Plan plan, long multiplyAdds) : IDisposab
         memory?.Dispose();
         shared?.Dispose();
         foreach (Lane? lane in lanes) lane?.Dispose();
+    }
+
+    /// <summary>The trial of calls like this one: of about as many images, uneven or not.</summary>
+    private Trial Of(in Call call, int threads, bool guess)
+    {
+        Trial?[] sizes = trials[threads] ??= new Trial?[2 * 32];
+        return sizes[2 * BitOperations.Log2((uint)call.Batch) + (call.Uneven ? 1 : 0)] ??= new Trial(guess);
     }
 
     private void Shared(in Call call, int threads)
@@ -148,42 +156,6 @@ internal sealed unsafe class Scheduler(Plan plan, long multiplyAdds) : IDisposab
                     scheduler.Piece(scheduler.lanes[lane]!, own, call, first, after - first);
                 }
             }
-        }
-    }
-
-    /// <summary>Both ways timed on calls of about one size, until it is clear which is faster.</summary>
-    private struct Trial
-    {
-        /// <summary>Calls of each way that are timed at least, after one that is not.</summary>
-        private const int Calls = 3;
-
-        /// <summary>Time that trying takes at least: the runtime compiles what is slow at first once more.</summary>
-        private static readonly long Least = Stopwatch.Frequency / 4;
-
-        private int threads, calls;
-        private bool guess, done;
-        private long started;
-        private double shared, chunks;
-
-        public readonly bool Shares => done || calls % 2 == 0 ? guess : !guess;
-
-        public void For(int count, bool guess)
-        {
-            if (threads == count) return;
-            this = default;
-            (threads, this.guess, started) = (count, guess, Stopwatch.GetTimestamp());
-            shared = chunks = double.MaxValue;
-        }
-
-        public void Note(bool share, long began, int batch)
-        {
-            if (done) return;
-            long now = Stopwatch.GetTimestamp();
-            double time = (now - began) / (double)batch;
-            if (calls >= 2 && share) shared = Math.Min(shared, time);
-            else if (calls >= 2) chunks = Math.Min(chunks, time);
-            if (++calls < 2 * (1 + Calls) || now - started < Least) return;
-            (done, guess) = (true, shared < chunks);
         }
     }
 }

@@ -1,3 +1,5 @@
+using Espalier.Imaging;
+using Espalier.Models;
 using Espalier.Tensors;
 
 namespace Espalier.Inference;
@@ -14,6 +16,7 @@ public sealed unsafe class Session : IClassifierSession
     private readonly Scheduler scheduler;
     private readonly RowCosts costs;
     private readonly Shape input;
+    private Preprocessing? preprocessing;
 
     /// <summary>A session with the weights that the graph has now; it may change or go afterwards.</summary>
     /// <param name="graph">Of one input. Its outputs have as many values of each image as of any other.</param>
@@ -28,8 +31,9 @@ public sealed unsafe class Session : IClassifierSession
         options ??= new SessionOptions();
         (input, Precision) = (graph.Inputs[0].Shape, options.Precision);
         costs = new RowCosts(graph);
+        (TokenGrid, PrefixTokens) = Patches(graph);
         plan = new Plan(graph, options.Precision, read);
-        scheduler = new Scheduler(plan, costs.Dense);
+        scheduler = new Scheduler(plan, costs.Dense, options.TriesThreads);
         try
         {
             Pruning = options.Pruning ?? Pruning.Of(graph);
@@ -40,6 +44,11 @@ public sealed unsafe class Session : IClassifierSession
             throw;
         }
     }
+
+    /// <summary>A session with the weights that a network has now.</summary>
+    /// <inheritdoc cref="Session(Graph, SessionOptions, WeightReader)" path="/exception"/>
+    public static Session Of(ImageClassifier net, SessionOptions? options = null) =>
+        new(net.Trace(), options) { Description = net.Description };
 
     /// <inheritdoc/>
     public string Description { get; init; } = "a network";
@@ -59,6 +68,13 @@ public sealed unsafe class Session : IClassifierSession
     /// <inheritdoc/>
     public string? Dataset { get; init; }
 
+    /// <summary>How images become its input.</summary>
+    public Preprocessing Preprocessing
+    {
+        get => preprocessing ??= Preprocessing.Half(ImageSize, Channels);
+        set => preprocessing = value;
+    }
+
     public Precision Precision { get; }
 
     /// <inheritdoc/>
@@ -67,8 +83,14 @@ public sealed unsafe class Session : IClassifierSession
     /// <inheritdoc/>
     public IReadOnlyList<int> AgentLayers => costs.KeepsAfter;
 
-    /// <summary>Tokens of an image before any is dropped; 0 of a network without tokens.</summary>
+    /// <inheritdoc/>
     public int Tokens => plan.Tokens;
+
+    /// <inheritdoc/>
+    public int TokenGrid { get; }
+
+    /// <inheritdoc/>
+    public int PrefixTokens { get; }
 
     /// <summary>What is dropped where a call does not say.</summary>
     /// <exception cref="EspalierException">Nothing in the network drops tokens.</exception>
@@ -123,6 +145,16 @@ public sealed unsafe class Session : IClassifierSession
             plan.Dispose();
             scheduler.Dispose();
         }
+    }
+
+    /// <summary>Where the graph cuts images into patches: how many side by side, and how many tokens come before them.</summary>
+    private static (int Grid, int Prefix) Patches(Graph graph)
+    {
+        GraphNode? patches = graph.Nodes.FirstOrDefault(n => n.Op is PatchesToRowsOp);
+        GraphNode? tokens = graph.Nodes.FirstOrDefault(n => n.Op is AssembleTokensOp);
+        if (patches?.Output.Tensor.Rows is not { } rows) return (0, 0);
+        int prefix = tokens?.Output.Tensor.Rows is { } all ? all.MaxLength - rows.MaxLength : 0;
+        return (patches.Operands[0]!.Shape[3] / patches.Op.Settings.Int("patch"), prefix);
     }
 
     private Pruning Checked(Pruning pruning) => pruning.IsActive && plan.Stages == 0

@@ -12,4 +12,8 @@ public sealed record SessionOptions
 
     /// <summary>Which tokens are dropped; null for what the model says.</summary>
     public Pruning? Pruning { get; init; }
+
+    /// <summary>Whether the first calls of a size try how the work is best spread over threads. Else one way is taken by the size of
+    /// the network: for those who make a session for a few calls and time them.</summary>
+    public bool TriesThreads { get; init; } = true;
 }

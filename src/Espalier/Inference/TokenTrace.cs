@@ -1,7 +1,6 @@
 namespace Espalier.Inference;
 
-/// <summary>Receives which tokens of each image were left in one <see cref="VitSession.Run(ReadOnlySpan{float}, int, Span{float}, TokenTrace)"/>.
-/// It may be used again and again; its memory grows only with the largest batch.</summary>
+/// <summary>Receives which tokens of each image were left in one run of a <see cref="Session"/>. It may be used again and again; its memory grows only with the largest batch.</summary>
 /// <param name="indices">Whether to note which tokens are left, and not only how many.</param>
 public sealed class TokenTrace(bool indices = false)
 {
@@ -12,7 +11,8 @@ public sealed class TokenTrace(bool indices = false)
     /// <summary>Images of the last run.</summary>
     public int Images { get; private set; }
 
-    /// <summary>Entries an image: one for what enters block 0, and one for each agent where agents acted.</summary>
+    /// <summary>Entries an image: one for what enters block 0, and one for each agent where agents acted; none without tokens.
+    /// </summary>
     public int Stages { get; private set; }
 
     /// <summary>[stages] tokens that entered block 0, then those left after each agent; class token included.</summary>

@@ -110,6 +110,15 @@ public sealed unsafe class VitSession : IClassifierSession
     /// <inheritdoc/>
     public double DenseMultiplyAdds => VitCost.Dense(Config);
 
+    /// <inheritdoc/>
+    public int Tokens => Config.Tokens;
+
+    /// <inheritdoc/>
+    public int TokenGrid => Config.Grid;
+
+    /// <inheritdoc/>
+    public int PrefixTokens => Config.PrefixTokens;
+
     /// <summary>Blocks (0-based) after which an agent acts.</summary>
     public IReadOnlyList<int> AgentLayers { get; }
 

@@ -21,12 +21,11 @@ public sealed record Evaluation(int Images, double Accuracy, double Loss, double
 /// <param name="rule">What the agents drop; null for what the session says, <see cref="Pruning.None"/> to keep every token.</param>
 public sealed class Evaluator(IClassifierSession session, Pruning? rule = null)
 {
-    private readonly VitSession? vit = session as VitSession;
     private readonly Pruning pruning = rule ?? session.Pruning;
     private readonly TokenTrace trace = new(indices: (rule ?? session.Pruning).IsActive);
     private readonly double dense = session.DenseMultiplyAdds;
     private readonly double[] tokens =
-        new double[session is not VitSession ? 0 : (rule ?? session.Pruning).IsActive ? 1 + session.AgentLayers.Count : 1];
+        new double[session.Tokens == 0 ? 0 : (rule ?? session.Pruning).IsActive ? 1 + session.AgentLayers.Count : 1];
     private float[] logits = [];
     private int images, correct;
     private double loss, multiplyAdds, seconds;
@@ -48,8 +47,7 @@ public sealed class Evaluator(IClassifierSession session, Pruning? rule = null)
         int classes = session.NumClasses;
         if (logits.Length != batch.Count * classes) logits = new float[batch.Count * classes];
         long start = Stopwatch.GetTimestamp();
-        if (vit is null) session.Run(batch.Pixels, batch.Count, logits);
-        else vit.Run(batch.Pixels, batch.Count, logits, pruning, trace);
+        session.Run(batch.Pixels, batch.Count, logits, pruning, trace);
         seconds += Stopwatch.GetElapsedTime(start).TotalSeconds;
         for (int b = 0; b < batch.Count; b++)
         {
@@ -58,7 +56,7 @@ public sealed class Evaluator(IClassifierSession session, Pruning? rule = null)
             if (result.Prediction == result.Label) correct++;
             loss += result.Loss;
             for (int i = 0; i < tokens.Length; i++) tokens[i] += result.Tokens[i];
-            multiplyAdds += vit?.MultiplyAdds(result.Tokens) ?? dense;
+            multiplyAdds += tokens.Length == 0 ? dense : session.MultiplyAdds(result.Tokens);
             each?.Invoke(result);
         }
     }
@@ -79,6 +77,6 @@ public sealed class Evaluator(IClassifierSession session, Pruning? rule = null)
         float loss = label < row.Length ? max + MathF.Log(sum) - row[label] : float.NaN;
         int[][]? kept = pruning.IsActive ? [.. Enumerable.Range(0, trace.Stages).Select(s => trace.Kept(b, s).ToArray())] : null;
         return new ImageResult(batch.Indices[b], label, TensorPrimitives.IndexOfMax<float>(row), loss, row,
-            vit is null ? [] : trace.Counts(b).ToArray(), kept);
+            trace.Counts(b).ToArray(), kept);
     }
 }

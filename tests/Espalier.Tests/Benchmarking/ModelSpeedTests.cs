@@ -24,7 +24,7 @@ public sealed class ModelSpeedTests
     public void Batches_are_the_first_images_as_the_model_wants_them()
     {
         using var scope = new Scope();
-        using var model = new VitSession(new VisionTransformer(VitPresets.Get("vit-tiny-28")));
+        using var model = Session.Of(new VisionTransformer(VitPresets.Get("vit-tiny-28")));
         IReadOnlyList<Tensor> batches = ModelSpeed.Batches(FashionMnist.OpenSample().Test, model, size: 8, count: 3);
         Assert.Equal([new Shape(8, 1, 28, 28), new Shape(8, 1, 28, 28), new Shape(8, 1, 28, 28)], batches.Select(b => b.Shape));
         Assert.NotEqual(batches[0].ToArray(), batches[1].ToArray());

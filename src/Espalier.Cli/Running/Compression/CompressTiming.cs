@@ -15,7 +15,7 @@ internal static class CompressTiming
     public static (double First, double Second) MillisecondsInTurn(TemporaryCnn first, Cnn second, CompressionJob job)
     {
         using LoadedCnn loaded = CnnFile.Load(first.Path);
-        using CnnSession before = new(loaded), after = new(second);
+        using Inference.Session before = Inference.Session.Of(loaded.Net), after = Inference.Session.Of(second);
         using var scope = new Scope();
         float[] image = job.Example(1).ToArray();
         IReadOnlyList<long[]> samples = new Rounds { MinTime = BurstTime }.Measure(Pass(before, image), Pass(after, image));
@@ -24,7 +24,7 @@ internal static class CompressTiming
         static double Median(long[] nanoseconds) => SampleStatistics.Of(nanoseconds).P50 / 1e6;
     }
 
-    private static Action Pass(CnnSession session, float[] image)
+    private static Action Pass(Inference.Session session, float[] image)
     {
         float[] logits = new float[session.NumClasses];
         return () => session.Run(image, 1, logits);

@@ -117,7 +117,7 @@ public sealed class AptTask : ITrainingTask
 
     public EvaluationResult Evaluate(IEnumerable<Batch> batches)
     {
-        using var session = new VitSession(model);
+        using var session = new Session(model.Trace());
         var prunedRun = new Evaluator(session);
         var plainRun = new Evaluator(session, Pruning.None);
         foreach (Batch batch in batches)

@@ -24,7 +24,7 @@ internal static class Latency
         bool training = net.Training;
         try
         {
-            using IClassifierSession session = net is Cnn cnn ? new CnnSession(cnn) : new ModuleSession(net);
+            using Session session = Session.Of(net, new SessionOptions { TriesThreads = false });
             int count = images.Shape[0];
             float[] pixels = images.ToArray(), logits = new float[count * net.NumClasses];
             return SampleStatistics.Of(Few.Measure(() => session.Run(pixels, count, logits))[0]).P50 / 1e6;

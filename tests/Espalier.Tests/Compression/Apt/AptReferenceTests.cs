@@ -78,7 +78,7 @@ internal static class AptGolden
     {
         var results = new List<ImageResult>();
         using DataLoader loader = Loader(Datasets.Open("fashion-mnist", Path("")).Test, batchSize);
-        using var session = apt is null ? new VitSession(vit) : new VitSession(apt);
+        using var session = new Session(apt is null ? vit.Trace() : apt.Trace());
         new Evaluator(session).Run(loader.Once(), results.Add);
         return results;
     }
