@@ -8,6 +8,7 @@ using Espalier.Models;
 using Espalier.Tensors;
 using Espalier.Tensors.Kernels;
 using Espalier.Tensors.Threading;
+using Session = Espalier.Cli.Session;
 
 namespace Espalier.Reproduce;
 

@@ -6,6 +6,7 @@ using Espalier.Data;
 using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Training;
+using Session = Espalier.Cli.Session;
 
 namespace Espalier.Reproduce;
 
