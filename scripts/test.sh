@@ -66,16 +66,6 @@ if ((${#missing[@]} > 0)); then
     echo "missing packages: ${missing[*]} (the tests that need them say so and check nothing)"
 fi
 
-# ONNX Runtime, against which exported models are checked: from npm, as tests/onnx/package-lock.json says.
-if command -v node >/dev/null && command -v npm >/dev/null; then
-    if [[ ! tests/onnx/node_modules/.package-lock.json -nt tests/onnx/package-lock.json ]]; then
-        npm ci --prefix tests/onnx --ignore-scripts --no-audit --no-fund >"$results/npm.log" 2>&1 ||
-            { echo "npm could not install ONNX Runtime:"; tail -n 3 "$results/npm.log"; }
-    fi
-else
-    echo "missing: node and npm (the tests that run models in ONNX Runtime are skipped)"
-fi
-
 # --- build ---
 
 command -v dotnet >/dev/null || stop "dotnet is not on the PATH: install the .NET SDK that global.json names"

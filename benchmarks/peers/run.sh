@@ -1,18 +1,15 @@
 #!/usr/bin/env bash
-# Fetches the peers (ONNX Runtime from npm, PyTorch from Debian), builds Espalier, and runs them side by side. A full run
+# Builds Espalier, with ONNX Runtime from NuGet, fetches PyTorch from Debian, and runs them side by side. A full run
 # takes about ten minutes and writes docs/performance.md; with --quick about two, and with --rows TEXT only some rows are
 # measured: neither touches the page. With --other-build DIR, which old-build.sh makes, an older Espalier is the only peer.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-ort_version=1.30.0
 work=benchmarks/peers/.work
 page=docs/performance.md
 export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1 DOTNET_CLI_USE_MSBUILD_SERVER=0 MSBUILDDISABLENODEREUSE=1
 
 missing() {
-    command -v node >/dev/null || echo nodejs
-    command -v npm >/dev/null || echo npm
     /usr/bin/python3 -c 'import torch, numpy' 2>/dev/null || echo python3-torch
     [[ -d /usr/share/datasets/fashion-mnist ]] || echo dataset-fashion-mnist
 }
@@ -29,12 +26,6 @@ fetch_peers() {
         export DEBIAN_FRONTEND=noninteractive
         apt-get -y -q update >/dev/null
         apt-get -y -q install --no-install-recommends "${packages[@]}" >/dev/null
-    fi
-
-    mkdir -p "$work"
-    if ! grep -qs "\"version\": \"$ort_version\"" "$work/node_modules/onnxruntime-node/package.json"; then
-        # The package holds the CPU library; its script would fetch GPU ones.
-        npm install --prefix "$work" --ignore-scripts --no-save --no-audit --no-fund "onnxruntime-node@$ort_version"
     fi
 
     # Debian's PyTorch takes whatever BLAS the system has, which may be the plain reference one. It is at its best with OpenBLAS

@@ -3,8 +3,8 @@ using System.Text.Json.Nodes;
 namespace Espalier.Peers;
 
 /// <summary>How long and with what to measure.</summary>
-/// <param name="Work">Folder for models, node modules and raw samples.</param>
-/// <param name="Scripts">Folder of ort.mjs and torch_peer.py.</param>
+/// <param name="Work">Folder for models, raw samples and the peers' libraries.</param>
+/// <param name="Scripts">Folder of torch_peer.py and reasons.json.</param>
 internal sealed record BenchSettings(
     string Work, string Scripts, int Rounds, int WarmUps, double WindowSeconds, int Threads, bool Quick);
 
@@ -17,13 +17,13 @@ internal sealed class Bench(BenchSettings settings, Action<string> log) : IDispo
 
     public ModelFolder Models { get; } = new(Path.Combine(settings.Work, "models"));
 
-    public Peer Espalier => espalier ??= Started(Peer.Start("Espalier", Programs.Espalier("serve")));
+    public Peer Espalier => espalier ??= Started(Peer.Start("Espalier", Programs.This("serve")));
 
     /// <summary>Espalier without AVX-512.</summary>
     public Peer EspalierAvx2 => avx2 ??=
-        Started(Peer.Start("Espalier, AVX2", Programs.WithoutAvx512(Programs.Espalier("serve"))));
+        Started(Peer.Start("Espalier, AVX2", Programs.WithoutAvx512(Programs.This("serve"))));
 
-    public Peer Ort => ort ??= Started(Peer.Start("ONNX Runtime", Programs.Ort(Settings, "serve")));
+    public Peer Ort => ort ??= Started(Peer.Start("ONNX Runtime", Programs.This("serve-ort")));
 
     public Peer Torch => torch ??= Started(Peer.Start("PyTorch", Programs.Torch(Settings)));
 

@@ -6,10 +6,16 @@ using Espalier;
 switch (args)
 {
     case ["serve"]:
-        new Server().Run(Console.In, Console.Out);
+        new EspalierServer().Run(Console.In, Console.Out);
+        return 0;
+    case ["serve-ort"]:
+        new OrtServer().Run(Console.In, Console.Out);
         return 0;
     case ["first", var weights, var input, var batch]:
         FirstPrediction.Run(weights, input, int.Parse(batch), Console.Out);
+        return 0;
+    case ["first-ort", var model, var input, var batch, var channels, var size]:
+        FirstOrtPrediction.Run(model, input, int.Parse(batch), int.Parse(channels), int.Parse(size), Console.Out);
         return 0;
     case ["models", var folder]:
         new ModelFolder(folder).WriteAll();
@@ -21,7 +27,11 @@ var quick = new Option<bool>("--quick")
 {
     Description = "The most important rows in three short rounds: about two minutes, rough figures, the page stays as it is",
 };
-var work = new Option<string>("--work") { Description = "Folder for models, node modules and raw samples", Required = true };
+var work = new Option<string>("--work")
+{
+    Description = "Folder for models, raw samples and the peers' libraries",
+    Required = true,
+};
 var scripts = new Option<string>("--scripts")
 {
     Description = "Folder of the peers' scripts and of reasons.json",

@@ -13,7 +13,7 @@ internal sealed class Peer : IDisposable
 
     public string Name { get; }
 
-    /// <summary>"ONNX Runtime 1.30.0 (Node v20.19.2)".</summary>
+    /// <summary>"ONNX Runtime 1.31.1 (.NET 10.0.12)".</summary>
     public string Version { get; private set; } = "";
 
     /// <exception cref="EspalierException">The program does not start, or does not answer.</exception>

@@ -6,13 +6,10 @@ internal static class Programs
     private const string DebianPython = "/usr/bin/python3";
 
     /// <summary>This program again, in another role.</summary>
-    public static ChildProcess Espalier(params string[] arguments) => new(Environment.ProcessPath!, arguments);
+    public static ChildProcess This(params string[] arguments) => new(Environment.ProcessPath!, arguments);
 
-    /// <summary>The same without AVX-512.</summary>
+    /// <summary>A child without AVX-512.</summary>
     public static ChildProcess WithoutAvx512(ChildProcess child) => child with { Environment = [("DOTNET_EnableAVX512", "0")] };
-
-    public static ChildProcess Ort(BenchSettings settings, params string[] arguments) =>
-        new("node", [Path.Combine(settings.Scripts, "ort.mjs"), settings.Work, .. arguments], []);
 
     /// <summary>Debian's Python, which sees Debian's PyTorch (any other one may stand before it on the PATH), with the OpenBLAS
     /// that run.sh put into the work folder.</summary>

@@ -20,8 +20,8 @@ internal static class ResourceTrials
     {
         VitFiles model = bench.Models.Get("ViT-B/16");
         string images = batch.ToString();
-        ChildProcess ours = Programs.Espalier("first", model.Weights, model.Input, images);
-        ChildProcess theirs = Programs.Ort(bench.Settings, "first", model.Onnx, model.Input, images,
+        ChildProcess ours = Programs.This("first", model.Weights, model.Input, images);
+        ChildProcess theirs = Programs.This("first-ort", model.Onnx, model.Input, images,
             model.Channels.ToString(), model.ImageSize.ToString());
         double ourPeak = 0, theirPeak = 0;
         Measurement rounds = bench.Measure($"first prediction, batch {batch}",

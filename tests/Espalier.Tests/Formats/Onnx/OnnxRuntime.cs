@@ -1,47 +1,59 @@
-using System.Diagnostics;
-using System.Globalization;
 using System.Runtime.InteropServices;
-using Espalier.Tests.Imaging;
+using Microsoft.ML.OnnxRuntime;
 
 namespace Espalier.Tests.Formats.Onnx;
 
-/// <summary>Runs model files in ONNX Runtime: tests/onnx/run.mjs under node. `npm ci` in tests/onnx installs it.</summary>
+/// <summary>Runs model files in ONNX Runtime.</summary>
 internal static class OnnxRuntime
 {
+    private static readonly List<string> Complaints = [];
+
+    // Kept for as long as the runtime may call it.
+    private static readonly DOrtLoggingFunction Note = (_, _, _, _, _, message) =>
+    {
+        lock (Complaints) Complaints.Add(message);
+    };
+
+    private static readonly Lazy<OrtEnv> Environment = new(() =>
+    {
+        var options = new EnvironmentCreationOptions
+        {
+            logId = "tests", logLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_WARNING, loggingFunction = Note,
+        };
+        return OrtEnv.CreateInstanceWithOptions(ref options);
+    });
+
     public static string RepositoryRoot { get; } = FindRoot();
-
-    private static string Folder => Path.Combine(RepositoryRoot, "tests", "onnx");
-
-    /// <summary>Null, or what is missing.</summary>
-    public static string? Missing() =>
-        Directory.Exists(Path.Combine(Folder, "node_modules", "onnxruntime-node")) ? null
-            : "ONNX Runtime is not installed: run npm ci in tests/onnx";
 
     /// <param name="Images">[n, C, S, S], n a multiple of Batch.</param>
     public sealed record Job(string Model, float[] Images, int Batch);
 
     /// <returns>The raw numbers of each output, of all runs.</returns>
     public static Dictionary<string, byte[]> Run(string model, ReadOnlySpan<float> images, int batch) =>
-        Run([new Job(model, images.ToArray(), batch)])[0];
+        Run(new Job(model, images.ToArray(), batch));
 
-    /// <summary>Many models in one process, whose start takes longer than a small model does.</summary>
-    public static Dictionary<string, byte[]>[] Run(IReadOnlyList<Job> jobs)
+    public static Dictionary<string, byte[]> Run(Job job)
     {
-        using var folder = new TempFolder();
-        List<string> arguments = [Path.Combine(Folder, "run.mjs")], results = [];
-        foreach (Job job in jobs)
+        _ = Environment.Value;
+        using var options = new SessionOptions { IntraOpNumThreads = 1, InterOpNumThreads = 1 };
+        using var session = new InferenceSession(job.Model, options);
+        string input = Assert.Single(session.InputNames);
+        long[] shape = [job.Batch, .. session.InputMetadata[input].Dimensions[1..].Select(n => (long)n)];
+        int step = (int)shape.Aggregate(1L, (a, b) => a * b);
+        Assert.Equal(0, job.Images.Length % step);
+        var results = session.OutputNames.ToDictionary(name => name, _ => new MemoryStream());
+        using var run = new RunOptions();
+        for (int start = 0; start < job.Images.Length; start += step)
         {
-            string input = folder.File($"images{results.Count}", MemoryMarshal.AsBytes<float>(job.Images).ToArray());
-            results.Add(Directory.CreateDirectory(Path.Combine(folder.Path, $"results{results.Count}")).FullName);
-            arguments.AddRange([job.Model, input, job.Batch.ToString(CultureInfo.InvariantCulture), results[^1]]);
+            using OrtValue images = OrtValue.CreateTensorValueFromMemory(
+                OrtMemoryInfo.DefaultInstance, job.Images.AsMemory(start, step), shape);
+            using IDisposableReadOnlyCollection<OrtValue> outputs = session.Run(run, [input], [images], session.OutputNames);
+            foreach (var (name, value) in session.OutputNames.Zip(outputs))
+                results[name].Write(value.GetTensorDataAsSpan<byte>());
         }
-        var start = new ProcessStartInfo("node", arguments) { RedirectStandardError = true };
-        using Process node = Process.Start(start)!;
-        string error = node.StandardError.ReadToEnd();
-        node.WaitForExit();
-        Assert.True(node.ExitCode == 0, error);
-        Assert.Equal("", error);        // a warning of ONNX Runtime says that something in the file is odd
-        return [.. results.Select(r => Directory.GetFiles(r).ToDictionary(f => Path.GetFileNameWithoutExtension(f), File.ReadAllBytes))];
+        // A warning says that something in the file is odd.
+        lock (Complaints) Assert.Empty(Complaints);
+        return results.ToDictionary(r => r.Key, r => r.Value.ToArray());
     }
 
     public static float[] Floats(byte[] raw) => MemoryMarshal.Cast<byte, float>(raw).ToArray();
@@ -54,10 +66,4 @@ internal static class OnnxRuntime
         while (folder is not null && !File.Exists(Path.Combine(folder.FullName, "Espalier.slnx"))) folder = folder.Parent;
         return folder?.FullName ?? throw new InvalidOperationException($"no Espalier.slnx above {AppContext.BaseDirectory}");
     }
-}
-
-/// <summary>Skipped where ONNX Runtime is not installed.</summary>
-internal sealed class OnnxRuntimeTheoryAttribute : TheoryAttribute
-{
-    public OnnxRuntimeTheoryAttribute() => Skip = OnnxRuntime.Missing();
 }

@@ -9,7 +9,7 @@ using Espalier.Tests.Imaging;
 namespace Espalier.Tests.Models;
 
 /// <summary>ONNX Runtime computes from the written file what the network computes, whole or pruned.</summary>
-public sealed class CnnOnnxRuntimeTests(CnnOnnxRuntimeTests.Runs runs) : IClassFixture<CnnOnnxRuntimeTests.Runs>
+public sealed class CnnOnnxRuntimeTests
 {
     private const float Tolerance = 1e-4f;
     private const int Images = 3;
@@ -27,116 +27,89 @@ public sealed class CnnOnnxRuntimeTests(CnnOnnxRuntimeTests.Runs runs) : IClassF
 
     public static TheoryData<string> Cases => [.. All];
 
-    [OnnxRuntimeTheory]
+    [Theory]
     [MemberData(nameof(Cases))]
     public void LogitsAreTheNetworks(string name)
     {
-        Run run = runs.Results.Value[name];
-        Assert.Equal(name.Split(' ')[^1] is "pruned" or "with-lists" or "narrow-branches" or "without-blocks", run.Share < 1);
-        float scale = run.Expected.Max(MathF.Abs);
+        using var folder = new TempFolder();
+        string file = Path.Combine(folder.Path, "net.onnx");
+        var (share, expected) = Write(name, file, out float[] images);
+        Assert.Equal(name.Split(' ')[^1] is "pruned" or "with-lists" or "narrow-branches" or "without-blocks", share < 1);
+        float scale = expected.Max(MathF.Abs);
         Assert.True(scale > 1e-4f, "the logits say nothing");
-        foreach (float[] logits in new[] { run.OneByOne, run.Together })
+        foreach (int batch in new[] { 1, Images })
         {
-            Assert.Equal(run.Expected.Length, logits.Length);
-            for (int i = 0; i < logits.Length; i++) Assert.Equal(run.Expected[i], logits[i], Tolerance * scale);
+            float[] logits = OnnxRuntime.Floats(OnnxRuntime.Run(file, images, batch)["logits"]);
+            Assert.Equal(expected.Length, logits.Length);
+            for (int i = 0; i < logits.Length; i++) Assert.Equal(expected[i], logits[i], Tolerance * scale);
         }
     }
 
-    /// <param name="Share">Of the network's parameters that pruning has left.</param>
-    public sealed record Run(double Share, float[] Expected, float[] OneByOne, float[] Together);
-
-    /// <summary>All networks in one process of ONNX Runtime.</summary>
-    public sealed class Runs : IDisposable
+    /// <returns>The share of the network's parameters that pruning has left, and its logits.</returns>
+    private static (double, float[]) Write(string name, string file, out float[] pixels)
     {
-        private readonly TempFolder folder = new();
-
-        public Runs() => Results = new Lazy<Dictionary<string, Run>>(RunAll);
-
-        public Lazy<Dictionary<string, Run>> Results { get; }
-
-        public void Dispose() => folder.Dispose();
-
-        private Dictionary<string, Run> RunAll()
-        {
-            var jobs = new List<OnnxRuntime.Job>();
-            var written = new List<(string Name, double Share, float[] Expected)>();
-            foreach (string name in All)
-            {
-                string file = Path.Combine(folder.Path, name + ".onnx");
-                written.Add(Write(name, file, out float[] images));
-                jobs.Add(new OnnxRuntime.Job(file, images, 1));
-                jobs.Add(new OnnxRuntime.Job(file, images, Images));
-            }
-            float[][] logits = [.. OnnxRuntime.Run(jobs).Select(r => OnnxRuntime.Floats(r["logits"]))];
-            return written.Select((w, i) => (w.Name, new Run(w.Share, w.Expected, logits[2 * i], logits[2 * i + 1])))
-                .ToDictionary();
-        }
-
-        private static (string, double, float[]) Write(string name, string file, out float[] pixels)
-        {
-            string[] words = name.Split(' ');
-            using Cnn net = Create(words[0]);
-            long before = net.ParameterCount;
-            Change(net, words[^1]);
-            bool training = net.Training;
-            OnnxFile.Write(file, new LoadedCnn(net, new CnnStructure { Config = net.Config }), words[^1] == "23" ? 23 : 17);
-            Assert.Equal(training, net.Training);
-            using var scope = new Scope();
-            var images = new Tensor(new Shape(Images, net.Channels, net.ImageSize, net.ImageSize));
-            var rng = new Rng(5);
-            foreach (ref float x in images.Span) x = rng.NextFloat(-1, 1);
-            pixels = images.ToArray();
-            net.Training = false;
-            return (name, (double)net.ParameterCount / before, net.Forward(images).ToArray());
-        }
-
-        private static void Change(Cnn net, string how)
-        {
-            ResidualBlock[] blocks = [.. net.Descendants<ResidualBlock>()];
-            switch (how)
-            {
-                case "pruned":
-                    CompressionJobs.Job(net, CompressionMethods.Get("l1") with
-                    {
-                        MoveConstants = true, Selection = new SelectionOptions { Ratio = 0.4, MinKept = 1 },
-                    }).Run();
-                    break;
-                case "with-lists":
-                    Cut(net);
-                    break;
-                case "narrow-branches":
-                    foreach (ResidualBlock block in blocks)
-                        block.AddScatter((int)block.Descendants<BatchNorm2d>().Last().Weight.Length);
-                    Cut(net);
-                    break;
-                case "without-blocks":
-                    net.RemoveBlocks(net.ResidualBlocks().Where(b => b.Block.HasIdentityShortcut).Select(b => b.Name).Skip(3));
-                    break;
-                case "gated":
-                    foreach (ResidualBlock block in blocks) block.Gate = new WeakBranch();
-                    break;
-            }
-        }
-
-        /// <summary>Every layer that may lose channels loses one.</summary>
-        private static void Cut(Cnn net)
-        {
-            using Tensor image = Tensor.Unscoped(new Shape(1, net.Channels, net.ImageSize, net.ImageSize));
-            image.Fill(0.5f);
-            using var graph = DependencyGraph.Build(net, net.Forward, image);
-            var plan = new RemovalPlan();
-            foreach (ChannelGroup group in graph.Groups.Where(g => g.Count > 2)) plan.Add(group, group.Count / 2);
-            Removal.Apply(graph, plan);
-        }
-
-        /// <summary>Narrow, on images whose sides do not halve evenly.</summary>
-        private static Cnn Create(string network) => network switch
-        {
-            ListNet.Name => ListNet.Create(),
-            "vanilla-c3" => CompressionJobs.Net(network, 9),
-            _ => CompressionJobs.Net(network, CnnPresets.Get(network).ImageSize == 32 ? 20 : 72),
-        };
+        string[] words = name.Split(' ');
+        using Cnn net = Create(words[0]);
+        long before = net.ParameterCount;
+        Change(net, words[^1]);
+        bool training = net.Training;
+        OnnxFile.Write(file, new LoadedCnn(net, new CnnStructure { Config = net.Config }), words[^1] == "23" ? 23 : 17);
+        Assert.Equal(training, net.Training);
+        using var scope = new Scope();
+        var images = new Tensor(new Shape(Images, net.Channels, net.ImageSize, net.ImageSize));
+        var rng = new Rng(5);
+        foreach (ref float x in images.Span) x = rng.NextFloat(-1, 1);
+        pixels = images.ToArray();
+        net.Training = false;
+        return ((double)net.ParameterCount / before, net.Forward(images).ToArray());
     }
+
+    private static void Change(Cnn net, string how)
+    {
+        ResidualBlock[] blocks = [.. net.Descendants<ResidualBlock>()];
+        switch (how)
+        {
+            case "pruned":
+                CompressionJobs.Job(net, CompressionMethods.Get("l1") with
+                {
+                    MoveConstants = true, Selection = new SelectionOptions { Ratio = 0.4, MinKept = 1 },
+                }).Run();
+                break;
+            case "with-lists":
+                Cut(net);
+                break;
+            case "narrow-branches":
+                foreach (ResidualBlock block in blocks)
+                    block.AddScatter((int)block.Descendants<BatchNorm2d>().Last().Weight.Length);
+                Cut(net);
+                break;
+            case "without-blocks":
+                net.RemoveBlocks(net.ResidualBlocks().Where(b => b.Block.HasIdentityShortcut).Select(b => b.Name).Skip(3));
+                break;
+            case "gated":
+                foreach (ResidualBlock block in blocks) block.Gate = new WeakBranch();
+                break;
+        }
+    }
+
+    /// <summary>Every layer that may lose channels loses one.</summary>
+    private static void Cut(Cnn net)
+    {
+        using Tensor image = Tensor.Unscoped(new Shape(1, net.Channels, net.ImageSize, net.ImageSize));
+        image.Fill(0.5f);
+        using var graph = DependencyGraph.Build(net, net.Forward, image);
+        var plan = new RemovalPlan();
+        foreach (ChannelGroup group in graph.Groups.Where(g => g.Count > 2)) plan.Add(group, group.Count / 2);
+        Removal.Apply(graph, plan);
+    }
+
+    /// <summary>Narrow, on images whose sides do not halve evenly.</summary>
+    private static Cnn Create(string network) => network switch
+    {
+        ListNet.Name => ListNet.Create(),
+        "vanilla-c3" => CompressionJobs.Net(network, 9),
+        _ => CompressionJobs.Net(network, CnnPresets.Get(network).ImageSize == 32 ? 20 : 72),
+    };
 
     private sealed class WeakBranch : IResidualGate
     {

@@ -19,7 +19,7 @@ public sealed class OnnxRuntimeTests : IDisposable
 
     public void Dispose() => folder.Dispose();
 
-    [OnnxRuntimeTheory]
+    [Theory]
     [InlineData("plain", 1)]
     [InlineData("plain", 3)]
     [InlineData("small", 3)]
@@ -45,7 +45,7 @@ public sealed class OnnxRuntimeTests : IDisposable
         AssertClose(model.Vit.Forward(images).ToArray(), OnnxRuntime.Floats(results["logits"]));
     }
 
-    [OnnxRuntimeTheory]
+    [Theory]
     [InlineData(false, false)]
     [InlineData(true, false)]
     [InlineData(false, true)]
@@ -60,7 +60,7 @@ public sealed class OnnxRuntimeTests : IDisposable
         ComparePruned(model, images, expected, atLeast: 7);
     }
 
-    [OnnxRuntimeTheory]
+    [Theory]
     [InlineData(-1f)]
     [InlineData(1f)]
     public void AllOrNoTokensMayGo(float threshold)
@@ -74,7 +74,7 @@ public sealed class OnnxRuntimeTests : IDisposable
         ComparePruned(model, images, expected, atLeast: 2);
     }
 
-    [OnnxRuntimeTheory]
+    [Theory]
     [InlineData(17)]
     [InlineData(23)]
     public void TheShippedModelDropsTheSameTokens(int opset)
@@ -87,7 +87,7 @@ public sealed class OnnxRuntimeTests : IDisposable
         ComparePruned(model, images, expected, atLeast: 115, opset);
     }
 
-    [OnnxRuntimeTheory]
+    [Theory]
     [InlineData(17)]
     [InlineData(23)]
     public void TheShippedModelGivesTheSameDense(int opset)
@@ -101,7 +101,7 @@ public sealed class OnnxRuntimeTests : IDisposable
     }
 
     /// <summary>Rounding moves logits a little and flips some decisions of the agents; hardly any prediction changes.</summary>
-    [OnnxRuntimeTheory]
+    [Theory]
     [InlineData(false)]
     [InlineData(true)]
     public void TheShippedModelIn8BitsPredictsTheSame(bool prune)
