@@ -8,12 +8,13 @@ var rng = new Rng(seed: 1);
 // Two images packed one after the other: 3 tokens and 2 tokens of width 4. Nothing is padded.
 RowSet offsets = RowSet.FromLengths([3, 2]);
 Tensor tokens = Random(offsets.Rows, 4);                            // [5, 4]
+tokens.Rows = offsets;                                              // results of ops know whose rows they are too
 Tensor weight = Random(4, 4);                                       // [out, in]
 weight.RequiresGrad = true;
 
 using var recording = new Recording();
 Tensor projected = F.Linear(tokens, weight);                        // [5, 4], one product for both images
-Tensor mixed = F.Attention(projected, projected, projected, offsets, heads: 2, scale: 1 / MathF.Sqrt(2));
+Tensor mixed = F.Attention(projected, projected, projected, HeadLayout.Uniform(2, 2), scale: 1 / MathF.Sqrt(2));
 Tensor first = F.GatherRows(mixed, [offsets[0], offsets[1]]);       // [2, 4], the first token of each image
 Tensor loss = F.CrossEntropy(first, [1, 3]);
 recording.Backward(loss);

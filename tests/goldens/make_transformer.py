@@ -25,21 +25,53 @@ g.case("LayerNorm", lambda x, gamma, beta: fn.layer_norm(x, x.shape[-1:], gamma,
        x=r("norm.x", 5, 19, scale=2) + 3, gamma=r("norm.g", 19), beta=r("norm.b", 19))
 
 
-def attention(lengths, heads, scale):
-    """Each image for itself; rows [sum(lengths), heads * d]."""
-    def run(q, k, v):
-        out, start = [], 0
-        for n in lengths:
-            a, b, c = (t[start:start + n].reshape(n, heads, -1).transpose(0, 1) for t in (q, k, v))
-            out.append((fn.softmax(a @ b.transpose(1, 2) * scale, -1) @ c).transpose(0, 1).reshape(n, -1))
-            start += n
+def attention(lengths, query_widths, value_widths, scale, queries=None, causal=False):
+    """Each image for itself, head by head; q, k, v are [rows of all images, columns of all heads]. Biases are of keys [rows] or
+    of heads and pairs [heads, T, T]; a key of mask 0 is hidden, and a query that sees no key gives zeros."""
+    def run(q, k, v, bias=None, mask=None):
+        out, q0, k0 = [], 0, 0
+        for n, m in zip(lengths, queries or lengths):
+            heads, qc, vc = [], 0, 0
+            for h, (d, e) in enumerate(zip(query_widths, value_widths)):
+                s = q[q0:q0 + m, qc:qc + d] @ k[k0:k0 + n, qc:qc + d].T * scale
+                if bias is not None:
+                    s = s + (bias[k0:k0 + n] if bias.dim() == 1 else bias[h, :m, :n])
+                if causal:
+                    s = s.masked_fill(torch.ones(m, n).triu(1) > 0, -torch.inf)
+                if mask is not None:
+                    s = s.masked_fill(mask[k0:k0 + n] == 0, -torch.inf)
+                if mask is None or mask[k0:k0 + n].any():
+                    heads.append(fn.softmax(s, -1) @ v[k0:k0 + n, vc:vc + e])
+                else:
+                    heads.append(torch.zeros(m, e))
+                qc, vc = qc + d, vc + e
+            out.append(torch.cat(heads, 1))
+            q0, k0 = q0 + m, k0 + n
         return torch.cat(out)
     return run
 
 
 for name, lengths, heads, width, scale in [("oneImage", [6], 1, 8, 0.35), ("ragged", [5, 1, 9, 2], 3, 12, 0.5),
                                            ("longer", [33, 17], 2, 32, 0.25)]:
-    g.case("Attention." + name, attention(lengths, heads, scale), **{t: r(name + t, sum(lengths), width) for t in "qkv"})
+    widths = [width // heads] * heads
+    g.case("Attention." + name, attention(lengths, widths, widths, scale), **{t: r(name + t, sum(lengths), width) for t in "qkv"})
+
+
+def rows(name, queries, keys, query_width, value_width):
+    return dict(q=r(name + "q", queries, query_width), k=r(name + "k", keys, query_width), v=r(name + "v", keys, value_width))
+
+
+g.case("Attention.wideValues", attention([5, 18], [3, 3], [7, 7], 0.6), **rows("wideValues", 23, 23, 6, 14))
+g.case("Attention.unequalHeads", attention([7, 3], [4, 9, 1], [2, 5, 17], 0.5), **rows("unequalHeads", 10, 10, 14, 24))
+g.case("Attention.fewerQueries", attention([19, 3], [8, 8], [8, 8], 0.4, [2, 1]), **rows("fewerQueries", 3, 22, 16, 16))
+g.case("Attention.otherQueries", attention([6, 4], [5, 3], [2, 6], 0.4, [11, 1]), **rows("otherQueries", 12, 10, 8, 8))
+g.case("Attention.causal", attention([9, 20], [4, 4], [4, 4], 0.5, causal=True), **rows("causal", 29, 29, 8, 8))
+g.case("Attention.keyMask", attention([4, 6, 3], [4, 4], [4, 4], 0.5), constants=("mask",), **rows("keyMask", 13, 13, 8, 8),
+       mask=torch.tensor([1., 0, 1, 1, 0, 0, 1, 0, 1, 0, 0, 0, 0]))
+g.case("Attention.biasOfKeys", attention([4, 21], [4, 4], [4, 4], 0.5), **rows("biasOfKeys", 25, 25, 8, 8),
+       bias=r("biasOfKeys.bias", 25, scale=2))
+g.case("Attention.biasOfPairs", attention([17, 17, 17], [4, 2], [4, 3], 0.5), **rows("biasOfPairs", 51, 51, 6, 7),
+       bias=r("biasOfPairs.bias", 2, 17, 17, scale=2))
 
 
 def assemble(patches, positions, classToken, second=None):

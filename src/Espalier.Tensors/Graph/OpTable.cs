@@ -9,7 +9,8 @@ public static class OpTable
         ["Add"] = new(2, 2, (x, s) => new AddOp(x[0]!, x[1]!)),
         ["Affine"] = new(1, 1, (x, s) => new AffineOp(x[0]!, s.Float("scale"), s.Float("shift"))),
         ["AssembleTokens"] = new(3, 4, (x, s) => new AssembleTokensOp(x[0]!, x[1]!, x[2]!, x[3])),
-        ["Attention"] = new(3, 3, (x, s) => AttentionOp.Of(x[0]!, x[1]!, x[2]!, s.Int("heads"), s.Float("scale"))),
+        ["Attention"] = new(3, 5, (x, s) => new AttentionOp(
+            x[0]!, x[1]!, x[2]!, HeadLayout.Read(s, x[0]!.Shape[-1]), s.Float("scale"), x[3], x[4], s.Word<AttentionMask>("mask"))),
         ["AvgPool2d"] = new(1, 1, (x, s) =>
             new AvgPool2dOp(x[0]!, s.Int("kernel"), s.Int("stride"), s.Padding("padding"), s.Bool("countIncludePad"))),
         ["BatchNorm2d"] = new(5, 5, (x, s) =>

@@ -1,97 +1,190 @@
+using System.Numerics.Tensors;
 using Espalier.Tensors.Kernels;
 
 namespace Espalier.Tensors;
 
+/// <summary>Which keys a query of <see cref="AttentionOp"/> sees, besides what a key mask says.</summary>
+public enum AttentionMask
+{
+    /// <summary>All of its image.</summary>
+    None,
+
+    /// <summary>Those whose token (<see cref="RowSet.Tokens"/>) does not come after its own.</summary>
+    Causal,
+}
+
 /// <summary>
-/// Multi-head attention within each image of a packed batch: softmax(q kᵀ · scale) v, head by head.
-/// q, k, v [rows, heads · d] -> y [rows, heads · d]. Images never see one another, and nothing is padded.
+/// Multi-head attention within each image of a packed batch: softmax(q kᵀ · scale + bias) v, head by head. q [query rows,
+/// query columns], k [key rows, query columns], v [key rows, value columns] -> y [query rows, value columns]. Images never see
+/// one another, and nothing is padded. Queries may be of other rows than keys: of the class token alone, say. The row sets are
+/// those of q and of k; operands of rank 3, [B, T, columns], without one are B images of T rows each. A query that sees no key
+/// gives zeros.
 /// </summary>
 public sealed unsafe class AttentionOp : Op
 {
     private readonly Tensor q, k, v;
-    private readonly RowSet offsets;
-    private readonly int heads;
-    private readonly float scale;
-    private readonly int rows, width;
+    private readonly Tensor? bias, keyMask;
+    private readonly RowSet queries, keys;
     private Tensor? softmax;
 
     /// <param name="scale">What scores are multiplied by: 1/sqrt(d) of the unpruned head.</param>
-    public AttentionOp(Tensor q, Tensor k, Tensor v, RowSet offsets, int heads, float scale) : base(q, k, v)
+    /// <param name="bias">Added to the scores: [key rows] (or [B, T]), to those of all queries and heads, or [heads, T, T], row i
+    /// and column j for the query that is token i and the key that is token j of their image. Null for none.</param>
+    /// <param name="keyMask">[key rows] (or [B, T]): no query sees a key of 0. No gradient comes to it. Null for none.</param>
+    public AttentionOp(
+        Tensor q, Tensor k, Tensor v, HeadLayout heads, float scale, Tensor? bias = null, Tensor? keyMask = null,
+        AttentionMask mask = AttentionMask.None) : base(q, k, v, bias, keyMask)
     {
-        if (q.Rank != 2 || k.Shape != q.Shape || v.Shape != q.Shape || q.Shape[0] != offsets.Rows || q.Shape[1] % heads != 0)
-            throw new ArgumentException(
-                $"Attention: q {q.Shape}, k {k.Shape}, v {v.Shape} with {offsets.Rows} rows in {heads} heads do not fit together");
-        (this.q, this.k, this.v, this.offsets, this.heads, this.scale) = (q, k, v, offsets, heads, scale);
-        (rows, width) = (q.Shape[0], q.Shape[1]);
-    }
-
-    /// <summary>Over the row sets of the operands: queries may be of fewer rows than keys.</summary>
-    internal static Op Of(Tensor q, Tensor k, Tensor v, int heads, float scale)
-    {
-        if (q.Rows is not { } queries || k.Rows is not { } keys) throw new ArgumentException("Attention: q and k have no row sets");
-        return ReferenceEquals(queries, keys) || queries.Equals(keys)
-            ? new AttentionOp(q, k, v, keys, heads, scale) : new PrefixAttentionOp(q, k, v, keys, heads, scale);
+        (this.q, this.k, this.v, this.bias, this.keyMask) = (q, k, v, bias, keyMask);
+        (Heads, Scale, Mask) = (heads, scale, mask);
+        (queries, keys) = (RowsOf(q), RowsOf(k));
+        if (q.Rank != k.Rank || q.Shape[-1] != heads.QueryWidth || k.Shape[-1] != heads.QueryWidth
+            || v.Shape != k.Shape.With(-1, heads.ValueWidth))
+        {
+            throw new ArgumentException($"Attention: q {q.Shape}, k {k.Shape} and v {v.Shape} do not fit {heads}");
+        }
+        if (queries.Images != keys.Images)
+            throw new ArgumentException($"Attention: queries of {queries.Images} images and keys of {keys.Images}");
+        if (keyMask is not null && keyMask.Length != keys.Rows)
+            throw new ArgumentException($"Attention: a key mask {keyMask.Shape} for {keys.Rows} keys");
+        if (bias is not null && !BiasIsOfPairs && bias.Length != keys.Rows)
+            throw new ArgumentException($"Attention: a bias {bias.Shape} for {keys.Rows} keys in {heads}");
     }
 
     public override string Name => "Attention";
 
-    public override Shape Result => q.Shape;
+    public HeadLayout Heads { get; }
 
-    public override Op On(Tensor?[] operands, RunContext run = default) => Of(operands[0]!, operands[1]!, operands[2]!, heads, scale);
+    public float Scale { get; }
 
-    protected override void Save(OpSettings settings) => settings.Set("heads", heads).Set("scale", scale);
+    public AttentionMask Mask { get; }
+
+    public override Shape Result => q.Shape.With(-1, Heads.ValueWidth);
 
     public override Cost Cost
     {
         get
         {
-            long pairs = 0;
-            for (int b = 0; b < offsets.Images; b++) pairs += (long)offsets.Length(b) * offsets.Length(b);
-            return new Cost(2 * pairs * width, sizeof(float) * 4L * rows * width);
+            long pairs = 0, width = (long)Heads.QueryWidth + Heads.ValueWidth;
+            for (int b = 0; b < keys.Images; b++) pairs += (long)queries.Length(b) * keys.Length(b);
+            return new Cost(pairs * width, sizeof(float) * ((queries.Rows + (long)keys.Rows) * width + (bias?.Length ?? 0)));
         }
+    }
+
+    private bool BiasIsOfPairs => bias is { Rank: 3 } && bias.Shape[0] == Heads.Count && bias.Shape[1] == bias.Shape[2];
+
+    public override Op On(Tensor?[] operands, RunContext run = default) => new AttentionOp(
+        operands[0]!, operands[1]!, operands[2]!, Heads.For(operands[0]!.Shape[-1]), Scale, operands.ElementAtOrDefault(3),
+        operands.ElementAtOrDefault(4), Mask);
+
+    protected override void Save(OpSettings settings)
+    {
+        Heads.Save(settings);
+        settings.Set("scale", Scale).Set("mask", Mask);
     }
 
     protected override Tensor Forward()
     {
-        var y = new Tensor(q.Shape);
-        if (Differentiated) softmax = new Tensor(new Shape(rows, heads, 2));
-        fixed (int* starts = offsets.Starts)
+        CheckTokens();
+        var y = new Tensor(Result);
+        if (Differentiated) softmax = new Tensor(new Shape(queries.Rows, Heads.Count, 2));
+        fixed (int* queryRows = queries.Starts, keyRows = keys.Starts)
+        fixed (int* queryTokens = Tokens(queries), keyTokens = Tokens(keys))
         {
-            var shape = new AttentionHeads(starts, offsets.Images, heads, width / heads, scale);
-            Attention.Forward(shape, q.Data, width, k.Data, width, v.Data, width, y.Data, width, softmax is null ? null : softmax.Data);
+            Attention.Forward(
+                Heads.Over(queryRows, keyRows, keys.Images, Scale), Bias(queryTokens, keyTokens), q.Data, Heads.QueryWidth, k.Data, Heads.QueryWidth,
+                v.Data, Heads.ValueWidth, y.Data, Heads.ValueWidth, softmax is null ? null : softmax.Data);
         }
         return y;
     }
 
     protected internal override void Backward(Tensor dy)
     {
-        if (!Wants(q) || !Wants(k) || !Wants(v))
-            throw new InvalidOperationException("Attention: q, k and v want gradients together or not at all");
-        // One kernel writes all three; where a gradient is already there (never in a transformer) they are added after.
+        // One kernel writes all three; where a gradient is there already, or not wanted, into a tensor of its own.
         Tensor dq = Part(q), dk = Part(k), dv = Part(v);
-        fixed (int* starts = offsets.Starts)
+        Tensor? dBias = !Wants(bias) ? null : Tensor.Zeros(BiasIsOfPairs ? bias!.Shape : new Shape(Heads.Count, keys.Rows));
+        int query = Heads.QueryWidth, value = Heads.ValueWidth;
+        var x = new BackwardOperands
         {
-            var shape = new AttentionHeads(starts, offsets.Images, heads, width / heads, scale);
-            Attention.Backward(shape, q.Data, width, k.Data, width, v.Data, width, Output.Data, width, softmax!.Data,
-                dy.Data, width, dq.Data, width, dk.Data, width, dv.Data, width);
+            Q = q.Data, K = k.Data, V = v.Data, Out = Output.Data, Softmax = softmax!.Data, DOut = dy.Data,
+            DQ = dq.Data, DK = dk.Data, DV = dv.Data, LdQ = query, LdK = query, LdV = value, LdOut = value, LdDOut = value,
+            LdDQ = query, LdDK = query, LdDV = value,
+        };
+        fixed (int* queryRows = queries.Starts, keyRows = keys.Starts)
+        fixed (int* queryTokens = Tokens(queries), keyTokens = Tokens(keys))
+        {
+            AttentionBias added = Bias(queryTokens, keyTokens);
+            if (dBias is not null && BiasIsOfPairs) added.DOfPairs = dBias.Data;
+            else if (dBias is not null) added.DOfKeys = dBias.Data;
+            Attention.Backward(Heads.Over(queryRows, keyRows, keys.Images, Scale), added, x);
         }
         AddPart(q, dq);
         AddPart(k, dk);
         AddPart(v, dv);
+        if (dBias is null) return;
+        AddGrad(bias!, grad => SumOverHeads(dBias, grad));
+        dBias.Dispose();
     }
 
-    /// <summary>Heads are removed whole: their d channels in q, k, v and y go together.</summary>
+    /// <summary>Heads are removed whole: their channels in q, k, v and y go together.</summary>
     public override void Flow(ChannelFlow flow)
     {
-        int d = width / heads;
-        foreach (Tensor input in Inputs) flow.Couple(Output, 1, 0, d, input, 1, 0, d, heads);
-        flow.Work(Output, 1);
+        int heads = Heads.IsUniform ? Heads.Count : 1;
+        for (int n = 0; n < Heads.Count; n += heads)
+        {
+            int query = Heads.QueryColumns[n], value = Heads.ValueColumns[n];
+            int queryWidth = Heads.QueryWidthOf(n), valueWidth = Heads.ValueWidthOf(n);
+            flow.Couple(Output, -1, value, valueWidth, q, -1, query, queryWidth, heads);
+            flow.Couple(Output, -1, value, valueWidth, k, -1, query, queryWidth, heads);
+            flow.Couple(Output, -1, value, valueWidth, v, -1, value, valueWidth, heads);
+            if (BiasIsOfPairs) flow.Couple(Output, -1, value, valueWidth, bias!, 0, n, 1, heads);
+        }
+        flow.Work(Output, -1);
     }
+
+    private AttentionBias Bias(int* queryTokens, int* keyTokens) => new()
+    {
+        Causal = Mask == AttentionMask.Causal,
+        KeyMask = keyMask is null ? null : keyMask.Data,
+        OfKeys = bias is null || BiasIsOfPairs ? null : bias.Data,
+        OfPairs = BiasIsOfPairs ? bias!.Data : null,
+        Tokens = BiasIsOfPairs ? bias!.Shape[1] : 0,
+        QueryTokens = queryTokens,
+        KeyTokens = keyTokens,
+    };
+
+    private ReadOnlySpan<int> Tokens(RowSet rows) => BiasIsOfPairs || Mask == AttentionMask.Causal ? rows.Tokens : [];
+
+    private void CheckTokens()
+    {
+        if (!BiasIsOfPairs) return;
+        foreach (RowSet rows in (RowSet[])[queries, keys])
+        {
+            int most = rows.Rows == 0 ? 0 : TensorPrimitives.Max(rows.Tokens);
+            if (most >= bias!.Shape[1]) throw new ArgumentException($"Attention: token {most} for a bias {bias.Shape}");
+        }
+    }
+
+    private static void SumOverHeads(Tensor parts, Tensor sum)
+    {
+        int count = (int)sum.Length;
+        parts.Span[..count].CopyTo(sum.Span);
+        for (int n = count; n < parts.Length; n += count) TensorPrimitives.Add(sum.Span, parts.Span.Slice(n, count), sum.Span);
+    }
+
+    private static RowSet RowsOf(Tensor x) => (x.Rank, x.Rows) switch
+    {
+        (2, { } rows) => rows,
+        (3, null) => RowSet.Uniform(x.Shape[0], x.Shape[1]),
+        _ => throw new ArgumentException($"Attention needs token rows: {x.Shape} has no row set, or not with rank 2"),
+    };
 }
 
 public static partial class F
 {
     /// <inheritdoc cref="AttentionOp"/>
-    public static Tensor Attention(Tensor q, Tensor k, Tensor v, RowSet offsets, int heads, float scale) =>
-        new AttentionOp(q, k, v, offsets, heads, scale).Run();
+    public static Tensor Attention(
+        Tensor q, Tensor k, Tensor v, HeadLayout heads, float scale, Tensor? bias = null, Tensor? keyMask = null,
+        AttentionMask mask = AttentionMask.None) =>
+        new AttentionOp(q, k, v, heads, scale, bias, keyMask, mask).Run();
 }

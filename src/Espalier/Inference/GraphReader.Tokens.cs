@@ -64,13 +64,9 @@ internal sealed partial class GraphReader
         return Like(x, new RowDotLayer(y, x.Map, vector.Map, bias));
     }
 
-    private Reading? Attention()
-    {
-        if (Plain(0) is not { Map.Axis: not null } q || Plain(1) is not { Map.Axis: not null } k || Plain(2) is not { } v
-            || node.Operands.Count != 3 || !AttentionStep.Suits(node.Op, q.Map, k.Map, v.Map))
-        {
-            return null;
-        }
-        return Like(q, new AttentionLayer(q.Map.Like(v.Map.Channels), q.Map, k.Map, v.Map, node.Op));
-    }
+    // With biases and masks that are operands, the op runs as it is. Rows that were taken in between do not know their tokens.
+    private Reading? Attention(AttentionOp attention) =>
+        Plain(0) is { Map.Axis: { } queries } q && Plain(1) is { Map.Axis: { } keys } k && Plain(2) is { } v && keys.Fits(v.Map.Axis)
+            && node.Inputs.Count() == 3 && (attention.Mask == AttentionMask.None || queries == keys)
+            ? Like(q, new AttentionLayer(q.Map.Like(v.Map.Channels), q.Map, k.Map, v.Map, attention)) : null;
 }

@@ -99,7 +99,7 @@ internal sealed partial class GraphReader
         KeepRowsOp keep => Keep(keep),
         TakeRowsOp take => Take(take),
         RowDotOp => RowDot(),
-        Op { Name: "Attention" or "PrefixAttention" } => Attention(),
+        AttentionOp attention => Attention(attention),
         _ => null,
     };
 

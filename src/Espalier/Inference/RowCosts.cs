@@ -29,7 +29,7 @@ internal sealed class RowCosts
             }
             GraphValue[] rows = [.. node.Inputs.Where(i => i.Tensor.Rows is not null)];
             int first = rows.Length == 0 ? -1 : stages.GetValueOrDefault(rows[0], -1);
-            bool attends = node.Op.Name is "Attention" or "PrefixAttention";
+            bool attends = node.Op is AttentionOp;
             int other = attends && rows.Length > 1 ? stages.GetValueOrDefault(rows[1], -1) : -1;
             if (node.Op is KeepRowsOp)
             {

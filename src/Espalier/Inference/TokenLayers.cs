@@ -36,11 +36,10 @@ internal sealed class GroupNormLayer(Map output, Map input, int groups, float[] 
 /// <summary>Softmax over the channels of each pixel.</summary>
 internal sealed class SoftmaxLayer(Map output, Map input) : Layer(output, input);
 
-/// <summary>Attention of q over k and v, whose rows may be more than q's. It keeps the op: only its step knows what there is to
-/// say of heads.</summary>
-internal sealed class AttentionLayer(Map output, Map q, Map k, Map v, Op op) : Layer(output, q, k, v)
+/// <summary>Attention of q over k and v, whose rows may be others than q's. Heads, scale and mask are those of the op.</summary>
+internal sealed class AttentionLayer(Map output, Map q, Map k, Map v, AttentionOp op) : Layer(output, q, k, v)
 {
-    public Op Op { get; } = op;
+    public AttentionOp Op { get; } = op;
 }
 
 /// <summary>Token rows from patches: prefix tokens in front, and a table [tokens, channels] added.</summary>

@@ -17,9 +17,10 @@ internal sealed unsafe partial class VitLane : IDisposable
     private readonly VitConfig config;
     private readonly int width, tokens, prefix, patchValues;
     private readonly float scale;
+    private readonly HeadLayout heads;
     private readonly Tensor memory;
     private readonly float* x, normed, wide, prefixX, prefixNormed, prefixMixed, prefixWide, scores, sorted, second;
-    private readonly int* offsets, ids;
+    private readonly int* offsets, prefixOffsets, ids;
     private int images;
 
     public VitLane(VitWeights weights, int capacity)
@@ -30,12 +31,14 @@ internal sealed unsafe partial class VitLane : IDisposable
         (width, tokens, prefix) = (config.HiddenSize, config.Tokens, config.PrefixTokens);
         patchValues = config.PatchChannels * config.PatchSize * config.PatchSize;
         scale = 1 / MathF.Sqrt(width / config.NumHeads);
+        heads = HeadLayout.Uniform(config.NumHeads, width / config.NumHeads);
         int rows = checked(capacity * tokens), few = capacity * prefix;
         int widest = Math.Max(Math.Max(3 * width, config.MlpDim), patchValues);
         long[] sizes =
         [
             (long)rows * width, (long)rows * width, (long)rows * widest, (long)few * width, (long)few * width, (long)few * width,
-            (long)few * Math.Max(width, config.MlpDim), rows, tokens, (long)capacity * config.NumClasses, capacity + 1, rows,
+            (long)few * Math.Max(width, config.MlpDim), rows, tokens, (long)capacity * config.NumClasses, capacity + 1,
+            capacity + 1, rows,
         ];
         memory = Tensor.Unscoped(new Shape(checked((int)sizes.Sum(Padded))));
         float* next = memory.Data;
@@ -51,6 +54,8 @@ internal sealed unsafe partial class VitLane : IDisposable
         sorted = Next();
         second = Next();
         offsets = (int*)Next();
+        prefixOffsets = (int*)Next();
+        for (int b = 0; b <= capacity; b++) prefixOffsets[b] = b * prefix;
         ids = (int*)Next();
 
         float* Next()
@@ -68,8 +73,6 @@ internal sealed unsafe partial class VitLane : IDisposable
     public int Capacity { get; }
 
     private int Rows => offsets[images];
-
-    private AttentionHeads Heads => new(offsets, images, config.NumHeads, width / config.NumHeads, scale);
 
     /// <param name="input">[count, C, S, S], or the stem's maps.</param>
     /// <param name="logits">[count, classes].</param>
@@ -127,7 +130,8 @@ internal sealed unsafe partial class VitLane : IDisposable
         block.AttentionNorm.Run(rows, width, x, normed);
         block.Mix.Run(rows, normed, width, wide, 3 * width);
         Attention.Forward(
-            Heads, wide, 3 * width, wide + width, 3 * width, wide + 2 * width, 3 * width, normed, width);
+            heads.Over(offsets, offsets, images, scale), default, wide, 3 * width, wide + width, 3 * width,
+            wide + 2 * width, 3 * width, normed, width);
         block.Output.Run(rows, normed, width, x, width, residual: x);
         Mlp(block, rows, x, normed, wide);
     }
@@ -148,8 +152,9 @@ internal sealed unsafe partial class VitLane : IDisposable
         GatherPrefix(x, prefixX);
         GatherPrefix(normed, prefixNormed);
         block.Query!.Run(few, prefixNormed, width, prefixMixed, width);
-        Attention.ForwardPrefix(
-            Heads, prefix, prefixMixed, width, wide, 2 * width, wide + width, 2 * width, prefixNormed, width);
+        Attention.Forward(
+            heads.Over(prefixOffsets, offsets, images, scale), default, prefixMixed, width, wide, 2 * width, wide + width,
+            2 * width, prefixNormed, width);
         block.Output.Run(few, prefixNormed, width, prefixX, width, residual: prefixX);
         Mlp(block, few, prefixX, prefixNormed, prefixWide);
     }

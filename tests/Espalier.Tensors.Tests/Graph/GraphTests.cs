@@ -25,7 +25,7 @@ public class GraphTests
         Tensor x = F.AssembleTokens(rows, Weight("positions", 1, Tokens, Width), Weight("cls", 1, 1, Width));
         Tensor n = F.LayerNorm(x, Weight("block.norm.weight", Width), Weight("block.norm.bias", Width), 1e-6f);
         Tensor mixed = F.Attention(F.Linear(n, Weight("block.q.weight", Width, Width)), F.Linear(n, Weight("block.k.weight", Width, Width)),
-            F.Linear(n, Weight("block.v.weight", Width, Width)), x.Rows!, 2, 0.5f);
+            F.Linear(n, Weight("block.v.weight", Width, Width)), HeadLayout.Uniform(2, Width / 2), 0.5f);
         x = F.Add(F.Linear(mixed, Weight("block.out.weight", Width, Width), Weight("block.out.bias", Width)), x);
         Tensor hidden = F.Dropout(F.Gelu(F.Linear(x, Weight("block.fc1.weight", 12, Width))), 0.3f, stream, stream.Seed != 0);
         x = F.Add(x, F.Linear(hidden, Weight("block.fc2.weight", Width, 12)));

@@ -13,9 +13,17 @@ public class TransformerGoldenTests
         ["Linear.residual"] = t => F.Linear(t["x"], t["w"], t["b"], t["res"]),
         ["Linear.all"] = t => F.Linear(t["x"], t["w"], t["b"], t["res"], gelu: true),
         ["LayerNorm"] = t => F.LayerNorm(t["x"], t["gamma"], t["beta"], 1e-5f),
-        ["Attention.oneImage"] = t => F.Attention(t["q"], t["k"], t["v"], RowSet.FromLengths([6]), 1, 0.35f),
-        ["Attention.ragged"] = t => F.Attention(t["q"], t["k"], t["v"], RowSet.FromLengths([5, 1, 9, 2]), 3, 0.5f),
-        ["Attention.longer"] = t => F.Attention(t["q"], t["k"], t["v"], RowSet.FromLengths([33, 17]), 2, 0.25f),
+        ["Attention.oneImage"] = t => Attend(t, [6], HeadLayout.Uniform(1, 8), 0.35f),
+        ["Attention.ragged"] = t => Attend(t, [5, 1, 9, 2], HeadLayout.Uniform(3, 4), 0.5f),
+        ["Attention.longer"] = t => Attend(t, [33, 17], HeadLayout.Uniform(2, 16), 0.25f),
+        ["Attention.wideValues"] = t => Attend(t, [5, 18], HeadLayout.Uniform(2, 3, 7), 0.6f),
+        ["Attention.unequalHeads"] = t => Attend(t, [7, 3], new HeadLayout([4, 9, 1], [2, 5, 17]), 0.5f),
+        ["Attention.fewerQueries"] = t => Attend(t, [19, 3], HeadLayout.Uniform(2, 8), 0.4f, [2, 1]),
+        ["Attention.otherQueries"] = t => Attend(t, [6, 4], new HeadLayout([5, 3], [2, 6]), 0.4f, [11, 1]),
+        ["Attention.causal"] = t => Attend(t, [9, 20], HeadLayout.Uniform(2, 4), 0.5f, mask: AttentionMask.Causal),
+        ["Attention.keyMask"] = t => Attend(t, [4, 6, 3], HeadLayout.Uniform(2, 4), 0.5f),
+        ["Attention.biasOfKeys"] = t => Attend(t, [4, 21], HeadLayout.Uniform(2, 4), 0.5f),
+        ["Attention.biasOfPairs"] = t => Attend(t, [17, 17, 17], new HeadLayout([4, 2], [4, 3]), 0.5f),
         ["AssembleTokens.class"] = t => F.AssembleTokens(t["patches"], t["positions"], t["classToken"]),
         ["AssembleTokens.distilled"] = t => F.AssembleTokens(t["patches"], t["positions"], t["classToken"], t["second"]),
         ["PatchesToRows"] = t => F.PatchesToRows(t["x"], 2),
@@ -28,4 +36,13 @@ public class TransformerGoldenTests
 
     [Fact]
     public void EveryEntryHasACase() => Assert.Equal(Golden.Cases.Order(), Runs.Keys.Order());
+
+    private static Tensor Attend(
+        IReadOnlyDictionary<string, Tensor> t, int[] keys, HeadLayout heads, float scale, int[]? queries = null,
+        AttentionMask mask = AttentionMask.None)
+    {
+        t["k"].Rows = RowSet.FromLengths(keys);
+        t["q"].Rows = queries is null ? t["k"].Rows : RowSet.FromLengths(queries);
+        return F.Attention(t["q"], t["k"], t["v"], heads, scale, t.GetValueOrDefault("bias"), t.GetValueOrDefault("mask"), mask);
+    }
 }

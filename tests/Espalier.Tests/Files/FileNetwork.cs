@@ -83,7 +83,7 @@ internal sealed class FileNetwork : IDisposable
         rows = F.AssembleTokens(rows, Weight("positions", 1, 5, 8), Weight("cls", 1, 1, 8));
         Tensor n = F.LayerNorm(rows, Weight("norm.weight", 8), Weight("norm.bias", 8), 1e-6f);
         Tensor mixed = F.Attention(F.Linear(n, Weight("q.weight", 8, 8)), F.Linear(n, Weight("k.weight", 8, 8)),
-            F.Linear(n, Weight("v.weight", 8, 8)), rows.Rows!, 2, 0.5f);
+            F.Linear(n, Weight("v.weight", 8, 8)), HeadLayout.Uniform(2, 4), 0.5f);
         rows = F.Add(F.Linear(mixed, Weight("out.weight", 8, 8), Weight("out.bias", 8)), rows);
         rows = F.KeepRows(rows, F.Slice(rows, 1, 0, 1), KeepRule.AtLeast(-0.25f));
         rows = F.KeepRows(rows, F.Slice(rows, 1, 1, 1), KeepRule.Tokens([0, 1, 3, 4]));

@@ -38,7 +38,7 @@ internal sealed class GraphNet
     {
         Tensor n = Norm(x, name + ".norm1");
         Tensor q = Linear(n, name + ".q", qk), k = Linear(n, name + ".k", qk), v = Linear(n, name + ".v", qk);
-        Tensor mixed = F.Attention(q, k, v, x.Rows!, heads, 1 / MathF.Sqrt(qk / heads));
+        Tensor mixed = F.Attention(q, k, v, HeadLayout.Uniform(heads, qk / heads), 1 / MathF.Sqrt(qk / heads));
         x = F.Add(x, Linear(mixed, name + ".out", x.Shape[1]));
         return F.Add(x, Linear(F.Gelu(Linear(Norm(x, name + ".norm2"), name + ".fc1", hidden)), name + ".fc2", x.Shape[1]));
     }

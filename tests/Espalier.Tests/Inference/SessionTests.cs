@@ -132,7 +132,8 @@ public sealed class SessionTests : IDisposable
         "exp", "power", "mean over odd axes", "product of two", "group norm", "softmax", "attention by hand", "resize",
         "gelu of maps",
         "flatten to rows", "split and join", "norm of slices", "relu between linear layers", "gate", "product with a matrix",
-        "gelu and residual", "rows by hand", "scores to the end",
+        "gelu and residual", "rows by hand", "scores to the end", "heads of their own widths", "causal", "causal to the end",
+        "bias of pairs",
     ];
 
     /// <summary>Ops without a form of their own run as they are.</summary>
@@ -167,10 +168,18 @@ public sealed class SessionTests : IDisposable
             "product with a matrix" => net.Classify(F.MatMul(F.MatMul(rows, net["m", 16, 5]), net["t", 16, 5], transposeB: true)),
             "gelu and residual" => net.Classify(F.Add(F.Gelu(net.Linear(rows, "a", 16)), rows)),
             "rows by hand" => F.Mean(F.Exp(F.Mul(F.Split(rows, 0, -1, 5), 0.2f)), [1]),
+            "heads of their own widths" => net.Classify(Mixed(rows)),
+            "causal" => net.Classify(F.Add(rows, Mixed(rows, AttentionMask.Causal))),
+            "causal to the end" => net.Linear(Mixed(rows, AttentionMask.Causal), "head", 4),
+            "bias of pairs" => net.Classify(F.Add(rows, Mixed(rows, AttentionMask.None, net["bias", 2, 5, 5]))),
             "scores to the end" => net.Score(F.Reshape(F.Exp(F.Mul(rows, 0.1f)), rows.Shape[0], 16), "agent"),
             _ => throw new ArgumentException(name),
         };
     }
+
+    private Tensor Mixed(Tensor rows, AttentionMask mask = AttentionMask.None, Tensor? bias = null) => net.Linear(
+        F.Attention(net.Linear(rows, "q", 9), net.Linear(rows, "k", 9), net.Linear(rows, "v", 7), new HeadLayout([4, 5], [6, 1]), 0.5f,
+            bias, mask: mask), "out", 16);
 
     /// <summary>[n, T, D] -> [n, 3], three heads as an axis of images.</summary>
     private Tensor ByHand(Tensor x)

@@ -6,6 +6,7 @@ using Espalier.Tensors;
 namespace Espalier.Tests.Models;
 
 /// <summary>Every preset's graph gives what its module gives, bit for bit, in evaluation and in training.</summary>
+[Collection("Workers")]
 public sealed class TraceTests
 {
     public static TheoryData<string> ConvolutionalNetworks => [.. CnnPresets.Names];

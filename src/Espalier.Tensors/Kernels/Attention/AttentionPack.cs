@@ -10,6 +10,8 @@ internal static unsafe class AttentionPack
 {
     private const MethodImplOptions Leaf = MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining;
 
+    public static int RoundUp(int value, int multiple) => (value + multiple - 1) / multiple * multiple;
+
     /// <summary>source [rows, d] times <paramref name="factor"/> -> target [paddedRows, stride]: zeros after column d and after
     /// the last row.</summary>
     [MethodImpl(Leaf)]
@@ -34,7 +36,8 @@ internal static unsafe class AttentionPack
     /// <summary>target [rows, d] (leading dimension ld) = source [rows, stride]'s first d columns, times
     /// <paramref name="factor"/>, or row i times factors[i] where they are given.</summary>
     [MethodImpl(Leaf)]
-    public static void Unpack<S, V>(float* source, int stride, int rows, int d, float* target, nint ld, float factor, float* factors = null)
+    public static void Unpack<S, V>(
+        float* source, int stride, int rows, int d, float* target, nint ld, float factor, float* factors = null)
         where S : ISimd<V> where V : struct
     {
         int whole = d - d % S.Width;

@@ -1,47 +1,45 @@
 using System.Runtime.CompilerServices;
 using Espalier.Tensors.Threading;
+using static Espalier.Tensors.Kernels.AttentionPack;
 
 namespace Espalier.Tensors.Kernels;
 
-/// <summary>A few queries an image: keys and values are read in place, once for each.</summary>
+/// <summary>A few queries an image: keys and values are read in place, once for each. An item is an image; those of
+/// more queries are left out.</summary>
 internal unsafe struct AttentionPrefix<S, V> : IRangeJob where S : ISimd<V> where V : struct
 {
     public AttentionHeads Heads;
     public float* Q, K, Values, Out;
     public nint LdQ, LdK, LdV, LdOut;
 
-    /// <summary>Query rows of each image.</summary>
-    public int Queries;
-
     [MethodImpl(MethodImplOptions.NoInlining)]
     public readonly void Run(int start, int end, int worker)
     {
         for (int image = start; image < end; image++)
         {
-            nint row0 = Heads.Offsets[image];
-            int tokens = Heads.Offsets[image + 1] - (int)row0;
-            if (tokens == 0) continue;
-            int tPad = (tokens + S.Width - 1) / S.Width * S.Width;
+            if (!Heads.HasFewQueries(image)) continue;
+            nint key0 = Heads.Keys[image];
+            int tokens = Heads.Keys[image + 1] - (int)key0, tPad = RoundUp(tokens, S.Width);
             float* scores = Scratch.Rent(tPad);
             for (int head = 0; head < Heads.Count; head++)
             {
-                nint column = (nint)head * Heads.Width;
-                for (int query = 0; query < Queries; query++)
+                nint column = Heads.QueryColumns[head], valueColumn = Heads.ValueColumns[head];
+                for (nint row = Heads.Queries[image]; row < Heads.Queries[image + 1]; row++)
                 {
-                    nint row = (nint)image * Queries + query;
-                    Scores(Q + row * LdQ + column, K + row0 * LdK + column, tokens, scores);
-                    for (int j = tokens; j < tPad; j++) scores[j] = 0f;
                     float sum, max;
+                    Scores(Q + row * LdQ + column, Heads.QueryWidth(head), K + key0 * LdK + column, tokens, scores);
+                    for (int j = tokens; j < tPad; j++) scores[j] = 0f;
                     AttentionScores<S, V>.Softmax(scores, tPad, 1, tokens, &sum, &max);
-                    Weighted(scores, 1f / sum, Values + row0 * LdV + column, tokens, Out + row * LdOut + column);
+                    Weighted(scores, 1f / sum, Values + key0 * LdV + valueColumn, Heads.ValueWidth(head), tokens,
+                        Out + row * LdOut + valueColumn);
                 }
             }
         }
     }
 
-    private readonly void Scores(float* q, float* k, int tokens, float* scores)
+    private readonly void Scores(float* q, int d, float* k, int tokens, float* scores)
     {
-        int d = Heads.Width, whole = d - d % S.Width;
+        int whole = d - d % S.Width;
         // To units of log 2, as AttentionScores wants them.
         float scale = Heads.Scale * 1.44269504f;
         for (int j = 0; j < tokens; j++, k += LdK)
@@ -55,10 +53,10 @@ internal unsafe struct AttentionPrefix<S, V> : IRangeJob where S : ISimd<V> wher
     }
 
     // output = factor * weights · values
-    private readonly void Weighted(float* weights, float factor, float* values, int tokens, float* output)
+    private readonly void Weighted(float* weights, float factor, float* values, int d, int tokens, float* output)
     {
         int c = 0;
-        for (; c + 4 * S.Width <= Heads.Width; c += 4 * S.Width)
+        for (; c + 4 * S.Width <= d; c += 4 * S.Width)
         {
             V s0 = S.Zero, s1 = S.Zero, s2 = S.Zero, s3 = S.Zero;
             float* v = values + c;
@@ -78,8 +76,8 @@ internal unsafe struct AttentionPrefix<S, V> : IRangeJob where S : ISimd<V> wher
             S.Store(S.Mul(s3, f), output + c + 3 * S.Width);
         }
 
-        for (; c + S.Width <= Heads.Width; c += S.Width) OneVector<S, V>(weights, factor, values + c, tokens, output + c);
-        for (; c < Heads.Width; c++) OneVector<Scalar, float>(weights, factor, values + c, tokens, output + c);
+        for (; c + S.Width <= d; c += S.Width) OneVector<S, V>(weights, factor, values + c, tokens, output + c);
+        for (; c < d; c++) OneVector<Scalar, float>(weights, factor, values + c, tokens, output + c);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using Espalier.Tensors.Threading;
+using static Espalier.Tensors.Kernels.AttentionPack;
 
 namespace Espalier.Tensors.Kernels;
 
@@ -7,7 +8,7 @@ namespace Espalier.Tensors.Kernels;
 /// The gradients of <see cref="AttentionPrefix{S, V}"/>, an image at a time. The probabilities are computed again; keys,
 /// values and their gradients are passed over in place, once for each query.
 /// </summary>
-internal readonly unsafe struct AttentionPrefixBackward<S, V>(AttentionHeads heads, int queries, BackwardOperands x) : IRangeJob
+internal readonly unsafe struct AttentionPrefixBackward<S, V>(AttentionHeads heads, BackwardOperands x) : IRangeJob
     where S : ISimd<V> where V : struct
 {
     [MethodImpl(MethodImplOptions.NoInlining)]
@@ -15,42 +16,50 @@ internal readonly unsafe struct AttentionPrefixBackward<S, V>(AttentionHeads hea
     {
         for (int image = start; image < end; image++)
         {
-            nint row0 = heads.Offsets[image];
-            int tokens = heads.Offsets[image + 1] - (int)row0;
-            if (tokens == 0) continue;
-            int padded = (tokens + S.Width - 1) / S.Width * S.Width;
+            if (!heads.HasFewQueries(image)) continue;
+            nint key0 = heads.Keys[image];
+            int tokens = heads.Keys[image + 1] - (int)key0, padded = RoundUp(tokens, S.Width);
             float* p = Scratch.Rent(2 * padded);
-            for (int head = 0; head < heads.Count; head++)
-            {
-                nint column = (nint)head * heads.Width;
-                float* k = x.K + row0 * x.LdK + column, v = x.V + row0 * x.LdV + column;
-                float* dk = x.DK + row0 * x.LdDK + column, dv = x.DV + row0 * x.LdDV + column;
-                for (int query = 0; query < queries; query++)
-                {
-                    nint row = (nint)image * queries + query;
-                    float* q = x.Q + row * x.LdQ + column, dOut = x.DOut + row * x.LdDOut + column;
-                    Probabilities(q, k, tokens, padded, p);
-                    float* ds = p + padded;
-                    Scores(dOut, v, x.LdV, tokens, ds);
-                    float dot = 0f;
-                    for (int j = 0; j < tokens; j++) dot += p[j] * ds[j];
-                    for (int j = 0; j < tokens; j++) ds[j] = p[j] * (ds[j] - dot) * heads.Scale;
-                    float* dq = x.DQ + row * x.LdDQ + column;
-                    new Span<float>(dq, heads.Width).Clear();
-                    for (int j = 0; j < tokens; j++)
-                    {
-                        Multiply(ds[j], k + j * x.LdK, dq, add: true);
-                        Multiply(ds[j], q, dk + j * x.LdDK, add: query > 0);
-                        Multiply(p[j], dOut, dv + j * x.LdDV, add: query > 0);
-                    }
-                }
-            }
+            for (int head = 0; head < heads.Count; head++) Head(image, head, key0, tokens, p, p + padded);
         }
     }
 
-    private void Probabilities(float* q, float* k, int tokens, int padded, float* p)
+    private void Head(int image, int head, nint key0, int tokens, float* p, float* ds)
     {
-        Scores(q, k, x.LdK, tokens, p);
+        nint column = heads.QueryColumns[head], valueColumn = heads.ValueColumns[head];
+        int d = heads.QueryWidth(head), dV = heads.ValueWidth(head);
+        float* k = x.K + key0 * x.LdK + column, v = x.V + key0 * x.LdV + valueColumn;
+        float* dk = x.DK + key0 * x.LdDK + column, dv = x.DV + key0 * x.LdDV + valueColumn;
+        bool add = false;
+        for (nint row = heads.Queries[image]; row < heads.Queries[image + 1]; row++, add = true)
+        {
+            float* q = x.Q + row * x.LdQ + column, dOut = x.DOut + row * x.LdDOut + valueColumn;
+            float* dq = x.DQ + row * x.LdDQ + column;
+            new Span<float>(dq, d).Clear();
+            Probabilities(q, k, d, tokens, p);
+            Scores(dOut, v, x.LdV, dV, tokens, ds);
+            float dot = 0f;
+            for (int j = 0; j < tokens; j++) dot += p[j] * ds[j];
+            for (int j = 0; j < tokens; j++) ds[j] = p[j] * (ds[j] - dot) * heads.Scale;
+            for (int j = 0; j < tokens; j++)
+            {
+                Multiply(ds[j], k + j * x.LdK, dq, d, add: true);
+                Multiply(ds[j], q, dk + j * x.LdDK, d, add);
+                Multiply(p[j], dOut, dv + j * x.LdDV, dV, add);
+            }
+        }
+
+        for (int j = 0; !add && j < tokens; j++)
+        {
+            new Span<float>(dk + j * x.LdDK, d).Clear();
+            new Span<float>(dv + j * x.LdDV, dV).Clear();
+        }
+    }
+
+    private void Probabilities(float* q, float* k, int d, int tokens, float* p)
+    {
+        Scores(q, k, x.LdK, d, tokens, p);
+        int padded = RoundUp(tokens, S.Width);
         // To units of log 2, as AttentionScores wants them.
         float scale = heads.Scale * 1.44269504f, sum, max;
         for (int j = 0; j < tokens; j++) p[j] *= scale;
@@ -60,9 +69,9 @@ internal readonly unsafe struct AttentionPrefixBackward<S, V>(AttentionHeads hea
     }
 
     // scores[j] = a · b[j]
-    private void Scores(float* a, float* b, nint ldb, int tokens, float* scores)
+    private static void Scores(float* a, float* b, nint ldb, int d, int tokens, float* scores)
     {
-        int d = heads.Width, whole = d - d % S.Width;
+        int whole = d - d % S.Width;
         for (int j = 0; j < tokens; j++, b += ldb)
         {
             V sum = S.Zero;
@@ -75,15 +84,15 @@ internal readonly unsafe struct AttentionPrefixBackward<S, V>(AttentionHeads hea
 
     // y (+)= factor * a, over the columns of a head
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private void Multiply(float factor, float* a, float* y, bool add)
+    private static void Multiply(float factor, float* a, float* y, int d, bool add)
     {
         V f = S.Set(factor);
         int c = 0;
-        for (; c <= heads.Width - S.Width; c += S.Width)
+        for (; c <= d - S.Width; c += S.Width)
         {
             S.Store(S.Fma(f, S.Load(a + c), add ? S.Load(y + c) : S.Zero), y + c);
         }
 
-        for (; c < heads.Width; c++) y[c] = Scalar.Fma(factor, a[c], add ? y[c] : 0f);
+        for (; c < d; c++) y[c] = Scalar.Fma(factor, a[c], add ? y[c] : 0f);
     }
 }

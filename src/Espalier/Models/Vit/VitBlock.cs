@@ -31,6 +31,7 @@ public sealed class VitAttention : Module
     private readonly Linear query, key, value, output;
     private readonly int headWidth;
     private readonly float scale;
+    private HeadLayout? heads;
 
     public VitAttention(VitConfig config, ref Rng rng)
     {
@@ -44,13 +45,11 @@ public sealed class VitAttention : Module
     }
 
     // Of the weights, which may have lost heads since.
-    private int Heads => query.Weight.Shape[0] / headWidth;
+    private HeadLayout Heads => heads is { } known && known.QueryWidth == query.Weight.Shape[0]
+        ? known : heads = HeadLayout.Uniform(query.Weight.Shape[0] / headWidth, headWidth);
 
-    public Tensor Forward(Tensor x)
-    {
-        RowSet rows = x.Rows ?? throw new ArgumentException($"attention wants token rows, not {x.Shape} without a row set");
-        return output.Forward(F.Attention(query.Forward(x), key.Forward(x), value.Forward(x), rows, Heads, scale));
-    }
+    public Tensor Forward(Tensor x) =>
+        output.Forward(F.Attention(query.Forward(x), key.Forward(x), value.Forward(x), Heads, scale));
 }
 
 /// <summary>FC2(GELU(FC1(x))), with dropout after GELU and after FC2 in training.</summary>

@@ -21,7 +21,7 @@ public sealed unsafe class AttentionTests : IDisposable
     [InlineData(197, 2, 64)]
     public void AgreesWithTheFormula(int tokens, int heads, int d)
     {
-        using var c = new AttentionCase([tokens, tokens], heads, d);
+        using var c = new AttentionCase([tokens, tokens], HeadLayout.Uniform(heads, d));
         c.Execute();
         c.Check(2e-5);
     }
@@ -32,7 +32,7 @@ public sealed unsafe class AttentionTests : IDisposable
     [InlineData(9)]
     public void RaggedImagesDoNotSeeEachOther(int d)
     {
-        using var c = new AttentionCase([1, 50, 17, 0, 1, 33, 7, 15, 16, 31, 2, 65], 3, d);
+        using var c = new AttentionCase([1, 50, 17, 0, 1, 33, 7, 15, 16, 31, 2, 65], HeadLayout.Uniform(3, d));
         c.Execute();
         c.Check(2e-5);
     }
@@ -42,16 +42,70 @@ public sealed unsafe class AttentionTests : IDisposable
     {
         for (int tokens = 1; tokens <= 34; tokens++)
         {
-            using var c = new AttentionCase([tokens], 1, 4 + tokens);
+            using var c = new AttentionCase([tokens], HeadLayout.Uniform(1, 4 + tokens));
             c.Execute();
             c.Check(2e-5);
         }
     }
 
+    [Theory]
+    [InlineData(new[] { 16, 16 }, new[] { 32, 32 })]
+    [InlineData(new[] { 8, 24, 5 }, new[] { 16, 3, 40 })]
+    [InlineData(new[] { 1 }, new[] { 7 })]
+    public void HeadsMayHaveWidthsOfTheirOwn(int[] queryWidths, int[] valueWidths)
+    {
+        var heads = new HeadLayout(queryWidths, valueWidths);
+        using var c = new AttentionCase([19, 0, 50, 1], heads);
+        c.Execute();
+        c.Check(2e-5);
+        using var few = new AttentionCase([19, 0, 50, 1, 4], heads, [1, 2, 4, 1, 0]);
+        few.Execute();
+        few.Check(2e-5);
+    }
+
+    [Theory]
+    [InlineData(32, new[] { 1, 1, 1, 1, 1 })]
+    [InlineData(24, new[] { 2, 2, 2, 2, 2 })]
+    [InlineData(9, new[] { 0, 4, 1, 3, 2 })]
+    [InlineData(16, new[] { 5, 0, 1, 70, 9 })]
+    [InlineData(13, new[] { 50, 4, 30, 1, 0 })]
+    public void QueriesMayHaveRowsOfTheirOwn(int d, int[] queries)
+    {
+        using var c = new AttentionCase([50, 7, 0, 65, 1], HeadLayout.Uniform(2, d), queries);
+        c.Execute();
+        c.Check(2e-5);
+    }
+
+    [Fact]
+    public void AnImageGetsTheSameBitsWhateverIsBesideIt()
+    {
+        HeadLayout heads = HeadLayout.Uniform(1, 16);
+        using var alone = new AttentionCase([50], heads, [3]);
+        using var beside = new AttentionCase([50, 33], heads, [3, 20]);
+        Assert.Equal(alone.Outputs(), beside.Outputs()[..alone.Outputs().Length]);
+    }
+
+    [Theory]
+    [InlineData(Added.Causal)]
+    [InlineData(Added.KeyMask)]
+    [InlineData(Added.OfKeys)]
+    [InlineData(Added.OfPairs)]
+    [InlineData(Added.Causal | Added.KeyMask | Added.OfPairs | Added.Dropped)]
+    [InlineData(Added.Causal | Added.KeyMask | Added.OfKeys | Added.Dropped)]
+    public void BiasesAndMasksAreAdded(Added added)
+    {
+        using var c = new AttentionCase([50, 1, 0, 67, 5], HeadLayout.Uniform(2, 16), added: added);
+        c.Execute();
+        c.Check(2e-5);
+        using var unequal = new AttentionCase([50, 1, 0, 67, 5], new HeadLayout([8, 3], [5, 20]), [1, 2, 3, 20, 4], added: added);
+        unequal.Execute();
+        unequal.Check(2e-5);
+    }
+
     [Fact]
     public void LongImagesAreWorkedThroughInBlocks()
     {
-        using var c = new AttentionCase([577], 1, 16);
+        using var c = new AttentionCase([577], HeadLayout.Uniform(1, 16));
         c.Execute();
         c.Check(2e-5);
     }
@@ -61,7 +115,7 @@ public sealed unsafe class AttentionTests : IDisposable
     {
         // Scores of some thousands: exp of any of them is infinite without the maximum taken off. They carry a rounding
         // error of their own, which the probabilities show.
-        using var c = new AttentionCase([50, 3], 2, 16, range: 40f);
+        using var c = new AttentionCase([50, 3], HeadLayout.Uniform(2, 16), range: 40f);
         c.Execute();
         c.Check(5e-3);
     }
@@ -71,8 +125,8 @@ public sealed unsafe class AttentionTests : IDisposable
     [InlineData(2000f)]
     public void LargeScoresCostTheGradientsNoDigits(float range)
     {
-        // Scores of up to 3.6e3 and 4e6. Each query prefers one axis by far, and three or five keys lie on it: so probabilities are
-        // thirds, fifths and zeros, whatever the rounding of scores so large.
+        // Scores of up to 3.6e3 and 4e6. Each query prefers one axis by far, and three or five keys lie on it: so probabilities
+        // are thirds, fifths and zeros, whatever the rounding of scores so large.
         const int Tokens = 50, D = 16, Block = Tokens * D;
         using var x = GuardedFloats.Random(3 * Block, 8);
         using var dOut = GuardedFloats.Random(Block, 9);
@@ -86,18 +140,22 @@ public sealed unsafe class AttentionTests : IDisposable
         using var y = new GuardedFloats(Block);
         using var softmax = new GuardedFloats(Tokens * 2);
         using var gradients = new GuardedFloats(3 * Block);
-        int* offsets = stackalloc int[] { 0, Tokens };
-        var heads = new AttentionHeads(offsets, 1, 1, D, 1f);
-        float* q = x.Pointer, k = q + Block, v = k + Block;
-        float* dq = gradients.Pointer, dk = dq + Block, dv = dk + Block;
-        Tensors.Kernels.Attention.Forward(heads, q, D, k, D, v, D, y.Pointer, D, softmax.Pointer);
-        Tensors.Kernels.Attention.Backward(
-            heads, q, D, k, D, v, D, y.Pointer, D, softmax.Pointer, dOut.Pointer, D, dq, D, dk, D, dv, D);
+        int* rows = stackalloc int[] { 0, Tokens };
+        var layout = HeadLayout.Uniform(1, D);
+        var operands = new BackwardOperands
+        {
+            Q = x.Pointer, K = x.Pointer + Block, V = x.Pointer + (2 * Block), Out = y.Pointer, Softmax = softmax.Pointer,
+            DOut = dOut.Pointer, DQ = gradients.Pointer, DK = gradients.Pointer + Block, DV = gradients.Pointer + (2 * Block),
+            LdQ = D, LdK = D, LdV = D, LdOut = D, LdDOut = D, LdDQ = D, LdDK = D, LdDV = D,
+        };
+        Tensors.Kernels.Attention.Forward(
+            layout.Over(rows, rows, 1, 1f), default, operands.Q, D, operands.K, D, operands.V, D, y.Pointer, D, softmax.Pointer);
+        Tensors.Kernels.Attention.Backward(layout.Over(rows, rows, 1, 1f), default, operands);
+        GC.KeepAlive(layout);
 
         double[] Part(GuardedFloats from, int n) => [.. from.Span.Slice(n * Block, Block).ToArray().Select(f => (double)f)];
-        var expected = new AttentionReference(Part(x, 0), Part(x, 1), Part(x, 2), Tokens, D, 1);
-        (double[] dqs, double[] dks, double[] dvs) =
-            expected.Backward(Part(x, 0), Part(x, 1), Part(x, 2), Part(dOut, 0), Tokens, D, 1);
+        var expected = new AttentionReference(Part(x, 0), Part(x, 1), Part(x, 2), Tokens, Tokens, 1);
+        (double[] dqs, double[] dks, double[] dvs, _) = expected.Backward(Part(dOut, 0));
         Near.Equal(expected.Out, y.Span, 1e-6);
         Near.Equal(dvs, gradients.Span[(2 * Block)..], 1e-6);
         // Sums of queries and keys of the size of the range, which leave next to nothing where a probability is 1.
@@ -109,9 +167,13 @@ public sealed unsafe class AttentionTests : IDisposable
     public void ThreadCountsDoNotChangeABit()
     {
         // The long image is one pair for many threads, so its query rows are cut.
-        foreach (int[] tokens in new int[][] { [50, 1, 17, 33, 50, 7], [400] })
+        (int[], Added)[] cases =
+        [
+            ([50, 1, 17, 33, 50, 7], Added.None), ([400], Added.None), ([20, 9, 90], Added.OfKeys), ([20, 9, 90], Added.OfPairs),
+        ];
+        foreach ((int[] tokens, Added added) in cases)
         {
-            using var c = new AttentionCase(tokens, 1, 64);
+            using var c = new AttentionCase(tokens, HeadLayout.Uniform(2, 32), added: added);
             Workers.Threads = 1;
             float[] expected = c.Run();
             foreach (int threads in new[] { 1, 2, 8 })
@@ -126,7 +188,7 @@ public sealed unsafe class AttentionTests : IDisposable
     public void NothingIsAllocatedOnceWarm()
     {
         Workers.Threads = 1;
-        using var c = new AttentionCase([50, 17], 2, 16);
+        using var c = new AttentionCase([50, 17], HeadLayout.Uniform(2, 16));
         c.Execute();
         long start = GC.GetAllocatedBytesForCurrentThread();
         c.Execute();
@@ -139,22 +201,25 @@ public sealed unsafe class AttentionTests : IDisposable
         const int Tokens = 5, D = 3;
         const double Scale = 0.7, Step = 1e-5;
         var rng = new Rng(3);
-        double[][] x = new double[4][];
-        for (int i = 0; i < 4; i++) x[i] = [.. Enumerable.Range(0, Tokens * D).Select(_ => rng.NextDouble() * 4 - 2)];
-        (double[] dq, double[] dk, double[] dv) = new AttentionReference(x[0], x[1], x[2], Tokens, D, Scale)
-            .Backward(x[0], x[1], x[2], x[3], Tokens, D, Scale);
-        double Loss() => new AttentionReference(x[0], x[1], x[2], Tokens, D, Scale).Out.Zip(x[3], (a, b) => a * b).Sum();
-        double[][] gradients = [dq, dk, dv];
-        for (int n = 0; n < 3; n++)
+        double[][] x = new double[5][];
+        for (int i = 0; i < 5; i++)
+            x[i] = [.. Enumerable.Range(0, Tokens * (i == 4 ? Tokens : D)).Select(_ => rng.NextDouble() * 4 - 2)];
+        AttentionReference At() => new(x[0], x[1], x[2], Tokens, Tokens, Scale, (i, j) => x[4][i * Tokens + j]);
+        (double[] dq, double[] dk, double[] dv, double[] dBias) = At().Backward(x[3]);
+        double Loss() => At().Out.Zip(x[3], (a, b) => a * b).Sum();
+        double[][] gradients = [dq, dk, dv, dBias];
+        int[] moved = [0, 1, 2, 4];
+        for (int n = 0; n < 4; n++)
         {
-            for (int i = 0; i < Tokens * D; i++)
+            for (int i = 0; i < gradients[n].Length; i++)
             {
-                double value = x[n][i];
-                x[n][i] = value + Step;
+                double[] of = x[moved[n]];
+                double value = of[i];
+                of[i] = value + Step;
                 double up = Loss();
-                x[n][i] = value - Step;
+                of[i] = value - Step;
                 double difference = (up - Loss()) / (2 * Step);
-                x[n][i] = value;
+                of[i] = value;
                 Assert.Equal(difference, gradients[n][i], 1e-8);
             }
         }

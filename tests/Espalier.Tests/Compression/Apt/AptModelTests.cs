@@ -116,8 +116,8 @@ public sealed class AptModelTests
     {
         using var scope = new Scope();
         float[] values = [1, 2, 3, 6];
-        Tensor zero = Tensor.Zeros(new Shape(tokens, 1)), v = Tensor.From(zero.Shape, values.AsSpan(0, tokens));
-        Tensor y = F.Attention(zero, zero, v, RowSet.Uniform(1, tokens), 1, 1);
+        Tensor zero = Tensor.Zeros(new Shape(1, tokens, 1)), v = Tensor.From(zero.Shape, values.AsSpan(0, tokens));
+        Tensor y = F.Attention(zero, zero, v, HeadLayout.Uniform(1, 1), 1);
         Assert.All(y.ToArray(), x => Assert.Equal(expected, x));
     }
 
