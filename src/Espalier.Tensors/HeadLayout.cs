@@ -62,6 +62,26 @@ public sealed unsafe class HeadLayout : IEquatable<HeadLayout>
     /// <summary>Columns of one head's values and results.</summary>
     public int ValueWidthOf(int head) => valueColumns[head + 1] - valueColumns[head];
 
+    /// <summary>What is left where only some columns stay; heads of which none does are gone.</summary>
+    /// <param name="queries">[query columns] whether each stays.</param>
+    /// <param name="values">[value columns].</param>
+    /// <exception cref="ArgumentException">Nothing stays, or of some head only queries or only values.</exception>
+    public HeadLayout Keep(ReadOnlySpan<bool> queries, ReadOnlySpan<bool> values)
+    {
+        List<int> queryWidths = [], valueWidths = [];
+        for (int n = 0; n < Count; n++)
+        {
+            int query = queries[queryColumns[n]..queryColumns[n + 1]].Count(true);
+            int value = values[valueColumns[n]..valueColumns[n + 1]].Count(true);
+            if (query == 0 && value == 0) continue;
+            if (query == 0 || value == 0)
+                throw new ArgumentException($"head {n} would keep {query} query and {value} value columns; it needs some of both, or none");
+            queryWidths.Add(query);
+            valueWidths.Add(value);
+        }
+        return new HeadLayout([.. queryWidths], [.. valueWidths]);
+    }
+
     public bool Equals(HeadLayout? other) => other is not null
         && queryColumns.AsSpan().SequenceEqual(other.queryColumns) && valueColumns.AsSpan().SequenceEqual(other.valueColumns);
 

@@ -6,6 +6,21 @@ namespace Espalier.Tensors;
 /// </summary>
 public sealed record Coupling(Tensor A, int AxisA, int StartA, int BlockA, Tensor B, int AxisB, int StartB, int BlockB, int Count);
 
+/// <summary>What of multi-head attention is a channel, to be removed or not.</summary>
+public enum HeadView
+{
+    /// <summary>A head: all its columns of queries, keys and values.</summary>
+    Heads,
+
+    /// <summary>
+    /// An index inside all heads of a layer, one of queries and keys or one of values: heads stay alike.
+    /// </summary>
+    AllHeads,
+
+    /// <summary>An index inside one head: heads may come to differ in width.</summary>
+    EachHead,
+}
+
 /// <summary>
 /// Collects what ops say about channels: which must be removed together, and which cannot be removed. The dependency
 /// groups of structural pruning are the connected parts of this graph.
@@ -17,6 +32,10 @@ public sealed class ChannelFlow
     private readonly List<(Tensor Tensor, int Axis, ChannelRole Role)> roles = [];
     private readonly List<(Tensor Tensor, int Axis)> mixedAxes = [], workAxes = [];
     private readonly List<(Tensor A, Tensor B)> sums = [];
+    private readonly List<(long MultiplyAdds, Tensor Tensor, int Axis)> workParts = [];
+
+    /// <summary>What attention is asked about.</summary>
+    public HeadView Heads { get; init; }
 
     public IReadOnlyList<Coupling> Couplings => couplings;
 
@@ -31,6 +50,9 @@ public sealed class ChannelFlow
 
     /// <summary>Axes that the op's multiply-adds are proportional to, each.</summary>
     public IReadOnlyList<(Tensor Tensor, int Axis)> WorkAxes => workAxes;
+
+    /// <summary>For an op whose multiply-adds are a sum: how many are proportional to an axis.</summary>
+    public IReadOnlyList<(long MultiplyAdds, Tensor Tensor, int Axis)> WorkParts => workParts;
 
     /// <summary>Branches that are added.</summary>
     public IReadOnlyList<(Tensor A, Tensor B)> Sums => sums;
@@ -79,6 +101,10 @@ public sealed class ChannelFlow
 
     /// <summary>See <see cref="WorkAxes"/>.</summary>
     public void Work(Tensor tensor, int axis) => workAxes.Add((tensor, tensor.Shape.Axis(axis)));
+
+    /// <summary>See <see cref="WorkParts"/>.</summary>
+    public void Work(long multiplyAdds, Tensor tensor, int axis) =>
+        workParts.Add((multiplyAdds, tensor, tensor.Shape.Axis(axis)));
 
     /// <summary>See <see cref="Sums"/>.</summary>
     public void Sum(Tensor a, Tensor b) => sums.Add((a, b));

@@ -30,7 +30,7 @@ public static class OpTable
         ["Interpolate"] = new(1, 1, (x, s) =>
             new InterpolateOp(x[0]!, s.Int("height"), s.Int("width"), s.Word<ResizeMode>("mode"))),
         ["KeepRows"] = new(2, 2, (x, s) => new KeepRowsOp(x[0]!, x[1]!, KeepRule.Read(s), s.Int("prefix"))),
-        ["LayerNorm"] = new(3, 3, (x, s) => new LayerNormOp(x[0]!, x[1]!, x[2]!, s.Float("epsilon"))),
+        ["LayerNorm"] = new(3, 3, (x, s) => new LayerNormOp(x[0]!, x[1]!, x[2]!, s.Float("epsilon"), s.Int("width"))),
         ["Linear"] = new(2, 4, (x, s) => new LinearOp(x[0]!, x[1]!, x[2], x[3], s.Bool("gelu"))),
         ["Log"] = new(1, 1, (x, s) => new LogOp(x[0]!)),
         ["LogSoftmax"] = new(1, 1, (x, s) => new LogSoftmaxOp(x[0]!)),

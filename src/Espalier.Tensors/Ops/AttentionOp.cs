@@ -126,8 +126,38 @@ public sealed unsafe class AttentionOp : Op
         dBias.Dispose();
     }
 
-    /// <summary>Heads are removed whole: their channels in q, k, v and y go together.</summary>
+    /// <summary>The op for other heads, on shapes that fit them.</summary>
+    internal AttentionOp WithHeads(HeadLayout heads) => new(
+        Tensor.Meta(q.Shape.With(-1, heads.QueryWidth), q.Rows), Tensor.Meta(k.Shape.With(-1, heads.QueryWidth), k.Rows),
+        Tensor.Meta(v.Shape.With(-1, heads.ValueWidth), v.Rows), heads, Scale,
+        BiasIsOfPairs ? Tensor.Meta(bias!.Shape.With(0, heads.Count)) : bias, keyMask, Mask);
+
+    /// <summary>
+    /// By the view that is asked for: heads go whole, their columns in q, k, v and y together; or a column of q goes with that of k,
+    /// and a column of v with that of y, in one head or in all alike.
+    /// </summary>
     public override void Flow(ChannelFlow flow)
+    {
+        if (flow.Heads == HeadView.Heads) FlowOfHeads(flow);
+        else
+        {
+            flow.Same(k, -1, q, -1);
+            flow.Same(Output, -1, v, -1);
+            bool alike = flow.Heads == HeadView.AllHeads && Heads.IsUniform;
+            for (int n = 1; n < Heads.Count && alike; n++)
+            {
+                flow.Couple(q, -1, Heads.QueryColumns[n], 1, q, -1, 0, 1, Heads.QueryWidthOf(0));
+                flow.Couple(v, -1, Heads.ValueColumns[n], 1, v, -1, 0, 1, Heads.ValueWidthOf(0));
+            }
+            if (BiasIsOfPairs) flow.Fix(bias!, 0, "a bias is of whole heads");
+        }
+        if (BiasIsOfPairs) for (int axis = 1; axis < 3; axis++) flow.Fix(bias!, axis, "a bias is of all pairs of tokens");
+        long pairs = Cost.MultiplyAdds / (Heads.QueryWidth + Heads.ValueWidth);
+        flow.Work(pairs * Heads.QueryWidth, q, -1);
+        flow.Work(pairs * Heads.ValueWidth, v, -1);
+    }
+
+    private void FlowOfHeads(ChannelFlow flow)
     {
         int heads = Heads.IsUniform ? Heads.Count : 1;
         for (int n = 0; n < Heads.Count; n += heads)
@@ -139,7 +169,6 @@ public sealed unsafe class AttentionOp : Op
             flow.Couple(Output, -1, value, valueWidth, v, -1, value, valueWidth, heads);
             if (BiasIsOfPairs) flow.Couple(Output, -1, value, valueWidth, bias!, 0, n, 1, heads);
         }
-        flow.Work(Output, -1);
     }
 
     private AttentionBias Bias(int* queryTokens, int* keyTokens) => new()

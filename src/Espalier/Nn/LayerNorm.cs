@@ -2,14 +2,18 @@ using Espalier.Tensors;
 
 namespace Espalier.Nn;
 
-/// <summary>Normalises each row to mean 0 and variance 1, then scales and shifts. x [rows, D] -> [rows, D].</summary>
+/// <summary>
+/// Normalises each row to mean 0 and variance 1, then scales and shifts. x [rows, D] -> [rows, D]. Where channels are removed
+/// later, see <see cref="LayerNormOp"/>.
+/// </summary>
 public sealed class LayerNorm : Module
 {
     private readonly float epsilon;
+    private readonly int width;
 
     public LayerNorm(int width, float epsilon = 1e-5f)
     {
-        this.epsilon = epsilon;
+        (this.epsilon, this.width) = (epsilon, width);
         Weight = Parameter("weight", new Shape(width));
         Bias = Parameter("bias", new Shape(width));
         Weight.Fill(1);
@@ -19,5 +23,5 @@ public sealed class LayerNorm : Module
 
     public Tensor Bias { get; }
 
-    public Tensor Forward(Tensor x) => F.LayerNorm(x, Weight, Bias, epsilon);
+    public Tensor Forward(Tensor x) => F.LayerNorm(x, Weight, Bias, epsilon, width);
 }

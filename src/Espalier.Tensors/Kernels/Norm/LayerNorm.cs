@@ -16,13 +16,16 @@ internal static unsafe class LayerNorm
     /// <param name="y">[rows, columns], written.</param>
     /// <param name="mean">[rows], written: what <see cref="Backward"/> needs; null where it is not wanted.</param>
     /// <param name="rstd">[rows], written: 1 / sqrt(variance + eps); null where it is not wanted.</param>
+    /// <param name="width">How many values the statistics are of; those beyond the columns are zeros that are not stored. 0 stands
+    /// for the columns.</param>
     public static void Forward(
         float* x, float* gamma, float* beta, float eps, int rows, int columns, float* y,
-        float* mean = null, float* rstd = null)
+        float* mean = null, float* rstd = null, int width = 0)
     {
-        if (Hardware.Has512) Forward<Simd512, Vector512<float>>(x, gamma, beta, eps, rows, columns, y, mean, rstd);
-        else if (Hardware.Has256) Forward<Simd256, Vector256<float>>(x, gamma, beta, eps, rows, columns, y, mean, rstd);
-        else Forward<Simd128, Vector128<float>>(x, gamma, beta, eps, rows, columns, y, mean, rstd);
+        if (width == 0) width = columns;
+        if (Hardware.Has512) Forward<Simd512, Vector512<float>>(x, gamma, beta, eps, rows, columns, y, mean, rstd, width);
+        else if (Hardware.Has256) Forward<Simd256, Vector256<float>>(x, gamma, beta, eps, rows, columns, y, mean, rstd, width);
+        else Forward<Simd128, Vector128<float>>(x, gamma, beta, eps, rows, columns, y, mean, rstd, width);
     }
 
     /// <summary>
@@ -34,13 +37,15 @@ internal static unsafe class LayerNorm
     /// <param name="dx">[rows, columns], written, or added to with <paramref name="accumulate"/>; null where it is not
     /// wanted. May be dy.</param>
     /// <param name="dgamma">[columns], added to; likewise dbeta; each null where it is not wanted.</param>
+    /// <param name="width">As in the forward pass.</param>
     public static void Backward(
         float* x, float* gamma, float* mean, float* rstd, float* dy, int rows, int columns,
-        float* dx, bool accumulate, float* dgamma, float* dbeta)
+        float* dx, bool accumulate, float* dgamma, float* dbeta, int width = 0)
     {
         var job = new LayerNormGradients
         {
-            X = x, Gamma = gamma, Mean = mean, Rstd = rstd, DY = dy, DX = dx, Columns = columns, Accumulate = accumulate,
+            X = x, Gamma = gamma, Mean = mean, Rstd = rstd, DY = dy, DX = dx, Columns = columns,
+            Width = width == 0 ? columns : width, Accumulate = accumulate,
         };
         int grain = Grain(columns), count = Workers.Parts(rows, grain);
         if (dgamma != null || dbeta != null) job.Parts = Scratch.Rent(2 * (nint)count * columns);
@@ -55,12 +60,12 @@ internal static unsafe class LayerNorm
     private static int Grain(int columns) => 16384 / Math.Max(1, columns) + 1;
 
     private static void Forward<S, V>(
-        float* x, float* gamma, float* beta, float eps, int rows, int columns, float* y, float* mean, float* rstd)
+        float* x, float* gamma, float* beta, float eps, int rows, int columns, float* y, float* mean, float* rstd, int width)
         where S : ISimd<V> where V : struct =>
-        Workers.For(rows, Grain(columns), new ForwardJob<S, V>(x, gamma, beta, eps, columns, y, mean, rstd));
+        Workers.For(rows, Grain(columns), new ForwardJob<S, V>(x, gamma, beta, eps, columns, y, mean, rstd, width));
 
     private readonly struct ForwardJob<S, V>(
-        float* x, float* gamma, float* beta, float eps, int columns, float* y, float* mean, float* rstd) : IRangeJob
+        float* x, float* gamma, float* beta, float eps, int columns, float* y, float* mean, float* rstd, int width) : IRangeJob
         where S : ISimd<V> where V : struct
     {
         [MethodImpl(MethodImplOptions.NoInlining)]
@@ -71,8 +76,9 @@ internal static unsafe class LayerNorm
 
         private void Row(int r, float* source, float* target)
         {
-            float m = Reduce<S, V>.Sum(source, columns) / columns;
-            float s = 1f / MathF.Sqrt(Reduce<S, V>.SquaredDeviations(source, columns, m) / columns + eps);
+            float m = Reduce<S, V>.Sum(source, columns) / width;
+            float squares = Reduce<S, V>.SquaredDeviations(source, columns, m) + (width - columns) * m * m;
+            float s = 1f / MathF.Sqrt(squares / width + eps);
             V mv = S.Set(m), sv = S.Set(s);
             int i = 0;
             for (; i <= columns - S.Width; i += S.Width)

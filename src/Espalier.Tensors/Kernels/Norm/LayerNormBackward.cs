@@ -11,7 +11,7 @@ internal unsafe struct LayerNormGradients
     /// <summary>[parts, 2, columns]: each part's own sums for gamma and beta; null where they are not wanted.</summary>
     public float* Parts;
 
-    public int Columns;
+    public int Columns, Width;
     public bool Accumulate;
 }
 
@@ -74,7 +74,7 @@ internal readonly unsafe struct LayerNormBackward<S, V>(LayerNormGradients o) : 
             dotTail = Scalar.Fma(g, (x[i] - mean) * rstd, dotTail);
         }
 
-        float meanG = (S.Sum(sum) + sumTail) / o.Columns, meanGN = (S.Sum(dot) + dotTail) / o.Columns;
+        float meanG = (S.Sum(sum) + sumTail) / o.Width, meanGN = (S.Sum(dot) + dotTail) / o.Width;
         for (i = 0; i <= o.Columns - S.Width; i += S.Width)
         {
             Store<S, V>(x + i, dy + i, o.Gamma + i, mean, rstd, meanG, meanGN, dx + i);

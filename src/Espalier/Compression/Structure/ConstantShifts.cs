@@ -21,6 +21,7 @@ internal sealed class ConstantShifts
         foreach (Op op in ops)
         {
             if (op is IndexAddOp add && cuts.Of(add.Index, 0) is { Length: > 0 } lost) AddToStream(add, lost, names[add.Index]);
+            if (op is LayerNormOp && cuts.Of(op.Inputs[1], 0) is { Length: > 0 } normed) Drop(op.Inputs[0], normed, names[op.Inputs[1]]);
             if (op is not (Conv2dOp or LinearOp) || cuts.Of(op.Inputs[1], 1) is not { Length: > 0 } columns) continue;
             float[] shift = Shift(op, columns, names[op.Inputs[1]]);
             if (Array.TrueForAll(shift, s => s == 0)) continue;
@@ -42,6 +43,14 @@ internal sealed class ConstantShifts
         foreach (int place in lost) constants[(int)op.Index.Span[place]] = Constant(branch, place, ref varies);
         if (varies) notes.Add($"{name}: a removed channel is not constant; its mean was moved");
         Add(shift, constants, 1);
+    }
+
+    /// <summary>A layer norm counts removed channels as zeros.</summary>
+    private void Drop(Tensor x, int[] lost, string name)
+    {
+        bool varies = false;
+        if (Array.Exists(lost, c => Constant(x, c, ref varies) != 0) || varies)
+            notes.Add($"{name}: the constants of removed channels were dropped under a layer norm; remove them as zeros instead");
     }
 
     private unsafe float[] Shift(Op op, int[] columns, string name)

@@ -7,7 +7,7 @@ namespace Espalier.Compression;
 /// Which channels of a network can be removed, and what goes with each: read from one recorded forward pass, so no network
 /// needs a pruning script of its own. The rules are those of "What is physically removed" in docs/structure.md.
 /// <code>
-/// using var graph = DependencyGraph.Build(model, model.Forward, example);
+/// using var graph = DependencyGraph.Build(model.Graph, example);
 /// var plan = new RemovalPlan().Add(graph["layer1.0.conv1"], 2, 5, 7);
 /// RemovalReport report = Removal.Apply(graph, plan);
 /// </code>
@@ -15,20 +15,24 @@ namespace Espalier.Compression;
 /// </summary>
 public sealed class DependencyGraph : IDisposable
 {
-    private readonly Module model;
     private readonly Func<Tensor, Tensor> forward;
+    private readonly Graph? network;
     private readonly Dictionary<Tensor, string> names = [];
     private readonly Dictionary<string, ChannelGroup> groups;
     private readonly List<(long MultiplyAdds, (int Size, int[] Channels)[] Axes)> work = [];
 
-    private DependencyGraph(Module model, Func<Tensor, Tensor> forward, Tensor example)
+    // Of each attention of the graph: the channel that each column of its queries, and of its values, is; -1 for none.
+    private readonly List<(GraphNode Node, int[] Query, int[] Value)> attentions = [];
+
+    private DependencyGraph(IEnumerable<(string Name, Tensor Value)> state, Func<Tensor, Tensor> forward, Graph? network,
+        Tensor example, HeadView view)
     {
-        (this.model, this.forward) = (model, forward);
-        foreach (var (name, tensor) in model.StateDict()) names.TryAdd(tensor, name);
+        (this.forward, this.network, State) = (forward, network, [.. state]);
+        foreach (var (name, tensor) in State) names.TryAdd(tensor, name);
         Example = Tensor.Unscoped(example.Shape);
         Example.CopyFrom(example);
         using var recording = Record(out Tensor output);
-        var flow = new FlowReader(recording.Ops, names, Example, output);
+        var flow = new FlowReader(recording.Ops, names, Example, output, view);
         var builder = new GroupBuilder(flow, names);
         (Groups, Fixed) = (builder.Groups, builder.Fixed);
         groups = builder.Groups.ToDictionary(g => g.Name);
@@ -37,8 +41,27 @@ public sealed class DependencyGraph : IDisposable
             work.Add((multiplyAdds, [.. axes.Select(a => (a.Tensor.Shape[a.Axis], Channels(a.Tensor, a.Axis)))]));
         }
 
+        if (network is not null)
+        {
+            // The graph's nodes ran in their order.
+            foreach (var (node, op) in network.Nodes.Zip(recording.Ops))
+                if (op is AttentionOp) attentions.Add((node, Columns(op.Inputs[0]), Columns(op.Inputs[2])));
+        }
+
         int[] Channels(Tensor tensor, int axis) =>
             [.. flow.Entries.Sets(tensor, axis).Where(builder.Channels.ContainsKey).Select(set => builder.Channels[set])];
+
+        int[] Columns(Tensor tensor) =>
+            [.. flow.Entries.Sets(tensor, tensor.Rank - 1).Select(set => builder.Channels.GetValueOrDefault(set, -1))];
+    }
+
+    /// <summary>Reads a network that is a graph; a removal changes its weights and nodes.</summary>
+    /// <param name="example">A batch of one image or more, [N, C, H, W]; it is copied.</param>
+    /// <param name="view">What of a transformer's heads is a channel.</param>
+    public static DependencyGraph Build(Graph network, Tensor example, HeadView view = HeadView.Heads)
+    {
+        using var scope = new Scope();
+        return new DependencyGraph(network.Weights.Values.Select(w => (w.Name, w.Tensor)), x => network.Run(x), network, example, view);
     }
 
     /// <summary>Runs <paramref name="forward"/> on <paramref name="example"/>, in inference mode, and reads its ops.</summary>
@@ -48,7 +71,21 @@ public sealed class DependencyGraph : IDisposable
     public static DependencyGraph Build(Module model, Func<Tensor, Tensor> forward, Tensor example)
     {
         using var scope = new Scope();
-        return new DependencyGraph(model, forward, example);
+        return new DependencyGraph(model.StateDict(), x => InEvaluation(model, forward, x), null, example, HeadView.Heads);
+    }
+
+    private static Tensor InEvaluation(Module model, Func<Tensor, Tensor> forward, Tensor x)
+    {
+        bool training = model.Training;
+        try
+        {
+            model.Training = false;
+            return forward(x);
+        }
+        finally
+        {
+            model.Training = training;
+        }
     }
 
     /// <summary>What can be removed, in the order of the forward pass.</summary>
@@ -77,12 +114,7 @@ public sealed class DependencyGraph : IDisposable
     /// <param name="plan">Null for the network as it is.</param>
     public long MultiplyAdds(RemovalPlan? plan = null)
     {
-        bool[] removed = new bool[Groups.Sum(g => g.Count)];
-        foreach (var (name, channels) in plan?.Channels ?? new Dictionary<string, int[]>())
-        {
-            int first = this[name].First;
-            foreach (int channel in channels) removed[first + channel] = true;
-        }
+        bool[] removed = Removed(plan);
         long total = 0;
         foreach (var (multiplyAdds, axes) in work)
         {
@@ -93,9 +125,22 @@ public sealed class DependencyGraph : IDisposable
         return total / Example.Shape[0];
     }
 
+    /// <summary>For each channel of all groups whether the plan removes it.</summary>
+    private bool[] Removed(RemovalPlan? plan)
+    {
+        bool[] removed = new bool[Groups.Sum(g => g.Count)];
+        foreach (var (name, channels) in plan?.Channels ?? new Dictionary<string, int[]>())
+        {
+            int first = this[name].First;
+            foreach (int channel in channels) removed[first + channel] = true;
+        }
+        return removed;
+    }
+
     internal Tensor Example { get; }
 
-    internal Module Model => model;
+    /// <summary>All parameters and buffers.</summary>
+    internal IReadOnlyList<(string Name, Tensor Value)> State { get; }
 
     /// <summary>Names of all parameters and buffers.</summary>
     internal IReadOnlyDictionary<Tensor, string> Names => names;
@@ -106,11 +151,9 @@ public sealed class DependencyGraph : IDisposable
     /// <summary>Runs the model on the example in inference mode; the recording's tensors live in the caller's scope.</summary>
     internal Recording Record(out Tensor output)
     {
-        bool training = model.Training;
         var recording = new Recording(gradients: false);
         try
         {
-            model.Training = false;
             output = forward(Example);
             return recording;
         }
@@ -119,11 +162,48 @@ public sealed class DependencyGraph : IDisposable
             recording.Dispose();
             throw;
         }
-        finally
+    }
+
+    /// <summary>
+    /// Brings the nodes of a graph in line with weights that were cut: attention's heads are as wide as what is left of them. The
+    /// result, when it is called, brings the old nodes back, for weights that got their old shapes back.
+    /// </summary>
+    /// <exception cref="EspalierException">They do not fit; the nodes are as they were, for the weights as they were.</exception>
+    internal Action Narrow(RemovalPlan plan)
+    {
+        if (network is null) return () => { };
+        bool[] removed = Removed(plan);
+        Op[] before = [.. attentions.Select(a => a.Node.Op)];
+        try
         {
-            model.Training = training;
+            foreach (var (node, query, value) in attentions)
+            {
+                var op = (AttentionOp)node.Op;
+                node.Op = op.WithHeads(op.Heads.Keep(
+                    Array.ConvertAll(query, c => c < 0 || !removed[c]), Array.ConvertAll(value, c => c < 0 || !removed[c])));
+            }
+            network.Refresh();
+        }
+        catch (ArgumentException e)
+        {
+            BringBack();
+            throw new EspalierException(
+                $"the network does not fit together without these channels: {e.Message.ReplaceLineEndings(" ")}", e);
+        }
+        return () =>
+        {
+            BringBack();
+            network.Refresh();
+        };
+
+        void BringBack()
+        {
+            for (int i = 0; i < before.Length; i++) attentions[i].Node.Op = before[i];
         }
     }
+
+    /// <summary>After weights got their old shapes back.</summary>
+    internal void Refresh() => network?.Refresh();
 
     public void Dispose() => Example.Dispose();
 }

@@ -17,14 +17,16 @@ internal sealed class FlowReader
     private readonly List<Tensor> leaves = [];
 
     /// <param name="state">Parameters and buffers with their names.</param>
-    public FlowReader(IReadOnlyList<Op> ops, IReadOnlyDictionary<Tensor, string> state, Tensor input, Tensor output)
+    /// <param name="view">What of a transformer's heads is a channel.</param>
+    public FlowReader(IReadOnlyList<Op> ops, IReadOnlyDictionary<Tensor, string> state, Tensor input, Tensor output,
+        HeadView view = HeadView.Heads)
     {
         this.state = state;
         StayWhole(input, "they are the network's input");
         StayWhole(output, "they are the network's output");
         made.Add(input);
         var flows = new ChannelFlow[ops.Count];
-        for (int i = 0; i < flows.Length; i++) Read(ops[i], flows[i] = new ChannelFlow());
+        for (int i = 0; i < flows.Length; i++) Read(ops[i], flows[i] = new ChannelFlow { Heads = view });
         for (int i = flows.Length - 1; i >= 0; i--) PassRolesBack(ops[i], flows[i]);
     }
 
@@ -70,7 +72,8 @@ internal sealed class FlowReader
         foreach (var (tensor, axis) in flow.MixedAxes) mixed.Add((tensor, axis, $"{op.Name} takes statistics over them"));
         foreach (var (a, b) in flow.Sums) sums.Add((a, b, op.Output));
         foreach (var (tensor, axis, role) in flow.Roles) roles.TryAdd((tensor, axis), role);
-        if (op.Cost.MultiplyAdds > 0) work.Add((op.Cost.MultiplyAdds, [.. flow.WorkAxes]));
+        if (flow.WorkParts.Count > 0) work.AddRange(flow.WorkParts.Select(p => (p.MultiplyAdds, new[] { (p.Tensor, p.Axis) })));
+        else if (op.Cost.MultiplyAdds > 0) work.Add((op.Cost.MultiplyAdds, [.. flow.WorkAxes]));
         foreach (Tensor tensor in op.Inputs.Append(op.Output))
         {
             for (int axis = 0; axis < tensor.Rank; axis++)

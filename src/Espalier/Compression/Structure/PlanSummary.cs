@@ -19,9 +19,9 @@ public sealed record PlanSummary(
         PlannedCuts cuts = new(graph, plan);
         (string Name, Shape Before, Shape After)[] tensors =
         [
-            .. graph.Model.StateDict().Where(s => cuts.Touches(s.Value)).Select(s => (s.Name, s.Value.Shape, cuts.ShapeOf(s.Value))),
+            .. graph.State.Where(s => cuts.Touches(s.Value)).Select(s => (s.Name, s.Value.Shape, cuts.ShapeOf(s.Value))),
         ];
-        Tensor[] parameters = [.. graph.Model.Parameters()];
+        Tensor[] parameters = [.. graph.State.Select(s => s.Value).Where(t => t.RequiresGrad)];
         return new PlanSummary(
             [.. graph.Groups.Where(g => plan.Channels.ContainsKey(g.Name))
                 .Select(g => (g.Name, g.Count, g.Count - plan.Channels[g.Name].Length))],

@@ -40,7 +40,18 @@ public static class Removal
         }
 
         using SwappedTensors swapped = Cut(cuts, constants?.Shifts);
-        float difference = Difference(masked, Run(graph));
+        Action bringBack = Narrow(graph, plan, swapped);
+        float difference;
+        try
+        {
+            difference = Difference(masked, Run(graph));
+        }
+        catch
+        {
+            swapped.Dispose();
+            bringBack();
+            throw;
+        }
         foreach (Tensor tensor in cuts.Tensors) options.Optimizer?.ReplaceState(tensor, old => cuts.Cut(tensor, old));
         swapped.Commit();
         graph.Stale = true;
@@ -54,7 +65,13 @@ public static class Removal
     public static IDisposable Try(DependencyGraph graph, RemovalPlan plan)
     {
         plan.Check(graph);
-        return Cut(new PlannedCuts(graph, plan), null);
+        SwappedTensors swapped = Cut(new PlannedCuts(graph, plan), null);
+        Action bringBack = Narrow(graph, plan, swapped);
+        return new Ended(() =>
+        {
+            swapped.Dispose();
+            bringBack();
+        });
     }
 
     /// <summary>The largest |a - b|; infinite where one holds no number.</summary>
@@ -80,6 +97,25 @@ public static class Removal
         }
         foreach (Tensor tensor in cuts.Tensors) swapped.Put(tensor, cuts.Cut(tensor, tensor));
         return swapped;
+    }
+
+    private static Action Narrow(DependencyGraph graph, RemovalPlan plan, SwappedTensors swapped)
+    {
+        try
+        {
+            return graph.Narrow(plan);
+        }
+        catch
+        {
+            swapped.Dispose();
+            graph.Refresh();
+            throw;
+        }
+    }
+
+    private sealed class Ended(Action end) : IDisposable
+    {
+        public void Dispose() => end();
     }
 
     private static float[] Run(DependencyGraph graph)
