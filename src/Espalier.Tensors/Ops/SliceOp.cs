@@ -43,11 +43,11 @@ public sealed unsafe class SliceOp : Op
 
     public override Cost Cost => new(0, sizeof(float) * 2 * outer * length * below);
 
-    /// <summary>One of several equal parts stays one, see <see cref="Flow"/>; any other cut keeps its place.</summary>
+    /// <summary>One of several equal parts of channels stays one, see <see cref="Flow"/>; any other cut keeps its place.</summary>
     protected override void Save(OpSettings settings)
     {
         settings.Set("axis", axis);
-        if (length > 0 && x.Shape[axis] % length == 0 && start % length == 0)
+        if (axis > 0 && length > 0 && x.Shape[axis] % length == 0 && start % length == 0)
             settings.Set("part", start / length).Set("parts", x.Shape[axis] / length);
         else settings.Set("start", start).Set("length", length);
     }

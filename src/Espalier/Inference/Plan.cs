@@ -142,7 +142,7 @@ internal sealed unsafe class Plan : IDisposable
             MeanLayer => [new MeanStep(x, from, to)],
             ArrangeLayer arrange => Arrange(arrange, to),
             GeluLayer gelu => [new GeluStep(gelu, from, to)],
-            LayerNormLayer norm => [new LayerNormStep(x, from, to, Native(norm.Gamma)!, Native(norm.Beta)!, norm.Epsilon)],
+            LayerNormLayer norm => [new LayerNormStep(x, from, to, Native(norm.Gamma)!, Native(norm.Beta)!, norm.Epsilon, norm.Width)],
             GroupNormLayer norm => [new GroupNormStep(norm, from, to, Native(norm.Gamma)!, Native(norm.Beta)!)],
             SoftmaxLayer => [new SoftmaxStep(x, from, to)],
             AttentionLayer attention => [new AttentionStep(attention, from, second!.Value, third!.Value, to)],

@@ -8,13 +8,17 @@ internal sealed class GeluLayer(Map output, Map input) : Layer(output, input);
 
 /// <summary>Each pixel's channels to mean 0 and variance 1, then scale and shift.</summary>
 /// <param name="gamma">[channels]; likewise beta.</param>
-internal sealed class LayerNormLayer(Map output, Map input, float[] gamma, float[] beta, float epsilon) : Layer(output, input)
+internal sealed class LayerNormLayer(Map output, Map input, float[] gamma, float[] beta, float epsilon, int width)
+    : Layer(output, input)
 {
     public float[] Gamma { get; } = gamma;
 
     public float[] Beta { get; } = beta;
 
     public float Epsilon { get; } = epsilon;
+
+    /// <summary>Values that the statistics are of, see <see cref="LayerNormOp.TrainedWidth"/>.</summary>
+    public int Width => width;
 }
 
 /// <summary>y = activation(gamma · (x - mean) / deviation + beta), the statistics being those of a group of an image's channels.

@@ -47,11 +47,11 @@ internal abstract unsafe class RowsStep(Map x, int channels, Place from, Place t
     protected abstract void Rows(int rows, float* x, float* y);
 }
 
-internal sealed unsafe class LayerNormStep(Map x, Place from, Place to, NativeFloats gamma, NativeFloats beta, float epsilon)
+internal sealed unsafe class LayerNormStep(Map x, Place from, Place to, NativeFloats gamma, NativeFloats beta, float epsilon, int width)
     : RowsStep(x, x.Channels, from, to)
 {
     protected override void Rows(int rows, float* x, float* y) =>
-        LayerNorm.Forward(x, gamma.Data, beta.Data, epsilon, rows, Channels, y);
+        LayerNorm.Forward(x, gamma.Data, beta.Data, epsilon, rows, Channels, y, width: width);
 
     public override void Dispose()
     {
