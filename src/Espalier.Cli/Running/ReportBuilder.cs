@@ -1,6 +1,5 @@
 using Espalier.Cli.Display;
 using Espalier.Data;
-using Espalier.Imaging;
 using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Reporting;

@@ -1,6 +1,5 @@
 using System.Runtime.InteropServices;
 using Espalier.Cli.Display;
-using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Reporting;
 using Espalier.Training;

@@ -6,7 +6,6 @@ using Espalier.Cli.Running;
 using Espalier.Data;
 using Espalier.Imaging;
 using Espalier.Inference;
-using Espalier.Models;
 using Espalier.Reporting;
 
 namespace Espalier.Cli.Verbs;

@@ -1,6 +1,5 @@
 using Espalier.Benchmarking;
 using Espalier.Compression;
-using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Tensors;
 
