@@ -106,6 +106,9 @@ public class AttentionOpTests
     {
         Assert.Equal(["y2+0*3=x2+0*2:2", "y2+0*3=z2+0*2:2", "y2+0*3=w2+0*3:2"],
             FlowCheck.Of(t => F.Attention(t[0], t[1], t[2], HeadLayout.Uniform(2, 2, 3), 1), [1, 3, 4], [1, 3, 4], [1, 3, 6]));
+        Assert.Contains("y2+0*3=v0+0*1:2",
+            FlowCheck.Of(t => F.Attention(t[0], t[1], t[2], HeadLayout.Uniform(2, 2, 3), 1, t[3]),
+                [1, 3, 4], [1, 3, 4], [1, 3, 6], [2, 3, 3]));
         Assert.Equal(
             ["y2+0*4=x2+0*2:1", "y2+0*4=z2+0*2:1", "y2+0*4=w2+0*4:1", "y2+4*1=x2+2*3:1", "y2+4*1=z2+2*3:1", "y2+4*1=w2+4*1:1"],
             FlowCheck.Of(t => F.Attention(t[0], t[1], t[2], Uneven, 1), [1, 3, 5], [1, 3, 5], [1, 3, 5]));

@@ -6,7 +6,7 @@ internal static class FlowCheck
     /// <summary>
     /// Runs the op and returns its couplings as "y1+2*4=x0+0*1:3": axis 1 of y from entry 2 in blocks of 4 goes with axis 0 of x
     /// in blocks of 1, three of them. "y1=x0" stands for whole axes, entry for entry; "!x1" for a fixed axis. The result is y,
-    /// the inputs x, z, w in order.
+    /// the inputs x, z, w, v in order.
     /// </summary>
     public static string[] Of(Func<Tensor[], Tensor> op, params int[][] shapes)
     {
@@ -23,7 +23,7 @@ internal static class FlowCheck
             .. flow.FixedAxes.Select(f => $"!{Name(f.Tensor)}{f.Axis}"),
         ];
 
-        string Name(Tensor t) => t == y ? "y" : "xzw"[Array.IndexOf(inputs, t)].ToString();
+        string Name(Tensor t) => t == y ? "y" : "xzwv"[Array.IndexOf(inputs, t)].ToString();
     }
 
     private static bool Whole(Coupling c) =>
