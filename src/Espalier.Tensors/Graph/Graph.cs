@@ -107,7 +107,8 @@ public sealed partial class Graph
     /// result is freed after its last use.
     /// </summary>
     /// <param name="inputs">As many as <see cref="Inputs"/>, each with as many images as the others.</param>
-    /// <param name="look">Called with each value of a node as soon as it is there, in order.</param>
+    /// <param name="look">Called with each value of a node as soon as it is there, in order. Where nothing is recorded the tensor is
+    /// good until the value's last use only.</param>
     /// <returns>The outputs, which belong to the innermost scope.</returns>
     /// <exception cref="ArgumentException">An input does not fit.</exception>
     public Tensor[] Run(IReadOnlyList<Tensor> inputs, RunContext run = default, Action<GraphValue, Tensor>? look = null)

@@ -116,6 +116,7 @@ public class RemovalTests
         Assert.Empty(report.Notes);
         Assert.InRange(report.Difference, 0, Rounding);
         Assert.Equal(report.Summary.ParametersAfter, vit.ParameterCount);
+        Assert.Equal(report.Summary.MultiplyAddsAfter, vit.CountMultiplyAdds());
         Assert.Equal(
             [new Shape(8, 12), new Shape(4, 12), new Shape(17, 12)],
             vit.StateDict().Where(s => s.Name is "transformer.encoder.layer.0.attn.key.weight"
