@@ -2,6 +2,7 @@ using System.CommandLine;
 using Espalier.Cli.Display;
 using Espalier.Cli.Options;
 using Espalier.Models;
+using Espalier.Onnx;
 
 namespace Espalier.Cli.Running;
 

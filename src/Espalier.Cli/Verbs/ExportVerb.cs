@@ -4,6 +4,7 @@ using Espalier.Cli.Display;
 using Espalier.Cli.Options;
 using Espalier.Cli.Running;
 using Espalier.Models;
+using Espalier.Onnx;
 
 namespace Espalier.Cli.Verbs;
 

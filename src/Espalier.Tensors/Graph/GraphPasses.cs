@@ -20,7 +20,7 @@ internal static class GraphPasses
     }
 
     /// <summary>Dropouts that do nothing are left out.</summary>
-    private static void DropDropouts(Graph graph, bool training)
+    public static void DropDropouts(Graph graph, bool training)
     {
         foreach (GraphNode node in graph.Nodes)
             if (node.Op is DropoutOp { Rate: var rate } && (rate == 0 || !training))
@@ -31,7 +31,7 @@ internal static class GraphPasses
     /// Rows that nobody reads are not computed: where only the class token's row of the last block is asked for, rows are taken
     /// in front of what works row by row, and in front of attention's queries.
     /// </summary>
-    private static void TakeRowsEarly(Graph graph)
+    public static void TakeRowsEarly(Graph graph)
     {
         Dictionary<GraphValue, int> needed = RowsNeeded(graph);
         var taken = new Dictionary<(GraphValue, int), GraphValue>();

@@ -1,4 +1,5 @@
 using Espalier.Models;
+using Espalier.Onnx;
 using Espalier.Tensors;
 
 namespace Espalier.Peers;

@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using Espalier.Compression.Apt;
 using Espalier.Models;
+using Espalier.Onnx;
 using Espalier.Tensors;
 
 namespace Espalier.Peers;

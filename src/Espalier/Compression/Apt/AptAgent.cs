@@ -1,6 +1,5 @@
 using Espalier.Nn;
 using Espalier.Tensors;
-using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 
 namespace Espalier.Compression.Apt;
 
@@ -57,32 +56,5 @@ public sealed class AptAgent : Module
         using Recording.PauseBlock pause = Recording.Pause();
         using var scope = new Scope();
         return Score(x).Keep();
-    }
-
-    /// <summary>
-    /// The agent in its folded form: the logit of p(prune) is (classToken·Direction + DirectionBias)·token +
-    /// classToken·Offset + OffsetBias.
-    /// </summary>
-    /// <param name="Direction">[D, D].</param>
-    /// <param name="DirectionBias">[1, D].</param>
-    /// <param name="Offset">[D, 1].</param>
-    internal sealed record Folded(Tensor Direction, Tensor DirectionBias, Tensor Offset, float OffsetBias);
-
-    /// <summary>Multiplies the weights out, for programs that only run the agent; see <see cref="Score"/>.</summary>
-    internal Folded Fold()
-    {
-        using Recording.PauseBlock pause = Recording.Pause();
-        using var scope = new Scope();
-        Tensor u = Tensor.From(new Shape(1, 2 * width), output.Weight.Span[(2 * width)..]);
-        TensorPrimitives.Subtract(u.Span, output.Weight.Span[..(2 * width)], u.Span);
-        Tensor uValue = Tensor.From(new Shape(1, width), u.Span[..width]), uKey = Tensor.From(new Shape(1, width), u.Span[width..]);
-        Tensor weight = F.Mul(F.Transpose(query.Weight), uKey);                          // q∘uk = class·weight + bias
-        Tensor bias = F.Mul(F.Reshape(query.Bias!, new Shape(1, width)), uKey);
-        Tensor direction = F.MatMul(weight, key.Weight);
-        Tensor directionBias = F.Add(F.MatMul(bias, key.Weight), F.MatMul(uValue, value.Weight));
-        Tensor offset = F.MatMul(weight, F.Reshape(key.Bias!, new Shape(width, 1)));
-        float offsetBias = TensorPrimitives.Dot(bias.Span, key.Bias!.Span) + TensorPrimitives.Dot(uValue.Span, value.Bias!.Span)
-            + output.Bias!.Span[1] - output.Bias.Span[0];
-        return new Folded(direction.Keep(), directionBias.Keep(), offset.Keep(), offsetBias);
     }
 }

@@ -41,6 +41,18 @@ internal sealed class OnnxGraph(string name, int opset)
     /// <summary>A list of numbers: a shape, axes, indices.</summary>
     public string Integers(string name, params long[] values) => Constant(OnnxTensor.Of(name, [values.Length], values));
 
+    /// <summary>Takes out the operators and constants that no output depends on.</summary>
+    public void RemoveUnread()
+    {
+        HashSet<string> needed = [.. Outputs.Select(o => o.Name)];
+        for (int i = nodes.Count - 1; i >= 0; i--)
+        {
+            if (nodes[i].Outputs.Any(needed.Contains)) needed.UnionWith(nodes[i].Inputs);
+            else nodes.RemoveAt(i);
+        }
+        foreach (string name in constants.Keys.Where(n => !needed.Contains(n)).ToArray()) constants.Remove(name);
+    }
+
     /// <summary>GraphProto: node 1, name 2, initializer 5, input 11, output 12.</summary>
     public ProtoMessage Encode()
     {

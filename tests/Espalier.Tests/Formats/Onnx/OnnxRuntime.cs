@@ -25,35 +25,48 @@ internal static class OnnxRuntime
 
     public static string RepositoryRoot { get; } = FindRoot();
 
-    /// <param name="Images">[n, C, S, S], n a multiple of Batch.</param>
-    public sealed record Job(string Model, float[] Images, int Batch);
-
+    /// <param name="images">[n, C, S, S], n a multiple of <paramref name="batch"/>.</param>
     /// <returns>The raw numbers of each output, of all runs.</returns>
-    public static Dictionary<string, byte[]> Run(string model, ReadOnlySpan<float> images, int batch) =>
-        Run(new Job(model, images.ToArray(), batch));
+    public static Dictionary<string, byte[]> Run(string model, ReadOnlySpan<float> images, int batch)
+    {
+        using InferenceSession session = Open(model);
+        string input = Assert.Single(session.InputNames);
+        long[] shape = [batch, .. session.InputMetadata[input].Dimensions[1..].Select(n => (long)n)];
+        int step = (int)shape.Aggregate(1L, (a, b) => a * b);
+        Assert.Equal(0, images.Length % step);
+        var results = session.OutputNames.ToDictionary(name => name, _ => new MemoryStream());
+        for (int start = 0; start < images.Length; start += step)
+        {
+            foreach (var (name, value) in Run(session, new() { [input] = (shape, images.Slice(start, step).ToArray()) }))
+                results[name].Write(value);
+        }
+        return results.ToDictionary(r => r.Key, r => r.Value.ToArray());
+    }
 
-    public static Dictionary<string, byte[]> Run(Job job)
+    /// <summary>One run with any inputs.</summary>
+    public static Dictionary<string, float[]> Run(string model, Dictionary<string, (long[] Shape, float[] Values)> inputs)
+    {
+        using InferenceSession session = Open(model);
+        return Run(session, inputs).ToDictionary(r => r.Key, r => Floats(r.Value));
+    }
+
+    private static InferenceSession Open(string model)
     {
         _ = Environment.Value;
         using var options = new SessionOptions { IntraOpNumThreads = 1, InterOpNumThreads = 1 };
-        using var session = new InferenceSession(job.Model, options);
-        string input = Assert.Single(session.InputNames);
-        long[] shape = [job.Batch, .. session.InputMetadata[input].Dimensions[1..].Select(n => (long)n)];
-        int step = (int)shape.Aggregate(1L, (a, b) => a * b);
-        Assert.Equal(0, job.Images.Length % step);
-        var results = session.OutputNames.ToDictionary(name => name, _ => new MemoryStream());
+        return new InferenceSession(model, options);
+    }
+
+    private static Dictionary<string, byte[]> Run(
+        InferenceSession session, Dictionary<string, (long[] Shape, float[] Values)> inputs)
+    {
         using var run = new RunOptions();
-        for (int start = 0; start < job.Images.Length; start += step)
-        {
-            using OrtValue images = OrtValue.CreateTensorValueFromMemory(
-                OrtMemoryInfo.DefaultInstance, job.Images.AsMemory(start, step), shape);
-            using IDisposableReadOnlyCollection<OrtValue> outputs = session.Run(run, [input], [images], session.OutputNames);
-            foreach (var (name, value) in session.OutputNames.Zip(outputs))
-                results[name].Write(value.GetTensorDataAsSpan<byte>());
-        }
+        OrtValue[] values = [.. inputs.Values.Select(i => OrtValue.CreateTensorValueFromMemory(i.Values, i.Shape))];
+        using IDisposableReadOnlyCollection<OrtValue> outputs = session.Run(run, [.. inputs.Keys], values, session.OutputNames);
+        foreach (OrtValue value in values) value.Dispose();
         // A warning says that something in the file is odd.
         lock (Complaints) Assert.Empty(Complaints);
-        return results.ToDictionary(r => r.Key, r => r.Value.ToArray());
+        return session.OutputNames.Zip(outputs).ToDictionary(o => o.First, o => o.Second.GetTensorDataAsSpan<byte>().ToArray());
     }
 
     public static float[] Floats(byte[] raw) => MemoryMarshal.Cast<byte, float>(raw).ToArray();

@@ -1,6 +1,7 @@
 using Espalier.Compression;
 using Espalier.Models;
 using Espalier.Nn;
+using Espalier.Onnx;
 using Espalier.Tensors;
 using Espalier.Tests.Compression;
 using Espalier.Tests.Formats.Onnx;

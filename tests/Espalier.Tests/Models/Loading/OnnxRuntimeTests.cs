@@ -1,6 +1,7 @@
 using Espalier.Compression.Apt;
 using Espalier.Data;
 using Espalier.Models;
+using Espalier.Onnx;
 using Espalier.Tensors;
 using Espalier.Tests.Compression.Apt;
 using Espalier.Tests.Formats.Onnx;

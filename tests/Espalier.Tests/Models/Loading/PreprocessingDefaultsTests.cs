@@ -6,6 +6,7 @@ using Espalier.Formats;
 using Espalier.Imaging;
 using Espalier.Inference;
 using Espalier.Models;
+using Espalier.Onnx;
 using Espalier.Tensors;
 using Espalier.Tests.Formats;
 using Espalier.Tests.Formats.Onnx;

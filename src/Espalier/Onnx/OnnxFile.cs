@@ -1,0 +1,94 @@
+using Espalier.Formats.Onnx;
+using Espalier.Models;
+using Espalier.Tensors;
+
+namespace Espalier.Onnx;
+
+/// <summary>How a network is written as an ONNX file.</summary>
+public sealed record OnnxOptions
+{
+    /// <summary>Version of ONNX's operators, one of <see cref="OnnxFile.Opsets"/>.</summary>
+    public int Opset { get; init; } = 17;
+
+    /// <summary>Of the linear layers of a transformer's blocks; fp32 or int8. All else, agents too, is float32.</summary>
+    public Precision Precision { get; init; } = Precision.Fp32;
+
+    /// <summary>Whether token rows are dropped as the network says; else all are kept.</summary>
+    public bool Prune { get; init; } = true;
+
+    /// <summary>What the file calls its graph; null for the model's architecture.</summary>
+    public string? Name { get; init; }
+}
+
+/// <summary>What an ONNX file is like that was written.</summary>
+/// <param name="Inputs">Such as "images [N, 3, 224, 224]".</param>
+/// <param name="Opset">Version of the standard operators.</param>
+public sealed record OnnxSummary(IReadOnlyList<string> Inputs, IReadOnlyList<string> Outputs, int Opset, long Bytes);
+
+/// <summary>Writes networks as ONNX files, for every runtime that reads those (onnx.ai).</summary>
+public static class OnnxFile
+{
+    /// <summary>
+    /// The versions of ONNX's operators that files can be written in: 17 (2022), the first with LayerNormalization, for every
+    /// runtime; 23 (2025), with Attention as one operator, for newer ones.
+    /// </summary>
+    public static readonly IReadOnlyList<int> Opsets = [17, 23];
+
+    /// <summary>
+    /// Writes the file; it appears whole or not at all, and equal networks give equal bytes. Inputs have the graph's names, a
+    /// single output is "logits"; axis 0 of all is any number of images, token rows are [N, T, D]. Where an image decides how
+    /// many rows it keeps, the file is for one image and has two outputs more: "tokens" [decisions], how many rows are left after
+    /// each, and "kept" [rows left], which ones.
+    /// </summary>
+    /// <param name="metadata">Strings for whoever reads the file.</param>
+    /// <exception cref="EspalierException">The network has an op that ONNX has nothing for, is for one number of images only, is
+    /// too large, or the file cannot be written.</exception>
+    public static OnnxSummary Write(string path, Graph graph, OnnxOptions? options = null,
+        IReadOnlyList<KeyValuePair<string, string>>? metadata = null)
+    {
+        options ??= new OnnxOptions();
+        if (!Opsets.Contains(options.Opset))
+            throw new EspalierException(
+                $"{path}: an ONNX file is written in opset {string.Join(" or ", Opsets)}, not {options.Opset}");
+        if (options.Precision is not (Precision.Fp32 or Precision.Int8))
+            throw new EspalierException($"{path}: an ONNX file is written in fp32 or int8, not {options.Precision}");
+        using Recording.PauseBlock pause = Recording.Pause();
+        using var scope = new Scope();      // of what is computed for the file
+        OnnxGraph file = OnnxWriter.Write(graph, options);
+        new OnnxModel(file, metadata ?? []).Write(path);
+        return new OnnxSummary([.. file.Inputs.Select(v => v.ToString())], [.. file.Outputs.Select(v => v.ToString())],
+            file.Opset, new FileInfo(path).Length);
+    }
+
+    /// <summary>Writes a model with its card, as the other overload does a graph.</summary>
+    public static OnnxSummary ExportOnnx(this Model model, string path, OnnxOptions? options = null)
+    {
+        options ??= new OnnxOptions();
+        return Write(path, model.Graph, options with { Name = options.Name ?? model.Card.Architecture }, OnnxMetadata.Of(model));
+    }
+
+    /// <summary>Writes a transformer.</summary>
+    /// <param name="prune">Whether the agents act, at the model's threshold; else every token is kept.</param>
+    /// <exception cref="EspalierException">As of the other overload, or there are no agents to prune with.</exception>
+    public static OnnxSummary Write(
+        string path, LoadedModel model, bool prune, Precision precision = Precision.Fp32, int opset = 17)
+    {
+        if (prune && model.Apt is null)
+            throw new EspalierException($"{path}: the model has no agents, so it cannot be written pruned, only dense");
+        VitConfig c = model.Vit.Config;
+        ModelStructure structure = model.Structure with { Threshold = prune ? model.Apt?.Threshold : null };
+        return Write(path, prune ? model.Apt!.Trace() : model.Vit.Trace(),
+            new OnnxOptions { Opset = opset, Precision = precision, Name = "vit" },
+            OnnxMetadata.Of(structure.ToJson(), c.ImageSize, c.Channels, structure.Preprocessing, structure.ClassNames));
+    }
+
+    /// <summary>Writes a convolutional network, whole or with channels removed.</summary>
+    /// <exception cref="EspalierException">As of the other overload.</exception>
+    public static OnnxSummary Write(string path, LoadedCnn model, int opset = 17)
+    {
+        Cnn net = model.Net;
+        CnnStructure structure = model.Structure with { Config = net.Config };
+        return Write(path, net.Trace(), new OnnxOptions { Opset = opset, Name = net.Config.Network },
+            OnnxMetadata.Of(structure.ToJson(), net.ImageSize, net.Channels, structure.Preprocessing, structure.ClassNames));
+    }
+}

@@ -1,0 +1,81 @@
+using Espalier.Formats.Onnx;
+using Espalier.Tensors;
+
+namespace Espalier.Onnx;
+
+/// <summary>How images become token rows, and what picks from them by their place.</summary>
+internal static class OnnxTokens
+{
+    /// <summary>x [N, C, H, W] -> [N, T, C·p·p]. Linear maps of it do not read that: they are written as convolutions.</summary>
+    public static string Patches(OnnxCall call)
+    {
+        int size = call.Settings.Int("patch");
+        Shape x = call.Shape(0);
+        long channels = x[1], rows = x[2] / size, columns = x[3] / size;
+        call.Rows = OnnxRows.All((int)(rows * columns));
+        string split = call.Part("split", "Reshape",
+            [call.Writer.Read(call.Operand(0), asTokens: false), call.Ints(-1, channels, rows, size, columns, size)]);
+        string turned = call.Part("turned", "Transpose", [split], OnnxAttribute.Ints("perm", 0, 2, 4, 1, 3, 5));
+        long width = channels * size * size;
+        return call.Result("Reshape", [turned, call.Tokens ? call.Ints(-1, rows * columns, width) : call.Ints(-1, width)]);
+    }
+
+    /// <summary>
+    /// Operands patches [N, n, D], positions [1, T, D], class token and perhaps a second one [1, 1, D] -> [N, T, D]. The prefix
+    /// holds its positions.
+    /// </summary>
+    public static string Assemble(OnnxCall call)
+    {
+        GraphValue positions = call.Operand(1);
+        int tokens = positions.Shape[1], width = positions.Shape[2], prefix = call.Has(3) ? 2 : 1;
+        float[] places = Value(1), first = call.Has(3) ? [.. Value(2), .. Value(3)] : Value(2);
+        for (int i = 0; i < first.Length; i++) first[i] += places[i];
+        call.Rows = OnnxRows.All(tokens);
+        string patches = call.Writer.Read(call.Operand(0), asTokens: true);
+        string placed = call.Part("placed", "Add",
+            [patches, call.Constants.Floats($"{call.Name}.positions", [1, tokens - prefix, width], places[(prefix * width)..])]);
+        string start = call.Constants.Floats($"{call.Name}.prefix", [1, prefix, width], first);
+        if (!call.Writer.OneImage)
+        {
+            string images = call.Part(
+                "images", "Shape", [call.Writer.Input], OnnxAttribute.Int("start", 0), OnnxAttribute.Int("end", 1));
+            string shape = call.Part("shape", "Concat", [images, call.Ints(prefix, width)], OnnxAttribute.Int("axis", 0));
+            start = call.Part("first", "Expand", [start, shape]);
+        }
+        return call.Result("Concat", [start, placed], OnnxAttribute.Int("axis", 1));
+
+        float[] Value(int operand) => call.Writer.IsComputed(call.Operand(operand))
+            ? throw new EspalierException($"AssembleTokens: '{call.Operand(operand).Name}' is not a weight; such a network "
+                + "cannot be written as ONNX")
+            : call.Constants.Value(call.Operand(operand)).ToArray();
+    }
+
+    /// <summary>Some rows of each image: [N, T, D] -> [N, count, D], or [N, D] where it is one.</summary>
+    public static string Take(OnnxCall call)
+    {
+        int start = call.Settings.Int("start"), count = call.Settings.Int("count"), end = start + count;
+        GraphValue x = call.Operand(0);
+        string rows = call.Writer.Read(x, asTokens: true);
+        if (!call.Tokens && count == 1)
+            return call.Result("Gather", [rows, call.Constants.Int(start)], OnnxAttribute.Int("axis", 1));
+        OnnxRows before = call.Writer.RowsOf(x);
+        if (before.Tokens is { } tokens) call.Rows = OnnxRows.Of(tokens[start..end]);
+        else if (end <= before.Prefix) call.Rows = OnnxRows.Of([.. Enumerable.Range(start, count)]);
+        else call.Rows = new OnnxRows(count, null, 0);
+        return call.Result("Slice", [rows, call.Ints(start), call.Ints(end), call.Ints(1)]);
+    }
+
+    /// <summary>Operands x [N, T, D], v [N, D] and perhaps bias [N] or [N, 1] -> [N, T].</summary>
+    public static string RowDot(OnnxCall call)
+    {
+        string x = call.Writer.Read(call.Operand(0), asTokens: true), v = call.Writer.Read(call.Operand(1), asTokens: false);
+        call.Rows = call.Writer.RowsOf(call.Operand(0));
+        string column = call.Part("column", "Unsqueeze", [v, call.Ints(2)]);
+        string products = call.Part("products", "MatMul", [x, column]);
+        if (!call.Has(2)) return call.Result("Squeeze", [products, call.Ints(2)]);
+        string dots = call.Part("dots", "Squeeze", [products, call.Ints(2)]);
+        string bias = call.Writer.Read(call.Operand(2), asTokens: false);
+        if (call.Shape(2).Rank == 1) bias = call.Part("bias", "Unsqueeze", [bias, call.Ints(1)]);
+        return call.Result("Add", [dots, bias]);
+    }
+}
