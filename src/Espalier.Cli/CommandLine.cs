@@ -51,6 +51,10 @@ internal static class CommandLine
             if (verbose) error.WriteLine(e);
             return code;
         }
+        finally
+        {
+            session.NameSkipped();
+        }
     }
 
     internal static RootCommand Build(Session session) => Root(

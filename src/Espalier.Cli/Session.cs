@@ -1,3 +1,6 @@
+using Espalier.Cli.Display;
+using Espalier.Data;
+
 namespace Espalier.Cli;
 
 /// <summary>What a verb needs of the world around it.</summary>
@@ -9,4 +12,21 @@ internal sealed record Session(Terminal Terminal, CancellationToken Cancel, Inte
 
     /// <summary>The arguments as they were given, for messages that repeat them.</summary>
     public IReadOnlyList<string> Arguments { get; set; } = [];
+
+    private const int MostNamed = 20;
+    private readonly List<SkippedFiles> skipped = [];
+
+    /// <summary>A data set whose files that could not be used are named when the verb ends.</summary>
+    public DatasetPair Opened(DatasetPair data)
+    {
+        skipped.Add(data.Skipped);
+        return data;
+    }
+
+    /// <summary>Says what was left out of the data sets, where anything was.</summary>
+    public void NameSkipped()
+    {
+        foreach (string line in SkippedList.Lines([.. skipped.SelectMany(s => s.Files)], MostNamed))
+            Terminal.Error.WriteLine(line);
+    }
 }

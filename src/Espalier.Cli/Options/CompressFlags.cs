@@ -52,7 +52,7 @@ internal static class CompressFlags
 
     public static IReadOnlyList<Option> All { get; } =
     [
-        Shared.Model, ModelType, Shared.Width, Shared.ImageSize, Shared.Preprocess, Shared.Data, Shared.DataDir, PretrainSteps,
+        Shared.Model, ModelType, Shared.Width, Shared.ImageSize, Shared.Preprocess, Shared.Data, Shared.DataDir, Shared.Strict, PretrainSteps,
         Output, .. SelectionFlags.All, Rounds, Schedule, TrainSteps, FineTuneSteps, BatchSize, Optimizer, LearningRate, WeightDecay,
         Decay, Warmup, Shared.TrainOnly, .. RecipeFlags.All, RunDir, CheckpointEvery, Resume, Set, MoveConstants, Plan, PlanFile,
         Report, Seed,
@@ -103,7 +103,7 @@ internal static class CompressFlags
     {
         Model = p.GetValue(Shared.Model), ModelType = p.GetValue(ModelType), Width = p.GetValue(Shared.Width),
         ImageSize = p.GetValue(Shared.ImageSize), Preprocess = p.GetValue(Shared.Preprocess),
-        Data = p.GetValue(Shared.Data), DataDir = p.GetValue(Shared.DataDir),
+        Data = p.GetValue(Shared.Data), DataDir = p.GetValue(Shared.DataDir), Strict = p.GetValue(Shared.Strict),
     };
 
     public static ReportFile? ReadReport(ParseResult p) => p.GetValue(Report) is { } path ? new ReportFile(path) : null;

@@ -18,10 +18,13 @@ internal static class Shared
         Recursive(Opt.Flag("--verbose", "Show where in the program an error came from"));
 
     public static Option<string?> Data { get; } = Opt.Text("--data",
-        $"Data set: {string.Join(", ", Datasets.All.Select(d => d.Name))}", "NAME", "--dataset");
+        $"Data set: {string.Join(", ", Datasets.All.Select(d => d.Name))}; or the path of an image folder", "NAME", "--dataset");
 
     public static Option<string?> DataDir { get; } = Opt.Text("--data-dir",
         "Folder with the data set's files; by default where 'data fetch' or the system puts them", "DIR");
+
+    public static Option<bool> Strict { get; } = Opt.Flag("--strict",
+        "Stop at a picture that cannot be read; else it is left out, and named in the end");
 
     public static Option<string?> Model { get; } = Opt.Text("--model",
         "Checkpoint: safetensors, PyTorch (.pth, .bin) or Google's .npz", "FILE");

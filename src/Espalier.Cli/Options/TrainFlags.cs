@@ -84,7 +84,7 @@ internal sealed class TrainFlags
 
     public Command AddTo(Command verb)
     {
-        foreach (Option option in (Option[])[Shared.Data, Shared.DataDir, method, name, Shared.OutputDir,
+        foreach (Option option in (Option[])[Shared.Data, Shared.DataDir, Shared.Strict, method, name, Shared.OutputDir,
             Shared.ModelType, Shared.Config, Shared.ImageSize, Shared.Width, Shared.Preprocess, init, pretrained,
             steps, batchSize, accumulation, optimizer, learningRate, decay, warmup, weightDecay, maxGradNorm, Shared.TrainOnly,
             ema, dropout,
@@ -115,7 +115,8 @@ internal sealed class TrainFlags
         {
             Apt = apt ? ReadApt(p, scratch) : null,
             KeepBias = p.GetValue(keepBias) ?? 0,
-            Data = p.GetValue(Shared.Data) ?? "fashion-mnist",
+            Data = DataChoice.Name(p.GetValue(Shared.Data), p.GetValue(Shared.DataDir), "fashion-mnist")!,
+            Strict = p.GetValue(Shared.Strict),
             DataDir = p.GetValue(Shared.DataDir),
             Config = p.GetValue(Shared.Config),
             ModelType = p.GetValue(Shared.ModelType),

@@ -18,7 +18,7 @@ internal sealed record InputImages(string Source, Tensor Pixels) : IDisposable
     /// <param name="own">The one that the model was trained on.</param>
     public static InputImages Take(int count, Preprocessing preprocessing, string? asked, string? own, string? directory)
     {
-        string? name = asked ?? own;
+        string? name = DataChoice.Name(asked, directory, own);
         if (name is "fashion-mnist" && asked is null && Datasets.Find(name, directory) is null) name = "fashion-mnist-sample";
         bool here = name is not null
             && (asked is not null || name == "fashion-mnist-sample" || Datasets.Find(name, directory) is not null);

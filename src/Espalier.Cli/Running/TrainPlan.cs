@@ -16,6 +16,9 @@ internal sealed record TrainPlan
 
     public string? DataDir { get; init; }
 
+    /// <summary>A picture that cannot be read ends the work; else it is left out and named in the end.</summary>
+    public bool Strict { get; init; }
+
     /// <summary>File with the model's shape.</summary>
     public string? Config { get; init; }
 

@@ -55,15 +55,19 @@ internal static class DataVerb
     private static int Check(Session session, string name, string? directory)
     {
         DatasetPair data = Datasets.Open(name, directory);
-        var train = Look(session, data.Train, "training images");
-        var test = Look(session, data.Test, "test images");
-        session.Terminal.Line($"{data.Info.Name}: {data.Train.Count} training and {data.Test.Count} test images, "
-            + $"{data.Train.Classes} classes");
-        session.Terminal.Line($"size        {Sizes(train, test)}");
-        Table table = Tables.New("class", "training", "test");
-        for (int c = 0; c < data.Train.Classes; c++) table.Row(data.Train.ClassNames[c], $"{train.Count[c]}", $"{test.Count[c]}");
-        session.Terminal.Console.Write(table);
-        return ExitCodes.Done;
+        var splits = new List<(string Name, Seen Seen)> { ("training", Look(session, data.Train, "training images")) };
+        if (data.Validation is { } validation) splits.Add(("validation", Look(session, validation, "validation images")));
+        splits.Add(("test", Look(session, data.Test, "test images")));
+        Terminal terminal = session.Terminal;
+        string counts = string.Join(", ", splits.SkipLast(1).Select(s => $"{s.Seen.Count.Sum()} {s.Name}"));
+        terminal.Line($"{data.Info.Name}: {counts} and {splits[^1].Seen.Count.Sum()} test images, {data.Test.Classes} classes");
+        terminal.Line($"size        {Sizes([.. splits.Select(s => s.Seen)])}");
+        Table table = Tables.New(["class", .. splits.Select(s => s.Name)]);
+        for (int c = 0; c < data.Test.Classes; c++)
+            table.Row([data.Test.ClassNames[c], .. splits.Select(s => $"{s.Seen.Count[c]}")]);
+        terminal.Console.Write(table);
+        foreach (string line in SkippedList.Lines(data.Skipped.Files)) terminal.Line(line);
+        return data.Skipped.Files.Any(f => f.IsPicture) ? ExitCodes.WrongInput : ExitCodes.Done;
     }
 
     private static Seen Look(Session session, IImageDataset data, string what) =>
@@ -73,22 +77,28 @@ internal static class DataVerb
         for (int i = 0; i < data.Count; i++)
         {
             session.Cancel.ThrowIfCancellationRequested();
-            Image image = data.ReadImage(i);
-            seen.Count[data.Label(i)]++;
-            seen.Widths.Add(image.Width);
-            seen.Heights.Add(image.Height);
-            seen.Channels.Add(image.Channels);
             if (i % 256 == 0) report(i);
+            try
+            {
+                seen.Add(data.ReadImage(i), data.Label(i));
+            }
+            catch (EspalierException e) when (data.Skip(i, e))
+            {
+                // Named after all others were looked at.
+            }
         }
         return seen;
     });
 
-    private static string Sizes(Seen a, Seen b)
+    private static string Sizes(Seen[] splits)
     {
-        string Range(Func<Seen, SortedSet<int>> of) =>
-            of(a).Concat(of(b)).Min() is var low && of(a).Concat(of(b)).Max() is var high && low == high ? $"{low}"
-                : $"{low}-{high}";
         return $"{Range(s => s.Widths)} x {Range(s => s.Heights)} pixels, {Range(s => s.Channels)} channels";
+
+        string Range(Func<Seen, SortedSet<int>> of)
+        {
+            int[] all = [.. splits.SelectMany(of)];
+            return all.Length == 0 ? "no" : all.Min() == all.Max() ? $"{all[0]}" : $"{all.Min()}-{all.Max()}";
+        }
     }
 
     private sealed record Seen(int[] Count)
@@ -98,6 +108,14 @@ internal static class DataVerb
         public SortedSet<int> Heights { get; } = [];
 
         public SortedSet<int> Channels { get; } = [];
+
+        public void Add(Image image, int label)
+        {
+            Count[label]++;
+            Widths.Add(image.Width);
+            Heights.Add(image.Height);
+            Channels.Add(image.Channels);
+        }
     }
 
     /// <summary>Reports at once; Progress{T} would queue reports that arrive after the bar is gone.</summary>

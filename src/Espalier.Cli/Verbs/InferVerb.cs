@@ -12,7 +12,7 @@ namespace Espalier.Cli.Verbs;
 /// <summary>`espalier infer`: a data set through a checkpoint.</summary>
 internal static class InferVerb
 {
-    private static readonly Option<string?> Split = Opt.Choice("--split", "Which images [test]", "test", "train");
+    private static readonly Option<string?> Split = Opt.Choice("--split", "Which images [test]", "test", "train", "val");
     private static readonly Option<int?> Limit = Opt.Number("--limit", "The first N images only", 1, int.MaxValue);
     private static readonly Option<bool> NoPrune = Opt.Flag("--no-prune", "Keep every token");
     private static readonly Option<int?> BatchSize = Opt.Number("--batch-size", "Images a batch [32]", 1, 1 << 20);
@@ -25,7 +25,8 @@ internal static class InferVerb
             "espalier infer --model output/apt-best-pruned.safetensors --data fashion-mnist --output predictions.jsonl",
             "espalier infer --model apt.pth --config shape.json --data cifar100 --data-dir data/cifar100 --no-prune")
         {
-            Shared.Model, Shared.Data, Shared.DataDir, Split, Limit, NoPrune, Shared.Threshold, Shared.KeepShare, Shared.Precision, BatchSize, Output, Curve,
+            Shared.Model, Shared.Data, Shared.DataDir, Shared.Strict, Split, Limit,
+            NoPrune, Shared.Threshold, Shared.KeepShare, Shared.Precision, BatchSize, Output, Curve,
             Shared.Config, Shared.ModelType, Shared.Preprocess,
         };
         verb.SetAction(parse => Run(parse, session));
@@ -36,9 +37,9 @@ internal static class InferVerb
     {
         string path = Checkpoints.Required(parse);
         using IClassifierSession model = Checkpoints.Open(parse, path);
-        DatasetPair pair = DataChoice.Open(parse.GetValue(Shared.Data), parse.GetValue(Shared.DataDir), model.Dataset, path);
-        IImageDataset data = DataChoice.Limit(DataChoice.Of(pair, parse.GetValue(Split)), parse.GetValue(Limit));
-        ModelChoice.RequireClasses(model.NumClasses, path, data);
+        DatasetPair pair = DataChoice.Open(parse, model.Dataset, path, session);
+        IImageDataset data = DataChoice.For(model, path,
+            DataChoice.Limit(DataChoice.Of(pair, parse.GetValue(Split)), parse.GetValue(Limit)), session.Terminal);
         bool prune = !parse.GetValue(NoPrune), hasAgents = model.AgentLayers.Count > 0;
         if (parse.GetValue(Curve) && (!hasAgents || !prune))
             throw new EspalierException($"{path}: --curve moves the agents' threshold, so it needs "

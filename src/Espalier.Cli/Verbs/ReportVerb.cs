@@ -28,7 +28,7 @@ internal static class ReportVerb
             "espalier report output --data fashion-mnist",
                 "espalier report output --name apt --plain output/vit.safetensors --output apt.html")
         {
-            Source, Name, Plain, Shared.Data, Shared.DataDir, Limit, BatchSize, Output,
+            Source, Name, Plain, Shared.Data, Shared.DataDir, Shared.Strict, Limit, BatchSize, Output,
         };
         verb.SetAction(parse => Run(parse, session));
         return verb;
@@ -38,10 +38,9 @@ internal static class ReportVerb
     {
         var (checkpoint, run) = Find(parse.GetValue(Source)!, parse.GetValue(Name));
         using IClassifierSession model = Checkpoints.Open(parse, checkpoint);
-        DatasetPair pair =
-            DataChoice.Open(parse.GetValue(Shared.Data), parse.GetValue(Shared.DataDir), model.Dataset, checkpoint);
-        IImageDataset data = DataChoice.Limit(pair.Test, parse.GetValue(Limit));
-        ModelChoice.RequireClasses(model.NumClasses, checkpoint, data);
+        DatasetPair pair = DataChoice.Open(parse, model.Dataset, checkpoint, session);
+        IImageDataset data =
+            DataChoice.For(model, checkpoint, DataChoice.Limit(pair.Test, parse.GetValue(Limit)), session.Terminal);
         string output = parse.GetValue(Output)
             ?? Path.Combine(Path.GetDirectoryName(Path.GetFullPath(checkpoint))!, "report.html");
 

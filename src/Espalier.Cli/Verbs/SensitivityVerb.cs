@@ -25,7 +25,7 @@ internal static class SensitivityVerb
             "espalier compress sensitivity --model small.safetensors --report layers.html",
             "espalier compress sensitivity --model small.safetensors --method taylor --ratios 0.25,0.5,0.75 --limit 500")
         {
-            Shared.Model, CompressFlags.ModelType, Shared.Preprocess, Shared.Data, Shared.DataDir, Method, CompressFlags.Set,
+            Shared.Model, CompressFlags.ModelType, Shared.Preprocess, Shared.Data, Shared.DataDir, Shared.Strict, Method, CompressFlags.Set,
             Ratios, Within, Limit, BatchSize, SelectionFlags.MinKept, SelectionFlags.Keep, SelectionFlags.Streams,
             CompressFlags.Report, CompressFlags.Seed,
         };

@@ -28,7 +28,7 @@ internal static class TrainVerb
     private static int Run(TrainPlan plan, Session session)
     {
         Terminal terminal = session.Terminal;
-        using var run = new TrainRun(plan, Datasets.Open(plan.Data, plan.DataDir), session);
+        using var run = new TrainRun(plan, session.Opened(Datasets.Open(plan.Data, plan.DataDir, strict: plan.Strict)), session);
         Announce(run, plan, terminal);
         TrainResult result = run.Run();
         var files = new RunFolder(plan.Options.OutputDir!, plan.Options.Name);

@@ -35,4 +35,15 @@ public sealed class Batch
     }
 
     internal void TakeFromPool() => inUse = 1;
+
+    /// <summary>A batch of the first pictures of this one, which goes back to the pool.</summary>
+    internal Batch First(int count, int pixelsPerImage)
+    {
+        var batch = new Batch(count, pixelsPerImage, null);
+        Pixels.AsSpan(0, batch.Pixels.Length).CopyTo(batch.Pixels);
+        Labels.AsSpan(0, count).CopyTo(batch.Labels);
+        Indices.AsSpan(0, count).CopyTo(batch.Indices);
+        Recycle();
+        return batch;
+    }
 }

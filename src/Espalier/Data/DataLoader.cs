@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Espalier.Imaging;
 using Espalier.Tensors;
 
 namespace Espalier.Data;
@@ -8,7 +9,9 @@ public readonly record struct LoaderPosition(long Epoch, long BatchInEpoch);
 
 /// <summary>
 /// Turns a data set into batches, decoding some ahead on threads of its own. Every batch is a function of the seed, the epoch
-/// and its number alone: threads and prefetch change only the speed. Used by one thread at a time.
+/// and its number alone: threads and prefetch change only the speed. A picture that cannot be read and may be left out (see
+/// <see cref="IImageDataset.Skip"/>) is missing from a single pass; in training the next one that can be read takes its
+/// place, so that batches stay whole. Used by one thread at a time.
 /// </summary>
 public sealed class DataLoader : IDisposable
 {
@@ -100,11 +103,19 @@ public sealed class DataLoader : IDisposable
     }
 
     /// <summary>One pass over the data set in the order of epoch 0. Does not move <see cref="Position"/>.</summary>
+    /// <exception cref="EspalierException">No picture can be read.</exception>
     public IEnumerable<Batch> Once()
     {
         ObjectDisposedException.ThrowIf(disposed, this);
         using var pass = new BatchPass(this, default, endless: false);
-        while (pass.Take() is { } batch) yield return batch;
+        bool any = false;
+        while (pass.Take() is { } batch)
+        {
+            if (batch.Count == 0) continue;
+            any = true;
+            yield return batch;
+        }
+        if (!any) throw new EspalierException($"{dataset.Name}: none of the {dataset.Count} images can be read.");
     }
 
     public void Dispose()
@@ -133,22 +144,41 @@ public sealed class DataLoader : IDisposable
         foreach (var job in jobs!.GetConsumingEnumerable()) job.Run(this);
     }
 
-    private Batch Make(ReadOnlySpan<int> indices, long epoch)
+    private Batch Make(ReadOnlySpan<int> indices, long epoch, bool whole)
     {
-        int size = pipeline.Channels * pipeline.ImageSize * pipeline.ImageSize;
+        int size = pipeline.Channels * pipeline.ImageSize * pipeline.ImageSize, count = 0;
         Batch? batch = null;
         // Only whole batches come back to the pool, so any of them fits.
         if (indices.Length == BatchSize && pool.TryTake(out batch)) batch.TakeFromPool();
         batch ??= new Batch(indices.Length, size, indices.Length == BatchSize ? pool : null);
-        for (int i = 0; i < indices.Length; i++)
+        foreach (int asked in indices)
         {
-            int index = indices[i];
+            int index = asked;
+            if (Read(ref index, whole) is not { } image) continue;
             var rng = new Rng(seed, (ulong)epoch, (ulong)index + 1);
-            batch.Indices[i] = index;
-            batch.Labels[i] = dataset.Label(index);
-            pipeline.Run(dataset.ReadImage(index), ref rng, batch.Pixels.AsSpan(i * size, size));
+            batch.Indices[count] = index;
+            batch.Labels[count] = dataset.Label(index);
+            pipeline.Run(image, ref rng, batch.Pixels.AsSpan(count++ * size, size));
         }
-        return batch;
+        return count == indices.Length ? batch : batch.First(count, size);
+    }
+
+    /// <summary>The picture, or else the first behind it that can be read where a batch is to be whole, or else null.</summary>
+    private Image? Read(ref int index, bool whole)
+    {
+        for (int tries = 1; ; tries++)
+        {
+            try
+            {
+                return dataset.ReadImage(index);
+            }
+            catch (EspalierException e) when (dataset.Skip(index, e))
+            {
+                if (!whole) return null;
+                if (tries >= dataset.Count) throw;
+                index = (index + 1) % dataset.Count;
+            }
+        }
     }
 
     /// <summary>Batches asked for ahead, handed out in order.</summary>
@@ -179,7 +209,7 @@ public sealed class DataLoader : IDisposable
             order ??= loader.Order(planned.Epoch);
             int first = checked((int)planned.BatchInEpoch * loader.BatchSize);
             var indices = order.AsMemory(first, Math.Min(loader.BatchSize, order.Length - first));
-            var job = new BatchJob(indices, planned.Epoch);
+            var job = new BatchJob(indices, planned.Epoch, endless);
             long epoch = planned.Epoch;
             planned = loader.After(planned);
             if (planned.Epoch != epoch) order = null;
@@ -188,7 +218,7 @@ public sealed class DataLoader : IDisposable
         }
     }
 
-    private sealed class BatchJob(ReadOnlyMemory<int> indices, long epoch)
+    private sealed class BatchJob(ReadOnlyMemory<int> indices, long epoch, bool whole)
     {
         private readonly TaskCompletionSource<Batch?> result = new();
         private volatile bool cancelled;
@@ -202,7 +232,7 @@ public sealed class DataLoader : IDisposable
             }
             try
             {
-                result.SetResult(loader.Make(indices.Span, epoch));
+                result.SetResult(loader.Make(indices.Span, epoch, whole));
             }
             catch (Exception e)
             {

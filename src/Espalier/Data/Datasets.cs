@@ -40,13 +40,25 @@ public static class Datasets
         });
     }
 
+    /// <summary>
+    /// The name of the data set whose files a folder holds: <paramref name="preferred"/> where it is that, else another that
+    /// is known, else <c>folder</c> where it has folders of its own. Null where there is nothing of that.
+    /// </summary>
+    public static string? In(string directory, string? preferred = null) =>
+        new[] { preferred }.Concat(All.Select(i => i.Name)).FirstOrDefault(name => name is not (null or "folder")
+            && All.Any(i => i.Name == name) && Find(name, directory) is not null)
+        ?? (Directory.Exists(directory) && ClassFolder.Folders(directory).Length > 0 ? "folder" : null);
+
     /// <summary>Opens a data set.</summary>
+    /// <param name="name">Its name, or the path of an image folder.</param>
     /// <param name="dataDir">Folder (for CIFAR also the archive); null for the usual places. The sample needs none.</param>
     /// <param name="download">Fetches what is missing, into <paramref name="dataDir"/> or the default folder.</param>
+    /// <param name="strict">A picture of a folder that cannot be read is an error; else it is left out and noted.</param>
     /// <exception cref="EspalierException">Unknown name, missing or damaged files; the message says how to get them.</exception>
     public static DatasetPair Open(string name, string? dataDir, bool download = false,
-        IProgress<DownloadProgress>? progress = null)
+        IProgress<DownloadProgress>? progress = null, bool strict = false)
     {
+        if (dataDir is null && All.All(i => i.Name != name) && Directory.Exists(name)) (name, dataDir) = ("folder", name);
         Describe(name);
         if (name == FashionMnist.SampleInfo.Name) return OpenSample();
         if (name == "folder" && dataDir == null)
@@ -59,7 +71,7 @@ public static class Datasets
             "fashion-mnist" => FashionMnist.Open(directory),
             "cifar10" => Cifar.Open(directory, 10),
             "cifar100" => Cifar.Open(directory, 100),
-            _ => FolderDataset.Open(directory),
+            _ => FolderDataset.Open(directory, strict),
         };
     }
 

@@ -3,21 +3,24 @@ using Espalier.Imaging;
 namespace Espalier.Data;
 
 /// <summary>
-/// A folder a class, images in it (in sub-folders too), classes and files in ordinal order of their names. Files
-/// are read when they are asked for.
+/// A folder a class, pictures in it (in sub-folders too), classes and files in ordinal order of their names. Files are read
+/// when they are asked for.
 /// </summary>
 public sealed class FolderDataset : IImageDataset
 {
+    private const string Expected = "it must hold a folder of images a class, or train/ and val/ with such folders";
+
     private readonly string[] files;
     private readonly int[] labels;
+    private readonly SkippedFiles skipped;
 
-    private FolderDataset(string name, IReadOnlyList<string> classNames, string[] files, int[] labels)
+    private FolderDataset(IReadOnlyList<string> classNames, string[] files, int[] labels, SkippedFiles skipped)
     {
-        (Name, ClassNames) = (name, classNames);
-        (this.files, this.labels) = (files, labels);
+        ClassNames = classNames;
+        (this.files, this.labels, this.skipped) = (files, labels, skipped);
     }
 
-    public string Name { get; }
+    public string Name => UnopenedInfo.Name;
 
     public int Count => files.Length;
 
@@ -35,73 +38,92 @@ public sealed class FolderDataset : IImageDataset
     /// <summary>The file behind a picture.</summary>
     public string FileOf(int index) => files[index];
 
-    /// <summary>
-    /// Opens <c>train/</c> with <c>test/</c> or <c>val/</c> where the folder has them; else the last fifth of each class
-    /// becomes the test split. The info's size is the shorter side of the first picture, its channels 3 as soon as one
-    /// class starts with a colour picture.
-    /// </summary>
-    /// <exception cref="EspalierException">No classes, a class without pictures, or test classes that training lacks.</exception>
-    public static DatasetPair Open(string directory)
+    /// <summary>Notes the file in <see cref="DatasetPair.Skipped"/>.</summary>
+    public bool Skip(int index, EspalierException why)
     {
-        if (!Directory.Exists(directory))
-            throw new EspalierException($"{directory}: no such folder; it must hold a folder of images a class.");
-        string trainFolder = Path.Combine(directory, "train");
-        string? testFolder = new[] { "test", "val" }.Select(s => Path.Combine(directory, s)).FirstOrDefault(Directory.Exists);
-        IImageDataset train, test;
-        FolderDataset first;
-        if (Directory.Exists(trainFolder) && testFolder != null)
-        {
-            train = first = Read(trainFolder, null);
-            test = Read(testFolder, first.ClassNames);
-        }
-        else
-        {
-            first = Read(Directory.Exists(trainFolder) ? trainFolder : directory, null);
-            (train, test) = Subset.HoldOutTail(first, 0.2);
-            if (test.Count == 0)
-                throw new EspalierException($"{directory}: one image a class leaves none for testing; add images.");
-        }
-        var (size, channels) = Look(first);
-        return new DatasetPair(train, test, UnopenedInfo with { ImageSize = size, Channels = channels, Classes = train.Classes });
+        if (skipped.IsStrict) return false;
+        string reason = why.Message.StartsWith(files[index], StringComparison.Ordinal)
+            ? why.Message[files[index].Length..].TrimStart(':', ' ') : why.Message;
+        skipped.Add(files[index], reason);
+        return true;
     }
 
-    private static FolderDataset Read(string directory, IReadOnlyList<string>? known)
+    /// <summary>
+    /// Opens the splits where the folder has them (<c>train</c>; <c>val</c>, <c>valid</c>, <c>validation</c>, <c>dev</c> or
+    /// <c>eval</c>; <c>test</c>; in any case), else the last fifth of each class becomes the test split. With a test split a
+    /// validation split is for choosing, else it is the test split; without training folder that split is empty. The
+    /// info's size is the shorter side of the first picture, its channels 3 as soon as one picture has colours.
+    /// </summary>
+    /// <param name="strict">A picture that cannot be read is an error; else it is left out and noted.</param>
+    /// <exception cref="EspalierException">No classes, a class without pictures, or test classes that training lacks.</exception>
+    public static DatasetPair Open(string directory, bool strict = false)
     {
-        string[] classes = Names(Directory.GetDirectories(directory));
-        if (classes.Length == 0)
-            throw new EspalierException($"{directory}: no class folders; it must hold a folder of images a class.");
-        known ??= classes;
+        if (!Directory.Exists(directory)) throw new EspalierException($"{directory}: no such folder; {Expected}.");
+        var skipped = new SkippedFiles(strict);
+        FolderSplits splits = FolderSplits.Of(directory, skipped);
+        string? testFolder = splits.Test ?? splits.Validation;
+        FolderDataset? training = splits.Train is null ? null : Read(splits.Train, null, skipped);
+        IReadOnlyList<string>? classes = training?.ClassNames;
+        FolderDataset? testing = testFolder is null ? null : Read(testFolder, classes, skipped);
+        FolderDataset all = training ?? testing!;
+        IImageDataset train = training ?? new FolderDataset(all.ClassNames, [], [], skipped);
+        IImageDataset? test = testing, validation = splits.Test is not null && splits.Validation is not null
+            ? Read(splits.Validation, all.ClassNames, skipped) : null;
+        if (test is null) (train, test) = Subset.HoldOutTail(all, 0.2);
+        if (test.Count == 0) throw new EspalierException($"{directory}: one image a class leaves none for testing; add images.");
+        var (size, channels) = Look(all);
+        return new DatasetPair(train, test, UnopenedInfo with { ImageSize = size, Channels = channels, Classes = all.Classes })
+        {
+            Validation = validation, Skipped = skipped,
+        };
+    }
+
+    /// <param name="known">The training split's classes; null for that split itself, of which each must have pictures.</param>
+    private static FolderDataset Read(string directory, IReadOnlyList<string>? known, SkippedFiles skipped)
+    {
+        string[] classes = ClassFolder.Folders(directory);
+        if (classes.Length == 0) throw new EspalierException($"{directory}: no class folders; {Expected}.");
+        if (known is not null && classes.Except(known).ToArray() is { Length: > 0 } unknown)
+            throw new EspalierException($"{Path.Combine(directory, unknown[0])}: a class that the training folder does not have"
+                + (unknown.Length == 1 ? "" : $", as {unknown.Length - 1} more") + "; rename or remove it.");
         var files = new List<string>();
         var labels = new List<int>();
         foreach (string name in classes)
         {
             string folder = Path.Combine(directory, name);
-            int label = known.ToList().IndexOf(name);
-            if (label < 0)
-                throw new EspalierException($"{folder}: a class that the training folder does not have; rename or remove it.");
-            string[] found = [.. Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories)
-                .Where(ImageFile.HasImageExtension).Order(StringComparer.Ordinal)];
-            if (found.Length == 0)
-                throw new EspalierException($"{folder}: no images in it; add some or remove the folder.");
+            if (!ClassFolder.HasPictures(folder) && ClassFolder.Folders(folder) is [var inner, ..])
+                throw new EspalierException($"{directory}: {name} holds only folders ({inner}, ...) and no images; {Expected}."
+                    + (classes.Length == 1 ? $" Is {folder} meant?" : ""));
+            string[] found = ClassFolder.Pictures(folder, skipped);
+            if (found.Length == 0 && known is null)
+                throw new EspalierException($"{folder}: no images in it that are read; add some or remove the folder.");
             files.AddRange(found);
-            labels.AddRange(Enumerable.Repeat(label, found.Length));
+            labels.AddRange(Enumerable.Repeat((known ?? classes).ToList().IndexOf(name), found.Length));
         }
-        return new FolderDataset("folder", known, [.. files], [.. labels]);
+        return new FolderDataset(known ?? classes, [.. files], [.. labels], skipped);
     }
-
-    private static string[] Names(string[] folders) => [.. folders.Select(f => Path.GetFileName(f)!)
-        .Where(n => !n.StartsWith('.')).Order(StringComparer.Ordinal)];
 
     private static (int Size, int Channels) Look(FolderDataset dataset)
     {
-        int size = 0, channels = 1;
-        for (int i = 0; i < dataset.Count; i++)
+        int size = 0;
+        bool color = false;
+        for (int i = 0; i < dataset.Count && !color; i++)
         {
-            if (i > 0 && dataset.labels[i] == dataset.labels[i - 1]) continue;
-            var image = dataset.ReadImage(i);
-            if (i == 0) size = Math.Min(image.Width, image.Height);
-            channels = Math.Max(channels, image.Channels);
+            try
+            {
+                if (size > 0) color = ImageFile.HasColor(dataset.files[i]);
+                else
+                {
+                    Image first = dataset.ReadImage(i);
+                    (size, color) = (Math.Min(first.Width, first.Height), first.Channels == 3);
+                }
+            }
+            catch (EspalierException e) when (dataset.Skip(i, e))
+            {
+                // The next one may do.
+            }
         }
-        return (size, channels);
+        if (size == 0) throw new EspalierException($"{dataset.files[0]}: cannot be read, and so all images beside it.");
+        return (size, color ? 3 : 1);
     }
 }

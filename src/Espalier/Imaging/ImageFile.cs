@@ -8,6 +8,8 @@ public static class ImageFile
     /// <summary>Longest file that is read at all, in bytes.</summary>
     public const long MaxFileBytes = 512L * 1024 * 1024;
 
+    private const int HeaderBytes = 1 << 16;
+
     /// <summary>The largest number of pixels that a file may have: 512 megapixels.</summary>
     public const long MaxSourcePixels = 512L * 1024 * 1024;
 
@@ -39,6 +41,32 @@ public static class ImageFile
             throw new EspalierException($"{path}: cannot read the image: {e.Message}", e);
         }
         return Decode(data, path, upright);
+    }
+
+    /// <summary>Whether <see cref="Read"/> gives 3 channels, from a PNG's or JPEG's header alone; others have colours.</summary>
+    /// <exception cref="EspalierException">It cannot be read.</exception>
+    internal static bool HasColor(string path)
+    {
+        byte[] start = new byte[HeaderBytes];
+        int length;
+        try
+        {
+            if (FileSystem.IsSpecialFile(path)) throw new IOException("it is a device or a pipe, not a regular file");
+            using var file = File.OpenRead(path);
+            length = file.ReadAtLeast(start, start.Length, throwOnEndOfStream: false);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new EspalierException($"{path}: cannot read the image: {e.Message}", e);
+        }
+        ReadOnlySpan<byte> data = start.AsSpan(0, length);
+        return ImageSignature.Of(data, path) switch
+        {
+            ImageKind.Png => !PngChunks.IsGray(data),
+            // A header behind a large preview is not seen; the picture is then read whole.
+            ImageKind.Jpeg => JpegLayout.Read(data).Components is var n && n == 0 ? Read(path).Channels == 3 : n > 1,
+            _ => true,
+        };
     }
 
     /// <summary>The picture in the bytes of a PNG, JPEG, BMP, GIF or WebP file.</summary>

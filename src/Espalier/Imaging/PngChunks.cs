@@ -11,7 +11,7 @@ internal static class PngChunks
     private const ulong MaxInflation = 1032;        // Deflate's limit: 258 bytes from two bits
 
     /// <summary>True where pixels are grey, with or without alpha; palettes count as colour.</summary>
-    public static bool IsGray(ReadOnlySpan<byte> data) => (data[ColorTypeAt] & ColorFlag) == 0;
+    public static bool IsGray(ReadOnlySpan<byte> data) => data.Length > ColorTypeAt && (data[ColorTypeAt] & ColorFlag) == 0;
 
     /// <summary>
     /// The file with only the chunks that say what the pixels are. Without gAMA, cHRM, sRGB and iCCP no

@@ -16,6 +16,7 @@ internal sealed class CompressRun(CompressPlan plan, Session session)
     public void Run()
     {
         using CompressInput input = plan.Source.Open(plan.Method.Seed);
+        session.Opened(input.Pair);
         Folders.MakeFor(plan.Output, plan.PlanFile, plan.Report?.Path);
         PreprocessChoice.Show(terminal, input.Preprocessing);
         if (plan.PlanOnly)

@@ -26,19 +26,18 @@ internal sealed record CompressSource
 
     public string? DataDir { get; init; }
 
+    /// <summary>A picture that cannot be read ends the work; else it is left out and named in the end.</summary>
+    public bool Strict { get; init; }
+
     /// <exception cref="EspalierException">There is no such network or data, or they do not go together.</exception>
     public CompressInput Open(ulong seed)
     {
         LoadedCnn loaded = OpenModel(seed, out DatasetPair pair);
         Cnn net = loaded.Net;
-        if (pair.Train.Classes > net.NumClasses)
-        {
-            loaded.Dispose();
-            throw new EspalierException($"the network has {net.NumClasses} classes, but {pair.Info.Name} has "
-                + $"{pair.Train.Classes}; use data that it was made for");
-        }
         try
         {
+            ModelChoice.RequireClasses(net.NumClasses, Model ?? "the network", pair.Train);
+            pair = pair.For(loaded.Structure.ClassNames, Model ?? "the network");
             Preprocessing p = PreprocessChoice.Of(Preprocess, net.ImageSize, net.Channels, loaded.Structure.Preprocessing);
             return new CompressInput(loaded with { Structure = loaded.Structure with { Preprocessing = p } }, pair, p,
                 new TrainingData(pair.Train, ImagePipeline.Train(pair.Info, p), pair.Test, ImagePipeline.Eval(p)));
@@ -62,14 +61,14 @@ internal sealed record CompressSource
             if (loaded.Net.Channels is not (1 or 3))
                 throw new EspalierException($"{path}: is for images of {loaded.Net.Channels} channels; "
                     + "images have 1 (grey) or 3 (RGB)");
-            pair = Datasets.Open(Data ?? loaded.Structure.Dataset
+            pair = Datasets.Open(DataChoice.Name(Data, DataDir, loaded.Structure.Dataset)
                 ?? throw new EspalierException($"{path}: does not say which data set it was trained on; give --data NAME"),
-                DataDir);
+                DataDir, strict: Strict);
             return loaded;
         }
         if (ModelType is null)
             throw new EspalierException("say what to compress: --model FILE, or --model-type NAME to train it first");
-        pair = Datasets.Open(Data ?? "fashion-mnist", DataDir);
+        pair = Datasets.Open(DataChoice.Name(Data, DataDir, "fashion-mnist")!, DataDir, strict: Strict);
         CnnConfig config = CnnPresets.Get(ModelType);
         config = config with
         {

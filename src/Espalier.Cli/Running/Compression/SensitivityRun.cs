@@ -29,6 +29,7 @@ internal sealed class SensitivityRun(SensitivityPlan plan, Session session)
     public void Run()
     {
         using CompressInput input = plan.Source.Open(plan.Method.Seed);
+        session.Opened(input.Pair);
         Folders.MakeFor(plan.Report?.Path);
         PreprocessChoice.Show(terminal, input.Preprocessing);
         var data = input.Data with { Evaluation = DataChoice.Limit(input.Data.Evaluation, plan.Limit) };
