@@ -19,12 +19,13 @@ internal static class CommandLine
     {
         TextWriter error = session.Terminal.Error;
         bool verbose = args.Contains("--verbose");
+        ParseResult? parse = null;
         try
         {
             session.Arguments = args;
             RootCommand root = build(session);
             string[] dashed = WithDashes(args);
-            ParseResult parse = root.Parse(dashed, new ParserConfiguration { ResponseFileTokenReplacer = null });
+            parse = root.Parse(dashed, new ParserConfiguration { ResponseFileTokenReplacer = null });
             if (ParseErrors.OneLine(parse, dashed, program) is { } wrong)
             {
                 error.WriteLine($"{program}: {wrong}");
@@ -46,7 +47,7 @@ internal static class CommandLine
         }
         catch (Exception e)
         {
-            var (code, line) = Errors.Describe(e);
+            var (code, line) = Errors.Describe(e is EspalierException known && parse is not null ? FlagNames.Of(parse, [], known) : e);
             error.WriteLine($"{program}: {line}");
             if (verbose) error.WriteLine(e);
             return code;

@@ -17,11 +17,19 @@ internal static partial class FlagNames
         }
         catch (EspalierException e)
         {
-            Dictionary<string, string> flags = settings.ToDictionary(s => s.Property, s => $"{CompressFlags.Set.Name} {s.Name}");
-            foreach (Option option in parse.CommandResult.Command.Options) flags.TryAdd(Property(option.Name), option.Name);
-            string message = Name().Replace(e.Message, m => flags.GetValueOrDefault(m.Value, m.Value));
-            throw e.InnerException is { } inner ? new EspalierException(message, inner) : new EspalierException(message);
+            throw Of(parse, settings, e);
         }
+    }
+
+    /// <summary>The error with flags in the place of properties.</summary>
+    public static EspalierException Of(ParseResult parse, IEnumerable<MethodSetting> settings, EspalierException e)
+    {
+        Dictionary<string, string> flags = settings.ToDictionary(s => s.Property, s => $"{CompressFlags.Set.Name} {s.Name}");
+        foreach (Option option in parse.CommandResult.Command.Options) flags.TryAdd(Property(option.Name), option.Name);
+        flags.TryAdd(nameof(OpenOptions.Architecture), Shared.ModelType.Name);
+        flags.TryAdd(nameof(OpenOptions.ImageSize), Shared.ImageSize.Name);
+        string message = Name().Replace(e.Message, m => flags.GetValueOrDefault(m.Value, m.Value));
+        return e.InnerException is { } inner ? new EspalierException(message, inner) : new EspalierException(message);
     }
 
     /// <summary>"TrainSteps" for "--train-steps".</summary>

@@ -32,10 +32,10 @@ internal sealed class BenchModel : IDisposable
         }
         else
         {
-            using IClassifierSession session = Checkpoints.Open(parse, path);
+            using Inference.Session session = Checkpoints.Open(parse, path);
             (Preprocessing, DenseMultiplyAdds) = (session.Preprocessing, session.DenseMultiplyAdds);
             (AgentLayers, Dataset, IsTransformer, Source) = (session.AgentLayers, session.Dataset, session.Tokens > 0, path);
-            Parameters = session is VitSession vit ? VitCost.Parameters(vit.Config) : CountParameters();
+            Parameters = session.ParameterCount;
         }
         HasAgents = AgentLayers.Count > 0;
         if (!needsAgents || HasAgents) return;
@@ -97,12 +97,5 @@ internal sealed class BenchModel : IDisposable
         if (random is not null) random.Dispose();
         else modules?.Dispose();
         (random, modules) = (null, null);
-    }
-
-    /// <summary>The modules are let go again: what is measured is not to have them beside it.</summary>
-    private long CountParameters()
-    {
-        using NetworkModules once = NetworkModules.Open(parse, "measure");
-        return once.Net.ParameterCount;
     }
 }

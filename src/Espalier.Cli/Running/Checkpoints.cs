@@ -25,17 +25,8 @@ internal static class Checkpoints
         throw new EspalierException($"there is no {Shipped} here or above the program; say which checkpoint with --model FILE");
     }
 
-    /// <summary>Opens it for inference, with the shape and threshold that the options give.</summary>
-    public static IClassifierSession Open(ParseResult parse, string path, SessionOptions? options = null) =>
-        IsCnn(parse, path) ? OpenCnn(parse, path) : OpenVit(parse, path, options);
-
-    /// <summary>Whether a checkpoint is of a convolutional network: by its name where one is given, else by its structure block.
-    /// </summary>
-    public static bool IsCnn(ParseResult parse, string path) =>
-        (parse.GetValue(Shared.ModelType) is { } name && CnnPresets.Names.Contains(name)) || CnnFile.IsCnn(path);
-
-    /// <summary>The same of a vision transformer.</summary>
-    private static VitSession OpenVit(ParseResult parse, string path, SessionOptions? options)
+    /// <summary>Opens it for inference, with the shape, threshold and precision that the options give.</summary>
+    public static Inference.Session Open(ParseResult parse, string path, SessionOptions? options = null)
     {
         float? threshold = parse.GetValue(Shared.Threshold);
         double? share = parse.GetValue(Shared.KeepShare);
@@ -43,10 +34,10 @@ internal static class Checkpoints
             throw new EspalierException("--threshold and --keep-share both say what the agents drop; give one of them");
         if (parse.GetValue(Shared.Precision) is { } name)
             options = (options ?? new SessionOptions()) with { Precision = Enum.Parse<Precision>(name, ignoreCase: true) };
-        VitSession model = VitSession.Open(path, Shape(parse, path), options);
+        Inference.Session model = Inference.Session.Open(path, Shape(parse), options);
         try
         {
-            CheckChannels(model.Config, path);
+            if (model.Channels is not (1 or 3)) throw WrongChannels(model.Channels, path);
             model.Preprocessing = PreprocessChoice.Of(parse, model.ImageSize, model.Channels, model.Preprocessing);
             if (threshold is null && share is null) return model;
             RequireAgents(model.AgentLayers.Count > 0, path, threshold is null ? "--keep-share" : "--threshold");
@@ -60,17 +51,37 @@ internal static class Checkpoints
         }
     }
 
-    /// <summary>Opens a convolutional network for inference. Options of transformers are refused.</summary>
-    private static CnnSession OpenCnn(ParseResult parse, string path)
+    /// <summary>The checkpoint that --model names, else a new network of the shape that the other options name.</summary>
+    /// <param name="what">What the verb wants it for, for the message.</param>
+    public static Model OpenOrCreate(ParseResult parse, string what)
     {
-        if (parse.GetValue(Shared.Threshold) is not null) RequireAgents(false, path, "--threshold");
-        if (parse.GetValue(Shared.KeepShare) is not null) RequireAgents(false, path, "--keep-share");
-        if (parse.GetValue(Shared.Precision) is { } precision and not "fp32")
-            throw new EspalierException($"{path}: is a convolutional network, which runs in fp32; "
-                + $"leave --precision {precision} out");
-        using LoadedCnn model = LoadCnn(parse, path);
-        return new CnnSession(model);
+        string? path = parse.GetValue(Shared.Model);
+        Model model = path is null ? Model.FromModule(ModelChoice.Create(parse, what)) : Model.Open(path, Shape(parse));
+        try
+        {
+            if (model.Channels is not (1 or 3)) throw WrongChannels(model.Channels, path ?? model.Description);
+            Preprocessing p = PreprocessChoice.Of(parse, model.ImageSize, model.Channels, model.Card.Preprocessing);
+            model.Card = model.Card with { Preprocessing = p };
+            return model;
+        }
+        catch
+        {
+            model.Dispose();
+            throw;
+        }
     }
+
+    /// <summary>What --config and --model-type say of a file's network.</summary>
+    private static OpenOptions Shape(ParseResult parse) => new()
+    {
+        Architecture = parse.GetValue(Shared.ModelType),
+        Config = parse.GetValue(Shared.Config) is { } file ? VitConfig.Read(file) : null,
+    };
+
+    /// <summary>Whether a checkpoint is of a convolutional network: by its name where one is given, else by its structure block.
+    /// </summary>
+    public static bool IsCnn(ParseResult parse, string path) =>
+        (parse.GetValue(Shared.ModelType) is { } name && CnnPresets.Names.Contains(name)) || CnnFile.IsCnn(path);
 
     /// <summary>Reads a convolutional network, of the shape that --model-type gives where the file does not say.</summary>
     public static LoadedCnn LoadCnn(ParseResult parse, string path)

@@ -3,7 +3,6 @@ using Espalier.Benchmarking;
 using Espalier.Cli.Display;
 using Espalier.Cli.Options;
 using Espalier.Cli.Running;
-using Espalier.Compression.Apt;
 using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Tensors;
@@ -34,18 +33,20 @@ internal static class ProfileVerb
 
     private static int Run(ParseResult parse, Session session)
     {
-        using NetworkModules model = NetworkModules.Open(parse, "profile");
-        ImageClassifier net = model.Net;
+        using Model model = Checkpoints.OpenOrCreate(parse, "profile");
         using var scope = new Scope();
-        using InputImages images = InputImages.Take(parse.GetValue(BatchSize) ?? 1, model.Preprocessing,
-            parse.GetValue(Shared.Data), model.Dataset, parse.GetValue(Shared.DataDir));
+        using InputImages images = InputImages.Take(parse.GetValue(BatchSize) ?? 1, model.Card.Preprocessing!,
+            parse.GetValue(Shared.Data), model.Card.Dataset, parse.GetValue(Shared.DataDir));
         double peak = PeakFma.Measure(Workers.Threads);
         int batch = images.Pixels.Shape[0];
-        session.Terminal.Line($"{net.Description}, images of {net.ImageSize} pixels, batch of {batch}, "
+        session.Terminal.Line($"{model.Description}, images of {model.ImageSize} pixels, batch of {batch}, "
             + $"{Workers.Threads} threads, FMA peak {Format.Number(peak, "0")} GFLOP/s");
-        IReadOnlyList<LayerProfile> layers = NetworkProfile.Run(net, images.Pixels);
+        IReadOnlyList<LayerProfile> layers = NetworkProfile.Run(model.Graph, images.Pixels);
         Print(session.Terminal, layers, batch, peak, parse.GetValue(Ops));
-        if (model.Apt is { } apt) PrintPruned(session.Terminal, apt, images);
+        bool drops = model.Graph.Nodes.Any(n => n.Op is KeepRowsOp);
+        if (drops) PrintPruned(session.Terminal, model, parse.GetValue(Shared.Threshold), images);
+        else if (parse.GetValue(Shared.Threshold) is not null)
+            throw new EspalierException($"{model.Description}: has no agents, so --threshold has no meaning; leave it out");
         return ExitCodes.Done;
     }
 
@@ -76,9 +77,10 @@ internal static class ProfileVerb
         }
     }
 
-    private static void PrintPruned(Terminal terminal, AptModel apt, InputImages images)
+    private static void PrintPruned(Terminal terminal, Model model, float? threshold, InputImages images)
     {
-        using var session = new Inference.Session(apt.Trace());
+        using Inference.Session session = Inference.Session.Of(model);
+        if (threshold is { } t) session.Pruning = Pruning.Threshold(t);
         BenchWork plain = BenchWork.Inference(session, Pruning.None, images.Pixels);
         BenchWork pruned = BenchWork.Inference(session, session.Pruning, images.Pixels);
         double[] ms = [.. new Rounds().Measure(plain.Run, pruned.Run).Select(s => SampleStatistics.Of(s).P50 / 1e6)];

@@ -21,7 +21,7 @@ internal static class TrainVerb
             "espalier train --data cifar10 --model-type resnet20 --num-steps 20000 --weight-decay 0.0005",
             "espalier train --data cifar10 --init small.safetensors --num-steps 2000 --teacher whole.safetensors",
             "espalier train --name cifar ... --resume"));
-        verb.SetAction(parse => FlagNames.In(parse, [], () => Run(flags.Read(parse), session)));
+        verb.SetAction(parse => Run(flags.Read(parse), session));
         return verb;
     }
 

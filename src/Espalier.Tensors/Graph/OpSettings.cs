@@ -75,6 +75,7 @@ public sealed class OpSettings : IEnumerable<KeyValuePair<string, object>>
         int at = values.IndexOf(name);
         if (at < 0) throw new ArgumentException($"the setting '{name}' is missing");
         if (at < 64) read |= 1UL << at;
-        return values.GetAt(at).Value is T wanted ? wanted : throw new ArgumentException($"the setting '{name}' is of another kind");
+        return values.GetAt(at).Value is T wanted ? wanted
+            : throw new ArgumentException($"the setting '{name}' is of another kind");
     }
 }

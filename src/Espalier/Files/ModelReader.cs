@@ -78,7 +78,8 @@ internal sealed class ModelReader : IDisposable
                 + "training diverged");
     }
 
-    /// <summary>Reads all weights; those of a head that is going to be replaced are zero. They are the caller's from now on.</summary>
+    /// <summary>Reads all weights, which are the caller's from now on; those of a head that is going to be replaced are zero.
+    /// </summary>
     public void ReadAll()
     {
         foreach (GraphValue weight in Graph.ReadWeights())
@@ -103,27 +104,46 @@ internal sealed class ModelReader : IDisposable
     {
         // A name that is none is said even where the file needs none.
         if (options.Architecture is { } given && !CnnPresets.Names.Contains(given)) VitPresets.Get(given);
+        if (options is { Architecture: not null, Config: not null })
+            throw new EspalierException("Config and Architecture both give the network's shape; give one of them");
         switch (ModelFormat.Kind(file.Metadata, file.Source))
         {
-            case { Format: ModelFormat.Current } or { Architecture: CnnStructure.KnownArchitecture } when options.Config is not null:
-                throw new EspalierException($"{file.Source}: says itself which network it is of, and a configuration says another; "
-                    + "leave that out");
-            case { Format: ModelFormat.Current }: return ModelFormat.Read(file);
+            case { Format: ModelFormat.Current } or { Architecture: CnnStructure.KnownArchitecture }
+                when options.Config is not null:
+                throw new EspalierException($"{file.Source}: says itself which network it is of; leave Config out");
+            case { Format: ModelFormat.Current }:
+                var (graph, card) = ModelFormat.Read(file);
+                if (card.Architecture is { } name) RequireName(file, options, name);
+                return (graph, card);
             case { Format: 1, Architecture: CnnStructure.KnownArchitecture }:
                 CnnStructure cnn = CnnFile.Structure(file, null);
+                RequireName(file, options, cnn.Config.Network);
                 return NamedNetwork.Cnn(file, options.ImageSize is not { } size ? cnn : cnn with
                 {
                     Config = cnn.Config with { ImageSize = size }, Preprocessing = cnn.Preprocessing?.ForSize(size),
                 });
             case { Format: 1 }:
+                if (options.Architecture is { } vit)
+                {
+                    if (CnnPresets.Names.Contains(vit)) RequireName(file, options, "a vision transformer ('vit')");
+                    options = options with { Config = NamedNetwork.Fitted(file, VitPresets.Get(vit)) };
+                }
                 return Vit(file, ModelStructure.Parse(file.Metadata[ModelStructure.MetadataKey], file.Source), options);
             case { } other:
                 throw new EspalierException($"{file.Source}: is of format {other.Format}, and 1 and {ModelFormat.Current} are "
                     + "read; use the version that wrote it");
         }
         if (options.Config is not null) return Vit(file, null, options);
-        return options.Architecture is { } name ? NamedNetwork.Open(file, name, options.ImageSize) : throw new EspalierException(
-            $"{file.Source}: says nothing of the network's shape; name its architecture or give its configuration");
+        return options.Architecture is { } published ? NamedNetwork.Open(file, published, options.ImageSize)
+            : throw new EspalierException($"{file.Source}: says nothing of the network's shape; give its name as Architecture, or its "
+                + "numbers as Config");
+    }
+
+    /// <summary>A name that is given must be the file's own.</summary>
+    private static void RequireName(ModelTensors file, OpenOptions options, string network)
+    {
+        if (options.Architecture is { } given && !given.Equals(network, StringComparison.OrdinalIgnoreCase))
+            throw new EspalierException($"{file.Source}: is of {network}, not of {given}; leave Architecture out");
     }
 
     /// <summary>The shape that is given wins over the file's block; positions of another grid are stretched later.</summary>

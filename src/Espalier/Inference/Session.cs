@@ -1,3 +1,4 @@
+using Espalier.Files;
 using Espalier.Imaging;
 using Espalier.Models;
 using Espalier.Tensors;
@@ -31,6 +32,7 @@ public sealed unsafe class Session : IClassifierSession
         options ??= new SessionOptions();
         (input, Precision) = (graph.Inputs[0].Shape, options.Precision);
         costs = new RowCosts(graph);
+        ParameterCount = graph.Parameters.Sum(p => p.Value.Length);
         (TokenGrid, PrefixTokens) = Patches(graph);
         plan = new Plan(graph, options.Precision, read);
         scheduler = new Scheduler(plan, costs.Dense, options.TriesThreads);
@@ -49,6 +51,30 @@ public sealed unsafe class Session : IClassifierSession
     /// <inheritdoc cref="Session(Graph, SessionOptions, WeightReader)" path="/exception"/>
     public static Session Of(ImageClassifier net, SessionOptions? options = null) =>
         new(net.Trace(), options) { Description = net.Description };
+
+    /// <summary>A session with the weights that a model has now; it may be disposed afterwards.</summary>
+    /// <inheritdoc cref="Session(Graph, SessionOptions, WeightReader)" path="/exception"/>
+    public static Session Of(Model model, SessionOptions? options = null) => Of(model.Graph, model.Card, options, null);
+
+    /// <summary>A session straight from a model file of any format, see <see cref="Model.Open"/>. Each weight is read when it is
+    /// packed, so that the model is in memory once.</summary>
+    /// <exception cref="EspalierException">The file is missing or damaged, its network is unknown or another one, or it is not for
+    /// such a session.</exception>
+    public static Session Open(string path, OpenOptions? open = null, SessionOptions? options = null)
+    {
+        open ??= new OpenOptions();
+        using (ModelReader reader = ModelReader.Open(path, open))
+            if (!reader.NeedsChange) return Of(reader.Graph, reader.Card, options, reader.Read);
+        using Model model = Model.Open(path, open);
+        return Of(model, options);
+    }
+
+    private static Session Of(Graph graph, ModelCard card, SessionOptions? options, WeightReader? read) =>
+        new(graph, options, read)
+        {
+            Description = card.Description ?? card.Architecture ?? "a network", ClassNames = card.Classes, Dataset = card.Dataset,
+            preprocessing = card.Preprocessing,
+        };
 
     /// <inheritdoc/>
     public string Description { get; init; } = "a network";
@@ -76,6 +102,9 @@ public sealed unsafe class Session : IClassifierSession
     }
 
     public Precision Precision { get; }
+
+    /// <summary>Numbers that are trained.</summary>
+    public long ParameterCount { get; }
 
     /// <inheritdoc/>
     public double DenseMultiplyAdds => costs.Dense;

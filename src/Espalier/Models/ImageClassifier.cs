@@ -55,16 +55,6 @@ public abstract class ImageClassifier : Module
         }
     }
 
-    /// <summary>The part of the network, such as a block, that a parameter belongs to: what a table of costs has a line for. By
-    /// default its layer's name up to the first number in it, of three words at most.</summary>
-    /// <param name="parameter">Its name: "layer1.0.conv1.weight" is of "layer1.0".</param>
-    public virtual string PartOf(string parameter)
-    {
-        string[] layer = parameter.Split('.')[..^1];
-        int number = Array.FindIndex(layer, word => word.All(char.IsAsciiDigit));
-        return string.Join('.', layer.Take(Math.Min(number < 0 ? layer.Length : number + 1, 3)));
-    }
-
     /// <summary>Multiply-adds of one image with the channels that there are now: products and convolutions, nothing else.</summary>
     public virtual long CountMultiplyAdds() => Trace().CostPerImage.MultiplyAdds;
 }

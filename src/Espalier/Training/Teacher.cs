@@ -38,8 +38,8 @@ public sealed class Teacher : IDisposable
     public Teacher For(int numClasses, IReadOnlyList<string>? names, Preprocessing student)
     {
         if (numClasses != model.NumClasses)
-            throw new EspalierException($"{source}: the teacher has {model.NumClasses} classes, but its student has {numClasses}; "
-                + "use one of the same classes");
+            throw new EspalierException($"{source}: the teacher has {model.NumClasses} classes, but its student has "
+                + $"{numClasses}; use one of the same classes");
         IReadOnlyList<string>? classNames = model.Card.Classes;
         if (names is not null && classNames is not null && !names.SequenceEqual(classNames))
         {

@@ -52,6 +52,8 @@ public sealed class InferCnnTests : IDisposable
     public void Published_weights_need_the_networks_name()
     {
         string model = SmallCnn.Write(folder.File("net.safetensors"));
+        Assert.Contains("--model-type", Tool.Run("infer", "--model", model, "--model-type", "resnet20").MustFail(2));
+        Assert.Contains("leave --config out", Tool.Run("infer", "--model", model, "--config", Golden.Config).MustFail(2));
         Assert.Contains("'vit'", Tool.Run("infer", "--model", Vit(), "--model-type", "resnet20").MustFail(2));
         Assert.Contains("ViT-B_16", Tool.Run("infer", "--model", model, "--model-type", "ViT-B_16").MustFail(2));
     }
@@ -60,9 +62,9 @@ public sealed class InferCnnTests : IDisposable
     [InlineData("--keep-share 0.5", "--keep-share")]
     [InlineData("--threshold 0.5", "--threshold")]
     [InlineData("--curve", "--curve")]
-    [InlineData("--precision int8", "fp32")]
-    [InlineData("--precision bf16", "fp32")]
-    [InlineData("--config shape.json", "--config")]
+    [InlineData("--precision int8", "no linear layer")]
+    [InlineData("--precision bf16", "no linear layer")]
+    [InlineData("--config shape.json", "shape.json: no such")]
     [InlineData("--data cifar100 --data-dir nowhere", "nowhere")]
     public void What_only_transformers_have_is_refused(string arguments, string expected)
     {

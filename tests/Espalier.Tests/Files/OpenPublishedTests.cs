@@ -84,7 +84,7 @@ public sealed class OpenPublishedTests : IDisposable
             Assert.Equal(["fc.weight", "fc.bias"], model.Report.Replaced);
             Assert.Contains(model.Graph.Weights["fc.weight"].Tensor.ToArray(), w => w != 0);
         }
-        Assert.Contains("name its architecture", Refused(path, new OpenOptions()));
+        Assert.Contains("give its name as Architecture", Refused(path, new OpenOptions()));
         string other = Refused(path, new OpenOptions { Architecture = "resnet50" });
         Assert.Contains("it is not of resnet50", other);
         Assert.Contains("1 tensors that have no place in resnet18 (extra.weight)", Refused(path,

@@ -73,14 +73,6 @@ public sealed class VisionTransformer : ImageClassifier
         return (logits, other ?? logits);
     }
 
-    /// <summary>The embeddings, a block or the head.</summary>
-    public override string PartOf(string parameter)
-    {
-        if (parameter.StartsWith("transformer.embeddings.", StringComparison.Ordinal)) return "embeddings";
-        return parameter.StartsWith(BlockPrefix, StringComparison.Ordinal)
-            ? "layer." + parameter[BlockPrefix.Length..parameter.IndexOf('.', BlockPrefix.Length)] : "head";
-    }
-
     /// <summary>[B, C, S, S] -> the token rows [B T, D] that enter block 0.</summary>
     public Tensor Embed(Tensor images) => embeddings.Forward(images);
 
