@@ -1,6 +1,5 @@
 using System.Text;
 using Espalier.Benchmarking;
-using Espalier.Cli;
 using Espalier.Cli.Running;
 using Espalier.Data;
 using Espalier.Inference;

@@ -1,4 +1,3 @@
-using Espalier.Cli;
 using Espalier.Cli.Display;
 using Espalier.Cli.Running;
 using Espalier.Compression;
