@@ -32,13 +32,23 @@ public sealed class BuildComparisonTests
     {
         BuildRow equal = Row(1.02, [[1, 1], [2, 2]]), slower = Row(1.02, [[1, 1.1], [2, 2.2]]),
             failed = equal with { Problem = "no file" };
-        string[] lines = BuildComparison.Report([equal, slower, failed], Old, New, Settings, runs: 1).Split('\n');
+        string[] lines = BuildComparison.Report([equal, slower, failed], Old, New, Settings, 1, others: 0.004).Split('\n');
         Assert.Contains("old: 0123456789, new: 9876543210; 1 runs of 3 rounds, windows of 0.4 s", lines[1]);
+        Assert.Equal("- other programs had 0.4 % of the processors", lines[2]);
         Assert.Contains("| net | | | | | | not measured: no file |", lines);
         Assert.Equal("1 of 2 rows are more than 2 % slower (memory and start-up: 3 % more) in both median and best windows; "
             + "1 could not be measured.", lines[^1]);
-        Assert.EndsWith("windows.", BuildComparison.Report([equal], Old, New, Settings, runs: 1));
+        Assert.EndsWith("windows.", BuildComparison.Report([equal], Old, New, Settings, 1, 0));
     }
+
+    [Fact]
+    public void A_disturbed_machine_is_named() =>
+        Assert.Contains("- other programs had 40.0 % of the processors: too much for these figures to decide anything\n",
+            BuildComparison.Report([Row(1.02, [[1, 1]])], Old, New, Settings, 1, others: 0.4));
+
+    [Fact]
+    public void Processors_are_busy_where_they_neither_idle_nor_wait() =>
+        Assert.Equal((1 + 2 + 4 + 32 + 64 + 128, 255), CpuClock.Ticks("cpu  1 2 4 8 16 32 64 128 256 512"));
 
     [Fact]
     public void Rows_have_names_of_their_own() =>

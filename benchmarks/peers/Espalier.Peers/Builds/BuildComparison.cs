@@ -7,6 +7,9 @@ namespace Espalier.Peers;
 /// <summary>Times an older build and this one in turn, row by row, and says which rows became slower.</summary>
 internal static class BuildComparison
 {
+    // Where others compute too, two equal builds differ by tenths.
+    private const double QuietBar = 0.05;
+
     /// <param name="otherBuild">Folder with the older build.</param>
     /// <param name="runs">How often all rows are measured, each time by new processes.</param>
     /// <param name="filter">Only the trials whose section or name contains it; null for all.</param>
@@ -26,12 +29,14 @@ internal static class BuildComparison
                     Console.WriteLine($"run {run + 1} of {runs}  {row.Section}  {Add(rows, row).Line}");
         }
         Console.WriteLine();
-        Console.WriteLine(Report(rows, old, current, settings, runs));
+        Console.WriteLine(Report(rows, old, current, settings, runs, CpuClock.OthersShare));
         return rows.Count > 0 && !rows.Any(r => r.IsSlower || r.Problem is not null) ? 0 : 1;
     }
 
     /// <summary>The tables, and how many rows are slower as the last line.</summary>
-    internal static string Report(IReadOnlyList<BuildRow> rows, Build old, Build current, BenchSettings settings, int runs)
+    /// <param name="others">The share of the processors that other programs had.</param>
+    internal static string Report(IReadOnlyList<BuildRow> rows, Build old, Build current, BenchSettings settings, int runs,
+        double others)
     {
         var text = new StringBuilder();
         MachineInfo machine = MachineInfo.Collect();
@@ -39,6 +44,8 @@ internal static class BuildComparison
         text.Append($"- {date}, {machine.Cpu}, {settings.Threads} threads of {machine.Cores} processors\n");
         text.Append($"- old: {old.Commit}, new: {current.Commit}; {runs} runs of {settings.Rounds} rounds, windows of "
             + $"{settings.WindowSeconds.ToString(CultureInfo.InvariantCulture)} s\n");
+        text.Append($"- other programs had {Units.Percent(others)} of the processors"
+            + (others > QuietBar ? ": too much for these figures to decide anything\n" : "\n"));
         foreach (var section in rows.GroupBy(r => r.Section))
         {
             text.Append($"\n### {section.Key}\n\n{BuildRow.Header}");

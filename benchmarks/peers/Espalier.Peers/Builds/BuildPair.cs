@@ -47,6 +47,7 @@ internal sealed class BuildPair(Build old, Build current, BenchSettings settings
         {
             var (line, took) = build.Role("first", build.Weights(model), model.Input, batch.ToString()).RunToEnd();
             peaks.Add((double)JsonNode.Parse(line)!["peak"]!);
+            CpuClock.Rest();
             return took;
         });
     }
