@@ -19,9 +19,12 @@ internal sealed record Session(Terminal Terminal, CancellationToken Cancel, Inte
     /// <summary>A data set whose files that could not be used are named when the verb ends.</summary>
     public DatasetPair Opened(DatasetPair data)
     {
-        skipped.Add(data.Skipped);
+        Opened(data.Skipped);
         return data;
     }
+
+    /// <summary>The same for files that belong to no data set.</summary>
+    public void Opened(SkippedFiles files) => skipped.Add(files);
 
     /// <summary>Says what was left out of the data sets, where anything was.</summary>
     public void NameSkipped()

@@ -15,7 +15,7 @@ internal static class PredictVerb
 {
     private static readonly Argument<string[]> Images = new("IMAGE")
     {
-        Description = "PNG, JPEG, BMP, GIF or WebP files",
+        Description = "PNG, JPEG, BMP, GIF or WebP files, or folders of them",
         Arity = ArgumentArity.OneOrMore,
     };
 
@@ -23,12 +23,16 @@ internal static class PredictVerb
     private static readonly Option<bool> NoPicture =
         Opt.Flag("--no-picture", "Draw nothing, neither here nor as NAME.tokens.png");
 
+    private static readonly Option<bool> AsStored =
+        Opt.Flag("--as-stored", "Do not turn photos upright as their EXIF orientation says");
+
     public static Command Create(Session session)
     {
         var verb = new Verb("predict", "Classifies image files and draws the tokens that were dropped, layer by layer.",
             "espalier predict boot.png", "espalier predict photos/*.jpg --model apt.safetensors --top 3 --output-dir drawn")
         {
-            Images, Shared.Model, Shared.OutputDir, Top, NoPicture, Shared.Threshold, Shared.KeepShare, Shared.Precision, Shared.Config, Shared.ModelType,
+            Images, Shared.Model, Shared.OutputDir, Top, NoPicture, AsStored, Shared.Strict,
+            Shared.Threshold, Shared.KeepShare, Shared.Precision, Shared.Config, Shared.ModelType,
             Shared.Preprocess,
         };
         verb.SetAction(parse => Run(parse, session));
@@ -43,10 +47,21 @@ internal static class PredictVerb
         string folder = parse.GetValue(Shared.OutputDir) ?? ".";
         var written = new HashSet<string>();
         PreprocessChoice.Show(session.Terminal, model.Preprocessing);
-        foreach (string file in parse.GetValue(Images)!)
+        int code = ExitCodes.Done;
+        foreach (string file in Files(parse.GetValue(Images)!, parse.GetValue(Shared.Strict), session))
         {
             session.Cancel.ThrowIfCancellationRequested();
-            Image image = ImageFile.Read(file);
+            Image image;
+            try
+            {
+                image = ImageFile.Read(file, upright: !parse.GetValue(AsStored));
+            }
+            catch (EspalierException e) when (!parse.GetValue(Shared.Strict))
+            {
+                session.Terminal.Error.WriteLine($"espalier: {Errors.OneLine(e.Message)}");
+                code = ExitCodes.WrongInput;
+                continue;
+            }
             ImagePrediction prediction = predictor.Run(image);
             if (!prediction.Probabilities.All(float.IsFinite))
                 throw new EspalierException($"{path}: gives no numbers for {file}; the checkpoint is damaged");
@@ -60,7 +75,20 @@ internal static class PredictVerb
             PngWriter.Write(picture, TokenPicture.Strip(seen, model.TokenGrid, prediction.Kept, model.PrefixTokens));
             session.Terminal.Line($"drawn in {picture}");
         }
-        return ExitCodes.Done;
+        return code;
+    }
+
+    /// <summary>The files given, and the pictures in the folders given.</summary>
+    private static IEnumerable<string> Files(string[] given, bool strict, Session session)
+    {
+        var skipped = new SkippedFiles(strict);
+        session.Opened(skipped);
+        foreach (string path in given)
+        {
+            string[] files = Directory.Exists(path) ? ClassFolder.Pictures(path, skipped) : [path];
+            if (files.Length == 0) throw new EspalierException($"{path}: no images in it that are read.");
+            foreach (string file in files) yield return file;
+        }
     }
 
     private static void Print(Terminal terminal, string file, IClassifierSession model, ImagePrediction prediction, int top)

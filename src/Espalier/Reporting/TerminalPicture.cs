@@ -49,7 +49,8 @@ public static class TerminalPicture
 
         int perRow = PanelsPerRow(masks.Count, grid, width);
         int columns = PanelColumns(grid, (width - Gap * (perRow - 1)) / perRow);
-        int lines = Math.Max(1, (int)Math.Round((double)columns * image.Height / image.Width / 2));
+        // A character is twice as high as wide; a picture more than twice as high as wide would roll out of sight.
+        int lines = Math.Clamp((int)Math.Round((double)columns * image.Height / image.Width / 2), 1, columns);
         var small = Resampler.Resize(ImageOps.ToRgb(image), columns, 2 * lines);
 
         var text = new List<string>();

@@ -11,6 +11,9 @@ public static class TokenPicture
     /// <summary>Smaller images are enlarged by a whole factor until a panel's longer side has this many pixels.</summary>
     public const int PanelPixels = 168;
 
+    /// <summary>A longer side is scaled down to this: the strip of a photo would be larger than any picture may be.</summary>
+    public const int MaxPanelPixels = 512;
+
     private const int Gap = 8;
     private const double Fade = 0.86;
     private static readonly byte[] Neutral = [166, 184, 204], Line = [131, 152, 176], Paper = [255, 255, 255];
@@ -68,7 +71,14 @@ public static class TokenPicture
     private static Image Enlarge(Image image)
     {
         ArgumentNullException.ThrowIfNull(image);
-        int longer = Math.Max(image.Width, image.Height), factor = Math.Max(1, (PanelPixels + longer - 1) / longer);
+        int longer = Math.Max(image.Width, image.Height);
+        if (longer > MaxPanelPixels)
+        {
+            image = Resampler.Resize(image, Math.Max(image.Width * MaxPanelPixels / longer, 1),
+                Math.Max(image.Height * MaxPanelPixels / longer, 1));
+            longer = MaxPanelPixels;
+        }
+        int factor = Math.Max(1, (PanelPixels + longer - 1) / longer);
         var large = new Image(image.Width * factor, image.Height * factor, 3);
         for (int y = 0, to = 0; y < large.Height; y++)
             for (int x = 0; x < large.Width; x++, to += 3)

@@ -84,6 +84,22 @@ public sealed class FolderTests : IDisposable
     }
 
     [Fact]
+    public void Predict_takes_folders_and_goes_on_after_a_bad_picture()
+    {
+        string model = Model(), bad = Cut("photos/1.png");
+        Picture("photos/0.png", 1);
+        Picture("photos/sub/2.png", 1);
+        Picture("photos/.hidden.png", 1);
+        Outcome outcome = Tool.Run("predict", folder.File("photos"), "--model", model, "--no-picture", "--top", "1");
+        Assert.Equal((2, $"espalier: {bad}: the PNG file is truncated; get a whole copy.\n"), (outcome.Code, outcome.Error));
+        Assert.Equal(["0.png", "2.png"], outcome.Out.Split('\n').Where(l => l.EndsWith(".png", StringComparison.Ordinal))
+            .Select(l => Path.GetFileName(l)));
+        Assert.Contains(bad, Tool.Run("predict", folder.File("photos"), "--model", model, "--strict").MustFail(2));
+        Directory.CreateDirectory(folder.File("empty"));
+        Assert.Contains("no images", Tool.Run("predict", folder.File("empty"), "--model", model).MustFail(2));
+    }
+
+    [Fact]
     public void Check_names_all_bad_pictures_at_once()
     {
         for (byte i = 0; i < 6; i++) Picture($"cats/{i}.png", i);

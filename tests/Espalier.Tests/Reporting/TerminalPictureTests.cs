@@ -28,6 +28,13 @@ public sealed partial class TerminalPictureTests
     }
 
     [Fact]
+    public void ATallPictureStaysInSight()
+    {
+        var lines = TerminalPicture.Render(new Image(1, 3000, 1), 2, [], 20, TerminalColors.None);
+        Assert.Equal((20, 20), (lines.Count, lines[0].Length));
+    }
+
+    [Fact]
     public void CharactersShowBrightnessAndDotsWhatWasDropped()
     {
         var image = new Image(4, 4, 1, [0, 0, 255, 255, 0, 0, 255, 255, 128, 128, 64, 64, 128, 128, 64, 64]);

@@ -28,6 +28,18 @@ public sealed class TokenPictureTests
             }
     }
 
+    /// <summary>The strip of a photo stays small, whatever the photo's size.</summary>
+    [Theory]
+    [InlineData(4096, 2048, 512, 256)]
+    [InlineData(1, 3000, 1, 512)]
+    [InlineData(512, 500, 512, 500)]
+    public void LargePicturesAreScaledDown(int width, int height, int panelWidth, int panelHeight)
+    {
+        int[][] stages = [.. Enumerable.Repeat((int[])[0, 1], 30)];
+        Image strip = TokenPicture.Strip(new Image(width, height, 1), 7, stages);
+        Assert.Equal((31 * (panelWidth + 8) - 8, panelHeight), (strip.Width, strip.Height));
+    }
+
     [Fact]
     public void AStripHasOnePanelMoreThanStages()
     {
