@@ -3,8 +3,9 @@ using System.Globalization;
 using Espalier.Cli.Display;
 using Espalier.Cli.Options;
 using Espalier.Cli.Running;
-using Espalier.Models;
+using Espalier.Inference;
 using Espalier.Onnx;
+using Espalier.Tensors;
 
 namespace Espalier.Cli.Verbs;
 
@@ -42,22 +43,35 @@ internal static class ExportVerb
         bool dense = parse.GetValue(Dense), int8 = parse.GetValue(Precision) == "int8";
         if (dense && parse.GetValue(Shared.Threshold) is not null)
             throw new EspalierException("--dense keeps every token, so --threshold has no meaning; leave one of them out");
-        if (CnnExport.IsMeant(parse))
+        using Model model = Checkpoints.OpenOrCreate(parse, "export");
+        string source = parse.GetValue(Shared.Model) ?? model.Description;
+        RefuseWithoutTokens(parse, model, source, dense, int8);
+        bool drops = model.Graph.Nodes.Any(n => n.Op is KeepRowsOp), prune = drops && !dense;
+        if (parse.GetValue(Shared.Threshold) is { } threshold)
         {
-            List<string> refused = [];
-            if (dense) refused.Add("--dense");
-            if (parse.GetValue(Shared.Threshold) is not null) refused.Add("--threshold");
-            if (int8) refused.Add("--precision int8");
-            if (parse.GetValue(Shared.Config) is not null) refused.Add("--config");
-            return Say(CnnExport.Write(parse, path, opset, terminal, refused), terminal);
+            if (!drops) throw new EspalierException($"{source}: has no agents, so --threshold has no meaning; leave it out");
+            model.SetKeepRule(KeepRule.AtLeast(-threshold));
         }
-        using LoadedModel model = Checkpoints.Load(parse, Checkpoints.Required(parse));
-        bool prune = model.Apt is not null && !dense;
-        OnnxSummary file =
-            OnnxFile.Write(path, model, prune, int8 ? Tensors.Precision.Int8 : Tensors.Precision.Fp32, opset);
-        string how = prune ? $"pruned, threshold {Format.Number(model.Apt!.Threshold, "0.###")}" : "every token kept";
-        terminal.Line($"wrote {path}, {Format.Bytes(file.Bytes)}, {how}{(int8 ? ", int8" : "")}");
+        OnnxSummary file = model.ExportOnnx(path, new OnnxOptions
+        {
+            Opset = opset, Prune = prune, Precision = int8 ? Tensors.Precision.Int8 : Tensors.Precision.Fp32,
+        });
+        string how = !HasTokens(model)
+            ? $"{model.Card.Architecture ?? model.Description} of {Format.Large(model.ParameterCount)} parameters"
+            : prune ? $"pruned, {Pruning.Of(model.Graph)}" : "every token kept";
+        string weights = parse.GetValue(Shared.Model) is null ? ", random weights" : "";
+        terminal.Line($"wrote {path}, {Format.Bytes(file.Bytes)}, {how}{(int8 ? ", int8" : "")}{weights}");
         return Say(file, terminal);
+    }
+
+    private static bool HasTokens(Model model) => model.Graph.Nodes.Any(n => n.Op is AttentionOp);
+
+    private static void RefuseWithoutTokens(ParseResult parse, Model model, string source, bool dense, bool int8)
+    {
+        string? given = dense ? "--dense" : parse.GetValue(Shared.Threshold) is not null ? "--threshold"
+            : int8 ? "--precision int8" : null;
+        if (given is not null && !HasTokens(model))
+            throw new EspalierException($"{source}: is no transformer, and {given} is for those; leave {given} out");
     }
 
     private static int Say(OnnxSummary file, Terminal terminal)

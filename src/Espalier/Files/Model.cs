@@ -142,6 +142,15 @@ public sealed class Model : IDisposable
         Card = Card with { Classes = classes };
     }
 
+    /// <summary>Sets what is kept wherever the network drops tokens; nothing where it drops none.</summary>
+    public void SetKeepRule(KeepRule rule)
+    {
+        foreach (GraphNode node in Graph.Nodes)
+            if (node.Op is KeepRowsOp old)
+                node.Op = Graph.Ran(new KeepRowsOp(old.Inputs[0], old.Inputs[1], rule, old.Prefix), node.Output);
+        Graph.Refresh();
+    }
+
     /// <summary>Writes graph, weights and card as one safetensors file, which appears whole or not at all.</summary>
     /// <exception cref="EspalierException">It cannot be written.</exception>
     public void Save(string path) => Save(path, Graph, Card);

@@ -155,6 +155,14 @@ public sealed class ModelTests : IDisposable
         float[] expected = [5.0157f, -0.1731f, -0.5196f, 4.6592f, -1.4467f, -3.8230f, 2.6410f, -3.4530f, -0.8121f, -1.5425f];
         Assert.Equal(expected.Length, logits.Length);
         for (int i = 0; i < expected.Length; i++) Assert.Equal(expected[i], logits[i], 1e-3f);
+
+        model.SetKeepRule(KeepRule.Count(4));
+        tokens.Clear();
+        model.Graph.Run([image], look: (value, t) =>
+        {
+            if (value.Producer!.Op is KeepRowsOp) tokens.Add(t.Rows!.Rows);
+        });
+        Assert.Equal([5, 5, 5], tokens);
     }
 
     [Theory]
