@@ -29,11 +29,11 @@ internal sealed class AptResults(Session session, AptReproduction runs, IReadOnl
     public IReadOnlyList<AptResult> Measure()
     {
         DatasetPair data = Datasets.Open("fashion-mnist", dataDir);
-        VitSession[][] models = [.. AptReproduction.Methods.Select(m =>
-            seeds.Select(s => VitSession.Open(runs.Checkpoint(m.Id, s))).ToArray())];
+        Inference.Session[][] models = [.. AptReproduction.Methods.Select(m =>
+            seeds.Select(s => Inference.Session.Open(runs.Checkpoint(m.Id, s))).ToArray())];
         try
         {
-            var rows = new List<(string Name, VitSession[] Models, bool Prune)>();
+            var rows = new List<(string Name, Inference.Session[] Models, bool Prune)>();
             for (int i = 0; i < models.Length; i++)
             {
                 string name = AptReproduction.Methods[i].Name;
@@ -48,13 +48,13 @@ internal sealed class AptResults(Session session, AptReproduction runs, IReadOnl
             // All seeds of a row in one pass over the batches: a row's speed is the mean over its seeds.
             double[] speed = ModelSpeed.ImagesPerSecond([.. rows.Select(r => new ModelSpeed.Timed(images =>
             {
-                foreach (VitSession m in r.Models) ModelSpeed.Pass(m, r.Prune ? m.Pruning : Pruning.None)(images);
+                foreach (Inference.Session m in r.Models) ModelSpeed.Pass(m, r.Prune ? m.Pruning : Pruning.None)(images);
             }, batches))], Rounds);
             return [.. rows.Select((r, i) => new AptResult(r.Name, evaluations[i], speed[i] * seeds.Count))];
         }
         finally
         {
-            foreach (VitSession m in models.SelectMany(m => m)) m.Dispose();
+            foreach (Inference.Session m in models.SelectMany(m => m)) m.Dispose();
         }
     }
 

@@ -44,9 +44,9 @@ internal sealed class CnnRuns(Session session, string folder, DatasetPair pair, 
             return job.Stages.Sum(s => s.Steps);
         });
         CnnFile.Save(Model(name), model.Net, model.Structure);
-        using CnnSession result = CnnSession.Open(Model(name));
+        using Inference.Session result = Inference.Session.Open(Model(name));
         double accuracy = new EvaluationRun(session, result, pair.Test, EvaluationBatch).Run(name, prune: false).Accuracy;
-        var record = new CnnRecord(accuracy, model.Net.ParameterCount, result.MultiplyAdds, trained + steps,
+        var record = new CnnRecord(accuracy, model.Net.ParameterCount, (long)result.DenseMultiplyAdds, trained + steps,
             CnnRecord.ShapeOf(model.Net));
         record.Write(Path.Combine(folder, name + ".json"));
         return record;

@@ -37,26 +37,26 @@ internal sealed class FilterResults(FilterReproduction runs, IReadOnlyList<ulong
     /// <summary>Milliseconds of one image through each network; all seeds of a line in one pass.</summary>
     private double[] Times(FilterNetwork network, string[] ids)
     {
-        CnnSession[][] models = [.. ids.Select(id => seeds.Select(s =>
-            CnnSession.Open(runs.Runs.Model(FilterReproduction.Name(network, id, s)))).ToArray())];
+        Session[][] models = [.. ids.Select(id => seeds.Select(s =>
+            Session.Open(runs.Runs.Model(FilterReproduction.Name(network, id, s)))).ToArray())];
         try
         {
             float[] image = Pixels(models[0][0]);
             float[] logits = new float[models[0][0].NumClasses];
             Action[] passes = [.. models.Select(line => (Action)(() =>
             {
-                foreach (CnnSession model in line) model.Run(image, 1, logits);
+                foreach (Session model in line) model.Run(image, 1, logits);
             }))];
             return [.. new Rounds { Repeats = Repeats, MinTime = TimeEach }.Measure(passes)
                 .Select(s => SampleStatistics.Of(s).P50 / 1e6 / seeds.Count)];
         }
         finally
         {
-            foreach (CnnSession model in models.SelectMany(m => m)) model.Dispose();
+            foreach (Session model in models.SelectMany(m => m)) model.Dispose();
         }
     }
 
-    private float[] Pixels(CnnSession model)
+    private float[] Pixels(Session model)
     {
         var rng = new Tensors.Rng(0);
         float[] pixels = new float[model.Channels * model.ImageSize * model.ImageSize];

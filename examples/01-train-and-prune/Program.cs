@@ -25,7 +25,7 @@ using (var model = new AptModel(new VisionTransformer(shape)))
     task.SaveModel(path);
 }
 
-using VitSession session = VitSession.Open(path);                             // the file says all: shape, agents, classes
+using Session session = Session.Open(path);                                   // the file says all: shape, agents, classes
 using var images = new DataLoader(data.Test, eval, batchSize: 100);
 Show("unpruned", new Evaluator(session, Pruning.None).Run(images.Once()));
 Show("pruned", new Evaluator(session).Run(images.Once()));

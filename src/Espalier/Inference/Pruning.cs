@@ -60,11 +60,4 @@ public readonly record struct Pruning
 
     /// <summary>Whether images may come to have different numbers of tokens.</summary>
     internal bool IsUneven => own || rule.By == KeepBy.Limit;
-
-    internal bool ByShare => rule.By is KeepBy.Share or KeepBy.Count;
-
-    internal float Limit => -rule.Limit;
-
-    /// <summary>Tokens that stay of <paramref name="present"/> ones, by a share.</summary>
-    internal int Kept(int present) => rule.Kept(present);
 }

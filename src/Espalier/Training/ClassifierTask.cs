@@ -104,7 +104,7 @@ public sealed class ClassifierTask(ImageClassifier net, ClassifierTaskOptions op
     /// <inheritdoc/>
     public EvaluationResult Evaluate(IEnumerable<Batch> batches)
     {
-        using IClassifierSession session = options.Session?.Invoke() ?? new ModuleSession(net);
+        using IClassifierSession session = options.Session?.Invoke() ?? Session.Of(net);
         Evaluation e = new Evaluator(session).Run(batches);
         return new EvaluationResult(
             new Dictionary<string, double> { ["accuracy"] = e.Accuracy, ["loss"] = e.Loss, ["images_per_second"] = e.ImagesPerSecond },

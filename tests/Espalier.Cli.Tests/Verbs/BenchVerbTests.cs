@@ -158,7 +158,7 @@ public sealed class BenchVerbTests : IDisposable
     }
 
     [Fact]
-    // The count is the whole process's, and the runtime's own threads allocate a little at times; VitSessionTests are strict.
+    // The count is the whole process's, and the runtime's own threads allocate a little at times; SessionTests are strict.
     public void A_warm_session_allocates_nothing() => Assert.All(Lines(Bench([.. Agents, "--format", "jsonl"])),
         r => Assert.InRange(r.GetProperty("allocated_bytes").GetInt64(), 0, 16 * 1024));
 

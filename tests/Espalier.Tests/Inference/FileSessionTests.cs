@@ -19,9 +19,9 @@ public sealed class FileSessionTests : IDisposable
         using AptModel model = SessionModel.New(distilled);
         model.Threshold = 0.375f;
         ModelFile.Save(path, model, new ModelStructure { Config = model.Vit.Config, Threshold = 0.375f, Dataset = "noise" });
-        using var expected = new VitSession(model);
-        using VitSession actual = VitSession.Open(path);
-        Assert.Equal("noise", actual.Structure.Dataset);
+        using var expected = new Session(model.Trace());
+        using Session actual = Session.Open(path);
+        Assert.Equal("noise", actual.Dataset);
         Assert.Equal(model.Layers, actual.AgentLayers);
         Assert.Equal(expected.Pruning, actual.Pruning);
         Assert.Equal(Logits(expected), Logits(actual));
@@ -33,11 +33,11 @@ public sealed class FileSessionTests : IDisposable
         using AptModel model = SessionModel.New();
         VisionTransformer vit = model.Vit;
         Safetensors.Write(path, Timm(vit));
-        using var expected = new VitSession(vit);
-        using VitSession actual = VitSession.Open(path, vit.Config);
+        using Session expected = Session.Of(vit);
+        using Session actual = Session.Open(path, new OpenOptions { Config = vit.Config });
         Assert.Equal(Logits(expected), Logits(actual));
         using LoadedModel loaded = ModelFile.Load(path, vit.Config);
-        using var module = new VitSession(loaded.Vit);
+        using Session module = Session.Of(loaded.Vit);
         Assert.Equal(Logits(expected), Logits(module));
     }
 
@@ -48,8 +48,8 @@ public sealed class FileSessionTests : IDisposable
         ModelFile.Save(path, model.Vit, new ModelStructure { Config = model.Vit.Config });
         VitConfig larger = model.Vit.Config with { ImageSize = 48 };
         using LoadedModel loaded = ModelFile.Load(path, larger);
-        using var expected = new VitSession(loaded.Vit);
-        using VitSession actual = VitSession.Open(path, larger);
+        using Session expected = Session.Of(loaded.Vit);
+        using Session actual = Session.Open(path, new OpenOptions { Config = larger });
         Assert.Equal(Logits(expected), Logits(actual));
     }
 
@@ -67,25 +67,10 @@ public sealed class FileSessionTests : IDisposable
                 'h' => new NamedArray(a.Name, [24], a.Data[..24]),
                 _ => new NamedArray(a.Name, a.Shape, [float.NaN, .. a.Data[1..]]),
             }).OfType<NamedArray>());
-        var e = Assert.Throws<EspalierException>(() => VitSession.Open(path, model.Vit.Config));
+        var e = Assert.Throws<EspalierException>(() => Session.Open(path, new OpenOptions { Config = model.Vit.Config }));
         Assert.Contains(path, e.Message, StringComparison.Ordinal);
         Assert.Contains(says, e.Message, StringComparison.Ordinal);
         Assert.Contains(name, e.Message, StringComparison.Ordinal);
-    }
-
-    [Theory]
-    [InlineData(false, VitStem.Patches)]
-    [InlineData(true, VitStem.Patches)]
-    [InlineData(false, VitStem.ResNet50)]
-    public void The_shapes_of_a_model_are_known_without_it(bool distilled, VitStem stem)
-    {
-        VitConfig config = SessionModel.Config with
-        {
-            Distilled = distilled, Stem = stem, PatchSize = stem == VitStem.Patches ? 4 : 1, PruneLayers = [1, 2],
-        };
-        using var model = new AptModel(new VisionTransformer(config));
-        var expected = model.StateDict().Select(p => (p.Name, p.Value.Shape)).OrderBy(p => p.Name, StringComparer.Ordinal);
-        Assert.Equal(expected, VitShapes.Of(config, 2).OrderBy(p => p.Name, StringComparer.Ordinal));
     }
 
     [Fact]
@@ -99,10 +84,10 @@ public sealed class FileSessionTests : IDisposable
             p => Assert.NotEqual(0, p.Value.Span[0]));
     }
 
-    private static float[] Logits(VitSession session)
+    private static float[] Logits(Session session)
     {
-        var logits = new float[3 * session.Config.NumClasses];
-        session.Run(SessionModel.Images(3, session.Config), 3, logits);
+        var logits = new float[3 * session.NumClasses];
+        session.Run(SessionModel.Images(3, SessionModel.Config with { ImageSize = session.ImageSize }), 3, logits);
         return logits;
     }
 

@@ -17,18 +17,17 @@ internal static class FashionAnswers
     {
         string file = Path.Combine(settings.Scripts, "..", "..", "models", "apt-fashion-mnist.safetensors");
         var options = new SessionOptions { Precision = precision, Pruning = pruned ? null : Pruning.None };
-        using VitSession session = VitSession.Open(file, options: options);
-        VitConfig c = session.Config;
+        using Session session = Session.Open(file, options: options);
         IImageDataset test = Datasets.Open("fashion-mnist", null).Test;
-        using var images = new DataLoader(test, ImagePipeline.Eval(c.ImageSize, c.Channels), BatchSize);
+        using var images = new DataLoader(test, ImagePipeline.Eval(session.ImageSize, session.Channels), BatchSize);
         var answers = new List<int>();
-        var logits = new float[BatchSize * c.NumClasses];
+        var logits = new float[BatchSize * session.NumClasses];
         foreach (Batch batch in images.Once())
         {
-            Span<float> result = logits.AsSpan(0, batch.Count * c.NumClasses);
+            Span<float> result = logits.AsSpan(0, batch.Count * session.NumClasses);
             session.Run(batch.Pixels, batch.Count, result);
             for (int i = 0; i < batch.Count; i++)
-                answers.Add(TensorPrimitives.IndexOfMax<float>(result.Slice(i * c.NumClasses, c.NumClasses)));
+                answers.Add(TensorPrimitives.IndexOfMax<float>(result.Slice(i * session.NumClasses, session.NumClasses)));
         }
         return [.. answers];
     }

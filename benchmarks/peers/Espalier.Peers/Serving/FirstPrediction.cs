@@ -12,11 +12,11 @@ internal static class FirstPrediction
     public static void Run(string weights, string input, int batch, TextWriter output)
     {
         Workers.Threads = 2;
-        using VitSession session = VitSession.Open(weights);
-        float[] images = InputFile.Read(input, batch, session.Config);
-        var logits = new float[batch * session.Config.NumClasses];
+        using Session session = Session.Open(weights);
+        float[] images = InputFile.Read(input, batch, session.Channels, session.ImageSize);
+        var logits = new float[batch * session.NumClasses];
         session.Run(images, batch, logits);
-        int label = TensorPrimitives.IndexOfMax<float>(logits.AsSpan(0, session.Config.NumClasses));
+        int label = TensorPrimitives.IndexOfMax<float>(logits.AsSpan(0, session.NumClasses));
         output.WriteLine(new JsonObject { ["label"] = label, ["peak"] = PeakMemory.Bytes / 1024 }.ToJsonString());
     }
 }

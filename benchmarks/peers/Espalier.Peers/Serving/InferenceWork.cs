@@ -5,16 +5,16 @@ namespace Espalier.Peers;
 /// <summary>Inference as users run it: a session, dense or pruned, in any precision, into memory that is there already.</summary>
 internal sealed class InferenceWork : IWork
 {
-    private readonly VitSession session;
+    private readonly Session session;
     private readonly float[] images, logits;
     private readonly int batch;
 
     public InferenceWork(string weights, string input, int batch, SessionOptions options)
     {
-        session = VitSession.Open(weights, options: options);
+        session = Session.Open(weights, options: options);
         this.batch = batch;
-        images = InputFile.Read(input, batch, session.Config);
-        logits = new float[batch * session.Config.NumClasses];
+        images = InputFile.Read(input, batch, session.Channels, session.ImageSize);
+        logits = new float[batch * session.NumClasses];
     }
 
     public void Call() => session.Run(images, batch, logits);

@@ -78,7 +78,7 @@ public sealed class PreprocessingDefaultsTests : IDisposable
         using LoadedCnn loaded = CnnFile.Load(folder["mobilenet.pth"], published);
         Assert.Equal(Preprocessing.Preset("imagenet", 224), loaded.Structure.Preprocessing);
         Assert.Equal("usual for mobilenet_v2", loaded.Structure.Preprocessing!.Origin);
-        using CnnSession session = new(loaded);
+        using Session session = Session.Open(folder["mobilenet.pth"], new OpenOptions { Architecture = "mobilenet_v2" });
         Assert.Equal(Preprocessing.Preset("imagenet", 224), session.Preprocessing);
     }
 
@@ -91,7 +91,7 @@ public sealed class PreprocessingDefaultsTests : IDisposable
         ModelFile.Save(folder["vit"], vit, new ModelStructure { Config = config, Preprocessing = clip });
         Assert.Equal(clip, ModelFile.ReadStructure(folder["vit"])!.Preprocessing);
         using (LoadedModel loaded = ModelFile.Load(folder["vit"])) Assert.Equal(clip, loaded.Structure.Preprocessing);
-        using (VitSession session = VitSession.Open(folder["vit"])) Assert.Equal(clip, session.Preprocessing);
+        using (Session session = Session.Open(folder["vit"])) Assert.Equal(clip, session.Preprocessing);
         // Positions are interpolated where another size is asked for, and as much of the picture is cut off.
         using (LoadedModel larger = ModelFile.Load(folder["vit"], config with { ImageSize = 56 }))
             Assert.Equal((60, 56), (larger.Structure.Preprocessing!.Resize, larger.Structure.Preprocessing.Crop));

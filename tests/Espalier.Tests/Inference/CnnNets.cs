@@ -44,11 +44,11 @@ internal static class CnnNets
     /// <summary>Logits of one image and of three against the modules' own.</summary>
     public static void AssertSame(Cnn net)
     {
-        using var session = new CnnSession(net);
+        using Session session = Session.Of(net);
         AssertSame(net, session);
     }
 
-    public static void AssertSame(Cnn net, CnnSession session)
+    public static void AssertSame(Cnn net, Session session)
     {
         foreach (int count in (int[])[3, 1])
         {

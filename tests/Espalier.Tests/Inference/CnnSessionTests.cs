@@ -81,7 +81,7 @@ public sealed class CnnSessionTests
     public void AnyNumberOfThreadsAndImages(int threads)
     {
         using Cnn net = CnnNets.Create("resnet18", 33);
-        using var session = new CnnSession(net);
+        using Session session = Session.Of(net);
         int before = Workers.Threads;
         try
         {
@@ -107,7 +107,7 @@ public sealed class CnnSessionTests
     public void AWarmRunAllocatesNothing(string name, int count)
     {
         using Cnn net = CnnNets.Create(name, 32);
-        using var session = new CnnSession(net);
+        using Session session = Session.Of(net);
         float[] images = CnnNets.Images(net, count), logits = new float[count * 7];
         for (int i = 0; i < 3; i++) session.Run(images, count, logits);
         long before = GC.GetAllocatedBytesForCurrentThread();
@@ -121,7 +121,7 @@ public sealed class CnnSessionTests
     {
         using Cnn net = CnnNets.Create("resnet20", 16);
         float[] images = CnnNets.Images(net, 1), first = new float[7], second = new float[7];
-        using var session = new CnnSession(net);
+        using Session session = Session.Of(net);
         session.Run(images, 1, first);
         foreach (Tensor p in net.Parameters()) p.Fill(0);
         session.Run(images, 1, second);
@@ -133,16 +133,15 @@ public sealed class CnnSessionTests
     {
         using Cnn net = CnnNets.Create("resnet20", 16);
         net.Training = true;
-        using var session = new CnnSession(net);
+        using Session session = Session.Of(net);
         Assert.True(net.Training);
         Assert.Equal((7, 3, 16), (session.NumClasses, session.Channels, session.ImageSize));
         Assert.Equal("resnet20 x 0.25", session.Description);
-        Assert.Equal("resnet20", session.Config.Network);
         using var scope = new Scope();
         net.Training = false;
         using var recording = new Recording(gradients: false);
         net.Forward(Tensor.Zeros(new Shape(1, 3, 16, 16)));
-        Assert.Equal(recording.Cost.MultiplyAdds, session.MultiplyAdds);
+        Assert.Equal(recording.Cost.MultiplyAdds, session.DenseMultiplyAdds);
         Assert.True(session.WeightBytes >= sizeof(float) * net.Parameters().Where(p => p.Rank > 1).Sum(p => p.Length));
         Assert.Throws<ArgumentException>(() => session.Run(new float[3], 1, new float[7]));
         Assert.Throws<ArgumentException>(() => session.Run(new float[3 * 16 * 16], 1, new float[6]));
@@ -157,16 +156,16 @@ public sealed class CnnSessionTests
             using Cnn net = CnnNets.Create("mobilenet_v2", 32, width: 0.125);
             Prune(net, 0.3f);
             CnnFile.Save(path, net, new CnnStructure { Config = net.Config, ClassNames = ["a", "b", "c", "d", "e", "f", "g"] });
-            using (CnnSession session = CnnSession.Open(path))
+            using (Session session = Session.Open(path))
             {
                 Assert.Equal("g", session.ClassNames![6]);
                 CnnNets.AssertSame(net, session);
             }
             byte[] bytes = File.ReadAllBytes(path);
             File.WriteAllBytes(path, bytes[..^100]);
-            Assert.DoesNotContain('\n', Assert.Throws<EspalierException>(() => CnnSession.Open(path)).Message);
-            Assert.Throws<EspalierException>(() => new CnnSession(net, new SessionOptions { Precision = Precision.Int8 }));
-            Assert.Throws<EspalierException>(() => new CnnSession(net, new SessionOptions { Pruning = Pruning.KeepShare(0.5) }));
+            Assert.DoesNotContain('\n', Assert.Throws<EspalierException>(() => Session.Open(path)).Message);
+            Assert.Throws<EspalierException>(() => Session.Of(net, new SessionOptions { Precision = Precision.Int8 }));
+            Assert.Throws<EspalierException>(() => Session.Of(net, new SessionOptions { Pruning = Pruning.KeepShare(0.5) }));
         }
         finally
         {
