@@ -190,3 +190,11 @@ public sealed unsafe class Session : IClassifierSession
         ? throw new EspalierException("this model has no agents that drop tokens, so it cannot be pruned; use Pruning.None")
         : pruning;
 }
+
+/// <summary>From a model to its session.</summary>
+public static class ModelSessions
+{
+    /// <summary>A session with the weights that the model has now; it may be disposed afterwards.</summary>
+    /// <inheritdoc cref="Inference.Session(Graph, SessionOptions, WeightReader)" path="/exception"/>
+    public static Session Session(this Model model, SessionOptions? options = null) => Inference.Session.Of(model, options);
+}
