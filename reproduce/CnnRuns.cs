@@ -2,7 +2,6 @@ using Espalier.Cli.Display;
 using Espalier.Cli.Running;
 using Espalier.Compression;
 using Espalier.Data;
-using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Training;
 using Session = Espalier.Cli.Session;

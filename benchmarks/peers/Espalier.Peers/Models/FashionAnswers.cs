@@ -1,6 +1,5 @@
 using Espalier.Data;
 using Espalier.Inference;
-using Espalier.Models;
 using Espalier.Tensors;
 using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 
