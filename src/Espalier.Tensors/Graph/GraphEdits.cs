@@ -23,7 +23,7 @@ public sealed partial class Graph
     {
         using var scope = new Scope();
         using var recording = new Recording(gradients: false, traces: true);
-        var tracer = new Tracer(weightsAndNames.Concat(Inputs.Select(i => i.Name)));
+        var tracer = new Tracer([.. this.weights.Keys, .. nodes.Select(n => n.Name), .. Inputs.Select(i => i.Name)]);
         foreach (GraphValue weight in this.weights.Values) tracer.Set(weight.Tensor, weight);
         foreach (var (name, tensor) in weights ?? []) tracer.Weight(name, tensor);
         // Stand-ins: a value may be a weight, and its tensor's ops are to be told from others.
@@ -85,8 +85,6 @@ public sealed partial class Graph
         foreach (GraphValue weight in unread) weights.Remove(weight.Name);
         return [.. unread.Select(w => w.Tensor)];
     }
-
-    private IEnumerable<string> weightsAndNames => weights.Keys.Concat(nodes.Select(n => n.Name));
 
     private GraphValue Edited(GraphValue made)
     {

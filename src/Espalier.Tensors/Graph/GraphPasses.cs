@@ -97,7 +97,6 @@ internal static class GraphPasses
                 if (node.Op is GeluOp && linear.Gelu) continue;
                 GraphValue? other = node.Op is GeluOp ? null : node.Inputs.First(i => i != operand);
                 if (other is not null && (other.IsWeight || other.Shape != operand.Shape)) continue;
-                Tensor? residual = other?.Tensor;
                 IReadOnlyList<GraphValue?> old = before.Operands;
                 node.Operands = [old[0], old[1], old.Count > 2 ? old[2] : null, other];
                 // The right operands come with the refresh at the end; these only tell the op's settings.
