@@ -103,10 +103,7 @@ public sealed class SessionTests : IDisposable
         using var session = new Session(Transformer(Rule("share")));
         float[] images = new float[batch * 3 * 16 * 16], logits = new float[batch * 5];
         var trace = new TokenTrace(indices: true);
-        for (int i = 0; i < 3; i++) session.Run(images, batch, logits, trace);
-        long before = GC.GetAllocatedBytesForCurrentThread();
-        for (int i = 0; i < 4; i++) session.Run(images, batch, logits, trace);
-        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        Allocations.AssertNone(() => session.Run(images, batch, logits, trace));
     }
 
     [Theory]
@@ -121,10 +118,7 @@ public sealed class SessionTests : IDisposable
         GraphNet.AssertSame(graph);
         using var session = new Session(graph);
         float[] images = new float[2 * 3 * size * size], maps = new float[2 * (int)(graph.Outputs[0].Shape.Length / 2)];
-        for (int i = 0; i < 3; i++) session.Run(images, 2, maps);
-        long before = GC.GetAllocatedBytesForCurrentThread();
-        for (int i = 0; i < 2; i++) session.Run(images, 2, maps);
-        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        Allocations.AssertNone(() => session.Run(images, 2, maps));
     }
 
     public static TheoryData<string> Others =>
