@@ -11,7 +11,7 @@ namespace Espalier.Reproduce;
 /// The runs behind APT's table of results: a plain transformer and APT at two budgets and as published, all with the same
 /// optimiser, schedule and number of steps, once for each seed. A run that is finished in the folder is not trained again.
 /// </summary>
-internal sealed class AptReproduction(Session session, string folder, string? dataDir, long steps, int batchSize)
+internal sealed class AptReproduction(CommandContext context, string folder, string? dataDir, long steps, int batchSize)
 {
     /// <summary>What is compared, with the options of `train` that make the difference; the first is the reference.</summary>
     public static IReadOnlyList<(string Id, string Name, string Flags)> Methods { get; } =
@@ -41,8 +41,8 @@ internal sealed class AptReproduction(Session session, string folder, string? da
         DatasetPair data = Datasets.Open("fashion-mnist", dataDir);
         foreach (var (id, name, _) in Methods)
         {
-            session.Terminal.Line($"{name}, seed {seed}: {Command(id, seed)}");
-            using var run = new TrainRun(Plan(id, seed), data, session);
+            context.Terminal.Line($"{name}, seed {seed}: {Command(id, seed)}");
+            using var run = new TrainRun(Plan(id, seed), data, context);
             if (!run.Run().Completed) return false;
         }
         return true;

@@ -1,3 +1,4 @@
+using Espalier.Cli;
 using System.Text;
 using Espalier.Benchmarking;
 using Espalier.Cli.Running;
@@ -7,7 +8,6 @@ using Espalier.Models;
 using Espalier.Tensors;
 using Espalier.Tensors.Kernels;
 using Espalier.Tensors.Threading;
-using Session = Espalier.Cli.Session;
 
 namespace Espalier.Reproduce;
 
@@ -22,7 +22,7 @@ internal sealed record AptResult(string Name, IReadOnlyList<Evaluation> BySeed, 
 }
 
 /// <summary>Evaluates and times the finished runs of an <see cref="AptReproduction"/> and writes them as Markdown.</summary>
-internal sealed class AptResults(Session session, AptReproduction runs, IReadOnlyList<ulong> seeds, string? dataDir)
+internal sealed class AptResults(CommandContext context, AptReproduction runs, IReadOnlyList<ulong> seeds, string? dataDir)
 {
     private const int TimedBatch = 256, TimedBatches = 4, Rounds = 15;
 
@@ -41,7 +41,7 @@ internal sealed class AptResults(Session session, AptReproduction runs, IReadOnl
                 else rows.AddRange([($"{name}, pruned", models[i], true), ($"{name}, unpruned", models[i], false)]);
             }
             var evaluations = rows.Select(r => r.Models.Select((m, s) =>
-                new EvaluationRun(session, m, data.Test, 100).Run($"{r.Name}, seed {seeds[s]}", r.Prune)).ToArray()).ToArray();
+                new EvaluationRun(context, m, data.Test, 100).Run($"{r.Name}, seed {seeds[s]}", r.Prune)).ToArray()).ToArray();
 
             using var scope = new Scope();
             IReadOnlyList<Tensor> batches = ModelSpeed.Batches(data.Test, models[0][0], TimedBatch, TimedBatches);

@@ -1,15 +1,15 @@
+using Espalier.Cli;
 using Espalier.Cli.Display;
 using Espalier.Cli.Running;
 using Espalier.Compression;
 using Espalier.Data;
 using Espalier.Models;
 using Espalier.Training;
-using Session = Espalier.Cli.Session;
 
 namespace Espalier.Reproduce;
 
 /// <summary>Runs of a reproduction, each with its files in one folder: what is finished there is not done again.</summary>
-internal sealed class CnnRuns(Session session, string folder, DatasetPair pair, int imageSize)
+internal sealed class CnnRuns(CommandContext context, string folder, DatasetPair pair, int imageSize)
 {
     private const int EvaluationBatch = 250;
 
@@ -31,20 +31,20 @@ internal sealed class CnnRuns(Session session, string folder, DatasetPair pair, 
         long trained = 0, Augmentation augmentation = Augmentation.None)
     {
         if (Record(name) is { } finished) return finished;
-        session.Cancel.ThrowIfCancellationRequested();
+        context.Cancel.ThrowIfCancellationRequested();
         Folders.Make(folder);
         using LoadedCnn model = open();
         TrainOptions training = options.Training with { EvalBatchSize = EvaluationBatch, DataThreads = 1 };
-        long steps = TrainingDisplay.Run(session.Terminal, name, progress =>
+        long steps = TrainingDisplay.Run(context.Terminal, name, progress =>
         {
             var job = new CompressionJob(model.Net, Data(model.Net, augmentation), options with { Training = training }, progress,
-                session.Cancel);
+                context.Cancel);
             work(job);
             return job.Stages.Sum(s => s.Steps);
         });
         CnnFile.Save(Model(name), model.Net, model.Structure);
         using Inference.Session result = Inference.Session.Open(Model(name));
-        double accuracy = new EvaluationRun(session, result, pair.Test, EvaluationBatch).Run(name, prune: false).Accuracy;
+        double accuracy = new EvaluationRun(context, result, pair.Test, EvaluationBatch).Run(name, prune: false).Accuracy;
         var record = new CnnRecord(accuracy, model.Net.ParameterCount, (long)result.DenseMultiplyAdds, trained + steps,
             CnnRecord.ShapeOf(model.Net));
         record.Write(Path.Combine(folder, name + ".json"));

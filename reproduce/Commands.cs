@@ -18,54 +18,54 @@ internal static class Commands
     private static readonly Option<string?> Output = Opt.Text("--output",
         "The Markdown file whose section is written; by default RESULTS.md in --output-dir", "FILE.md");
 
-    public static int Run(string[] args, Session session) => CommandLine.Run("reproduce", Build, args, session);
+    public static int Run(string[] args, CommandContext context) => CommandLine.Run("reproduce", Build, args, context);
 
-    internal static RootCommand Build(Session session) => CommandLine.Root(
+    internal static RootCommand Build(CommandContext context) => CommandLine.Root(
         "Runs methods on one data set and writes the table of results.",
         [$"{Start} apt --output-dir runs/apt --output docs/results.md"],
-        [Apt(session), Filters(session), Repr(session)]);
+        [Apt(context), Filters(context), Repr(context)]);
 
-    private static Verb Apt(Session session)
+    private static Verb Apt(CommandContext context)
     {
         const int batch = 32;
         Option<long?> steps = Steps("of each model", 5000);
         const string what = "The automatic pruning transformer beside a plain transformer.";
-        return Experiment("apt", what, [steps], session, (parse, folder, seeds) =>
+        return Experiment("apt", what, [steps], context, (parse, folder, seeds) =>
         {
             string? dataDir = parse.GetValue(Shared.DataDir);
-            var runs = new AptReproduction(session, folder, dataDir, parse.GetValue(steps) ?? 5000, batch);
+            var runs = new AptReproduction(context, folder, dataDir, parse.GetValue(steps) ?? 5000, batch);
             if (!seeds.All(runs.Train) || parse.GetValue(TrainOnly)) return null;
-            var results = new AptResults(session, runs, seeds, dataDir);
+            var results = new AptResults(context, runs, seeds, dataDir);
             IReadOnlyList<AptResult> rows = results.Measure();
-            session.Terminal.Line(AptResults.Table(rows));
+            context.Terminal.Line(AptResults.Table(rows));
             return results.Section(rows);
         });
     }
 
-    private static Verb Filters(Session session)
+    private static Verb Filters(CommandContext context)
     {
         Option<long?> steps = Steps("of the common training and again of each method", 200);
         Option<double?> share =
             Opt.Number("--target-flops", "Share of the multiply-adds that every method keeps [0.5]", 0.01, 0.99, "SHARE");
-        return Experiment("filters", "Every way to prune filters.", [steps, share], session, (parse, folder, seeds) =>
+        return Experiment("filters", "Every way to prune filters.", [steps, share], context, (parse, folder, seeds) =>
         {
-            var runs = new FilterReproduction(session, folder, parse.GetValue(Shared.DataDir), parse.GetValue(steps) ?? 200,
+            var runs = new FilterReproduction(context, folder, parse.GetValue(Shared.DataDir), parse.GetValue(steps) ?? 200,
                 parse.GetValue(share) ?? 0.5);
             foreach (ulong seed in seeds) runs.Train(seed);
             if (parse.GetValue(TrainOnly)) return null;
             var results = new FilterResults(runs, seeds);
             var tables = FilterReproduction.Networks.Select(n => (Network: n, Rows: results.Measure(n))).ToArray();
-            foreach (var (network, rows) in tables) session.Terminal.Line($"{network.Name}\n{FilterResults.Table(rows)}");
+            foreach (var (network, rows) in tables) context.Terminal.Line($"{network.Name}\n{FilterResults.Table(rows)}");
             return results.Section(tables);
         });
     }
 
-    private static Verb Repr(Session session)
+    private static Verb Repr(CommandContext context)
     {
         Option<long?> steps = Steps("of each training", 600);
-        return Experiment("repr", "Whether RePr helps.", [steps], session, (parse, folder, seeds) =>
+        return Experiment("repr", "Whether RePr helps.", [steps], context, (parse, folder, seeds) =>
         {
-            var runs = new ReprReproduction(session, folder, parse.GetValue(Shared.DataDir), parse.GetValue(steps) ?? 600, seeds);
+            var runs = new ReprReproduction(context, folder, parse.GetValue(Shared.DataDir), parse.GetValue(steps) ?? 600, seeds);
             runs.Train();
             return parse.GetValue(TrainOnly) ? null : runs.Section();
         });
@@ -75,7 +75,7 @@ internal static class Commands
         Opt.Number("--steps", $"Training steps {what} [{usual}]", 1, 10_000_000L);
 
     /// <param name="run">Trains and measures in a folder; gives the section to write, or null where there is none.</param>
-    private static Verb Experiment(string name, string description, Option[] own, Session session,
+    private static Verb Experiment(string name, string description, Option[] own, CommandContext context,
         Func<ParseResult, string, ulong[], string?> run)
     {
         var verb = new Verb(name, description, $"{Start} {name} --output-dir runs/{name} --output docs/results.md",
@@ -89,10 +89,10 @@ internal static class Commands
             string path = parse.GetValue(Output) ?? Path.Combine(folder, "RESULTS.md");
             Folders.MakeFor(path);
             string? section = run(parse, folder, seeds);
-            if (session.Cancel.IsCancellationRequested) return session.ExitCode;
+            if (context.Cancel.IsCancellationRequested) return context.ExitCode;
             if (section is null) return ExitCodes.Done;
             ResultsPage.Write(path, section);
-            session.Terminal.Line($"results     {path}");
+            context.Terminal.Line($"results     {path}");
             return ExitCodes.Done;
         });
         return verb;

@@ -14,7 +14,7 @@ internal sealed record FilterNetwork(string Name, double Width);
 /// method with the same number of steps and the same target of multiply-adds, the network itself with these steps too, and every
 /// shape that came out with new weights and all the steps.
 /// </summary>
-internal sealed class FilterReproduction(Session session, string folder, string? dataDir, long steps, double share)
+internal sealed class FilterReproduction(CommandContext context, string folder, string? dataDir, long steps, double share)
 {
     public const int BatchSize = 64;
     public const float LearningRate = 0.05f, WeightDecay = 5e-4f;
@@ -33,7 +33,7 @@ internal sealed class FilterReproduction(Session session, string folder, string?
     /// <summary>Of the multiply-adds, to keep.</summary>
     public double Share => share;
 
-    public CnnRuns Runs { get; } = new(session, folder, Datasets.Open("fashion-mnist", dataDir), ImageSize);
+    public CnnRuns Runs { get; } = new(context, folder, Datasets.Open("fashion-mnist", dataDir), ImageSize);
 
     /// <summary>The id of a shape trained from scratch.</summary>
     public static string Scratch(string shape) => $"scratch-{shape}";

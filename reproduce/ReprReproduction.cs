@@ -10,13 +10,14 @@ namespace Espalier.Reproduce;
 /// Whether RePr helps the network of its paper: as many plain steps, RePr that ends at full size, and RePr that drops the least
 /// overlapping filters instead, each without and with augmentation.
 /// </summary>
-internal sealed class ReprReproduction(Session session, string folder, string? dataDir, long steps, IReadOnlyList<ulong> seeds)
+internal sealed class ReprReproduction(CommandContext context, string folder, string? dataDir, long steps,
+    IReadOnlyList<ulong> seeds)
 {
     private const string Network = "vanilla-c3", Data = "fashion-mnist-sample";
     private const int BatchSize = 64, ImageSize = 28;
     private const float LearningRate = 0.05f;
 
-    private readonly CnnRuns runs = new(session, folder, Datasets.Open(Data, dataDir), ImageSize);
+    private readonly CnnRuns runs = new(context, folder, Datasets.Open(Data, dataDir), ImageSize);
 
     private string Images =>
         FormattableString.Invariant($"{runs.Train.Count:#,0} training and {runs.Test.Count:#,0} test images");

@@ -11,19 +11,19 @@ namespace Espalier.Cli;
 /// </summary>
 internal static class CommandLine
 {
-    public static int Run(string[] args, Session session) => Run("espalier", Build, args, session);
+    public static int Run(string[] args, CommandContext context) => Run("espalier", Build, args, context);
 
     /// <summary>The same for another program whose commands are verbs like these.</summary>
     /// <param name="program">Its name, for messages.</param>
-    public static int Run(string program, Func<Session, RootCommand> build, string[] args, Session session)
+    public static int Run(string program, Func<CommandContext, RootCommand> build, string[] args, CommandContext context)
     {
-        TextWriter error = session.Terminal.Error;
+        TextWriter error = context.Terminal.Error;
         bool verbose = args.Contains("--verbose");
         ParseResult? parse = null;
         try
         {
-            session.Arguments = args;
-            RootCommand root = build(session);
+            context.Arguments = args;
+            RootCommand root = build(context);
             string[] dashed = WithDashes(args);
             parse = root.Parse(dashed, new ParserConfiguration { ResponseFileTokenReplacer = null });
             if (ParseErrors.OneLine(parse, dashed, program) is { } wrong)
@@ -36,14 +36,14 @@ internal static class CommandLine
             {
                 EnableDefaultExceptionHandler = false,
                 ProcessTerminationTimeout = null,
-                Output = session.Terminal.Out,
+                Output = context.Terminal.Out,
                 Error = error,
             });
         }
-        catch (OperationCanceledException) when (session.Cancel.IsCancellationRequested)
+        catch (OperationCanceledException) when (context.Cancel.IsCancellationRequested)
         {
             error.WriteLine($"{program}: interrupted");
-            return session.ExitCode;
+            return context.ExitCode;
         }
         catch (Exception e)
         {
@@ -54,25 +54,25 @@ internal static class CommandLine
         }
         finally
         {
-            session.NameSkipped();
+            context.NameSkipped();
         }
     }
 
-    internal static RootCommand Build(Session session) => Root(
+    internal static RootCommand Build(CommandContext context) => Root(
         "Trains, prunes and runs vision transformers that drop worthless tokens, and convolutional networks.",
         ["espalier demo", "espalier train --data fashion-mnist --model-type vit-small-28 --num-steps 2000"],
         [
-            DemoVerb.Create(session),
-            TrainVerb.Create(session),
-            InferVerb.Create(session),
-            PredictVerb.Create(session),
-            ProfileVerb.Create(session),
-            BenchVerb.Create(session),
-            KernelsVerb.Create(session),
-            ExportVerb.Create(session),
-            DataVerb.Create(session),
-            ReportVerb.Create(session),
-            CompressVerb.Create(session),
+            DemoVerb.Create(context),
+            TrainVerb.Create(context),
+            InferVerb.Create(context),
+            PredictVerb.Create(context),
+            ProfileVerb.Create(context),
+            BenchVerb.Create(context),
+            KernelsVerb.Create(context),
+            ExportVerb.Create(context),
+            DataVerb.Create(context),
+            ReportVerb.Create(context),
+            CompressVerb.Create(context),
         ]);
 
     /// <summary>Verbs under the options that all have, with the help and the version of this program.</summary>

@@ -5,6 +5,6 @@ internal static class Program
     private static int Main(string[] args)
     {
         using var interrupt = new Interrupt();
-        return CommandLine.Run(args, new Session(Terminal.OfProcess(), interrupt.Token, interrupt));
+        return CommandLine.Run(args, new CommandContext(Terminal.OfProcess(), interrupt.Token, interrupt));
     }
 }

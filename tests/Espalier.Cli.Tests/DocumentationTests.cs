@@ -15,7 +15,7 @@ public sealed partial class DocumentationTests
     [Theory, MemberData(nameof(Pages))]
     public void EveryCommandParses(string page)
     {
-        RootCommand root = CommandLine.Build(new Session(Terminal.OfProcess(), CancellationToken.None));
+        RootCommand root = CommandLine.Build(new CommandContext(Terminal.OfProcess(), CancellationToken.None));
         foreach (string command in Commands(File.ReadAllText(Path.Combine(Root, page))))
         {
             IEnumerable<string> errors = root.Parse(command["espalier ".Length..]).Errors.Select(e => e.Message);

@@ -36,10 +36,10 @@ public sealed class HelpTests
     [Fact]
     public void The_examples_parse()
     {
-        var session = new Session(new Terminal(TextWriter.Null, TextWriter.Null, false, 80), default);
-        foreach (Verb verb in CommandLine.Build(session).Subcommands.SelectMany(v => v.Subcommands.Prepend(v)).OfType<Verb>())
+        var context = new CommandContext(new Terminal(TextWriter.Null, TextWriter.Null, false, 80), default);
+        foreach (Verb verb in CommandLine.Build(context).Subcommands.SelectMany(v => v.Subcommands.Prepend(v)).OfType<Verb>())
             foreach (string example in verb.Examples.Where(e => !e.Contains(" ... ", StringComparison.Ordinal)))
-                Assert.Empty(CommandLine.Build(session).Parse(example.Split(' ')[1..]).Errors);
+                Assert.Empty(CommandLine.Build(context).Parse(example.Split(' ')[1..]).Errors);
     }
 
     [Fact]

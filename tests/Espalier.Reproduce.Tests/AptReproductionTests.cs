@@ -7,7 +7,7 @@ namespace Espalier.Reproduce.Tests;
 public sealed class AptReproductionTests
 {
     private static readonly AptReproduction Runs =
-        new(new Session(new Terminal(TextWriter.Null, TextWriter.Null, false, 120), default), "files", "images", 70, 32);
+        new(new CommandContext(new Terminal(TextWriter.Null, TextWriter.Null, false, 120), default), "files", "images", 70, 32);
 
     /// <summary>A fair table: the methods differ in nothing else, and nothing is chosen by images that are measured on.</summary>
     [Fact]

@@ -84,7 +84,7 @@ internal sealed class BenchModel : IDisposable
                 + $"{Format.Name(precision)} out");
     }
 
-    public IClassifierSession Open(Precision precision)
+    public Session Open(Precision precision)
     {
         var options = new SessionOptions { Precision = precision };
         if (random is not null) return new Inference.Session(random.Trace(), options) { Preprocessing = Preprocessing };

@@ -20,7 +20,7 @@ internal sealed record BenchRun(
         int threads = Workers.Threads;
         using var scope = new Scope();
         Dictionary<int, Tensor> batches = Plan.BatchSizes.ToDictionary(n => n, First);
-        var sessions = new Dictionary<Precision, IClassifierSession>();
+        var sessions = new Dictionary<Precision, Session>();
         var work = new List<BenchWork>();
         try
         {
@@ -42,17 +42,17 @@ internal sealed record BenchRun(
         finally
         {
             foreach (BenchWork w in work) w.Dispose();
-            foreach (IClassifierSession session in sessions.Values) session.Dispose();
+            foreach (Session session in sessions.Values) session.Dispose();
             Workers.Threads = threads;
         }
     }
 
     /// <param name="sessions">Those that are there already; one that is missing is made. All variants share them.</param>
-    private BenchWork Work(BenchCase c, Tensor images, Dictionary<Precision, IClassifierSession> sessions)
+    private BenchWork Work(BenchCase c, Tensor images, Dictionary<Precision, Session> sessions)
     {
         Workers.Threads = c.Threads;
         if (c.Mode == BenchMode.Train) return BenchWork.Training(Model.Net, c.Variant.Prunes ? Model.Apt : null, images);
-        if (!sessions.TryGetValue(c.Precision, out IClassifierSession? session))
+        if (!sessions.TryGetValue(c.Precision, out Session? session))
             sessions[c.Precision] = session = Model.Open(c.Precision);
         return BenchWork.Inference(session, c.Variant.Rule(session.Pruning), images);
     }
@@ -67,7 +67,7 @@ internal sealed record BenchRun(
         foreach (BenchCase c in cases.OrderBy(c => c.Mode))
         {
             Cancel.ThrowIfCancellationRequested();
-            var sessions = new Dictionary<Precision, IClassifierSession>();
+            var sessions = new Dictionary<Precision, Session>();
             try
             {
                 using BenchWork work = Work(c, batches[c.BatchSize], sessions);
@@ -84,7 +84,7 @@ internal sealed record BenchRun(
             }
             finally
             {
-                foreach (IClassifierSession session in sessions.Values) session.Dispose();
+                foreach (Session session in sessions.Values) session.Dispose();
             }
         }
         return results;

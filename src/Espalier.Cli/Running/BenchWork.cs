@@ -21,7 +21,7 @@ internal sealed record BenchWork(Action Run, double? MultiplyAdds, double[] Toke
 
     /// <summary>A pass through an inference session.</summary>
     /// <param name="images">[B, C, S, S].</param>
-    public static BenchWork Inference(IClassifierSession session, Pruning pruning, Tensor images)
+    public static BenchWork Inference(Session session, Pruning pruning, Tensor images)
     {
         int batch = images.Shape[0];
         var logits = new float[batch * session.NumClasses];

@@ -37,17 +37,17 @@ internal static class DataChoice
 
     /// <summary>Opens what <see cref="Name"/> gives.</summary>
     /// <param name="own">The data set that the checkpoint was trained on; null where it does not say.</param>
-    public static DatasetPair Open(ParseResult parse, string? own, string checkpoint, Session session)
+    public static DatasetPair Open(ParseResult parse, string? own, string checkpoint, CommandContext context)
     {
         string? directory = parse.GetValue(Shared.DataDir);
-        return session.Opened(Datasets.Open(Name(parse.GetValue(Shared.Data), directory, own)
+        return context.Opened(Datasets.Open(Name(parse.GetValue(Shared.Data), directory, own)
             ?? throw new EspalierException($"{checkpoint}: does not say which data set it was trained on; give --data NAME"),
             directory, strict: parse.GetValue(Shared.Strict)));
     }
 
     /// <summary>The images with the labels of a model's classes; says so where there is something to say.</summary>
     /// <exception cref="EspalierException">They are other classes, or more of them.</exception>
-    public static IImageDataset For(IClassifierSession model, string checkpoint, IImageDataset data, Terminal terminal)
+    public static IImageDataset For(Session model, string checkpoint, IImageDataset data, Terminal terminal)
     {
         ModelChoice.RequireClasses(model.NumClasses, checkpoint, data);
         ClassMatch match = ClassMatch.Of(data, model.ClassNames, checkpoint);

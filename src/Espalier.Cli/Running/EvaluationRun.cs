@@ -7,7 +7,7 @@ namespace Espalier.Cli.Running;
 
 /// <summary>Runs images through a model while a bar shows how far it is.</summary>
 /// <param name="Data">What is evaluated on.</param>
-internal sealed record EvaluationRun(Session Session, IClassifierSession Model, IImageDataset Data, int BatchSize)
+internal sealed record EvaluationRun(CommandContext Context, Session Model, IImageDataset Data, int BatchSize)
 {
     /// <summary>The thresholds of the trade-off curve.</summary>
     public static IReadOnlyList<float> CurveThresholds { get; } = [0.1f, 0.2f, 0.3f, 0.4f, 0.5f, 0.6f, 0.7f, 0.8f, 0.9f];
@@ -30,13 +30,13 @@ internal sealed record EvaluationRun(Session Session, IClassifierSession Model, 
     {
         using var loader = new DataLoader(Data, ImagePipeline.Eval(Model.Preprocessing), BatchSize);
         WarmUp(loader, pruning);
-        return Watch.Run(Session.Terminal, what, Data.Count, report =>
+        return Watch.Run(Context.Terminal, what, Data.Count, report =>
         {
             var evaluator = new Evaluator(Model, pruning);
             int done = 0;
             foreach (Batch batch in loader.Once())
             {
-                Session.Cancel.ThrowIfCancellationRequested();
+                Context.Cancel.ThrowIfCancellationRequested();
                 evaluator.Run(batch, each);
                 report(done += batch.Count);
                 batch.Recycle();

@@ -35,6 +35,6 @@ internal sealed record ModelRow(string Name, Evaluation Evaluation, EvaluationRu
         for (int i = 0; i < rows.Count; i++)
             rows[i] = rows[i] with { Evaluation = rows[i].Evaluation with { ImagesPerSecond = rates[i] } };
 
-        static Preprocessing Input(IClassifierSession m) => m.Preprocessing;
+        static Preprocessing Input(Session m) => m.Preprocessing;
     }
 }

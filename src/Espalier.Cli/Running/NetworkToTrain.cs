@@ -14,7 +14,7 @@ namespace Espalier.Cli.Running;
 /// <param name="Session">Makes what evaluations run on, with the weights of that moment.</param>
 /// <param name="Start">What became of the checkpoint to start from; null where there is none.</param>
 internal sealed record NetworkToTrain(ImageClassifier Net, AptModel? Apt, Preprocessing Preprocessing, ITrainingTask Task,
-    Func<IClassifierSession> Session, string? Start) : IDisposable
+    Func<Session> Session, string? Start) : IDisposable
 {
     private Teacher? teacher;
 
@@ -70,7 +70,7 @@ internal sealed record NetworkToTrain(ImageClassifier Net, AptModel? Apt, Prepro
 
     /// <summary>Training by labels and a teacher, nothing pruned.</summary>
     private static NetworkToTrain Plain(TrainPlan plan, ImageClassifier net, Preprocessing preprocessing, string[]? classNames,
-        Func<IClassifierSession> session, string? start, float? dropout, string shape, Action<string> save)
+        Func<Session> session, string? start, float? dropout, string shape, Action<string> save)
     {
         Teacher? teacher = plan.Recipe.LoadTeacher(net.NumClasses, classNames, preprocessing);
         var task = new ClassifierTask(net, plan.Recipe.Task(teacher) with

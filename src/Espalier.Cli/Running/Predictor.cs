@@ -17,7 +17,7 @@ internal sealed record ImagePrediction(float[] Probabilities, int[] Tokens, int[
 }
 
 /// <summary>Runs single pictures through a model.</summary>
-internal sealed class Predictor(IClassifierSession model)
+internal sealed class Predictor(Session model)
 {
     private readonly ImagePipeline pipeline = ImagePipeline.Eval(model.Preprocessing);
     private readonly TokenTrace trace = new(indices: true);

@@ -56,7 +56,7 @@ internal static class ReportBuilder
 
     /// <summary>What the model saw of the pictures of these results, with what each agent left.</summary>
     public static IEnumerable<GalleryItem> Gallery(IEnumerable<ImageResult> results, IImageDataset data,
-        IClassifierSession model)
+        Session model)
     {
         foreach (ImageResult r in results.Where(r => r.Kept is not null))
         {

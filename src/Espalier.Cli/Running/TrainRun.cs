@@ -8,15 +8,15 @@ namespace Espalier.Cli.Running;
 /// <summary>A plan carried out: data, network and task made, trained, and what came out.</summary>
 internal sealed class TrainRun : IDisposable
 {
-    private readonly Session session;
+    private readonly CommandContext context;
     private readonly TrainPlan plan;
     private readonly DataChoice.Splits splits;
-    private IClassifierSession? trained;
+    private Session? trained;
 
     /// <summary>Opens the data, builds the network and reads the checkpoint to start from.</summary>
-    public TrainRun(TrainPlan plan, DatasetPair data, Session session)
+    public TrainRun(TrainPlan plan, DatasetPair data, CommandContext context)
     {
-        (this.plan, this.session) = (plan, session);
+        (this.plan, this.context) = (plan, context);
         splits = DataChoice.Split(data, plan);
         Data = data;
         Network = NetworkToTrain.Make(plan, data);
@@ -37,7 +37,7 @@ internal sealed class TrainRun : IDisposable
         var data = new TrainingData(splits.Train, ImagePipeline.Train(Data.Info, Network.Preprocessing, plan.Augmentation),
             splits.Selection, ImagePipeline.Eval(Network.Preprocessing));
         var trainer = new Trainer(Network.Task, data, plan.Options);
-        return TrainingDisplay.Run(session.Terminal, plan.Options.Name, progress => trainer.Run(progress, session.Cancel));
+        return TrainingDisplay.Run(context.Terminal, plan.Options.Name, progress => trainer.Run(progress, context.Cancel));
     }
 
     /// <summary>The trained network on the test images, as it stands at the end of the run.</summary>
@@ -45,7 +45,7 @@ internal sealed class TrainRun : IDisposable
     {
         trained?.Dispose();
         trained = Network.Session();
-        return new EvaluationRun(session, trained, splits.Test, plan.Options.EvalBatchSize);
+        return new EvaluationRun(context, trained, splits.Test, plan.Options.EvalBatchSize);
     }
 
     public void Dispose()

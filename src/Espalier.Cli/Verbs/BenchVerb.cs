@@ -40,7 +40,7 @@ internal static class BenchVerb
     private static readonly Option<string?> Output =
         Opt.Text("--output", "Write the results here, and the table to the terminal", "FILE");
 
-    public static Command Create(Session session)
+    public static Command Create(CommandContext context)
     {
         var verb = new Verb("bench", "Throughput, latency, memory and share of the machine's peak, pruned and not.",
             "espalier bench --model-type ViT-B_16 --batch-size 1,8 --threads 1,2",
@@ -52,11 +52,11 @@ internal static class BenchVerb
             KeepShares, Precisions, WarmUp, Repeats, MinTime, FormatName, Output, Shared.Threshold, Shared.Data, Shared.DataDir,
             Shared.Preprocess,
         };
-        verb.SetAction(parse => Run(parse, session));
+        verb.SetAction(parse => Run(parse, context));
         return verb;
     }
 
-    private static int Run(ParseResult parse, Session session)
+    private static int Run(ParseResult parse, CommandContext context)
     {
         string format = ChooseFormat(parse);
         string? output = parse.GetValue(Output);
@@ -66,9 +66,9 @@ internal static class BenchVerb
             parse.GetValue(Shared.Data), model.Dataset, parse.GetValue(Shared.DataDir));
 
         // What a program reads must not have lines of progress in it.
-        Terminal terminal = session.Terminal;
+        Terminal terminal = context.Terminal;
         bool piped = output is null && format != "table" && !terminal.Interactive;
-        var run = new BenchRun(piped ? terminal with { Out = terminal.Error } : terminal, session.Cancel, model, images, plan);
+        var run = new BenchRun(piped ? terminal with { Out = terminal.Error } : terminal, context.Cancel, model, images, plan);
         var (peak, results) = run.Measure();
         var report = new BenchReport(MachineInfo.Collect(), Path.GetFileName(model.Source), model.Parameters,
             model.DenseMultiplyAdds, model.Preprocessing.Size, model.AgentLayers, RandomAgents: !model.HasAgents, images.Source,

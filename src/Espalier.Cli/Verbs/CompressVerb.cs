@@ -15,7 +15,7 @@ internal static class CompressVerb
         Description = "How channels are chosen; --list names all", Arity = ArgumentArity.ZeroOrOne,
     };
 
-    public static Command Create(Session session)
+    public static Command Create(CommandContext context)
     {
         var verb = new Verb("compress", "Removes channels of a convolutional network for good, and trains what is left.",
             "espalier compress l1 --model-type resnet20 --data fashion-mnist --pretrain-steps 2000 --target-flops 0.5 "
@@ -24,16 +24,16 @@ internal static class CompressVerb
         verb.Arguments.Add(Method);
         foreach (Option option in CompressFlags.All) verb.Options.Add(option);
         verb.Options.Add(List);
-        verb.Subcommands.Add(SensitivityVerb.Create(session));
-        verb.SetAction(parse => Run(parse, session));
+        verb.Subcommands.Add(SensitivityVerb.Create(context));
+        verb.SetAction(parse => Run(parse, context));
         return verb;
     }
 
-    private static int Run(ParseResult parse, Session session)
+    private static int Run(ParseResult parse, CommandContext context)
     {
         if (parse.GetValue(List))
         {
-            ShowMethods(session.Terminal);
+            ShowMethods(context.Terminal);
             return ExitCodes.Done;
         }
         string name = parse.GetValue(Method)
@@ -41,7 +41,7 @@ internal static class CompressVerb
         CompressionMethod method = CompressionMethods.Get(name);
         return FlagNames.In(parse, method.Settings, () =>
         {
-            new CompressRun(CompressFlags.Read(parse, method), session).Run();
+            new CompressRun(CompressFlags.Read(parse, method), context).Run();
             return ExitCodes.Done;
         });
     }

@@ -12,18 +12,18 @@ internal static class DataVerb
 {
     private static readonly Argument<string> Name = new("NAME") { Description = "Data set" };
 
-    public static Command Create(Session session)
+    public static Command Create(CommandContext context)
     {
         var list = new Verb("list", "Lists the data sets and where their files are.", "espalier data list") { Shared.DataDir };
-        list.SetAction(parse => List(session.Terminal, parse.GetValue(Shared.DataDir)));
+        list.SetAction(parse => List(context.Terminal, parse.GetValue(Shared.DataDir)));
         var fetch = new Verb("fetch", "Downloads a data set; goes on where an interrupted download stopped.",
             "espalier data fetch cifar10 --data-dir data/cifar10")
         { Name, Shared.DataDir };
-        fetch.SetAction(parse => Fetch(session, parse.GetValue(Name)!, parse.GetValue(Shared.DataDir)));
+        fetch.SetAction(parse => Fetch(context, parse.GetValue(Name)!, parse.GetValue(Shared.DataDir)));
         var check = new Verb("check", "Reads a data set whole: counts, sizes, images a class.",
             "espalier data check folder --data-dir my-images")
         { Name, Shared.DataDir };
-        check.SetAction(parse => Check(session, parse.GetValue(Name)!, parse.GetValue(Shared.DataDir)));
+        check.SetAction(parse => Check(context, parse.GetValue(Name)!, parse.GetValue(Shared.DataDir)));
         return new Verb("data", "Lists, fetches and checks data sets.", "espalier data list", "espalier data fetch fashion-mnist")
             { list, fetch, check };
     }
@@ -41,24 +41,24 @@ internal static class DataVerb
         return ExitCodes.Done;
     }
 
-    private static int Fetch(Session session, string name, string? directory)
+    private static int Fetch(CommandContext context, string name, string? directory)
     {
-        string folder = Watch.Run(session.Terminal, name, 1, report =>
+        string folder = Watch.Run(context.Terminal, name, 1, report =>
         {
             var progress = new Received(p => report(p.Total is > 0 ? (double)p.Received / p.Total.Value : 0));
-            return Datasets.FetchAsync(name, directory, progress, session.Cancel).GetAwaiter().GetResult();
+            return Datasets.FetchAsync(name, directory, progress, context.Cancel).GetAwaiter().GetResult();
         });
-        session.Terminal.Line($"{name} is in {folder}");
+        context.Terminal.Line($"{name} is in {folder}");
         return ExitCodes.Done;
     }
 
-    private static int Check(Session session, string name, string? directory)
+    private static int Check(CommandContext context, string name, string? directory)
     {
         DatasetPair data = Datasets.Open(name, directory);
-        var splits = new List<(string Name, Seen Seen)> { ("training", Look(session, data.Train, "training images")) };
-        if (data.Validation is { } validation) splits.Add(("validation", Look(session, validation, "validation images")));
-        splits.Add(("test", Look(session, data.Test, "test images")));
-        Terminal terminal = session.Terminal;
+        var splits = new List<(string Name, Seen Seen)> { ("training", Look(context, data.Train, "training images")) };
+        if (data.Validation is { } validation) splits.Add(("validation", Look(context, validation, "validation images")));
+        splits.Add(("test", Look(context, data.Test, "test images")));
+        Terminal terminal = context.Terminal;
         string counts = string.Join(", ", splits.SkipLast(1).Select(s => $"{s.Seen.Count.Sum()} {s.Name}"));
         terminal.Line($"{data.Info.Name}: {counts} and {splits[^1].Seen.Count.Sum()} test images, {data.Test.Classes} classes");
         terminal.Line($"size        {Sizes([.. splits.Select(s => s.Seen)])}");
@@ -70,13 +70,13 @@ internal static class DataVerb
         return data.Skipped.Files.Any(f => f.IsPicture) ? ExitCodes.WrongInput : ExitCodes.Done;
     }
 
-    private static Seen Look(Session session, IImageDataset data, string what) =>
-        Watch.Run(session.Terminal, what, data.Count, report =>
+    private static Seen Look(CommandContext context, IImageDataset data, string what) =>
+        Watch.Run(context.Terminal, what, data.Count, report =>
     {
         var seen = new Seen(new int[data.Classes]);
         for (int i = 0; i < data.Count; i++)
         {
-            session.Cancel.ThrowIfCancellationRequested();
+            context.Cancel.ThrowIfCancellationRequested();
             if (i % 256 == 0) report(i);
             try
             {

@@ -22,7 +22,7 @@ internal static class DemoVerb
         Opt.Number("--steps", $"Training steps of each model [{UsualSteps}, fewer on a slow machine]", 1, 1_000_000L);
     private static readonly Option<ulong?> Seed = Opt.Number("--seed", "Of everything random [42]", 0UL, ulong.MaxValue);
 
-    public static Command Create(Session session)
+    public static Command Create(CommandContext context)
     {
         var verb = new Verb("demo",
             "Trains a small APT and a plain transformer on embedded images, compares them, writes a report.",
@@ -30,24 +30,24 @@ internal static class DemoVerb
         {
             Steps, Seed, Shared.OutputDir,
         };
-        verb.SetAction(parse => Run(parse, session));
+        verb.SetAction(parse => Run(parse, context));
         return verb;
     }
 
-    private static int Run(ParseResult parse, Session session)
+    private static int Run(ParseResult parse, CommandContext context)
     {
-        Terminal terminal = session.Terminal;
+        Terminal terminal = context.Terminal;
         string folder = parse.GetValue(Shared.OutputDir) ?? "espalier-demo";
         DatasetPair data = Datasets.OpenSample();
         TrainPlan plan = Plan(parse.GetValue(Seed) ?? 42, folder, parse.GetValue(Steps) ?? UsualSteps);
-        if (parse.GetValue(Steps) is null) plan = Shortened(plan, data, session);
+        if (parse.GetValue(Steps) is null) plan = Shortened(plan, data, context);
         terminal.Line($"{data.Train.Count} training and {data.Test.Count} test images of Fashion-MNIST, "
             + $"{plan.Options.Steps} steps of {plan.Options.BatchSize} images for each model");
 
-        using var plain = new TrainRun(plan with { Apt = null, Options = plan.Options with { Name = "vit" } }, data, session);
-        if (!plain.Run().Completed) return session.ExitCode;
-        using var apt = new TrainRun(plan, data, session);
-        if (!apt.Run().Completed) return session.ExitCode;
+        using var plain = new TrainRun(plan with { Apt = null, Options = plan.Options with { Name = "vit" } }, data, context);
+        if (!plain.Run().Completed) return context.ExitCode;
+        using var apt = new TrainRun(plan, data, context);
+        if (!apt.Run().Completed) return context.ExitCode;
 
         var rows = new List<ModelRow> { ModelRow.Of("plain ViT", plain.OnTest(), prune: false) };
         IReadOnlyList<HistoryPoint> history = TrainingHistory.Read(new RunFolder(folder, "apt").History);
@@ -55,7 +55,7 @@ internal static class DemoVerb
         report = report with
         {
             Title = "APT against the plain vision transformer",
-            CommandLine = "espalier " + string.Join(' ', session.Arguments),
+            CommandLine = "espalier " + string.Join(' ', context.Arguments),
             Curves = [.. ReportBuilder.Curves("vit", TrainingHistory.Read(new RunFolder(folder, "vit").History), []),
                 .. report.Curves],
         };
@@ -83,11 +83,11 @@ internal static class DemoVerb
     };
 
     /// <summary>Times a few steps and takes fewer where all of them would not be done in time.</summary>
-    private static TrainPlan Shortened(TrainPlan plan, DatasetPair data, Session session)
+    private static TrainPlan Shortened(TrainPlan plan, DatasetPair data, CommandContext context)
     {
         const int trial = 12;
-        Terminal silent = session.Terminal with { Out = TextWriter.Null, Interactive = false };
-        var quiet = new Session(silent, session.Cancel, session.Interrupt);
+        Terminal silent = context.Terminal with { Out = TextWriter.Null, Interactive = false };
+        var quiet = new CommandContext(silent, context.Cancel, context.Interrupt);
         TrainOptions brief = plan.Options with { Steps = trial, OutputDir = null, EvalEvery = 0 };
         TrainPlan few = plan with { EvalLimit = 1, Options = brief };
         TimeSpan needed = TimeSpan.Zero;
@@ -104,7 +104,7 @@ internal static class DemoVerb
                 return Stopwatch.GetElapsedTime(start);
             }
         }
-        session.Cancel.ThrowIfCancellationRequested();
+        context.Cancel.ThrowIfCancellationRequested();
         double affordable = MostTime / needed * trial;
         if (affordable >= plan.Options.Steps) return plan;
         long steps = Math.Max(trial, (long)affordable);

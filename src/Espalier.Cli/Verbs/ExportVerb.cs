@@ -21,7 +21,7 @@ internal static class ExportVerb
         "Version of ONNX's operators [17]; 23 has attention as one operator, for runtimes since 2025",
         [.. OnnxFile.Opsets.Select(o => o.ToString(CultureInfo.InvariantCulture))]);
 
-    public static Command Create(Session session)
+    public static Command Create(CommandContext context)
     {
         var verb = new Verb("export", "Writes a checkpoint as an ONNX file, pruned where it has agents.",
             "espalier export --onnx apt.onnx --model apt.safetensors",
@@ -32,7 +32,7 @@ internal static class ExportVerb
             Onnx, Shared.Model, Dense, Precision, Opset, Shared.Threshold, Shared.Config, Shared.ModelType,
             Shared.Preprocess,
         };
-        verb.SetAction(parse => Run(parse, session.Terminal));
+        verb.SetAction(parse => Run(parse, context.Terminal));
         return verb;
     }
 

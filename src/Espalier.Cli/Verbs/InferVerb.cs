@@ -19,7 +19,7 @@ internal static class InferVerb
     private static readonly Option<string?> Output = Opt.Text("--output", "Write one JSON line an image", "FILE.jsonl");
     private static readonly Option<bool> Curve = Opt.Flag("--curve", "Accuracy and compute at thresholds from 0.1 to 0.9");
 
-    public static Command Create(Session session)
+    public static Command Create(CommandContext context)
     {
         var verb = new Verb("infer", "Runs a data set through a checkpoint, pruned or not: tokens left, accuracy, speed.",
             "espalier infer --model output/apt-best-pruned.safetensors --data fashion-mnist --output predictions.jsonl",
@@ -29,29 +29,29 @@ internal static class InferVerb
             NoPrune, Shared.Threshold, Shared.KeepShare, Shared.Precision, BatchSize, Output, Curve,
             Shared.Config, Shared.ModelType, Shared.Preprocess,
         };
-        verb.SetAction(parse => Run(parse, session));
+        verb.SetAction(parse => Run(parse, context));
         return verb;
     }
 
-    private static int Run(ParseResult parse, Session session)
+    private static int Run(ParseResult parse, CommandContext context)
     {
         string path = Checkpoints.Required(parse);
-        using IClassifierSession model = Checkpoints.Open(parse, path);
-        DatasetPair pair = DataChoice.Open(parse, model.Dataset, path, session);
+        using Session model = Checkpoints.Open(parse, path);
+        DatasetPair pair = DataChoice.Open(parse, model.Dataset, path, context);
         IImageDataset data = DataChoice.For(model, path,
-            DataChoice.Limit(DataChoice.Of(pair, parse.GetValue(Split)), parse.GetValue(Limit)), session.Terminal);
+            DataChoice.Limit(DataChoice.Of(pair, parse.GetValue(Split)), parse.GetValue(Limit)), context.Terminal);
         bool prune = !parse.GetValue(NoPrune), hasAgents = model.AgentLayers.Count > 0;
         if (parse.GetValue(Curve) && (!hasAgents || !prune))
             throw new EspalierException($"{path}: --curve moves the agents' threshold, so it needs "
                 + "a checkpoint with agents, and no --no-prune");
 
-        PreprocessChoice.Show(session.Terminal, model.Preprocessing);
-        var run = new EvaluationRun(session, model, data, parse.GetValue(BatchSize) ?? 32);
+        PreprocessChoice.Show(context.Terminal, model.Preprocessing);
+        var run = new EvaluationRun(context, model, data, parse.GetValue(BatchSize) ?? 32);
         var counts = new TokenCounts(model.Tokens > 0 ? 1 + model.AgentLayers.Count : 0);
         Evaluation result = Evaluate(run, path, prune, counts, parse.GetValue(Output));
-        Print(session.Terminal, model, result, counts, data, prune);
-        if (parse.GetValue(Output) is { } output) session.Terminal.Line($"wrote {result.Images} lines to {output}");
-        if (parse.GetValue(Curve)) Tables.Curve(session.Terminal, run.Curve(), run.Run("unpruned", prune: false));
+        Print(context.Terminal, model, result, counts, data, prune);
+        if (parse.GetValue(Output) is { } output) context.Terminal.Line($"wrote {result.Images} lines to {output}");
+        if (parse.GetValue(Curve)) Tables.Curve(context.Terminal, run.Curve(), run.Run("unpruned", prune: false));
         return ExitCodes.Done;
     }
 
@@ -85,7 +85,7 @@ internal static class InferVerb
         }
     }
 
-    private static void Print(Terminal terminal, IClassifierSession model, Evaluation result, TokenCounts counts,
+    private static void Print(Terminal terminal, Session model, Evaluation result, TokenCounts counts,
         IImageDataset data, bool prune)
     {
         string how = counts.Stages == 0 ? model.Description : model.AgentLayers.Count == 0 ? "no agents" : !prune ? "unpruned"

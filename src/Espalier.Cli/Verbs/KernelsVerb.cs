@@ -11,11 +11,11 @@ namespace Espalier.Cli.Verbs;
 /// <summary>`espalier kernels`: which kernels this processor gets, and why.</summary>
 internal static class KernelsVerb
 {
-    public static Command Create(Session session)
+    public static Command Create(CommandContext context)
     {
         var verb = new Verb("kernels", "Which compute kernels this processor gets, why, and how to choose others.",
             "espalier kernels", "espalier kernels --threads 1");
-        verb.SetAction(_ => Run(session.Terminal));
+        verb.SetAction(_ => Run(context.Terminal));
         return verb;
     }
 

@@ -26,7 +26,7 @@ internal static class PredictVerb
     private static readonly Option<bool> AsStored =
         Opt.Flag("--as-stored", "Do not turn photos upright as their EXIF orientation says");
 
-    public static Command Create(Session session)
+    public static Command Create(CommandContext context)
     {
         var verb = new Verb("predict", "Classifies image files and draws the tokens that were dropped, layer by layer.",
             "espalier predict boot.png", "espalier predict photos/*.jpg --model apt.safetensors --top 3 --output-dir drawn")
@@ -35,22 +35,22 @@ internal static class PredictVerb
             Shared.Threshold, Shared.KeepShare, Shared.Precision, Shared.Config, Shared.ModelType,
             Shared.Preprocess,
         };
-        verb.SetAction(parse => Run(parse, session));
+        verb.SetAction(parse => Run(parse, context));
         return verb;
     }
 
-    private static int Run(ParseResult parse, Session session)
+    private static int Run(ParseResult parse, CommandContext context)
     {
         string path = Checkpoints.OrShipped(parse);
-        using IClassifierSession model = Checkpoints.Open(parse, path);
+        using Session model = Checkpoints.Open(parse, path);
         var predictor = new Predictor(model);
         string folder = parse.GetValue(Shared.OutputDir) ?? ".";
         var written = new HashSet<string>();
-        PreprocessChoice.Show(session.Terminal, model.Preprocessing);
+        PreprocessChoice.Show(context.Terminal, model.Preprocessing);
         int code = ExitCodes.Done;
-        foreach (string file in Files(parse.GetValue(Images)!, parse.GetValue(Shared.Strict), session))
+        foreach (string file in Files(parse.GetValue(Images)!, parse.GetValue(Shared.Strict), context))
         {
-            session.Cancel.ThrowIfCancellationRequested();
+            context.Cancel.ThrowIfCancellationRequested();
             Image image;
             try
             {
@@ -58,31 +58,31 @@ internal static class PredictVerb
             }
             catch (EspalierException e) when (!parse.GetValue(Shared.Strict))
             {
-                session.Terminal.Error.WriteLine($"espalier: {Errors.OneLine(e.Message)}");
+                context.Terminal.Error.WriteLine($"espalier: {Errors.OneLine(e.Message)}");
                 code = ExitCodes.WrongInput;
                 continue;
             }
             ImagePrediction prediction = predictor.Run(image);
             if (!prediction.Probabilities.All(float.IsFinite))
                 throw new EspalierException($"{path}: gives no numbers for {file}; the checkpoint is damaged");
-            session.Terminal.Line();
-            Print(session.Terminal, file, model, prediction, parse.GetValue(Top) ?? 5);
+            context.Terminal.Line();
+            Print(context.Terminal, file, model, prediction, parse.GetValue(Top) ?? 5);
             if (parse.GetValue(NoPicture) || prediction.Kept.Length == 0) continue;
             Image seen = ImagePipeline.Seen(model.Preprocessing, image);
-            Draw(session.Terminal, seen, model, prediction);
+            Draw(context.Terminal, seen, model, prediction);
             string picture = Path.Combine(folder, Unique(written, Path.GetFileNameWithoutExtension(file)) + ".tokens.png");
             Folders.Make(folder);
             PngWriter.Write(picture, TokenPicture.Strip(seen, model.TokenGrid, prediction.Kept, model.PrefixTokens));
-            session.Terminal.Line($"drawn in {picture}");
+            context.Terminal.Line($"drawn in {picture}");
         }
         return code;
     }
 
     /// <summary>The files given, and the pictures in the folders given.</summary>
-    private static IEnumerable<string> Files(string[] given, bool strict, Session session)
+    private static IEnumerable<string> Files(string[] given, bool strict, CommandContext context)
     {
         var skipped = new SkippedFiles(strict);
-        session.Opened(skipped);
+        context.Opened(skipped);
         foreach (string path in given)
         {
             string[] files = Directory.Exists(path) ? ClassFolder.Pictures(path, skipped) : [path];
@@ -91,7 +91,7 @@ internal static class PredictVerb
         }
     }
 
-    private static void Print(Terminal terminal, string file, IClassifierSession model, ImagePrediction prediction, int top)
+    private static void Print(Terminal terminal, string file, Session model, ImagePrediction prediction, int top)
     {
         terminal.Line(file);
         foreach (int c in prediction.Ranking.Take(top))
@@ -101,7 +101,7 @@ internal static class PredictVerb
             i == 0 ? $"{n} initial" : $"{n} after layer {model.AgentLayers[i - 1]}")));
     }
 
-    private static void Draw(Terminal terminal, Image image, IClassifierSession model, ImagePrediction prediction)
+    private static void Draw(Terminal terminal, Image image, Session model, ImagePrediction prediction)
     {
         foreach (string line in TerminalPicture.Render(image, model.TokenGrid, prediction.Kept, Math.Max(terminal.Width, 4),
             terminal.Interactive ? TerminalPicture.Detect() : TerminalColors.None, model.PrefixTokens))
@@ -110,7 +110,7 @@ internal static class PredictVerb
         }
     }
 
-    private static string ClassName(IClassifierSession model, int c) =>
+    private static string ClassName(Session model, int c) =>
         model.ClassNames is { } names && c < names.Count ? names[c] : "class " + c.ToString(CultureInfo.InvariantCulture);
 
     private static string Unique(HashSet<string> used, string name)

@@ -18,7 +18,7 @@ internal static class ProfileVerb
     private static readonly Option<int?> BatchSize = Opt.Number("--batch-size", "Images at once [1]", 1, 1 << 16);
     private static readonly Option<bool> Ops = Opt.Flag("--ops", "List the operations of each layer");
 
-    public static Command Create(Session session)
+    public static Command Create(CommandContext context)
     {
         var verb = new Verb("profile", "Parameters, multiply-adds, activation memory and measured time of each layer.",
             "espalier profile --model-type ViT-B_16 --batch-size 8", "espalier profile --model apt.safetensors --ops",
@@ -27,11 +27,11 @@ internal static class ProfileVerb
             Shared.Model, Shared.ModelType, Shared.Config, BatchSize, Shared.ImageSize, Shared.Width, Ops, Shared.Threshold, Shared.Data,
             Shared.DataDir, Shared.Preprocess,
         };
-        verb.SetAction(parse => Run(parse, session));
+        verb.SetAction(parse => Run(parse, context));
         return verb;
     }
 
-    private static int Run(ParseResult parse, Session session)
+    private static int Run(ParseResult parse, CommandContext context)
     {
         using Model model = Checkpoints.OpenOrCreate(parse, "profile");
         using var scope = new Scope();
@@ -39,12 +39,12 @@ internal static class ProfileVerb
             parse.GetValue(Shared.Data), model.Card.Dataset, parse.GetValue(Shared.DataDir));
         double peak = PeakFma.Measure(Workers.Threads);
         int batch = images.Pixels.Shape[0];
-        session.Terminal.Line($"{model.Description}, images of {model.ImageSize} pixels, batch of {batch}, "
+        context.Terminal.Line($"{model.Description}, images of {model.ImageSize} pixels, batch of {batch}, "
             + $"{Workers.Threads} threads, FMA peak {Format.Number(peak, "0")} GFLOP/s");
         IReadOnlyList<LayerProfile> layers = NetworkProfile.Run(model.Graph, images.Pixels);
-        Print(session.Terminal, layers, batch, peak, parse.GetValue(Ops));
+        Print(context.Terminal, layers, batch, peak, parse.GetValue(Ops));
         bool drops = model.Graph.Nodes.Any(n => n.Op is KeepRowsOp);
-        if (drops) PrintPruned(session.Terminal, model, parse.GetValue(Shared.Threshold), images);
+        if (drops) PrintPruned(context.Terminal, model, parse.GetValue(Shared.Threshold), images);
         else if (parse.GetValue(Shared.Threshold) is not null)
             throw new EspalierException($"{model.Description}: has no agents, so --threshold has no meaning; leave it out");
         return ExitCodes.Done;

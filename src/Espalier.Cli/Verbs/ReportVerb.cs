@@ -22,7 +22,7 @@ internal static class ReportVerb
     private static readonly Option<string?> Output =
         Opt.Text("--output", "Where to write it [report.html in the run's folder]", "FILE.html");
 
-    public static Command Create(Session session)
+    public static Command Create(CommandContext context)
     {
         var verb = new Verb("report", "Writes the HTML report of a run: table, trade-off, curves, tokens, pictures.",
             "espalier report output --data fashion-mnist",
@@ -30,37 +30,37 @@ internal static class ReportVerb
         {
             Source, Name, Plain, Shared.Data, Shared.DataDir, Shared.Strict, Limit, BatchSize, Output,
         };
-        verb.SetAction(parse => Run(parse, session));
+        verb.SetAction(parse => Run(parse, context));
         return verb;
     }
 
-    private static int Run(ParseResult parse, Session session)
+    private static int Run(ParseResult parse, CommandContext context)
     {
         var (checkpoint, run) = Find(parse.GetValue(Source)!, parse.GetValue(Name));
-        using IClassifierSession model = Checkpoints.Open(parse, checkpoint);
-        DatasetPair pair = DataChoice.Open(parse, model.Dataset, checkpoint, session);
+        using Session model = Checkpoints.Open(parse, checkpoint);
+        DatasetPair pair = DataChoice.Open(parse, model.Dataset, checkpoint, context);
         IImageDataset data =
-            DataChoice.For(model, checkpoint, DataChoice.Limit(pair.Test, parse.GetValue(Limit)), session.Terminal);
+            DataChoice.For(model, checkpoint, DataChoice.Limit(pair.Test, parse.GetValue(Limit)), context.Terminal);
         string output = parse.GetValue(Output)
             ?? Path.Combine(Path.GetDirectoryName(Path.GetFullPath(checkpoint))!, "report.html");
 
         int batchSize = parse.GetValue(BatchSize) ?? 32;
-        var evaluation = new EvaluationRun(session, model, data, batchSize);
+        var evaluation = new EvaluationRun(context, model, data, batchSize);
         var rows = new List<ModelRow>();
-        using IClassifierSession? plain = parse.GetValue(Plain) is { } plainPath ? Checkpoints.Open(parse, plainPath) : null;
+        using Session? plain = parse.GetValue(Plain) is { } plainPath ? Checkpoints.Open(parse, plainPath) : null;
         if (plain is not null)
         {
             ModelChoice.RequireClasses(plain.NumClasses, parse.GetValue(Plain)!, data);
             string name = plain.Tokens > 0 ? "plain ViT" : Path.GetFileNameWithoutExtension(parse.GetValue(Plain)!);
-            rows.Add(ModelRow.Of(name, new EvaluationRun(session, plain, data, batchSize), prune: false));
+            rows.Add(ModelRow.Of(name, new EvaluationRun(context, plain, data, batchSize), prune: false));
         }
         IReadOnlyList<HistoryPoint> history = run is null ? [] : TrainingHistory.Read(run.History);
         ReportData report =
             RunReport.Build(evaluation, rows, history, run?.Name ?? Path.GetFileNameWithoutExtension(checkpoint))
-            with { CommandLine = "espalier " + string.Join(' ', session.Arguments) };
+            with { CommandLine = "espalier " + string.Join(' ', context.Arguments) };
         HtmlReport.Write(output, report);
-        Tables.Compare(session.Terminal, rows);
-        session.Terminal.Line($"report      {output}");
+        Tables.Compare(context.Terminal, rows);
+        context.Terminal.Line($"report      {output}");
         return ExitCodes.Done;
     }
 

@@ -18,7 +18,7 @@ internal static class SensitivityVerb
         Opt.Number("--limit", "Evaluate on the first N test images [1000]", 1, int.MaxValue);
     private static readonly Option<int?> BatchSize = Opt.Number("--batch-size", "Images a batch [64]", 1, 1 << 16);
 
-    public static Command Create(Session session)
+    public static Command Create(CommandContext context)
     {
         var verb = new Verb("sensitivity",
             "How far each layer can go: removes a rising share of one layer's channels at a time, and evaluates.",
@@ -34,7 +34,7 @@ internal static class SensitivityVerb
             SensitivityPlan plan = Read(parse);
             return FlagNames.In(parse, plan.Method.Settings, () =>
             {
-                new SensitivityRun(plan, session).Run();
+                new SensitivityRun(plan, context).Run();
                 return ExitCodes.Done;
             });
         });

@@ -11,7 +11,7 @@ namespace Espalier.Cli.Verbs;
 /// <summary>`espalier train`: trains or fine-tunes, plain or with APT's agents; resumes.</summary>
 internal static class TrainVerb
 {
-    public static Command Create(Session session)
+    public static Command Create(CommandContext context)
     {
         var flags = new TrainFlags();
         Command verb = flags.AddTo(new Verb("train",
@@ -21,21 +21,21 @@ internal static class TrainVerb
             "espalier train --data cifar10 --model-type resnet20 --num-steps 20000 --weight-decay 0.0005",
             "espalier train --data cifar10 --init small.safetensors --num-steps 2000 --teacher whole.safetensors",
             "espalier train --name cifar ... --resume"));
-        verb.SetAction(parse => Run(flags.Read(parse), session));
+        verb.SetAction(parse => Run(flags.Read(parse), context));
         return verb;
     }
 
-    private static int Run(TrainPlan plan, Session session)
+    private static int Run(TrainPlan plan, CommandContext context)
     {
-        Terminal terminal = session.Terminal;
-        using var run = new TrainRun(plan, session.Opened(Datasets.Open(plan.Data, plan.DataDir, strict: plan.Strict)), session);
+        Terminal terminal = context.Terminal;
+        using var run = new TrainRun(plan, context.Opened(Datasets.Open(plan.Data, plan.DataDir, strict: plan.Strict)), context);
         Announce(run, plan, terminal);
         TrainResult result = run.Run();
         var files = new RunFolder(plan.Options.OutputDir!, plan.Options.Name);
         if (!result.Completed)
         {
-            if (File.Exists(files.State)) terminal.Line($"resume with: {ResumeCommand(session.Arguments)}");
-            return session.ExitCode;
+            if (File.Exists(files.State)) terminal.Line($"resume with: {ResumeCommand(context.Arguments)}");
+            return context.ExitCode;
         }
         if (run.HeldOut && result.Evaluation is not null) PrintTest(run, terminal);
         terminal.Line($"model       {files.Model}");

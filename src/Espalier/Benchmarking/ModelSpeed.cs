@@ -28,14 +28,14 @@ public static class ModelSpeed
     }
 
     /// <summary>The first images of a data set as batches for a model.</summary>
-    public static IReadOnlyList<Tensor> Batches(IImageDataset data, IClassifierSession model, int size, int count)
+    public static IReadOnlyList<Tensor> Batches(IImageDataset data, Session model, int size, int count)
     {
         using var loader = new DataLoader(data, ImagePipeline.Eval(model.Preprocessing), size);
         return [.. loader.Once().Take(count).Select(b => b.ToTensor(model.Channels, model.ImageSize))];
     }
 
     /// <summary>A pass of this model.</summary>
-    public static Action<Tensor> Pass(IClassifierSession model, Pruning pruning)
+    public static Action<Tensor> Pass(Session model, Pruning pruning)
     {
         float[] logits = [];
         return images =>

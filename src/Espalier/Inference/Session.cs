@@ -10,7 +10,7 @@ namespace Espalier.Inference;
 /// spread over threads. After the first calls of a size nothing is allocated, but by ops of which there is no faster form; those
 /// run as they are. A session may be used from several threads; calls then wait for one another.
 /// </summary>
-public sealed unsafe class Session : IClassifierSession
+public sealed unsafe class Session : IDisposable
 {
     private readonly Lock gate = new();
     private readonly Plan plan;
@@ -76,22 +76,22 @@ public sealed unsafe class Session : IClassifierSession
             preprocessing = card.Preprocessing,
         };
 
-    /// <inheritdoc/>
+    /// <summary>The network in a few words, for people: "resnet20".</summary>
     public string Description { get; init; } = "a network";
 
-    /// <inheritdoc/>
+    /// <summary>Of the images: 3 for colour, 1 for grey.</summary>
     public int Channels => input.Rank == 4 ? input[1] : 0;
 
-    /// <inheritdoc/>
+    /// <summary>Height and width of the images in pixels.</summary>
     public int ImageSize => input.Rank == 4 ? input[2] : 0;
 
     /// <summary>Values of an image of the first output: classes.</summary>
     public int NumClasses => plan.FirstOutputValues;
 
-    /// <inheritdoc/>
+    /// <summary>Names of the classes, in the order of the logits; null where the file does not say.</summary>
     public IReadOnlyList<string>? ClassNames { get; init; }
 
-    /// <inheritdoc/>
+    /// <summary>The data set that it was trained on; null where the file does not say.</summary>
     public string? Dataset { get; init; }
 
     /// <summary>How images become its input.</summary>
@@ -106,19 +106,19 @@ public sealed unsafe class Session : IClassifierSession
     /// <summary>Numbers that are trained.</summary>
     public long ParameterCount { get; }
 
-    /// <inheritdoc/>
+    /// <summary>Multiply-adds of one image of which nothing is dropped, as the literature counts them.</summary>
     public double DenseMultiplyAdds => costs.Dense;
 
-    /// <inheritdoc/>
+    /// <summary>Blocks (0-based) after which an agent drops tokens; empty where there is none.</summary>
     public IReadOnlyList<int> AgentLayers => costs.KeepsAfter;
 
-    /// <inheritdoc/>
+    /// <summary>Tokens of an image before any is dropped; 0 of a network without tokens.</summary>
     public int Tokens => plan.Tokens;
 
-    /// <inheritdoc/>
+    /// <summary>Patches of an image side by side; 0 of a network without.</summary>
     public int TokenGrid { get; }
 
-    /// <inheritdoc/>
+    /// <summary>Tokens before those of the patches.</summary>
     public int PrefixTokens { get; }
 
     /// <summary>What is dropped where a call does not say.</summary>
@@ -141,8 +141,6 @@ public sealed unsafe class Session : IClassifierSession
     /// <inheritdoc cref="Run(ReadOnlySpan{float}, int, Span{float}, Pruning, TokenTrace)"/>
     public void Run(ReadOnlySpan<float> images, int batch, Span<float> results, TokenTrace? tokens = null) =>
         Run(images, batch, results, Pruning, tokens);
-
-    void IClassifierSession.Run(ReadOnlySpan<float> images, int batch, Span<float> logits) => Run(images, batch, logits, Pruning);
 
     /// <summary>images -> results.</summary>
     /// <param name="images">[batch, ..], such as [batch, C, S, S], normalised as in training.</param>

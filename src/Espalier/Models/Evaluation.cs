@@ -19,7 +19,7 @@ public sealed record Evaluation(int Images, double Accuracy, double Loss, double
 
 /// <summary>Runs batches through a model and averages what comes out.</summary>
 /// <param name="rule">What the agents drop; null for what the session says, <see cref="Pruning.None"/> to keep every token.</param>
-public sealed class Evaluator(IClassifierSession session, Pruning? rule = null)
+public sealed class Evaluator(Session session, Pruning? rule = null)
 {
     private readonly Pruning pruning = rule ?? session.Pruning;
     private readonly TokenTrace trace = new(indices: (rule ?? session.Pruning).IsActive);

@@ -26,7 +26,7 @@ public sealed record ClassifierTaskOptions
     public IReadOnlyList<ITrainingHook> Hooks { get; init; } = [];
 
     /// <summary>Makes what evaluations run on, with the weights of that moment; null for the network's own forward pass.</summary>
-    public Func<IClassifierSession>? Session { get; init; }
+    public Func<Session>? Session { get; init; }
 
     /// <summary>What else decides which weights come out, such as the network's shape, see <see cref="ITrainingTask.Identity"/>.
     /// </summary>
@@ -104,7 +104,7 @@ public sealed class ClassifierTask(ImageClassifier net, ClassifierTaskOptions op
     /// <inheritdoc/>
     public EvaluationResult Evaluate(IEnumerable<Batch> batches)
     {
-        using IClassifierSession session = options.Session?.Invoke() ?? Session.Of(net);
+        using Session session = options.Session?.Invoke() ?? Session.Of(net);
         Evaluation e = new Evaluator(session).Run(batches);
         return new EvaluationResult(
             new Dictionary<string, double> { ["accuracy"] = e.Accuracy, ["loss"] = e.Loss, ["images_per_second"] = e.ImagesPerSecond },

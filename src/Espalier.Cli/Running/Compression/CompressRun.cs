@@ -8,20 +8,20 @@ using Spectre.Console;
 namespace Espalier.Cli.Running;
 
 /// <summary>A network made smaller, and what it was before and after.</summary>
-internal sealed class CompressRun(CompressPlan plan, Session session)
+internal sealed class CompressRun(CompressPlan plan, CommandContext context)
 {
-    private readonly Terminal terminal = session.Terminal;
+    private readonly Terminal terminal = context.Terminal;
     private bool planned;
 
     public void Run()
     {
         using CompressInput input = plan.Source.Open(plan.Method.Seed);
-        session.Opened(input.Pair);
+        context.Opened(input.Pair);
         Folders.MakeFor(plan.Output, plan.PlanFile, plan.Report?.Path);
         PreprocessChoice.Show(terminal, input.Preprocessing);
         if (plan.PlanOnly)
         {
-            PlanDisplay.Show(new CompressionJob(input.Loaded.Net, input.Data, plan.Method, cancel: session.Cancel), plan.Method,
+            PlanDisplay.Show(new CompressionJob(input.Loaded.Net, input.Data, plan.Method, cancel: context.Cancel), plan.Method,
                 terminal, plan.PlanFile);
             return;
         }
@@ -29,7 +29,7 @@ internal sealed class CompressRun(CompressPlan plan, Session session)
             : plan.Recipe.LoadTeacher(input.Loaded.Net.NumClasses, input.Loaded.Structure.ClassNames, input.Preprocessing);
         CompressionMethod method = plan.Method with { Task = plan.Task(teacher, input.Preprocessing) };
         Table table = TrainingDisplay.Run(terminal, plan.Method.Name, progress =>
-            Compress(new CompressionJob(input.Loaded.Net, input.Data, method, progress, session.Cancel), input));
+            Compress(new CompressionJob(input.Loaded.Net, input.Data, method, progress, context.Cancel), input));
         terminal.Console.Write(table);
         terminal.Line($"on {input.Pair.Test.Count} test images of {input.Pair.Info.Name}; the time is of one image at a time, "
             + "both in turn");
@@ -60,7 +60,7 @@ internal sealed class CompressRun(CompressPlan plan, Session session)
         var milliseconds = CompressTiming.MillisecondsInTurn(original, loaded.Net, job);
         if (plan.Report is { } file)
         {
-            CompressionReport report = CompressReport.Of(plan, job, input, before, after, milliseconds, session.Arguments);
+            CompressionReport report = CompressReport.Of(plan, job, input, before, after, milliseconds, context.Arguments);
             if (file.IsPage) report.SaveHtml(file.Path);
             else report.SaveJson(file.Path);
         }

@@ -22,18 +22,18 @@ internal sealed record SensitivityPlan
 }
 
 /// <summary>How far each layer can go: a sweep, its table and its answer.</summary>
-internal sealed class SensitivityRun(SensitivityPlan plan, Session session)
+internal sealed class SensitivityRun(SensitivityPlan plan, CommandContext context)
 {
-    private readonly Terminal terminal = session.Terminal;
+    private readonly Terminal terminal = context.Terminal;
 
     public void Run()
     {
         using CompressInput input = plan.Source.Open(plan.Method.Seed);
-        session.Opened(input.Pair);
+        context.Opened(input.Pair);
         Folders.MakeFor(plan.Report?.Path);
         PreprocessChoice.Show(terminal, input.Preprocessing);
         var data = input.Data with { Evaluation = DataChoice.Limit(input.Data.Evaluation, plan.Limit) };
-        var job = new CompressionJob(input.Loaded.Net, data, plan.Method, cancel: session.Cancel);
+        var job = new CompressionJob(input.Loaded.Net, data, plan.Method, cancel: context.Cancel);
         SensitivityResult result = Watch.Run(terminal, "evaluating", 1, report =>
             plan.Sweep.Sweep(job, plan.Method, (done, all) => report((double)done / all)));
         Show(result, $"on {data.Evaluation.Count} test images of {input.Pair.Info.Name}, without any training; channels "
@@ -43,7 +43,7 @@ internal sealed class SensitivityRun(SensitivityPlan plan, Session session)
         {
             Method = plan.Method.Name, Network = input.Loaded.Net.Config.Network,
             Dataset = $"{input.Pair.Info.Name}, {data.Evaluation.Count} test images", Machine = CompressReport.Machine,
-            CommandLine = "espalier " + string.Join(' ', session.Arguments), Version = VersionAction.Text, Result = result,
+            CommandLine = "espalier " + string.Join(' ', context.Arguments), Version = VersionAction.Text, Result = result,
         };
         if (file.IsPage) written.SaveHtml(file.Path);
         else written.SaveJson(file.Path);

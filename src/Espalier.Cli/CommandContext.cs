@@ -5,7 +5,7 @@ namespace Espalier.Cli;
 
 /// <summary>What a verb needs of the world around it.</summary>
 /// <param name="Cancel">Set by the first Ctrl-C.</param>
-internal sealed record Session(Terminal Terminal, CancellationToken Cancel, Interrupt? Interrupt = null)
+internal sealed record CommandContext(Terminal Terminal, CancellationToken Cancel, Interrupt? Interrupt = null)
 {
     /// <summary>What the process ends with after an interruption.</summary>
     public int ExitCode => Interrupt?.ExitCode ?? ExitCodes.Interrupted;
