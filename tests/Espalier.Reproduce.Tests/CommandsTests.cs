@@ -59,10 +59,10 @@ public sealed partial class CommandsTests : IDisposable
     private static (int Code, string Error) Run(params string[] args)
     {
         var error = new StringWriter();
-        return (Commands.Run(args, Session(error)), error.ToString());
+        return (Commands.Run(args, Context(error)), error.ToString());
     }
 
-    private static Session Session(TextWriter error) => new(new Terminal(TextWriter.Null, error, false, 120), default);
+    private static CommandContext Context(TextWriter error) => new(new Terminal(TextWriter.Null, error, false, 120), default);
 
     [GeneratedRegex("--project reproduce --(?<arguments>[^`\n]+)")]
     private static partial Regex Command();
