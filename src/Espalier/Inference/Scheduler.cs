@@ -7,10 +7,10 @@ namespace Espalier.Inference;
 
 /// <summary>
 /// Spreads the images of a call over threads, in one of two ways: each thread runs the whole network on chunks of its own, in a
-/// lane of its own; or the images go through one lane, each step being shared by all threads. The first calls of a size try both
-/// and time them; the faster one stays. Which it is shows in the time only: an image's result is the same.
+/// lane of its own; or the images go through one lane, each step being shared by all threads. The calls of a size time both, see
+/// <see cref="Trial"/>. Which it is shows in the time only: an image's result is the same.
 /// </summary>
-/// <param name="tries">Whether both are tried; else it is the one that the size of the network speaks for.</param>
+/// <param name="tries">Whether both are tried; else it is the one that the sizes of network and call speak for.</param>
 internal sealed unsafe class Scheduler(Plan plan, long multiplyAdds, bool tries) : IDisposable
 {
     /// <summary>Bytes of maps that a chunk should not exceed, so that they stay in the second-level cache.</summary>
@@ -55,13 +55,13 @@ internal sealed unsafe class Scheduler(Plan plan, long multiplyAdds, bool tries)
     {
         if (call.Batch == 0) return;
         int threads = Workers.Available;
-        bool share = multiplyAdds >= SharedFrom;
+        bool share = multiplyAdds >= SharedFrom || call.Batch < threads;
         Trial? trial = tries ? Of(call, threads, share) : null;
         if (trial is not null) share = trial.Way;
         long started = Stopwatch.GetTimestamp();
         if (share) Shared(call, threads);
         else Chunks(call, threads);
-        trial?.Note(share, (Stopwatch.GetTimestamp() - started) / (double)call.Batch);
+        trial?.Note(Stopwatch.GetTimestamp() - started, call.Batch);
     }
 
     public void Dispose()

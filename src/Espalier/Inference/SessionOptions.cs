@@ -13,7 +13,7 @@ public sealed record SessionOptions
     /// <summary>Which tokens are dropped; null for what the model says.</summary>
     public Pruning? Pruning { get; init; }
 
-    /// <summary>Whether the first calls of a size try how the work is best spread over threads. Else one way is taken by the size of
-    /// the network: for those who make a session for a few calls and time them.</summary>
+    /// <summary>Whether calls try now and then how the work is best spread over threads. Else one way is taken by the sizes of
+    /// network and call: for those who make a session for a few calls and time them.</summary>
     public bool TriesThreads { get; init; } = true;
 }

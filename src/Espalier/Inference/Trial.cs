@@ -2,39 +2,82 @@ using System.Diagnostics;
 
 namespace Espalier.Inference;
 
-/// <summary>Two ways to do the same, timed on the calls that come anyway, in turn, until it is clear which is faster.</summary>
+/// <summary>
+/// Two ways to do the same, timed on the calls that come anyway, a few in the one way and then two in the other. The one that is
+/// faster at its best is taken. The other one is tried again from time to time, the more seldom the slower it is, so that
+/// neither a busy moment nor what the machine was like at first decides for good.
+/// </summary>
 /// <param name="first">The way that is the faster one by all that is known before.</param>
 internal sealed class Trial(bool first)
 {
-    /// <summary>Calls of each way that are timed at least, after one that is not.</summary>
-    private const int Calls = 3;
+    /// <summary>Calls in a row that are timed; the quicker one counts, as the first one finds the caches full of something else.
+    /// </summary>
+    private const int Timed = 2;
 
-    /// <summary>A way that takes so many times as long as the other is not tried again.</summary>
+    /// <summary>Comparisons that are remembered. Of these the best times count: what disturbs only makes slower.</summary>
+    private const int Memory = 8;
+
+    /// <summary>A way must be so many times as fast as the present one to take its place.</summary>
+    private const double Gain = 1.01;
+
+    /// <summary>A way that takes so many times as long is not tried again at once.</summary>
     private const double Hopeless = 1.5;
 
-    /// <summary>Time that trying takes at least: the runtime compiles what is slow at first once more.</summary>
-    private static readonly long Least = Stopwatch.Frequency / 4;
+    /// <summary>The share of the time that trying the slower way may cost in the end.</summary>
+    private const double Cost = 0.004;
 
-    private readonly long started = Stopwatch.GetTimestamp();
-    private readonly bool first = first;
-    private bool best = first, done;
-    private int calls;
-    private double fastestFirst = double.MaxValue, fastestOther = double.MaxValue;
+    /// <summary>Calls between two comparisons in the end, however near or far the two ways are.</summary>
+    private const int Fewest = 64, Most = 2048;
+
+    /// <summary>Time that the two are compared all the time: the runtime compiles what is slow at first once more.</summary>
+    private static readonly double Learning = Stopwatch.Frequency / 4;
+
+    private readonly double[] presentTimes = Unknown(), otherTimes = Unknown();
+    private bool present = first, asksOther;
+    private int gap = Timed, left = Timed, comparisons;
+    private double spent, presentBest = double.MaxValue, otherBest = double.MaxValue;
 
     /// <summary>The way of the next call.</summary>
-    public bool Way => done || calls % 2 == 0 ? best : !best;
+    public bool Way => asksOther ? !present : present;
 
-    /// <summary>A call has been done in a way.</summary>
+    /// <summary>A call has been done in <see cref="Way"/>.</summary>
     /// <param name="ticks">How long it took, by the stopwatch.</param>
-    public void Note(bool way, double ticks)
+    public void Note(double ticks, int images)
     {
-        if (done) return;
-        if (calls >= 2 && way == first) fastestFirst = Math.Min(fastestFirst, ticks);
-        else if (calls >= 2) fastestOther = Math.Min(fastestOther, ticks);
-        calls++;
-        if (calls % 2 != 0 || calls < 4 || Stopwatch.GetTimestamp() - started < Least) return;
-        double slower = Math.Max(fastestFirst, fastestOther), faster = Math.Min(fastestFirst, fastestOther);
-        if (calls < 2 * (1 + Calls) && slower < Hopeless * faster) return;
-        (done, best) = (true, fastestFirst <= fastestOther ? first : !first);
+        spent += ticks;
+        if (asksOther) otherBest = Math.Min(otherBest, ticks / images);
+        else if (left <= Timed) presentBest = Math.Min(presentBest, ticks / images);
+        if (--left > 0) return;
+        if (asksOther) Compare();
+        asksOther = !asksOther;
+        left = asksOther ? Timed : gap;
+    }
+
+    private void Compare()
+    {
+        // What the first calls take says nothing.
+        int at = Math.Max(0, comparisons - 1) % Memory;
+        (presentTimes[at], otherTimes[at]) = (presentBest, otherBest);
+        presentBest = otherBest = double.MaxValue;
+        if (++comparisons == 1) return;
+        double slower = otherTimes.Min() / presentTimes.Min();
+        if (slower * Gain < 1)
+        {
+            for (int i = 0; i < Memory; i++) (presentTimes[i], otherTimes[i]) = (otherTimes[i], presentTimes[i]);
+            present = !present;
+            // Compare() is called in a turn of the other way, which now is the present one.
+            gap = Timed;
+        }
+        else if (spent >= Learning || slower > Hopeless)
+        {
+            gap = Math.Min(2 * gap, (int)Math.Clamp(Timed * (slower - 1) / Cost, Fewest, Most));
+        }
+    }
+
+    private static double[] Unknown()
+    {
+        double[] times = new double[Memory];
+        Array.Fill(times, double.MaxValue);
+        return times;
     }
 }
