@@ -50,13 +50,12 @@ internal sealed record BenchWork(Action Run, double? MultiplyAdds, double[] Toke
         var batch = new Batch(images.Shape[0], (int)(images.Length / images.Shape[0]), pool: null);
         images.Span.CopyTo(batch.Pixels);
         for (int i = 0; i < batch.Count; i++) batch.Labels[i] = i % net.NumClasses;
-        Tensor[] parameters = [.. task.Model.Parameters()];
+        Tensor[] parameters = [.. task.Graph.Parameters.Select(p => p.Value)];
         Optimizer optimizer = Optimizers.Create("sgd", task.ParameterGroups);
         double? macs = apt is null ? TrainingPasses * net.CountMultiplyAdds() : null;
         double[] tokens = apt is null ? AllTokens(net) : CountTokens(apt, images);
         return new BenchWork(() =>
         {
-            task.Model.Training = true;
             using (new Scope())
             {
                 task.Step(batch, new StepContext(1, 1, 0, 0, 1, new Rng(0)));

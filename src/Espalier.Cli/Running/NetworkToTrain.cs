@@ -49,7 +49,7 @@ internal sealed record NetworkToTrain(ImageClassifier Net, AptModel? Apt, Prepro
 
     public void Dispose()
     {
-        Task.Model.Dispose();
+        ((Nn.Module?)Apt ?? Net).Dispose();
         teacher?.Dispose();
     }
 
@@ -75,7 +75,6 @@ internal sealed record NetworkToTrain(ImageClassifier Net, AptModel? Apt, Prepro
         Teacher? teacher = plan.Recipe.LoadTeacher(net.NumClasses, classNames, preprocessing);
         var task = new ClassifierTask(net, plan.Recipe.Task(teacher) with
         {
-            Session = session,
             Save = save,
             Identity =
             [

@@ -76,6 +76,9 @@ public sealed partial class Graph
     /// <summary>Parameters, buffers and constants by name, in the order in which they were named.</summary>
     public IReadOnlyDictionary<string, GraphValue> Weights => weights;
 
+    /// <summary>Rises with each edit: what was derived from the graph before is of another network then.</summary>
+    public int Version { get; private set; }
+
     /// <summary>The weights that are trained.</summary>
     public IEnumerable<(string Name, Tensor Value)> Parameters =>
         weights.Values.Where(w => w.Tensor.RequiresGrad).Select(w => (w.Name, w.Tensor));
@@ -243,5 +246,9 @@ public sealed partial class Graph
         return op;
     }
 
-    private void Changed() => forTraining = forEvaluation = null;
+    private void Changed()
+    {
+        forTraining = forEvaluation = null;
+        Version++;
+    }
 }

@@ -32,7 +32,7 @@ public sealed unsafe class BatchNorm2dOp : Op
                     + $"running variance {runningVariance.Shape} must be [{channels}] for x {x.Shape}");
         count = channels == 0 ? 0 : x.Length / channels;
         if (training && count < 2)
-            throw new ArgumentException($"BatchNorm2d: x {x.Shape} has too few values a channel for batch statistics");
+            throw new EspalierException($"batch norm cannot learn from one value a channel, {x.Shape}; choose larger batches or images");
         (this.x, this.gamma, this.beta, this.runningMean, this.runningVariance) = (x, gamma, beta, runningMean, runningVariance);
         (Training, this.momentum, Epsilon) = (training, momentum, epsilon);
         kernel = new BatchNorm(x.Shape[0], channels, x.Rank == 4 ? x.Shape[2] * x.Shape[3] : 1);
@@ -48,9 +48,10 @@ public sealed unsafe class BatchNorm2dOp : Op
 
     public override Cost Cost => new(0, sizeof(float) * 2 * x.Length);
 
-    /// <summary>In training with the statistics of the batch, whatever this op used.</summary>
+    /// <summary>In training with the statistics of the batch, whatever this op used; where they are to stay still, with the running
+    /// ones.</summary>
     public override Op On(Tensor?[] operands, RunContext run = default) => new BatchNorm2dOp(operands[0]!, operands[1]!, operands[2]!,
-        operands[3]!, operands[4]!, run.Training, momentum, Epsilon);
+        operands[3]!, operands[4]!, run.Training && run.Still?.Contains(operands[3]!) != true, momentum, Epsilon);
 
     protected override void Save(OpSettings settings) => settings.Set("momentum", momentum).Set("epsilon", Epsilon);
 

@@ -50,7 +50,7 @@ public sealed class CompressionJob(ImageClassifier net, TrainingData data, Compr
         if (options is not CompressionMethod method)
             throw new InvalidOperationException("the job was made without a method; make it with one of CompressionMethods");
         method.Check();
-        UntrainedParameters.Check(net, options.Training.TrainOnly);
+        UntrainedParameters.Check(net.Trace(), options.Training.TrainOnly);
         method.Run(this);
     }
 

@@ -34,6 +34,18 @@ internal static class ModelHead
         return found;
     }
 
+    /// <summary>
+    /// DeiT's two heads, of whose logits the mean is taken (arXiv 2012.12877, section 4): that of the class token, and that of the
+    /// distillation token. Null of any other network.
+    /// </summary>
+    public static GraphValue[]? Pair(Graph graph)
+    {
+        GraphValue logits = graph.Outputs[0];
+        bool isMean = logits.Producer is { Op: AffineOp { Scale: 0.5f, Shift: 0 } } half && half.Operands[0]!.Producer is
+            { Op: AddOp } sum && sum.Inputs.All(i => i.Producer?.Op is LinearOp && i.Shape == logits.Shape);
+        return isMean ? [.. logits.Producer!.Operands[0]!.Producer!.Inputs] : null;
+    }
+
     /// <summary>Weights and biases of the head.</summary>
     public static IEnumerable<GraphValue> Weights(IEnumerable<GraphNode> head) =>
         head.SelectMany(n => n.Inputs.Where(i => i.IsWeight));

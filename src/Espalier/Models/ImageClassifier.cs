@@ -20,34 +20,14 @@ public abstract class ImageClassifier : Module
     /// <summary>[N, C, H, W] -> logits [N, classes].</summary>
     public abstract Tensor Forward(Tensor images);
 
-    /// <summary>
-    /// [N, C, H, W] -> two times logits [N, classes]: what is compared with the labels, and what with a teacher. The same of a network
-    /// with one head.
-    /// </summary>
-    public virtual (Tensor ByLabels, Tensor ByTeacher) ForwardHeads(Tensor images)
-    {
-        Tensor logits = Forward(images);
-        return (logits, logits);
-    }
-
     /// <summary>The network as a graph, with the shapes that its weights have now; they stay this module's.</summary>
-    public Graph Trace() => Trace(x => [Forward(x)]);
-
-    /// <summary>As <see cref="Trace()"/>, with the two outputs of <see cref="ForwardHeads"/>.</summary>
-    internal Graph TraceHeads() => Trace(x =>
-    {
-        var (byLabels, byTeacher) = ForwardHeads(x);
-        return [byLabels, byTeacher];
-    });
-
-    private Graph Trace(Func<Tensor, Tensor[]> forward)
+    public Graph Trace()
     {
         bool training = Training;
         Training = false;
         try
         {
-            Tensor example = Tensor.Meta(new Shape(2, Channels, ImageSize, ImageSize));
-            return Graph.Trace(x => forward(x[0]), [("images", example)], StateDict());
+            return Graph.Trace(Forward, new Shape(2, Channels, ImageSize, ImageSize), StateDict());
         }
         finally
         {

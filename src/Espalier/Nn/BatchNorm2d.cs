@@ -41,8 +41,6 @@ public sealed class BatchNorm2d : Module
     public Tensor Forward(Tensor x)
     {
         bool learns = Training && !IsFixed;
-        if (learns && x.Length <= x.Shape[1])
-            throw new EspalierException($"batch norm cannot learn from one value a channel, {x.Shape}; choose larger batches or images");
         if (learns) BatchesTracked.Span[0]++;
         return F.BatchNorm2d(x, Weight, Bias, RunningMean, RunningVariance, learns, momentum, epsilon);
     }

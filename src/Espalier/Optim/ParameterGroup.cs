@@ -21,6 +21,9 @@ public sealed class ParameterGroup(string name, IReadOnlyList<(string Name, Tens
     /// <summary>All parameters of a module in one group.</summary>
     public static IReadOnlyList<ParameterGroup> Of(Module module) => [new("all", [.. module.NamedParameters()])];
 
+    /// <summary>All parameters of a graph in one group.</summary>
+    public static IReadOnlyList<ParameterGroup> Of(Graph graph) => [new("all", [.. graph.Parameters])];
+
     /// <summary>
     /// Two groups: weights (rank 2 and more), which decay, and biases, norms and other vectors, which do not. Empty groups are
     /// left out.

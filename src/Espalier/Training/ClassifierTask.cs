@@ -1,5 +1,6 @@
 using System.Globalization;
 using Espalier.Data;
+using Espalier.Files;
 using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Nn;
@@ -25,29 +26,41 @@ public sealed record ClassifierTaskOptions
     /// <summary>What a compression method adds.</summary>
     public IReadOnlyList<ITrainingHook> Hooks { get; init; } = [];
 
-    /// <summary>Makes what evaluations run on, with the weights of that moment; null for the network's own forward pass.</summary>
-    public Func<Session>? Session { get; init; }
-
     /// <summary>What else decides which weights come out, such as the network's shape, see <see cref="ITrainingTask.Identity"/>.
     /// </summary>
     public IReadOnlyList<(string Name, string Value)> Identity { get; init; } = [];
 
-    /// <summary>Writes the model; null where it is not kept.</summary>
+    /// <summary>Writes the model; null for <see cref="Model.Save(string)"/>.</summary>
     public Action<string>? Save { get; init; }
 }
 
 /// <summary>
-/// Supervised training of any <see cref="ImageClassifier"/>: cross-entropy with labels, mixed images and a teacher where they are
-/// asked for, and the hooks of a compression method.
+/// Supervised training of any classifier: cross-entropy with labels, mixed images and a teacher where they are asked for, and the
+/// hooks of a compression method. Where DeiT's two heads are, the teacher teaches the second.
 /// </summary>
-public sealed class ClassifierTask(ImageClassifier net, ClassifierTaskOptions options) : ITrainingTask
+public sealed class ClassifierTask : ITrainingTask
 {
-    // Convolutional networks run as modules: a method may have put gates into their blocks.
-    private readonly Lazy<Graph?> graph = new(() => net is not VisionTransformer ? null
-        : (options.Distillation is null ? net.Trace() : net.TraceHeads()).Prepared(training: true));
+    private readonly ClassifierTaskOptions options;
+    private readonly Model? model;
+    private readonly ImageClassifier? net;
+    private (int Version, Graph Graph)? pass;
+
+    public ClassifierTask(Model model, ClassifierTaskOptions options)
+    {
+        (this.model, this.options, Graph) = (model, options, model.Graph);
+    }
+
+    /// <summary>The same of a network that is still a module. A convolutional one runs as it is: a method may have put gates into
+    /// its blocks.</summary>
+    public ClassifierTask(ImageClassifier net, ClassifierTaskOptions options)
+    {
+        (this.net, this.options, Graph) = (net, options, net.Trace());
+        // Counters of batches, which no op reads.
+        Graph.DropUnreadWeights();
+    }
 
     /// <inheritdoc/>
-    public Module Model => net;
+    public Graph Graph { get; }
 
     /// <inheritdoc/>
     public IReadOnlyList<(string Name, string Value)> Identity =>
@@ -66,33 +79,49 @@ public sealed class ClassifierTask(ImageClassifier net, ClassifierTaskOptions op
     public IReadOnlyDictionary<string, double> Step(Batch batch, in StepContext context)
     {
         Rng rng = context.Rng;
-        net.Training = true;
-        Dropout.Seed(net, ref rng);
-        Tensor images = batch.ToTensor(net.Channels, net.ImageSize);
+        Graph.Seed(ref rng);
+        Shape input = Graph.Inputs[0].Shape;
+        Tensor images = batch.ToTensor(input[1], input[2]);
         Tensor? mixed = options.Mixing.IsOn
-            ? options.Mixing.Run(images, batch.Labels, net.NumClasses, options.LabelSmoothing, ref rng) : null;
+            ? options.Mixing.Run(images, batch.Labels, Graph.Outputs[0].Shape[1], options.LabelSmoothing, ref rng) : null;
         Tensor? teacher = options.Distillation is null ? null : options.Teacher!(images);
         foreach (ITrainingHook hook in options.Hooks) hook.BeforeForward(context);
         using var recording = new Recording();
+        Tensor[] outputs = net is null or VisionTransformer ? Pass().Run([images], context.Run) : RunModule(images, context.Run);
         // Without a teacher all heads together learn the labels, as they are used.
-        (Tensor logits, Tensor? taught) = Forward(images);
         Tensor loss = mixed is null
-            ? F.CrossEntropy(logits, batch.Labels, options.LabelSmoothing) : F.CrossEntropy(logits, mixed);
-        if (teacher is not null) loss = options.Distillation!.Loss(loss, taught!, teacher);
+            ? F.CrossEntropy(outputs[0], batch.Labels, options.LabelSmoothing) : F.CrossEntropy(outputs[0], mixed);
+        if (teacher is not null) loss = options.Distillation!.Loss(loss, outputs[^1], teacher);
         if (!loss.RequiresGrad) throw new EspalierException("the loss depends on no parameter that TrainOnly names");
         recording.Backward(loss, context.GradientScale);
         foreach (ITrainingHook hook in options.Hooks) hook.AfterBackward(context);
         return new Dictionary<string, double> { ["loss"] = loss.Item() };
     }
 
-    private (Tensor Logits, Tensor? Taught) Forward(Tensor images)
+    /// <summary>The graph that a step runs, made again where an edit has changed the network.</summary>
+    private Graph Pass()
     {
-        if (graph.Value is { } prepared)
+        if (pass is not { } known || known.Version != Graph.Version)
         {
-            Tensor[] outputs = prepared.Run([images], new RunContext(Training: true));
-            return (outputs[0], outputs.Length > 1 ? outputs[1] : null);
+            GraphValue[]? heads = options.Distillation is null ? null : ModelHead.Pair(Graph);
+            pass = known = (Graph.Version, heads is null ? Graph : Graph.Between(Graph.Inputs, heads));
         }
-        return options.Distillation is null ? (net.Forward(images), null) : net.ForwardHeads(images);
+        return known.Graph.Prepared(training: true);
+    }
+
+    private Tensor[] RunModule(Tensor images, RunContext run)
+    {
+        bool before = net!.Training;
+        net.Training = true;
+        foreach (BatchNorm2d norm in net.Descendants<BatchNorm2d>()) norm.IsFixed = run.Still?.Contains(norm.RunningMean) == true;
+        try
+        {
+            return [net.Forward(images)];
+        }
+        finally
+        {
+            net.Training = before;
+        }
     }
 
     /// <inheritdoc/>
@@ -104,7 +133,7 @@ public sealed class ClassifierTask(ImageClassifier net, ClassifierTaskOptions op
     /// <inheritdoc/>
     public EvaluationResult Evaluate(IEnumerable<Batch> batches)
     {
-        using Session session = options.Session?.Invoke() ?? Session.Of(net);
+        using Session session = model is null ? Session.Of(net!) : Session.Of(model);
         Evaluation e = new Evaluator(session).Run(batches);
         return new EvaluationResult(
             new Dictionary<string, double> { ["accuracy"] = e.Accuracy, ["loss"] = e.Loss, ["images_per_second"] = e.ImagesPerSecond },
@@ -112,5 +141,9 @@ public sealed class ClassifierTask(ImageClassifier net, ClassifierTaskOptions op
     }
 
     /// <inheritdoc/>
-    public void SaveModel(string path) => options.Save?.Invoke(path);
+    public void SaveModel(string path)
+    {
+        if (options.Save is { } save) save(path);
+        else model?.Save(path);
+    }
 }

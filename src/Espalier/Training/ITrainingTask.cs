@@ -1,5 +1,4 @@
 using Espalier.Data;
-using Espalier.Nn;
 using Espalier.Optim;
 using Espalier.Tensors;
 
@@ -7,16 +6,16 @@ namespace Espalier.Training;
 
 /// <summary>
 /// What is trained, and how one batch becomes gradients: plain classification, token pruning, distillation. The
-/// <see cref="Trainer"/> does the rest. Everything a task keeps from step to step, beyond the model's parameters and buffers,
-/// goes through <see cref="SaveState"/> and <see cref="LoadState"/>, so that a resumed run ends like an uninterrupted one.
+/// <see cref="Trainer"/> does the rest. Everything a task keeps from step to step, beyond the model's weights, goes
+/// through <see cref="SaveState"/> and <see cref="LoadState"/>, so that a resumed run ends like an uninterrupted one.
 /// </summary>
 public interface ITrainingTask
 {
-    /// <summary>Its parameters are trained; its parameters and buffers are kept in the training state.</summary>
-    Module Model { get; }
+    /// <summary>Its parameters are trained; all its weights are kept in the training state, by name.</summary>
+    Graph Graph { get; }
 
     /// <summary>Called once, at the beginning of a run.</summary>
-    IReadOnlyList<ParameterGroup> ParameterGroups => ParameterGroup.Of(Model);
+    IReadOnlyList<ParameterGroup> ParameterGroups => ParameterGroup.Of(Graph);
 
     /// <summary>
     /// What of the task's own options and of the model's shape decides which weights come out: a run goes on only with the same.
@@ -31,8 +30,8 @@ public interface ITrainingTask
     bool SkipsUntrained => false;
 
     /// <summary>
-    /// Forward and backward of one micro-batch, with the model in training mode. Adds to the gradients, with each loss times
-    /// <see cref="StepContext.GradientScale"/>. Tensors made here are freed when it returns.
+    /// Forward and backward of one micro-batch, run as <see cref="StepContext.Run"/> says. Adds to the gradients, with each loss
+    /// times <see cref="StepContext.GradientScale"/>. Tensors made here are freed when it returns.
     /// </summary>
     /// <returns>
     /// Scalars to log, not scaled. Those whose name contains "loss" must be finite: the run stops where one is not.
@@ -43,7 +42,7 @@ public interface ITrainingTask
     /// <param name="step">The step that was done, from 1.</param>
     void AfterStep(long step) { }
 
-    /// <summary>Goes through the evaluation set with the model in evaluation mode.</summary>
+    /// <summary>Goes through the evaluation set.</summary>
     /// <param name="batches">
     /// One pass. Tensors made while looking at a batch are freed when the next one is asked for, and so is the batch.
     /// </param>
@@ -72,6 +71,9 @@ public readonly record struct StepContext(long Step, long TotalSteps, long Epoch
     /// What losses (means over their micro-batch) are multiplied with, so that the step sees the mean over the batch.
     /// </summary>
     public float GradientScale => 1f / MicroBatches;
+
+    /// <summary>How the graph is run in training: which batch norms stay still.</summary>
+    public RunContext Run { get; init; } = new(Training: true);
 
     /// <summary>What updates the parameters, for methods that replace weights; null where nothing does.</summary>
     public Optimizer? Optimizer { get; init; }

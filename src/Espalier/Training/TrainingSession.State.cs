@@ -1,6 +1,7 @@
 using System.Globalization;
 using Espalier.Data;
 using Espalier.Formats;
+using Espalier.Tensors;
 using Espalier.Tensors.Threading;
 
 namespace Espalier.Training;
@@ -22,7 +23,7 @@ internal sealed partial class TrainingSession
 
         var state = new StateWriter();
         StateWriter model = state.Section("model"), optimizerState = state.Section("optimizer");
-        foreach (var (name, value) in task.Model.StateDict()) model.Add(name, value);
+        foreach (var (name, value) in Weights()) model.Add(name, value);
         foreach (var (name, value) in optimizer.State()) optimizerState.Add(name, value);
         optimizerState.Add("updates", optimizer.Updates());
         if (ema is not null)
@@ -51,7 +52,7 @@ internal sealed partial class TrainingSession
         Check(file);
         var state = new StateReader(file);
         StateReader model = state.Section("model"), optimizerState = state.Section("optimizer");
-        foreach (var (name, value) in task.Model.StateDict()) model.Read(name, value);
+        foreach (var (name, value) in Weights()) model.Read(name, value);
         long[] updates = optimizerState.ReadLongs("updates");
         if (updates.Length != optimizer.Parameters.Count()) throw Damaged(path);
         optimizer.Load(updates, optimizerState.Read);
@@ -91,8 +92,10 @@ internal sealed partial class TrainingSession
                 throw new EspalierException($"{file.Source}: {name} was {then ?? "not set"} and is {now} now; resume with "
                     + "the same, or train under another name.");
         }
-        HashSet<string> here = [.. task.Model.StateDict().Select(p => p.Name)];
-        HashSet<string> there = [.. new StateReader(file).Section("model").Names];
+        HashSet<string> here = [.. Weights().Select(p => p.Name)];
+        // Counters of batches, which earlier versions kept: nothing reads them.
+        HashSet<string> there = [.. new StateReader(file).Section("model").Names
+            .Where(n => !n.EndsWith(".num_batches_tracked", StringComparison.Ordinal))];
         string? odd = there.FirstOrDefault(n => !here.Contains(n)) ?? here.FirstOrDefault(n => !there.Contains(n));
         if (odd is not null)
             throw new EspalierException($"{file.Source}: '{odd}' is only in {(here.Contains(odd) ? "this model" : "the file")}; "
@@ -104,6 +107,8 @@ internal sealed partial class TrainingSession
 
     private IEnumerable<(string Name, string Value)> Identity() =>
         [.. options.Identity(), ("TrainingData", dataset), ("ParameterGroups", groups), .. task.Identity];
+
+    private IEnumerable<(string Name, Tensor Value)> Weights() => task.Graph.Weights.Values.Select(w => (w.Name, w.Tensor));
 
     private static EspalierException Damaged(string path) =>
         new($"{path}: the training state is damaged; delete it and start again.");

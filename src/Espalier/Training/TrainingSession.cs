@@ -25,7 +25,6 @@ internal sealed partial class TrainingSession : IDisposable
     private readonly Ema? ema;
     private readonly DataLoader loader, evaluation;
     private readonly RunFolder? folder;
-    private readonly bool modeBefore;
     private readonly ScalarMeans window = new();
     private readonly OrderedDictionary<string, double> best = [];
     private IDisposable? runLock;
@@ -40,7 +39,8 @@ internal sealed partial class TrainingSession : IDisposable
         dataset = $"{data.Train.Name} ({data.Train.Count} images)";
         schedule = Schedules.Parse(options.Schedule, options.Warmup, options.Milestones);
         optimizer = Optimizers.Create(options.Optimizer, task.ParameterGroups, options.Momentum, options.WeightDecay);
-        untrained = new UntrainedParameters(task.Model, options.TrainOnly, task.SkipsUntrained);
+        all = [.. task.Graph.Parameters.Select(p => p.Value)];
+        untrained = new UntrainedParameters(task.Graph, options.TrainOnly, task.SkipsUntrained);
         // As they are at the beginning: a task may change them while it trains.
         groups = string.Join("; ", optimizer.Groups.Select(g => string.Create(CultureInfo.InvariantCulture,
             $"{g.Name} {g.Parameters.Count} x{g.LearningRateScale} decay {g.WeightDecay ?? options.WeightDecay}")))
@@ -48,15 +48,12 @@ internal sealed partial class TrainingSession : IDisposable
         clipped = options.ClipGroups
             ? [.. optimizer.Groups.Select(g => g.Parameters.Select(p => p.Value).ToArray())]
             : [[.. optimizer.Parameters.Select(p => p.Value)]];
-        all = [.. task.Model.Parameters()];
         folder = options.OutputDir is { } directory ? new RunFolder(directory, options.Name) : null;
-        ema = options.EmaDecay is { } decay ? new Ema(task.Model.StateDict(), decay) : null;
+        ema = options.EmaDecay is { } decay ? new Ema(Weights(), decay) : null;
         loader = new DataLoader(data.Train, data.TrainPipeline, options.MicroBatchSize, options.Shuffle, options.Seed,
             dropLast: true, options.DataThreads, prefetch: Math.Max(2, options.DataThreads));
         evaluation = new DataLoader(data.Evaluation, data.EvaluationPipeline, options.EvalBatchSize,
             threads: options.DataThreads);
-        modeBefore = task.Model.Training;
-        task.Model.Training = true;
     }
 
     public TrainResult Run()
@@ -88,7 +85,6 @@ internal sealed partial class TrainingSession : IDisposable
 
     public void Dispose()
     {
-        task.Model.Training = modeBefore;
         untrained.Dispose();
         history?.Dispose();
         loader.Dispose();
@@ -133,7 +129,10 @@ internal sealed partial class TrainingSession : IDisposable
         {
             Batch batch = loader.Next();
             var rng = new Rng(options.Seed ^ StepStream, (ulong)number, (ulong)part);
-            var context = new StepContext(number, options.Steps, position.Epoch, part, parts, rng) { Optimizer = optimizer };
+            var context = new StepContext(number, options.Steps, position.Epoch, part, parts, rng)
+            {
+                Optimizer = optimizer, Run = new RunContext(Training: true, Still: untrained.Statistics),
+            };
             using (new Scope()) means.Add(Finite(task.Step(batch, context), number));
             batch.Recycle();
         }
@@ -196,16 +195,7 @@ internal sealed partial class TrainingSession : IDisposable
         EvaluationResult result;
         using (ema?.Swap())
         {
-            task.Model.Training = false;
-            try
-            {
-                using var scope = new Scope();
-                result = task.Evaluate(EvaluationBatches());
-            }
-            finally
-            {
-                task.Model.Training = true;
-            }
+            using (new Scope()) result = task.Evaluate(EvaluationBatches());
             foreach (var (name, value) in result.Selections)
             {
                 if (double.IsNaN(value) || (best.TryGetValue(name, out double before) && value <= before)) continue;

@@ -1,5 +1,4 @@
 using System.IO.Enumeration;
-using Espalier.Nn;
 using Espalier.Tensors;
 
 namespace Espalier.Training;
@@ -12,27 +11,29 @@ namespace Espalier.Training;
 internal sealed class UntrainedParameters : IDisposable
 {
     private readonly Tensor[] parameters;
-    private readonly BatchNorm2d[] norms;
     private readonly bool skip;
 
     /// <param name="skip">Whether their gradients are not even computed, see <see cref="ITrainingTask.SkipsUntrained"/>.</param>
     /// <exception cref="EspalierException">A pattern fits no parameter.</exception>
-    public UntrainedParameters(Module model, IReadOnlyList<string> patterns, bool skip)
+    public UntrainedParameters(Graph graph, IReadOnlyList<string> patterns, bool skip)
     {
-        Check(model, patterns);
+        Check(graph, patterns);
         this.skip = skip;
-        var all = patterns.Count == 0 ? [] : model.NamedParameters();
-        parameters = [.. all.Where(p => p.Value.RequiresGrad && !patterns.Any(pattern => Fits(p.Name, pattern)))
+        parameters = [.. graph.Parameters.Where(p => patterns.Count > 0 && !patterns.Any(pattern => Fits(p.Name, pattern)))
             .Select(p => p.Value)];
-        norms = [.. model.Descendants<BatchNorm2d>().Where(n => n.Parameters().All(parameters.Contains) && !n.IsFixed)];
+        Statistics = patterns.Count == 0 ? null : graph.Nodes.Where(n => n.Op is BatchNorm2dOp && IsUntrained(n))
+            .SelectMany(n => n.Operands.Skip(3)).Select(o => o!.Tensor).ToHashSet();
         Hold(true);
     }
 
+    /// <summary>The running means and variances that stay as they are; null where all follow.</summary>
+    public IReadOnlySet<Tensor>? Statistics { get; }
+
     /// <exception cref="EspalierException">A pattern fits no parameter.</exception>
-    public static void Check(Module model, IReadOnlyList<string> patterns)
+    public static void Check(Graph graph, IReadOnlyList<string> patterns)
     {
         if (patterns.Count == 0) return;
-        string[] names = [.. model.NamedParameters().Select(p => p.Name)];
+        string[] names = [.. graph.Parameters.Select(p => p.Name)];
         if (patterns.FirstOrDefault(pattern => !names.Any(name => Fits(name, pattern))) is { } odd)
             throw new EspalierException($"no parameter to train matches '{odd}' of TrainOnly; there are "
                 + string.Join(", ", names.Take(4)) + (names.Length > 5 ? ", ..., " : ", ") + names[^1]);
@@ -48,10 +49,13 @@ internal sealed class UntrainedParameters : IDisposable
 
     private void Hold(bool still)
     {
-        foreach (BatchNorm2d norm in norms) norm.IsFixed = still;
         if (!skip) return;
         foreach (Tensor p in parameters) p.RequiresGrad = !still;
     }
+
+    /// <summary>Whether neither scale nor shift of a batch norm is trained.</summary>
+    private bool IsUntrained(GraphNode norm) =>
+        norm.Operands.Skip(1).Take(2).All(o => !o!.Tensor.RequiresGrad || parameters.Contains(o.Tensor));
 
     /// <summary>By the parameter's name or its layer's: "fc" is "fc.weight" and "fc.bias".</summary>
     private static bool Fits(string name, string pattern) =>

@@ -1,4 +1,5 @@
 using Espalier.Data;
+using Espalier.Files;
 using Espalier.Models;
 using Espalier.Tensors;
 using Espalier.Training;
@@ -14,13 +15,13 @@ public sealed class ClassifierTaskTests
     [InlineData(1)]
     public void LabelsAndTeacherEachHaveTheirHead(float weight)
     {
-        using VisionTransformer vit = Vit(distilled: true);
+        using Model vit = Model.FromModule(Vit(distilled: true));
         float[] answers = [.. Enumerable.Range(0, 40).Select(i => i % 10 == 3 * (i / 10) ? 1f : 0)];
         var (loss, gradients) = Step(vit, new Distillation(DistillationKind.DeitHard, weight), answers);
 
         using var scope = new Scope();
-        vit.Training = false;
-        var (byLabels, byTeacher) = vit.ForwardHeads(Images());
+        Tensor[] heads = vit.Graph.Between(vit.Graph.Inputs, ModelHead.Pair(vit.Graph)!).Run([Images()]);
+        var (byLabels, byTeacher) = (heads[0], heads[1]);
         Assert.NotEqual(byLabels.ToArray(), byTeacher.ToArray());
         double expected = (1 - weight) * F.CrossEntropy(byLabels, [0, 1, 2, 3]).Item()
             + weight * F.CrossEntropy(byTeacher, [0, 3, 6, 9]).Item();
@@ -37,23 +38,48 @@ public sealed class ClassifierTaskTests
     {
         using VisionTransformer vit = Vit(distilled: true), plain = Vit(distilled: false);
         using var scope = new Scope();
-        var (byLabels, byTeacher) = vit.ForwardHeads(Images());
-        Assert.Equal(F.Mul(F.Add(byLabels, byTeacher), 0.5f).ToArray(), vit.Forward(Images()).ToArray());
-        var (one, same) = plain.ForwardHeads(Images());
-        Assert.Same(one, same);
-        Assert.Equal(plain.Forward(Images()).ToArray(), one.ToArray());
+        Graph graph = vit.Trace();
+        Tensor[] heads = graph.Between(graph.Inputs, ModelHead.Pair(graph)!).Run([Images()]);
+        Assert.Equal(F.Mul(F.Add(heads[0], heads[1]), 0.5f).ToArray(), vit.Forward(Images()).ToArray());
+        Assert.Null(ModelHead.Pair(plain.Trace()));
     }
 
     [Fact]
     public void WithoutATeacherBothHeadsLearnTheLabels()
     {
-        using VisionTransformer vit = Vit(distilled: true);
+        using Model vit = Model.FromModule(Vit(distilled: true));
         var (_, gradients) = Step(vit, null, null);
         Assert.Contains(gradients["head_dist.weight"], g => g != 0);
         Assert.Equal(gradients["head.bias"], gradients["head_dist.bias"]);
     }
 
-    private static (double Loss, Dictionary<string, float[]> Gradients) Step(VisionTransformer vit, Distillation? how,
+    /// <summary>What was edited after the task was made is what trains.</summary>
+    [Fact]
+    public void AnEditedNetworkTrainsAsItIsThen()
+    {
+        using Model vit = Model.FromModule(Vit(distilled: true));
+        var task = new ClassifierTask(vit, new ClassifierTaskOptions { Distillation = Distillation.DeitHard, Teacher = _ => Answers() });
+        double before = Run();
+        vit.Graph.InsertAfter(ModelHead.Pair(vit.Graph)![1], x => F.Mul(x, 3));
+        Assert.Null(ModelHead.Pair(vit.Graph));
+        vit.Graph.Remove(vit.Graph.Nodes.Single(n => n.Op is AffineOp { Scale: 3 }));
+        Assert.Equal(before, Run());
+        vit.Graph.InsertAfter(vit.Graph["transformer.encoder.layer.5"], x => F.Mul(x, -2));
+        Assert.NotEqual(before, Run());
+
+        static Tensor Answers() => Tensor.From(new Shape(4, 10), [.. Enumerable.Range(0, 40).Select(i => i % 7 == 0 ? 1f : 0)]);
+
+        double Run()
+        {
+            using var loader = new DataLoader(Data(), ImagePipeline.Eval(28, 1), 4, threads: 0);
+            using var scope = new Scope();
+            double loss = task.Step(loader.Next(), new StepContext(1, 1, 0, 0, 1, new Rng(1)))["loss"];
+            foreach (var (_, parameter) in vit.Graph.Parameters) parameter.ClearGrad();
+            return loss;
+        }
+    }
+
+    private static (double Loss, Dictionary<string, float[]> Gradients) Step(Model vit, Distillation? how,
         float[]? answers)
     {
         var pipeline = ImagePipeline.Eval(28, 1);
@@ -64,8 +90,8 @@ public sealed class ClassifierTaskTests
         using var loader = new DataLoader(Data(), pipeline, 4, threads: 0);
         using var scope = new Scope();
         double loss = task.Step(loader.Next(), new StepContext(1, 1, 0, 0, 1, new Rng(1)))["loss"];
-        var gradients = vit.NamedParameters().ToDictionary(p => p.Name, p => p.Value.Grad?.ToArray() ?? []);
-        vit.ClearGrads();
+        var gradients = vit.Graph.Parameters.ToDictionary(p => p.Name, p => p.Value.Grad?.ToArray() ?? []);
+        foreach (var (_, parameter) in vit.Graph.Parameters) parameter.ClearGrad();
         return (loss, gradients);
     }
 

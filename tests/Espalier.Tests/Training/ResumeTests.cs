@@ -1,3 +1,4 @@
+using Espalier.Formats;
 using Espalier.Tests.Imaging;
 using Espalier.Training;
 
@@ -214,6 +215,44 @@ public sealed class ResumeTests
         Run(("Probes", "1"));
         Assert.Contains("Probes was 1 and is 2 now", Assert.Throws<EspalierException>(() => Run(("Probes", "2"))).Message);
         Assert.True(Run(("Probes", "1"), ("Later", "x")).Completed);
+    }
+
+    /// <summary>Earlier versions kept the batch norms' counters of batches, which nothing reads.</summary>
+    [Fact]
+    public void CountersOfBatchesInAStateArePassedOver()
+    {
+        using var folder = new TempFolder();
+        TrainOptions options = Options("ema") with { Steps = 6, Name = "run", OutputDir = folder.Path, Resume = true };
+        string path = Path.Combine(folder.Path, "run.state");
+        using (var cancel = new CancellationTokenSource())
+        {
+            using var first = new TinyTask { OnStep = step => CancelAt(step, 3, cancel) };
+            new Trainer(first, TinyTask.Data(), options).Run(cancel: cancel.Token);
+        }
+        List<SafetensorsEntry> entries = [];
+        Dictionary<string, string> metadata;
+        using (SafetensorsReader state = SafetensorsReader.Open(path))
+        {
+            metadata = new(state.Metadata);
+            foreach (SafetensorsInfo info in state.Entries.Values)
+                entries.Add(info.Type == ElementType.F32 ? Floats(state, info) : info.Type == ElementType.U8
+                    ? SafetensorsEntry.FromBytes(info.Name, state.ReadBytes(info.Name))
+                    : SafetensorsEntry.FromLongs(info.Name, state.ReadLongs(info.Name)));
+        }
+        foreach (string section in new[] { "model", "ema" })
+            entries.Add(SafetensorsEntry.FromFloats($"{section}/bn1.num_batches_tracked", [], new float[] { 3 }));
+        Safetensors.Write(path, entries, metadata);
+        using var second = new TinyTask();
+        var progress = new ProgressLog();
+        Assert.True(new Trainer(second, TinyTask.Data(), options).Run(progress).Completed);
+        Assert.Equal(4, progress.Steps[0].Step);
+
+        static SafetensorsEntry Floats(SafetensorsReader state, SafetensorsInfo info)
+        {
+            var values = new float[info.Count];
+            state.ReadFloats(info.Name, values);
+            return SafetensorsEntry.FromFloats(info.Name, info.Shape, values);
+        }
     }
 
     private static void CancelAt(long step, long stop, CancellationTokenSource cancel)

@@ -36,6 +36,7 @@ public sealed class AptTask : ITrainingTask
         (this.model, this.structure, this.options) = (model, structure, options.Checked());
         (this.dropout, this.labelSmoothing) = (dropout, labelSmoothing);
         model.DropoutRate = dropout;
+        Graph = model.Trace();
         var agents = model.Agents.SelectMany(a => a.Parameters()).ToHashSet();
         ParameterGroups =
         [
@@ -45,7 +46,7 @@ public sealed class AptTask : ITrainingTask
         budget = NewBudget();
     }
 
-    public Module Model => model;
+    public Graph Graph { get; }
 
     /// <summary>"backbone" and "agents".</summary>
     public IReadOnlyList<ParameterGroup> ParameterGroups { get; }

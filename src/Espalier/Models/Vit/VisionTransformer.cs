@@ -65,14 +65,6 @@ public sealed class VisionTransformer : ImageClassifier
     /// <summary>[B, C, S, S] -> logits [B, classes], every token kept.</summary>
     public override Tensor Forward(Tensor images) => Classify(Features(images));
 
-    /// <summary>The class token's logits, and those of DeiT's distillation token (arXiv 2012.12877, section 4) where there is
-    /// one.</summary>
-    public override (Tensor ByLabels, Tensor ByTeacher) ForwardHeads(Tensor images)
-    {
-        var (logits, other) = Heads(Features(images));
-        return (logits, other ?? logits);
-    }
-
     /// <summary>[B, C, S, S] -> the token rows [B T, D] that enter block 0.</summary>
     public Tensor Embed(Tensor images) => embeddings.Forward(images);
 
@@ -102,6 +94,8 @@ public sealed class VisionTransformer : ImageClassifier
         return x;
     }
 
+    /// <summary>The class token's logits, and those of DeiT's distillation token (arXiv 2012.12877, section 4) where there is
+    /// one.</summary>
     private (Tensor Logits, Tensor? Distillation) Heads(Tensor x)
     {
         Tensor logits = head.Forward(norm.Forward(F.TakeRows(x, 0)));
