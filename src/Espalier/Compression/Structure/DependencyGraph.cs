@@ -137,6 +137,16 @@ public sealed class DependencyGraph : IDisposable
         return removed;
     }
 
+    /// <summary>What was read; null where that was a module.</summary>
+    internal Graph? Network => network;
+
+    /// <summary>Of each attention of a graph whether the plan removes each column of its queries.</summary>
+    internal IEnumerable<(GraphNode Node, bool[] Gone)> Attentions(RemovalPlan plan)
+    {
+        bool[] removed = Removed(plan);
+        return attentions.Select(a => (a.Node, Array.ConvertAll(a.Query, c => c >= 0 && removed[c])));
+    }
+
     internal Tensor Example { get; }
 
     /// <summary>All parameters and buffers.</summary>

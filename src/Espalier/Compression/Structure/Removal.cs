@@ -8,7 +8,9 @@ namespace Espalier.Compression;
 /// into what follows; without it a removed channel counts as zero.
 /// </param>
 /// <param name="Optimizer">Its momentum and moments are cut like the weights that they belong to.</param>
-public sealed record RemovalOptions(bool MoveConstants = true, Optimizer? Optimizer = null);
+/// <param name="Recovered">Weights that no longer read what goes (see <see cref="Recovery"/>), of the same network and plan; they take
+/// the place of constants that would be moved.</param>
+public sealed record RemovalOptions(bool MoveConstants = true, Optimizer? Optimizer = null, RecoveredWeights? Recovered = null);
 
 /// <param name="Difference">The largest difference of an output between the masked network and the smaller, on the example.</param>
 /// <param name="Notes">Where constants could not be moved exactly, one line each.</param>
@@ -29,17 +31,24 @@ public static class Removal
         options ??= new RemovalOptions();
         PlanSummary summary = PlanSummary.Of(graph, plan);
         var cuts = new PlannedCuts(graph, plan);
+        bool moves = options.MoveConstants && options.Recovered is null;
         using var scope = new Scope();
+        using var swapped = new SwappedTensors();
+        foreach (var (tensor, fitted) in options.Recovered?.Values ?? [])
+        {
+            swapped.PutCopy(tensor);
+            tensor.CopyFrom(fitted);
+        }
         float[] masked;
         ConstantShifts? constants = null;
-        using (new MaskedModel(graph, plan, options.MoveConstants ? MaskKind.Constant : MaskKind.Zero))
+        using (new MaskedModel(graph, plan, moves ? MaskKind.Constant : MaskKind.Zero))
         using (Recording recording = graph.Record(out Tensor output))
         {
             masked = output.ToArray();
-            if (options.MoveConstants) constants = new ConstantShifts(recording.Ops, cuts, graph.Names);
+            if (moves) constants = new ConstantShifts(recording.Ops, cuts, graph.Names);
         }
 
-        using SwappedTensors swapped = Cut(cuts, constants?.Shifts);
+        Cut(swapped, cuts, constants?.Shifts);
         Action bringBack = Narrow(graph, plan, swapped);
         float difference;
         try
@@ -65,7 +74,8 @@ public static class Removal
     public static IDisposable Try(DependencyGraph graph, RemovalPlan plan)
     {
         plan.Check(graph);
-        SwappedTensors swapped = Cut(new PlannedCuts(graph, plan), null);
+        var swapped = new SwappedTensors();
+        Cut(swapped, new PlannedCuts(graph, plan), null);
         Action bringBack = Narrow(graph, plan, swapped);
         return new Ended(() =>
         {
@@ -87,16 +97,14 @@ public static class Removal
         return largest;
     }
 
-    private static SwappedTensors Cut(PlannedCuts cuts, IReadOnlyDictionary<Tensor, float[]>? shifts)
+    private static void Cut(SwappedTensors swapped, PlannedCuts cuts, IReadOnlyDictionary<Tensor, float[]>? shifts)
     {
-        var swapped = new SwappedTensors();
         foreach (var (tensor, shift) in shifts ?? new Dictionary<Tensor, float[]>())
         {
             swapped.PutCopy(tensor);
             System.Numerics.Tensors.TensorPrimitives.Add(tensor.Span, shift, tensor.Span);
         }
         foreach (Tensor tensor in cuts.Tensors) swapped.Put(tensor, cuts.Cut(tensor, tensor));
-        return swapped;
     }
 
     private static Action Narrow(DependencyGraph graph, RemovalPlan plan, SwappedTensors swapped)
