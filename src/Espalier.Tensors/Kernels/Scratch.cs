@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Espalier.Tensors.Memory;
 
 namespace Espalier.Tensors.Kernels;
 
@@ -30,7 +31,7 @@ internal sealed unsafe class Scratch
             NativeMemory.AlignedFree(s.block);
             s.block = null;
             s.length = 0;
-            s.block = (float*)NativeMemory.AlignedAlloc(checked((nuint)floats * sizeof(float)), 64);
+            s.block = (float*)NativeBlock.Allocate(checked((nuint)floats * sizeof(float)));
             s.length = floats;
         }
 

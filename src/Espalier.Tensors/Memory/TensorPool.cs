@@ -12,7 +12,6 @@ namespace Espalier.Tensors.Memory;
 public static unsafe class TensorPool
 {
     private const long SmallestBlock = 64;
-    private const nuint Alignment = 64;
 
     private static readonly Dictionary<long, SizeClass> Classes = [];
     private static readonly Lock Gate = new();
@@ -70,12 +69,12 @@ public static unsafe class TensorPool
     {
         try
         {
-            return (nint)NativeMemory.AlignedAlloc((nuint)bytes, Alignment);
+            return (nint)NativeBlock.Allocate((nuint)bytes);
         }
         catch (OutOfMemoryException)
         {
             GiveBack(long.MaxValue);
-            return (nint)NativeMemory.AlignedAlloc((nuint)bytes, Alignment);
+            return (nint)NativeBlock.Allocate((nuint)bytes);
         }
     }
 

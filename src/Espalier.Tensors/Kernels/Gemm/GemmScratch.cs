@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Espalier.Tensors.Memory;
 
 namespace Espalier.Tensors.Kernels;
 
@@ -41,7 +42,7 @@ internal sealed unsafe class GemmScratch
     {
         if (count > length)
         {
-            float* larger = (float*)NativeMemory.AlignedAlloc(checked((nuint)count * sizeof(float)), 64);
+            float* larger = (float*)NativeBlock.Allocate(checked((nuint)count * sizeof(float)));
             NativeMemory.Clear(larger, (nuint)count * sizeof(float));
             NativeMemory.AlignedFree(data);
             data = larger;

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Espalier.Tensors.Memory;
 
 namespace Espalier.Tensors.Kernels;
 
@@ -20,7 +21,7 @@ internal sealed unsafe class PackedB : IDisposable
         int width = Tiles.Columns;
         nint panels = (n + width - 1) / width;
         nint count = Math.Max(1, panels * width * k);
-        data = (float*)NativeMemory.AlignedAlloc(checked((nuint)count * sizeof(float)), 64);
+        data = (float*)NativeBlock.Allocate(checked((nuint)count * sizeof(float)));
         for (nint panel = 0; panel < panels; panel++)
         {
             nint j = panel * width;

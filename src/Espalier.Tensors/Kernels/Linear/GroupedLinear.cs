@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Espalier.Tensors.Memory;
 using Espalier.Tensors.Threading;
 
 namespace Espalier.Tensors.Kernels;
@@ -29,7 +30,7 @@ internal abstract unsafe class GroupedLinear : PackedLinear
         groups = (nint)Blocking.RoundUp(inputs, ValueMultiple) / groupSize;
         panels = (outputs + tile.Columns - 1) / tile.Columns;
         bytes = checked(panels * PanelBytes + (2 * (nint)panels * tile.Columns * sizeof(float)));
-        data = (byte*)NativeMemory.AlignedAlloc((nuint)Math.Max(bytes, 64), 64);
+        data = (byte*)NativeBlock.Allocate((nuint)Math.Max(bytes, 64));
         NativeMemory.Clear(data, (nuint)bytes);
     }
 

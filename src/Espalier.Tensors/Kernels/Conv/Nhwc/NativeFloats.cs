@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Espalier.Tensors.Memory;
 
 namespace Espalier.Tensors.Kernels;
 
@@ -12,7 +13,7 @@ internal sealed unsafe class NativeFloats : IDisposable
     {
         Length = length;
         nuint bytes = checked((nuint)Math.Max(1, length) * sizeof(float));
-        data = (float*)NativeMemory.AlignedAlloc(bytes, 64);
+        data = (float*)NativeBlock.Allocate(bytes);
         if (cleared) NativeMemory.Clear(data, bytes);
     }
 
