@@ -62,6 +62,13 @@ public sealed unsafe class HeadLayout : IEquatable<HeadLayout>
     /// <summary>Columns of one head's values and results.</summary>
     public int ValueWidthOf(int head) => valueColumns[head + 1] - valueColumns[head];
 
+    /// <summary>The same of ops that know no values: those are as wide as queries.</summary>
+    internal HeadLayout OfQueries()
+    {
+        int[] widths = [.. Widths(queryColumns)];
+        return widths.AsSpan().SequenceEqual([.. Widths(valueColumns)]) ? this : new HeadLayout(widths, widths);
+    }
+
     /// <summary>What is left where only some columns stay; heads of which none does are gone.</summary>
     /// <param name="queries">[query columns] whether each stays.</param>
     /// <param name="values">[value columns].</param>
@@ -142,4 +149,18 @@ public sealed unsafe class HeadLayout : IEquatable<HeadLayout>
     {
         for (int n = 1; n < columns.Length; n++) yield return columns[n] - columns[n - 1];
     }
+}
+
+/// <summary>An op whose operands' columns are divided into heads, which removing some of them changes.</summary>
+internal interface IOfHeads
+{
+    HeadLayout Heads { get; }
+
+    /// <summary>An operand with the columns of queries, and one with those of values.</summary>
+    Tensor Queries { get; }
+
+    Tensor Values { get; }
+
+    /// <summary>The op for other heads, on shapes that fit them.</summary>
+    Op WithHeads(HeadLayout heads);
 }

@@ -15,6 +15,12 @@ public sealed class RowSet : IEquatable<RowSet>
         for (int b = 0; b < Images; b++) MaxLength = Math.Max(MaxLength, Length(b));
     }
 
+    /// <summary>Whether it is known which tokens the rows are; not in examples, where only their numbers are.</summary>
+    internal bool KnowsTokens { get; private init; } = true;
+
+    /// <summary>Whether the rows of an image are in the order of their tokens; not where some were merged.</summary>
+    public bool InOrder { get; private init; } = true;
+
     /// <summary>Number of images.</summary>
     public int Images => starts.Length - 1;
 
@@ -58,13 +64,27 @@ public sealed class RowSet : IEquatable<RowSet>
         return new RowSet(starts);
     }
 
+    /// <summary>Rows of which only their numbers are known.</summary>
+    internal static RowSet Counts(ReadOnlySpan<int> lengths, bool inOrder = true)
+    {
+        RowSet counted = FromLengths(lengths);
+        return new RowSet(counted.starts) { KnowsTokens = false, InOrder = inOrder };
+    }
+
+    /// <summary>Rows whose tokens are given, in any order.</summary>
+    internal static RowSet Mixed(ReadOnlySpan<int> lengths, int[] tokens) =>
+        new(FromLengths(lengths).starts, tokens) { InOrder = false };
+
     /// <summary>The images of <paramref name="first"/> followed by those of <paramref name="second"/>.</summary>
     public static RowSet Concat(RowSet first, RowSet second)
     {
         var starts = new int[first.starts.Length + second.Images];
         first.starts.CopyTo(starts, 0);
         for (int b = 1; b <= second.Images; b++) starts[first.Images + b] = first.Rows + second.starts[b];
-        return new RowSet(starts, [.. first.Tokens, .. second.Tokens]);
+        return new RowSet(starts, [.. first.Tokens, .. second.Tokens])
+        {
+            KnowsTokens = first.KnowsTokens && second.KnowsTokens, InOrder = first.InOrder && second.InOrder,
+        };
     }
 
     /// <summary>What is left where only some rows stay.</summary>
@@ -82,7 +102,7 @@ public sealed class RowSet : IEquatable<RowSet>
             kept[i] = Tokens[rows[i]];
         }
         while (image < Images) left[++image] = rows.Length;
-        return new RowSet(left, kept);
+        return new RowSet(left, kept) { KnowsTokens = KnowsTokens, InOrder = InOrder };
     }
 
     /// <summary>The numbers of rows <paramref name="start"/> to start + count - 1 of each image.</summary>

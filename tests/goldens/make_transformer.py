@@ -89,4 +89,78 @@ g.case("AssembleTokens.distilled", assemble, patches=r("assemble.p2", 6, 5), pos
        classToken=r("assemble.cls2", 1, 1, 5), second=r("assemble.dist2", 1, 1, 5))
 g.case("PatchesToRows", lambda x: fn.unfold(x, 2, stride=2).transpose(1, 2).reshape(-1, 12), x=r("patches.x", 2, 3, 4, 6))
 
+
+
+def per_image(lengths, f):
+    """f(image, rows of the image) of one image after another."""
+    starts = [sum(lengths[:i]) for i in range(len(lengths))]
+    return [f(i, slice(s, s + n)) for i, (s, n) in enumerate(zip(starts, lengths))]
+
+
+def class_attention(lengths, widths, scale):
+    """How much the query of each image, one row, attends to the image's keys: the mean over the heads."""
+    def run(q, k):
+        def image(i, rows):
+            heads = zip(q[i].split(widths), k[rows].split(widths, 1))
+            return torch.stack([fn.softmax(b @ a * scale, -1) for a, b in heads]).mean(0)
+        return torch.cat(per_image(lengths, image))
+    return run
+
+
+g.case("ClassAttention.uniform", class_attention([5, 9], [4, 4], 0.5), q=r("classUniform.q", 2, 8), k=r("classUniform.k", 14, 8))
+g.case("ClassAttention.unequal", class_attention([3, 1, 7], [5, 2], 0.7), q=r("classUnequal.q", 3, 7), k=r("classUnequal.k", 11, 7))
+
+
+def fused(lengths, share):
+    """EViT: the class token, ceil(share * others) of the highest scores in their order, the sum of the others times their scores."""
+    def run(x, score):
+        def image(_, rows):
+            y, a = x[rows][1:], score[rows][1:]
+            keep = a.topk(-int(-share * len(a) // 1)).indices.sort().values
+            rest = torch.ones(len(a), dtype=bool)
+            rest[keep] = False
+            return torch.cat([x[rows][:1], y[keep], (y * a[:, None])[rest].sum(0, keepdim=True)])
+        return torch.cat(per_image(lengths, image))
+    return run
+
+
+g.case("KeepRows.fused", fused([7, 4], 0.5), x=r("fused.x", 11, 3), score=r("fused.s", 11, low=0.0))
+
+
+def match(k, heads, count, distilled=False):
+    """ToMe's bipartite soft matching of one image: places of its rows among those that are left."""
+    metric = fn.normalize(k.unflatten(1, (heads, -1)).mean(1), dim=-1)
+    scores = metric[::2] @ metric[1::2].T
+    scores[0] = -torch.inf
+    if distilled:
+        scores[:, 0] = -torch.inf
+    best, to = scores.max(-1)
+    order = best.argsort(descending=True, stable=True)
+    merged, stay = order[:count], order[count:].sort().values
+    names = torch.arange(len(k))
+    kept = torch.cat([stay[:1] * 2, names[1::2][:1], stay[1:] * 2, names[1::2][1:]]) if distilled \
+        else torch.cat([stay * 2, names[1::2]])
+    place = {int(row): float(i) for i, row in enumerate(kept)}
+    for a in merged:
+        place[int(a) * 2] = place[int(to[a]) * 2 + 1]
+    return torch.tensor([place[i] for i in range(len(k))])
+
+
+def merge(plan, left):
+    """The mean by weights of what goes to one place, as a scatter."""
+    def run(x, weights):
+        index = plan.long()
+        sums = torch.zeros(left, x.shape[1], dtype=x.dtype).index_add(0, index, x * weights[:, None])
+        return sums / torch.zeros(left, dtype=x.dtype).index_add(0, index, weights)[:, None]
+    return run
+
+
+for name, tokens, heads, count, distilled in [("class", 13, 2, 4, False), ("most", 9, 1, 4, False), ("distilled", 12, 3, 3, True)]:
+    keys = r("match.k" + name, tokens, 12)
+    g.case("MatchRows." + name, lambda k: match(k.detach(), heads, count, distilled), constants=("k",), k=keys)
+    plan = match(keys.double(), heads, count, distilled)
+    g.case("MergeRows." + name, lambda x, weights, plan: merge(plan, tokens - count)(x, weights), constants=("plan",),
+           x=r("merge.x" + name, tokens, 5), weights=r("merge.w" + name, tokens, low=0.5, scale=3), plan=plan)
+g.case("RowNorm", lambda x: x.norm(dim=1), x=r("rowNorm", 4, 9))
+
 g.save("transformer.safetensors")

@@ -9,10 +9,15 @@ public sealed partial class Graph
     /// <param name="weights">Names of the tensors that the ops use beside the graph's own weights; others become constants.</param>
     /// <returns>The new value.</returns>
     public GraphValue InsertAfter(GraphValue value, Func<Tensor, Tensor> forward,
+        IEnumerable<(string Name, Tensor Value)>? weights = null) => InsertAfter(value, [], x => forward(x[0]), weights);
+
+    /// <summary>The same with ops that read other values, too, which must not depend on this one's readers.</summary>
+    /// <param name="others">Behind the value itself in what <paramref name="forward"/> gets.</param>
+    public GraphValue InsertAfter(GraphValue value, IReadOnlyList<GraphValue> others, Func<Tensor[], Tensor> forward,
         IEnumerable<(string Name, Tensor Value)>? weights = null)
     {
         HashSet<GraphNode> old = [.. nodes];
-        GraphValue made = Add([value], x => forward(x[0]), weights);
+        GraphValue made = Add([value, .. others], forward, weights);
         Redirect(value, made, old.Contains);
         return Edited(made);
     }

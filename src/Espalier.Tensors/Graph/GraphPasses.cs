@@ -38,7 +38,8 @@ internal static class GraphPasses
         foreach (GraphNode node in graph.Nodes.ToArray())
         {
             int rows = needed.GetValueOrDefault(node.Output, All);
-            if (node.Op is TakeRowsOp take && take.Start == 0 && take.Count == needed.GetValueOrDefault(node.Operands[0]!, All))
+            if (PassesOn(node, rows)) graph.Redirect(node.Output, First(node.Operands[0], rows)!, _ => true);
+            else if (node.Op is TakeRowsOp take && take.Start == 0 && take.Count == needed.GetValueOrDefault(node.Operands[0]!, All))
                 graph.Redirect(node.Output, node.Operands[0]!, _ => true);
             else if (rows != All) node.Operands = [.. node.Operands.Select((o, i) => ReadsRow(node.Op, i) ? First(o, rows) : o)];
         }
@@ -62,9 +63,10 @@ internal static class GraphPasses
         for (int i = graph.Nodes.Count - 1; i >= 0; i--)
         {
             GraphNode node = graph.Nodes[i];
-            if (!IsRowWise(node)) needed[node.Output] = All;
+            bool passes = PassesOn(node, needed.GetValueOrDefault(node.Output, All));
+            if (!passes && !IsRowWise(node)) needed[node.Output] = All;
             int rows = needed.GetValueOrDefault(node.Output, All);
-            for (int o = 0; o < node.Operands.Count; o++)
+            for (int o = 0; o < (passes ? 1 : node.Operands.Count); o++)
             {
                 if (node.Operands[o] is not { } operand) continue;
                 int here = node.Op is TakeRowsOp take ? take.Start + take.Count : ReadsRow(node.Op, o) ? rows : All;
@@ -74,6 +76,9 @@ internal static class GraphPasses
         foreach (GraphValue input in graph.Inputs) needed[input] = All;
         return needed;
     }
+
+    /// <summary>Whether the rows that are wanted are the same before the node: those in front are merged with none.</summary>
+    private static bool PassesOn(GraphNode node, int rows) => node.Op is MergeRowsOp merge && rows <= merge.Prefix;
 
     /// <summary>Whether each row of the result comes of the same row of the operands, but for what attention compares it with.
     /// </summary>

@@ -16,6 +16,8 @@ public static class OpTable
         ["BatchNorm2d"] = new(5, 5, (x, s) =>
             new BatchNorm2dOp(x[0]!, x[1]!, x[2]!, x[3]!, x[4]!, false, s.Float("momentum"), s.Float("epsilon"))),
         ["Clamp"] = new(1, 1, (x, s) => new ClampOp(x[0]!, s.Float("low"), s.Float("high"))),
+        ["ClassAttention"] = new(2, 2, (x, s) =>
+            new ClassAttentionOp(x[0]!, x[1]!, HeadLayout.Read(s, x[0]!.Shape[-1]), s.Float("scale"))),
         ["Concat"] = new(1, int.MaxValue, (x, s) => new ConcatOp(s.Int("axis"), x!)),
         ["Conv2d"] = new(2, 3, (x, s) =>
             Conv2dOp.Of(x[0]!, x[1]!, x[2], s.Int("stride"), s.Padding("padding"), s.Int("dilation"))),
@@ -29,15 +31,20 @@ public static class OpTable
         ["IndexSelect"] = new(2, 2, (x, s) => new IndexSelectOp(x[0]!, x[1]!), List: 1),
         ["Interpolate"] = new(1, 1, (x, s) =>
             new InterpolateOp(x[0]!, s.Int("height"), s.Int("width"), s.Word<ResizeMode>("mode"))),
-        ["KeepRows"] = new(2, 2, (x, s) => new KeepRowsOp(x[0]!, x[1]!, KeepRule.Read(s), s.Int("prefix"))),
+        ["KeepRows"] = new(2, 2, (x, s) =>
+            new KeepRowsOp(x[0]!, x[1]!, KeepRule.Read(s), s.Int("prefix"), s.Has("fuse") && s.Bool("fuse"))),
         ["LayerNorm"] = new(3, 3, (x, s) => new LayerNormOp(x[0]!, x[1]!, x[2]!, s.Float("epsilon"), s.Int("width"))),
         ["Linear"] = new(2, 4, (x, s) => new LinearOp(x[0]!, x[1]!, x[2], x[3], s.Bool("gelu"))),
         ["Log"] = new(1, 1, (x, s) => new LogOp(x[0]!)),
         ["LogSoftmax"] = new(1, 1, (x, s) => new LogSoftmaxOp(x[0]!)),
         ["MatMul"] = new(2, 2, (x, s) => new MatMulOp(x[0]!, x[1]!, s.Bool("transposeA"), s.Bool("transposeB"))),
+        ["MatchRows"] = new(1, 1, (x, s) =>
+            new MatchRowsOp(x[0]!, HeadLayout.Read(s, x[0]!.Shape[-1]), s.Int("count"), s.Int("prefix"))),
         ["Max"] = new(1, 1, (x, s) => new MaxOp(x[0]!, s.Ints("axes"), s.Bool("keepDims"))),
         ["MaxPool2d"] = new(1, 1, (x, s) => new MaxPool2dOp(x[0]!, s.Int("kernel"), s.Int("stride"), s.Padding("padding"))),
         ["Mean"] = new(1, 1, (x, s) => new MeanOp(x[0]!, s.Ints("axes"), s.Bool("keepDims"))),
+        ["MergeRows"] = new(2, 3, (x, s) =>
+            new MergeRowsOp(x[0]!, x[1]!, x[2], s.Int("count"), s.Int("prefix"), s.Bool("mean"))),
         ["Mul"] = new(2, 2, (x, s) => new MulOp(x[0]!, x[1]!)),
         ["Neg"] = new(1, 1, (x, s) => new NegOp(x[0]!)),
         ["Pad"] = new(1, 1, (x, s) => PadOp.Of(x[0]!, s.Ints("before"), s.Ints("after"), s.Float("value"))),
@@ -47,6 +54,8 @@ public static class OpTable
         ["Relu"] = new(1, 1, (x, s) => new ReluOp(x[0]!)),
         ["Reshape"] = new(1, 1, (x, s) => new ReshapeOp(x[0]!, s.Ints("from"), s.Ints("to"), s.Ints("sizes"))),
         ["RowDot"] = new(2, 3, (x, s) => new RowDotOp(x[0]!, x[1]!, x[2])),
+        ["RowNorm"] = new(1, 1, (x, s) => new RowNormOp(x[0]!)),
+        ["SampleRows"] = new(1, 1, (x, s) => new SampleRowsOp(x[0]!, s.Int("count"), s.Int("prefix"))),
         ["Sigmoid"] = new(1, 1, (x, s) => new SigmoidOp(x[0]!)),
         ["Silu"] = new(1, 1, (x, s) => new SiluOp(x[0]!)),
         ["Slice"] = new(1, 1, (x, s) => SliceOp.Of(x[0]!, s)),

@@ -9,7 +9,7 @@ public sealed class AbsOp(Tensor x) : UnaryOp(x)
 {
     public override string Name => "Abs";
 
-    private protected override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Abs(x, y);
+    internal override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Abs(x, y);
 
     private protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d) =>
         BlockMap.Run(default(Sign), x, d);

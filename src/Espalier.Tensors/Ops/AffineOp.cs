@@ -13,7 +13,7 @@ public sealed class AffineOp(Tensor x, float scale, float shift) : UnaryOp(x)
 
     protected override void Save(OpSettings settings) => settings.Set("scale", scale).Set("shift", shift);
 
-    private protected override void Compute(ReadOnlySpan<float> x, Span<float> y)
+    internal override void Compute(ReadOnlySpan<float> x, Span<float> y)
     {
         TensorPrimitives.Multiply(x, scale, y);
         if (shift != 0) TensorPrimitives.Add(y, shift, y);

@@ -20,7 +20,7 @@ public enum AttentionMask
 /// those of q and of k; operands of rank 3, [B, T, columns], without one are B images of T rows each. A query that sees no key
 /// gives zeros.
 /// </summary>
-public sealed unsafe class AttentionOp : Op
+public sealed unsafe class AttentionOp : Op, IOfHeads
 {
     private readonly Tensor q, k, v;
     private readonly Tensor? bias, keyMask;
@@ -49,6 +49,8 @@ public sealed unsafe class AttentionOp : Op
             throw new ArgumentException($"Attention: a key mask {keyMask.Shape} for {keys.Rows} keys");
         if (bias is not null && !BiasIsOfPairs && bias.Length != keys.Rows)
             throw new ArgumentException($"Attention: a bias {bias.Shape} for {keys.Rows} keys in {heads}");
+        if ((BiasIsOfPairs || mask == AttentionMask.Causal) && !(queries.InOrder && keys.InOrder))
+            throw new ArgumentException("Attention: a bias of pairs or a causal mask is for rows in the order of their tokens, not for merged ones");
     }
 
     public override string Name => "Attention";
@@ -126,8 +128,11 @@ public sealed unsafe class AttentionOp : Op
         dBias.Dispose();
     }
 
-    /// <summary>The op for other heads, on shapes that fit them.</summary>
-    internal AttentionOp WithHeads(HeadLayout heads) => new(
+    Tensor IOfHeads.Queries => q;
+
+    Tensor IOfHeads.Values => v;
+
+    Op IOfHeads.WithHeads(HeadLayout heads) => new AttentionOp(
         Tensor.Meta(q.Shape.With(-1, heads.QueryWidth), q.Rows), Tensor.Meta(k.Shape.With(-1, heads.QueryWidth), k.Rows),
         Tensor.Meta(v.Shape.With(-1, heads.ValueWidth), v.Rows), heads, Scale,
         BiasIsOfPairs ? Tensor.Meta(bias!.Shape.With(0, heads.Count)) : bias, keyMask, Mask);
@@ -180,6 +185,7 @@ public sealed unsafe class AttentionOp : Op
         Tokens = BiasIsOfPairs ? bias!.Shape[1] : 0,
         QueryTokens = queryTokens,
         KeyTokens = keyTokens,
+        KeyStride = 1,
     };
 
     private ReadOnlySpan<int> Tokens(RowSet rows) => BiasIsOfPairs || Mask == AttentionMask.Causal ? rows.Tokens : [];

@@ -17,7 +17,7 @@ public sealed class ClampOp(Tensor x, float low, float high) : UnaryOp(x)
 
     protected override void Save(OpSettings settings) => settings.Set("low", low).Set("high", high);
 
-    private protected override void Compute(ReadOnlySpan<float> x, Span<float> y)
+    internal override void Compute(ReadOnlySpan<float> x, Span<float> y)
     {
         TensorPrimitives.Max(x, low, y);
         TensorPrimitives.Min(y, high, y);

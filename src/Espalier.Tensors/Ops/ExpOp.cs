@@ -7,7 +7,7 @@ public sealed class ExpOp(Tensor x) : UnaryOp(x)
 {
     public override string Name => "Exp";
 
-    private protected override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Exp(x, y);
+    internal override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Exp(x, y);
 
     private protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d) => y.CopyTo(d);
 }

@@ -1,111 +1,31 @@
+using System.Numerics.Tensors;
 using Espalier.Tensors.Kernels;
 
 namespace Espalier.Tensors;
 
-/// <summary>How <see cref="KeepRowsOp"/> says from a score which rows stay.</summary>
-public enum KeepBy
-{
-    /// <summary>All rows.</summary>
-    All,
-
-    /// <summary>Those with a score of at least a limit: as many as the image has.</summary>
-    Limit,
-
-    /// <summary>A share of each image's rows, those with the highest scores.</summary>
-    Share,
-
-    /// <summary>A number of each image's rows, those with the highest scores.</summary>
-    Count,
-
-    /// <summary>Tokens of a list, the same for every image.</summary>
-    Tokens,
-}
-
-/// <summary>Which rows of an image stay. The rows of prefix tokens, which always do, are not counted in shares and numbers.</summary>
-public readonly record struct KeepRule
-{
-    private KeepRule(KeepBy by, float limit = 0, double share = 0, int count = 0, int[]? tokens = null) =>
-        (By, Limit, ShareOfRows, Most, List) = (by, limit, share, count, tokens);
-
-    public static KeepRule All => default;
-
-    public KeepBy By { get; }
-
-    internal float Limit { get; }
-
-    internal double ShareOfRows { get; }
-
-    internal int Most { get; }
-
-    internal int[]? List { get; }
-
-    /// <summary>A row stays unless its score is below <paramref name="limit"/>; one whose score is no number stays.</summary>
-    public static KeepRule AtLeast(float limit) => float.IsNaN(limit)
-        ? throw new ArgumentException("a limit of scores must be a number", nameof(limit)) : new(KeepBy.Limit, limit: limit);
-
-    /// <summary>Of n rows the ceil(share · n) with the highest scores stay, the first of equals.</summary>
-    /// <param name="share">Above 0, at most 1.</param>
-    public static KeepRule Share(double share) => share is > 0 and <= 1 ? new(KeepBy.Share, share: share)
-        : throw new ArgumentException($"the share of rows to keep must be above 0 and at most 1, not {share}", nameof(share));
-
-    /// <summary>The <paramref name="count"/> rows with the highest scores stay, or all where there are fewer.</summary>
-    public static KeepRule Count(int count) => count >= 0 ? new(KeepBy.Count, count: count)
-        : throw new ArgumentException($"the number of rows to keep is {count}", nameof(count));
-
-    /// <summary>The tokens of a list stay, whatever their scores.</summary>
-    /// <param name="tokens">Numbers of tokens as <see cref="RowSet.Tokens"/> counts them, rising.</param>
-    public static KeepRule Tokens(IEnumerable<int> tokens)
-    {
-        int[] list = [.. tokens];
-        for (int i = 0; i < list.Length; i++)
-            if (list[i] < 0 || (i > 0 && list[i] <= list[i - 1])) throw new ArgumentException("a list of tokens rises from 0 on", nameof(tokens));
-        return new(KeepBy.Tokens, tokens: list);
-    }
-
-    /// <summary>Rows that stay of <paramref name="present"/> ones by their order; for shares and numbers. The small number makes 0.07 of
-    /// 100 seven, not eight.</summary>
-    public int Kept(int present) => By == KeepBy.Share ? (int)Math.Min(present, Math.Ceiling(ShareOfRows * present - 1e-9))
-        : Math.Min(present, Most);
-
-    internal void Save(OpSettings settings)
-    {
-        settings.Set("by", By);
-        if (By == KeepBy.Limit) settings.Set("limit", Limit);
-        else if (By == KeepBy.Share) settings.Set("share", (float)ShareOfRows);
-        else if (By == KeepBy.Count) settings.Set("count", Most);
-        else if (By == KeepBy.Tokens) settings.Set("tokens", List!);
-    }
-
-    internal static KeepRule Read(OpSettings settings) => settings.Word<KeepBy>("by") switch
-    {
-        KeepBy.Limit => AtLeast(settings.Float("limit")),
-        // To the digits that a float was written with: 0.7 is not 0.699999988.
-        KeepBy.Share => Share((double)(decimal)settings.Float("share")),
-        KeepBy.Count => Count(settings.Int("count")),
-        KeepBy.Tokens => Tokens(settings.Ints("tokens")),
-        _ => All,
-    };
-}
-
 /// <summary>
 /// Keeps some rows of each image and drops the others for good: x [rows, D], score [rows] or [rows, 1] -> y [rows left, D], whose
 /// row set is what is left of x's. A higher score stays rather. The gradient of x goes to the rows that stay, the score gets none.
+/// Where dropped rows are fused (EViT, arXiv 2202.07800, section 3.3), an image that loses rows gets one more, its last: the sum of
+/// those, each times its score, which then gets a gradient, too. It goes under the token of the one with the highest score.
 /// </summary>
 public sealed unsafe class KeepRowsOp : Op
 {
     private readonly Tensor x, score;
     private readonly RowSet rows;
     private readonly int prefix;
+    private RowSet? example;
     private int[] kept = [];
 
     /// <param name="prefix">Tokens below this number stay whatever the rule says: the class token.</param>
-    public KeepRowsOp(Tensor x, Tensor score, KeepRule rule, int prefix) : base(x, score)
+    /// <param name="fuse">Whether dropped rows leave a row that is their weighted sum.</param>
+    public KeepRowsOp(Tensor x, Tensor score, KeepRule rule, int prefix, bool fuse = false) : base(x, score)
     {
         rows = x.Rows ?? throw new ArgumentException($"KeepRows: x {x.Shape} has no row set");
         if (x.Rank != 2 || score.Length != rows.Rows || score.Rank is not (1 or 2) || score.Shape[0] != rows.Rows)
             throw new ArgumentException($"KeepRows: x {x.Shape} and score {score.Shape} must be [rows, D] and [rows]");
         if (prefix < 0) throw new ArgumentException($"KeepRows: a prefix of {prefix} tokens");
-        (this.x, this.score, Rule, this.prefix) = (x, score, rule, prefix);
+        (this.x, this.score, Rule, this.prefix, Fuse) = (x, score, rule, prefix, fuse);
     }
 
     public override string Name => "KeepRows";
@@ -115,17 +35,25 @@ public sealed unsafe class KeepRowsOp : Op
     /// <summary>Tokens that always stay.</summary>
     public int Prefix => prefix;
 
-    public override Shape Result => x.Shape;
+    /// <summary>Whether dropped rows leave a row that is their weighted sum.</summary>
+    public bool Fuse { get; }
+
+    /// <summary>As many rows as stay where the rule alone says it; by a limit, all.</summary>
+    public override Shape Result => x.Shape.With(0, (example ??= Example()).Rows);
 
     public override Cost Cost => new(0, sizeof(float) * (2 * x.Length + score.Length));
 
     /// <summary>By the rule of the run, where it has one.</summary>
     public override Op On(Tensor?[] operands, RunContext run = default) =>
-        new KeepRowsOp(operands[0]!, operands[1]!, run.Keep ?? Rule, prefix);
+        new KeepRowsOp(operands[0]!, operands[1]!, run.Keep ?? Rule, prefix, Fuse);
 
-    protected override void Save(OpSettings settings) => Rule.Save(settings.Set("prefix", prefix));
+    protected override void Save(OpSettings settings)
+    {
+        Rule.Save(settings.Set("prefix", prefix));
+        if (Fuse) settings.Set("fuse", true);
+    }
 
-    private protected override RowSet ResultRows() => rows;
+    private protected override RowSet ResultRows() => example ??= Example();
 
     protected override Tensor Forward()
     {
@@ -136,19 +64,26 @@ public sealed unsafe class KeepRowsOp : Op
             all.Rows = rows;
             return all;
         }
-        var y = new Tensor(new Shape(kept.Length, x.Shape[1])) { Rows = rows.Keep(kept) };
+        RowSet left = rows.Keep(kept);
+        if (Fuse) return Fused(left);
+        var y = new Tensor(new Shape(kept.Length, x.Shape[1])) { Rows = left };
         IndexedRows.Gather(x.Data, kept, y.Data, x.Shape[1], false);
         return y;
     }
 
     protected internal override void Backward(Tensor dy)
     {
-        if (!Wants(x)) return;
         if (kept.Length == rows.Rows)
         {
-            PassGrad(x, dy);
+            if (Wants(x)) PassGrad(x, dy);
             return;
         }
+        if (Fuse)
+        {
+            BackwardFused(dy);
+            return;
+        }
+        if (!Wants(x)) return;
         Tensor dx = GradOf(x, out bool accumulate);
         IndexedRows.Scatter(dy.Data, kept, dx.Data, rows.Rows, x.Shape[1], accumulate);
     }
@@ -157,6 +92,22 @@ public sealed unsafe class KeepRowsOp : Op
     {
         flow.Same(Output, 1, x, 1);
         if (score.Rank == 2) flow.Fix(score, 1);
+    }
+
+    /// <summary>What is left as far as the numbers of rows say it; by a limit, the most.</summary>
+    private RowSet Example()
+    {
+        if (Rule.By is KeepBy.All or KeepBy.Limit) return rows;
+        if (Rule.By == KeepBy.Tokens && rows.KnowsTokens && !Fuse) return rows.Keep(Kept([]));
+        var lengths = new int[rows.Images];
+        for (int b = 0; b < lengths.Length; b++)
+        {
+            int first = 0, length = rows.Length(b);
+            while (first < length && rows.Tokens[rows[b] + first] < prefix) first++;
+            int stay = Rule.By == KeepBy.Tokens ? Math.Min(length - first, Rule.List!.Length) : Rule.Kept(length - first);
+            lengths[b] = first + stay + (Fuse && first + stay < length ? 1 : 0);
+        }
+        return RowSet.Counts(lengths, rows.InOrder && !Fuse);
     }
 
     private int[] Kept(ReadOnlySpan<float> scores)
@@ -180,6 +131,63 @@ public sealed unsafe class KeepRowsOp : Op
         return [.. left];
     }
 
+    /// <summary>The rows that stay, and of each image that loses some their weighted sum.</summary>
+    private Tensor Fused(RowSet left)
+    {
+        var lengths = new int[rows.Images];
+        for (int b = 0; b < lengths.Length; b++) lengths[b] = left.Length(b) + (left.Length(b) < rows.Length(b) ? 1 : 0);
+        var tokens = new int[lengths.Sum()];
+        var y = new Tensor(new Shape(tokens.Length, x.Shape[1]));
+        int next = 0;
+        for (int b = 0; b < lengths.Length; b++)
+        {
+            Span<float> sum = lengths[b] == left.Length(b) ? [] : Row(y.Data, next + lengths[b] - 1);
+            sum.Clear();
+            int at = left[b], heaviest = -1;
+            for (int row = rows[b]; row < rows[b + 1]; row++)
+            {
+                float weight = score.Data[row];
+                if (at < left[b + 1] && kept[at] == row)
+                {
+                    Row(x.Data, row).CopyTo(Row(y.Data, next));
+                    tokens[next++] = left.Tokens[at++];
+                    continue;
+                }
+                TensorPrimitives.MultiplyAdd(Row(x.Data, row), weight, sum, sum);
+                if (heaviest < 0 || weight > score.Data[heaviest]) heaviest = row;
+            }
+            if (heaviest >= 0) tokens[next++] = rows.Tokens[heaviest];
+        }
+        y.Rows = RowSet.Mixed(lengths, tokens);
+        return y;
+    }
+
+    private void BackwardFused(Tensor dy)
+    {
+        bool addX = false, addScore = false;
+        Tensor? dx = Wants(x) ? GradOf(x, out addX) : null, dScore = Wants(score) ? GradOf(score, out addScore) : null;
+        if (!addX) dx?.Fill(0);
+        if (!addScore) dScore?.Fill(0);
+        RowSet all = Output.Rows!;
+        for (int b = 0, at = 0; b < rows.Images; b++)
+        {
+            int next = all[b];
+            Span<float> dSum = Row(dy.Data, all[b + 1] - 1);
+            for (int row = rows[b]; row < rows[b + 1]; row++)
+            {
+                bool stays = at < kept.Length && kept[at] == row;
+                if (dx is not null) TensorPrimitives.MultiplyAdd(stays ? Row(dy.Data, next) : dSum, stays ? 1 : score.Data[row],
+                    Row(dx.Data, row), Row(dx.Data, row));
+                if (!stays && dScore is not null) dScore.Data[row] += TensorPrimitives.Dot(Row(x.Data, row), (ReadOnlySpan<float>)dSum);
+                if (!stays) continue;
+                at++;
+                next++;
+            }
+        }
+    }
+
+    private Span<float> Row(float* data, int row) => new(data + (nint)row * x.Shape[1], x.Shape[1]);
+
     /// <summary>The <paramref name="count"/>-th highest score, and how many of those equal to it are among the highest. What is no
     /// number counts as the highest.</summary>
     private static (float Limit, int Ties) Highest(ReadOnlySpan<float> scores, int count)
@@ -199,5 +207,7 @@ public static partial class F
 {
     /// <inheritdoc cref="KeepRowsOp"/>
     /// <param name="prefix">Tokens of each image that always stay.</param>
-    public static Tensor KeepRows(Tensor x, Tensor score, KeepRule rule, int prefix = 1) => new KeepRowsOp(x, score, rule, prefix).Run();
+    /// <param name="fuse">Whether dropped rows leave a row that is their weighted sum.</param>
+    public static Tensor KeepRows(Tensor x, Tensor score, KeepRule rule, int prefix = 1, bool fuse = false) =>
+        new KeepRowsOp(x, score, rule, prefix, fuse).Run();
 }

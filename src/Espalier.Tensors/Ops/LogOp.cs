@@ -7,7 +7,7 @@ public sealed class LogOp(Tensor x) : UnaryOp(x)
 {
     public override string Name => "Log";
 
-    private protected override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Log(x, y);
+    internal override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Log(x, y);
 
     private protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d) =>
         TensorPrimitives.Divide(1, x, d);

@@ -7,7 +7,7 @@ public sealed class NegOp(Tensor x) : UnaryOp(x)
 {
     public override string Name => "Neg";
 
-    private protected override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Negate(x, y);
+    internal override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Negate(x, y);
 
     private protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d) => d.Fill(-1);
 }

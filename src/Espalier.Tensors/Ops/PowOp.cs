@@ -11,7 +11,7 @@ public sealed class PowOp(Tensor x, float exponent) : UnaryOp(x)
 
     protected override void Save(OpSettings settings) => settings.Set("exponent", exponent);
 
-    private protected override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Pow(x, exponent, y);
+    internal override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Pow(x, exponent, y);
 
     private protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d)
     {

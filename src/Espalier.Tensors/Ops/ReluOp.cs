@@ -9,7 +9,7 @@ public sealed class ReluOp(Tensor x) : UnaryOp(x)
 {
     public override string Name => "Relu";
 
-    private protected override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Max(x, 0, y);
+    internal override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Max(x, 0, y);
 
     private protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d) =>
         BlockMap.Run(default(Step), x, d);

@@ -7,7 +7,7 @@ public sealed class SigmoidOp(Tensor x) : UnaryOp(x)
 {
     public override string Name => "Sigmoid";
 
-    private protected override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Sigmoid(x, y);
+    internal override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Sigmoid(x, y);
 
     private protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d)
     {

@@ -9,7 +9,7 @@ public sealed class SiluOp(Tensor x) : UnaryOp(x)
 {
     public override string Name => "Silu";
 
-    private protected override void Compute(ReadOnlySpan<float> x, Span<float> y)
+    internal override void Compute(ReadOnlySpan<float> x, Span<float> y)
     {
         TensorPrimitives.Sigmoid(x, y);
         TensorPrimitives.Multiply(x, y, y);

@@ -7,7 +7,7 @@ public sealed class SquareOp(Tensor x) : UnaryOp(x)
 {
     public override string Name => "Square";
 
-    private protected override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Multiply(x, x, y);
+    internal override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Multiply(x, x, y);
 
     private protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d) =>
         TensorPrimitives.Add(x, x, d);

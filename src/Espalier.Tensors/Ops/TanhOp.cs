@@ -7,7 +7,7 @@ public sealed class TanhOp(Tensor x) : UnaryOp(x)
 {
     public override string Name => "Tanh";
 
-    private protected override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Tanh(x, y);
+    internal override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Tanh(x, y);
 
     private protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d)
     {

@@ -15,7 +15,7 @@ public abstract unsafe class UnaryOp : Op
 
     public override Cost Cost => new(0, sizeof(float) * 2 * x.Length);
 
-    private protected abstract void Compute(ReadOnlySpan<float> x, Span<float> y);
+    internal abstract void Compute(ReadOnlySpan<float> x, Span<float> y);
 
     /// <summary>d = dy/dx, from the input and the output.</summary>
     private protected abstract void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d);

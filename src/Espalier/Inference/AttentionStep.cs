@@ -4,7 +4,7 @@ using Espalier.Tensors.Kernels;
 namespace Espalier.Inference;
 
 /// <summary>Attention of each image's queries over its keys and values, which may be slices of one map.</summary>
-internal sealed unsafe class AttentionStep(AttentionLayer layer, Place q, Place k, Place v, Place to) : Step
+internal sealed unsafe class AttentionStep(AttentionLayer layer, Place q, Place k, Place v, Place? ofKeys, Place to) : Step
 {
     private readonly HeadLayout heads = layer.Op.Heads;
     private readonly float scale = layer.Op.Scale;
@@ -14,6 +14,11 @@ internal sealed unsafe class AttentionStep(AttentionLayer layer, Place q, Place 
     public override void Run(Lane lane)
     {
         var bias = new AttentionBias { Causal = causal, QueryTokens = lane.Tokens(queries), KeyTokens = lane.Tokens(keys) };
+        if (ofKeys is { } added)
+        {
+            bias.OfKeys = added.In(lane);
+            bias.KeyStride = added.Stride;
+        }
         Attention.Forward(
             heads.Over(lane.Starts(queries), lane.Starts(keys), lane.Images, scale), bias, q.In(lane), q.Stride, k.In(lane), k.Stride,
             v.In(lane), v.Stride, to.In(lane), to.Stride);

@@ -1,4 +1,5 @@
 using Espalier.Tensors;
+using Espalier.Tensors.Kernels;
 
 namespace Espalier.Inference;
 
@@ -49,7 +50,7 @@ internal sealed partial class GraphReader
         if (Plain(0) is not { Map.Axis: { } axis } x || Read(1) is not { Map.Channels: 1 } scores) return null;
         if (!axis.Fits(scores.Map.Axis)) return null;
         Map y = Map.OfRows(NewAxis(axis.Most, axis), x.Map.Channels);
-        return Like(x, new KeepLayer(y, x.Map, scores.Map, keep.Rule, keep.Prefix));
+        return Like(x, new KeepLayer(y, x.Map, scores.Map, keep));
     }
 
     private Reading? Take(TakeRowsOp take) => Plain(0) is { Map.Axis: not null } x
@@ -64,9 +65,40 @@ internal sealed partial class GraphReader
         return Like(x, new RowDotLayer(y, x.Map, vector.Map, bias));
     }
 
-    // With biases and masks that are operands, the op runs as it is. Rows that were taken in between do not know their tokens.
-    private Reading? Attention(AttentionOp attention) =>
-        Plain(0) is { Map.Axis: { } queries } q && Plain(1) is { Map.Axis: { } keys } k && Plain(2) is { } v && keys.Fits(v.Map.Axis)
-            && node.Inputs.Count() == 3 && (attention.Mask == AttentionMask.None || queries == keys)
-            ? Like(q, new AttentionLayer(q.Map.Like(v.Map.Channels), q.Map, k.Map, v.Map, attention)) : null;
+    // With a bias of pairs or a mask that is an operand, the op runs as it is. Rows that were taken in between do not know their tokens.
+    private Reading? Attention(AttentionOp attention)
+    {
+        if (Plain(0) is not { Map.Axis: { } queries } q || Plain(1) is not { Map.Axis: { } keys } k || Plain(2) is not { } v) return null;
+        if (!keys.Fits(v.Map.Axis) || (attention.Mask != AttentionMask.None && queries != keys)) return null;
+        Map[] inputs = [q.Map, k.Map, v.Map];
+        if (node.Inputs.Count() > 3)
+        {
+            if (node.Inputs.Count() > 4 || Read(3) is not { Map: { Channels: 1 } bias } || !keys.Fits(bias.Axis)) return null;
+            inputs = [.. inputs, bias];
+        }
+        return Like(q, new AttentionLayer(q.Map.Like(v.Map.Channels), inputs, attention));
+    }
+
+    private Reading? ClassAttention(ClassAttentionOp op) =>
+        Plain(0) is { Map.Axis: { IsUniform: true, Most: 1 } } q && Plain(1) is { Map.Axis: not null } k
+            ? Like(k, new ClassAttentionLayer(k.Map.Like(1), q.Map, k.Map, op)) : null;
+
+    private Reading? Match(MatchRowsOp op) =>
+        Plain(0) is { Map.Axis: not null } x ? Like(x, new MatchLayer(x.Map.Like(1), x.Map, op)) : null;
+
+    private Reading? Sample(SampleRowsOp op) => Read(0) is { Map: { Axis: not null, Channels: 1 } } x
+        ? Like(x, new SampleLayer(x.Map.Like(1), x.Map, op)) : null;
+
+    /// <summary>What goes by one plan has the same rows afterwards.</summary>
+    private Reading? Merge(MergeRowsOp op)
+    {
+        if (Read(0) is not { Map.Axis: { } axis, Order: null } x || Read(1) is not { Map: { Channels: 1 } plan }) return null;
+        Reading? weights = Read(2);
+        if (!axis.Fits(plan.Axis) || (node.Inputs.Count() > 2 && (weights is null || !axis.Fits(weights.Map.Axis)))) return null;
+        int most = RowMatching.Left(axis.Most, op.Count, op.Prefix);
+        if (!merged.TryGetValue((plan, most), out RowAxis? after))
+            merged.Add((plan, most), after = NewAxis(most, axis.IsUniform ? null : axis));
+        Map[] inputs = weights is null ? [x.Map, plan] : [x.Map, plan, weights.Map];
+        return Like(x, new MergeLayer(Map.OfRows(after, x.Map.Channels), inputs, op));
+    }
 }

@@ -113,7 +113,9 @@ internal sealed partial class GraphReader
         RowAxis? axis = operands.FirstOrDefault(r => r is { Form: Form.Rows })?.Map.Axis;
         if (value.Tensor.Rows is { } rows)
         {
-            if (node.Op is PatchesToRowsOp or AssembleTokensOp or TakeRowsOp) axis = NewAxis(rows.MaxLength);
+            if (node.Op is MergeRowsOp && axis is { IsUniform: false })
+                throw Mixed("it merges rows of which each image may have another number, by no plan that was made of them");
+            if (node.Op is PatchesToRowsOp or AssembleTokensOp or TakeRowsOp or MergeRowsOp) axis = NewAxis(rows.MaxLength);
         }
         else
         {

@@ -16,6 +16,7 @@ internal sealed partial class GraphReader
     private readonly List<Layer> layers = [];
     private readonly List<RowAxis> axes = [];
     private readonly HashSet<GraphValue> patches = [];
+    private readonly Dictionary<(Map Plan, int Most), RowAxis> merged = [];
     private GraphNode node = null!;
 
     private GraphReader(Graph graph, Constants constants)
@@ -98,8 +99,14 @@ internal sealed partial class GraphReader
         AssembleTokensOp => Assemble(),
         KeepRowsOp keep => Keep(keep),
         TakeRowsOp take => Take(take),
+        ClassAttentionOp shares => ClassAttention(shares),
+        MatchRowsOp match => Match(match),
+        MergeRowsOp merge => Merge(merge),
+        SampleRowsOp sample => Sample(sample),
+        RowNormOp => Flat(0) is { Order: null } x ? Like(x, new RowNormLayer(x.Map.Like(1), x.Map)) : null,
         RowDotOp => RowDot(),
         AttentionOp attention => Attention(attention),
+        UnaryOp unary => Read(0) is { } x ? Like(x, new UnaryLayer(x.Map.Like(x.Map.Channels), x.Map, unary)) : null,
         _ => null,
     };
 

@@ -9,6 +9,7 @@ namespace Espalier.Inference;
 internal sealed class RowCosts
 {
     private readonly List<Item> items = [];
+    private readonly List<int> whole;
 
     public RowCosts(Graph graph)
     {
@@ -19,6 +20,8 @@ internal sealed class RowCosts
         // Of values that are token rows: after which number of drops; -1 where each image has the same.
         var stages = new Dictionary<GraphValue, int>();
         var after = new List<int>();
+        // Of each drop: how many rows there are where nothing is dropped.
+        var whole = new List<int>();
         int blocks = 0;
         foreach (GraphNode node in graph.Nodes)
         {
@@ -34,6 +37,7 @@ internal sealed class RowCosts
             if (node.Op is KeepRowsOp)
             {
                 after.Add(blocks - 1);
+                whole.Add(first < 0 ? Most(rows, 0) : whole[first]);
                 stages[node.Output] = after.Count - 1;
             }
             else if (node.Output.Tensor.Rows is not null && node.Op is not TakeRowsOp) stages[node.Output] = first;
@@ -42,7 +46,7 @@ internal sealed class RowCosts
             double cost = node.Op.Cost.MultiplyAdds / (double)images;
             items.Add(new Item(cost, Most(rows, 0), first, attends ? Most(rows, 1) : 1, other, scoring.Contains(node)));
         }
-        KeepsAfter = after;
+        (KeepsAfter, this.whole) = (after, whole);
         Dense = Of([0]);
 
         static int Most(GraphValue[] rows, int i) => i < rows.Length ? Math.Max(1, rows[i].Tensor.Rows!.MaxLength) : 1;
@@ -70,8 +74,8 @@ internal sealed class RowCosts
         return (long)Math.Round(sum);
     }
 
-    private static double Share(int stage, int most, ReadOnlySpan<int> tokens) =>
-        stage < 0 || tokens.Length == 1 ? 1 : tokens[1 + stage] / (double)most;
+    private double Share(int stage, int most, ReadOnlySpan<int> tokens) =>
+        stage < 0 ? 1 : (tokens.Length == 1 ? whole[stage] : tokens[1 + stage]) / (double)most;
 
     /// <summary>Nodes that only make scores for rows to be kept by.</summary>
     private static HashSet<GraphNode> Scoring(Graph graph)

@@ -1,5 +1,6 @@
 using Espalier.Tensors;
 using Espalier.Tensors.Kernels;
+using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 
 namespace Espalier.Inference;
 
@@ -9,10 +10,16 @@ internal sealed unsafe class KeepStep(KeepLayer layer, int stage, Place from, Pl
 {
     private readonly KeepRule own = layer.Rule;
     private readonly int prefix = layer.Prefix, channels = layer.Input.Channels;
+    private readonly bool fuse = layer.Fuse;
     private readonly RowAxis before = layer.Input.Axis!, after = layer.Output.Axis!;
 
     /// <summary>Whether the rule of a run looks at the scores.</summary>
-    public bool LooksAtScores(Lane lane) => (lane.Keep ?? own).By is KeepBy.Limit or KeepBy.Share or KeepBy.Count;
+    public bool LooksAtScores(Lane lane) => (lane.Keep ?? own).By switch
+    {
+        KeepBy.All => false,
+        KeepBy.Tokens => fuse,
+        _ => true,
+    };
 
     public override void Run(Lane lane)
     {
@@ -24,29 +31,42 @@ internal sealed unsafe class KeepStep(KeepLayer layer, int stage, Place from, Pl
             left[b] = next;
             int first = starts[b], end = starts[b + 1];
             while (first < end && (tokens[first] < prefix || rule.By == KeepBy.All)) Move(lane, first++, next++);
-            if (rule.By == KeepBy.Tokens)
-            {
-                for (int row = first; row < end; row++)
-                    if (Array.BinarySearch(rule.List!, tokens[row]) >= 0) Move(lane, row, next++);
-            }
-            else if (first < end) next = ByScore(lane, rule, first, end, next);
+            if (first < end) next = Some(lane, rule, first, end, next);
         }
         left[lane.Images] = next;
         lane.Note(after, stage);
     }
 
-    private int ByScore(Lane lane, KeepRule rule, int first, int end, int next)
+    private int Some(Lane lane, KeepRule rule, int first, int end, int next)
     {
         float* score = scores.In(lane);
         nint ld = scores.Stride;
-        var (limit, ties) = rule.By == KeepBy.Limit ? (rule.Limit, int.MaxValue)
-            : Highest(score, ld, first, end, rule.Kept(end - first));
+        int* tokens = lane.Tokens(before);
+        var (limit, ties) = rule.By is KeepBy.Share or KeepBy.Count ? Highest(score, ld, first, end, rule.Kept(end - first))
+            : (rule.Limit, int.MaxValue);
+        Span<float> sum = fuse ? new Span<float>(Scratch.Rent(channels), channels) : [];
+        sum.Clear();
+        int heaviest = -1;
         for (int row = first; row < end; row++)
         {
-            float s = score[row * ld];
-            if (float.IsNaN(s) || s > limit || (s == limit && ties-- > 0)) Move(lane, row, next++);
+            bool stays = rule.By == KeepBy.Tokens ? Array.BinarySearch(rule.List!, tokens[row]) >= 0
+                : score[row * ld] is var s && (float.IsNaN(s) || s > limit || (s == limit && ties-- > 0));
+            if (stays)
+            {
+                Move(lane, row, next++);
+                continue;
+            }
+            if (!fuse) continue;
+            // No row before this one lies behind it, so that it is still what it was.
+            float weight = score[row * ld];
+            var x = new ReadOnlySpan<float>(from.In(lane) + (nint)row * from.Stride, channels);
+            TensorPrimitives.MultiplyAdd(x, weight, sum, sum);
+            if (heaviest < 0 || weight > score[heaviest * ld]) heaviest = row;
         }
-        return next;
+        if (heaviest < 0) return next;
+        lane.Tokens(after)[next] = tokens[heaviest];
+        sum.CopyTo(new Span<float>(to.In(lane) + (nint)next * to.Stride, channels));
+        return next + 1;
     }
 
     /// <summary>See <see cref="KeepRowsOp"/>: the count-th highest score, and how many of those equal to it are among the

@@ -40,8 +40,9 @@ internal sealed class GroupNormLayer(Map output, Map input, int groups, float[] 
 /// <summary>Softmax over the channels of each pixel.</summary>
 internal sealed class SoftmaxLayer(Map output, Map input) : Layer(output, input);
 
-/// <summary>Attention of q over k and v, whose rows may be others than q's. Heads, scale and mask are those of the op.</summary>
-internal sealed class AttentionLayer(Map output, Map q, Map k, Map v, AttentionOp op) : Layer(output, q, k, v)
+/// <summary>Attention of q over k and v, whose rows may be others than q's. Heads, scale and mask are those of the op. Inputs: q, k, v,
+/// and perhaps a number for each key that is added to its scores.</summary>
+internal sealed class AttentionLayer(Map output, Map[] inputs, AttentionOp op) : Layer(output, inputs)
 {
     public AttentionOp Op { get; } = op;
 }
@@ -53,11 +54,46 @@ internal sealed class AssembleLayer(Map output, Map patches, float[] table) : La
 }
 
 /// <summary>Some rows of each image, dropped by a score for each. Inputs: the rows and the scores.</summary>
-internal sealed class KeepLayer(Map output, Map input, Map scores, KeepRule rule, int prefix) : Layer(output, input, scores)
+internal sealed class KeepLayer(Map output, Map input, Map scores, KeepRowsOp op) : Layer(output, input, scores)
 {
-    public KeepRule Rule { get; } = rule;
+    public KeepRule Rule { get; } = op.Rule;
 
-    public int Prefix { get; } = prefix;
+    public int Prefix { get; } = op.Prefix;
+
+    public bool Fuse { get; } = op.Fuse;
+}
+
+/// <summary>How much one query of each image attends to each key. Inputs: q, one row an image, and k.</summary>
+internal sealed class ClassAttentionLayer(Map output, Map q, Map k, ClassAttentionOp op) : Layer(output, q, k)
+{
+    public ClassAttentionOp Op { get; } = op;
+}
+
+/// <summary>Where each row goes when rows that are alike are merged.</summary>
+internal sealed class MatchLayer(Map output, Map keys, MatchRowsOp op) : Layer(output, keys)
+{
+    public MatchRowsOp Op { get; } = op;
+}
+
+/// <summary>Rows merged by a plan. Inputs: the rows, the plan, and perhaps a weight for each row.</summary>
+internal sealed class MergeLayer(Map output, Map[] inputs, MergeRowsOp op) : Layer(output, inputs)
+{
+    public MergeRowsOp Op { get; } = op;
+}
+
+/// <summary>Which rows are taken by sampling their scores.</summary>
+internal sealed class SampleLayer(Map output, Map scores, SampleRowsOp op) : Layer(output, scores)
+{
+    public SampleRowsOp Op { get; } = op;
+}
+
+/// <summary>The length of each pixel's channels.</summary>
+internal sealed class RowNormLayer(Map output, Map input) : Layer(output, input);
+
+/// <summary>An elementwise function that no layer takes along.</summary>
+internal sealed class UnaryLayer(Map output, Map input, UnaryOp op) : Layer(output, input)
+{
+    public UnaryOp Op { get; } = op;
 }
 
 /// <summary>Rows start to start + count - 1 of each image.</summary>

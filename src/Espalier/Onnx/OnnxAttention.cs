@@ -39,6 +39,25 @@ internal static class OnnxAttention
         return call.Result("Concat", mixed, OnnxAttribute.Int("axis", 2));
     }
 
+    /// <summary>The mean over the heads of how one query shares its attention: q [N, columns], k [N, T, columns] -> [N, T].</summary>
+    public static string OfClass(OnnxCall call)
+    {
+        HeadLayout heads = ((ClassAttentionOp)call.Node.Op).Heads;
+        string k = call.Writer.Read(call.Operand(1), asTokens: true);
+        string q = call.Part("q.row", "Unsqueeze", [call.Writer.Read(call.Operand(0), asTokens: false), call.Ints(1)]);
+        call.Rows = call.Writer.RowsOf(call.Operand(1));
+        string[] qs = Cut(call, q, "q", heads.QueryColumns), ks = Cut(call, k, "k", heads.QueryColumns), shares = new string[heads.Count];
+        for (int n = 0; n < shares.Length; n++)
+        {
+            string turned = call.Part($"k{n}.turned", "Transpose", [ks[n]], OnnxAttribute.Ints("perm", 0, 2, 1));
+            string products = call.Part($"products{n}", "MatMul", [qs[n], turned]);                                 // [N, 1, T]
+            string scores = call.Part($"scores{n}", "Mul", [products, call.Float(call.Settings.Float("scale"))]);
+            shares[n] = call.Part($"shares{n}", "Softmax", [scores], OnnxAttribute.Int("axis", -1));
+        }
+        string all = call.Part("shares", "Concat", shares, OnnxAttribute.Int("axis", 1));
+        return OnnxReductions.Part(call, "mean", "ReduceMean", all, [1], keep: false);
+    }
+
     /// <summary>softmax(q k · scale + bias) v, without the keys that are hidden. A query that sees no key gives zeros.</summary>
     /// <param name="hidden">True where a query is not to see a key.</param>
     private static string Mixed(OnnxCall call, string head, string q, string k, string v, string? bias, string? hidden)

@@ -16,6 +16,9 @@ internal static class OnnxKeepRows
         OnnxRows rows = call.Writer.RowsOf(call.Operand(0));
         int prefix = rows.Tokens?.Count(t => t < op.Prefix)
             ?? (op.Prefix <= rows.Prefix ? op.Prefix : throw OnnxRows.Unknown(call));
+        if (op.Fuse && (rows.Count is null || call.Writer.OneImage || op.Rule.By is KeepBy.Limit or KeepBy.Tokens))
+            throw new EspalierException($"KeepRows: '{call.Node.Name}' fuses rows of which it depends on the image how many they are; "
+                + "such a network cannot be written as ONNX");
         string kept = op.Rule.By switch
         {
             KeepBy.Tokens when rows.Tokens is { } tokens => Listed(call, op, rows, tokens),
@@ -42,7 +45,7 @@ internal static class OnnxKeepRows
     {
         HashSet<int> list = [.. op.Rule.List!];
         string table = call.Constants.Bools($"{call.Name}.list",
-            Enumerable.Range(0, call.Operand(0).Tensor.Rows!.MaxLength).Select(t => t < op.Prefix || list.Contains(t)));
+            Enumerable.Range(0, call.Writer.MostRows).Select(t => t < op.Prefix || list.Contains(t)));
         return call.Part("stays", "Gather", [table, rows.List(call)]);
     }
 
@@ -93,12 +96,26 @@ internal static class OnnxKeepRows
         places = call.Part("places", "Add", [Top(call, "rising", places, count, 0)[0], call.Constants.Int(prefix)]);  // [N, k]
         string[] first = prefix == 0 ? [] : [First(call, "first", call[0], prefix, 1)];
         string index = call.Part("index", "Unsqueeze", [places, call.Ints(2)]);
-        string rest = first.Length == 0 ? call.Name : call.Constants.Free($"{call.Name}.rest");
+        string[] last = op.Fuse ? [Fused(call, behind, prefix, places)] : [];
+        string rest = first.Length + last.Length == 0 ? call.Name : call.Constants.Free($"{call.Name}.rest");
         call.Writer.File.Node("GatherND", rest, [call[0], index], OnnxAttribute.Int("batch_dims", 1));
-        int? left = rows.Count is { } before ? prefix + op.Rule.Kept(before - prefix) : null;
+        int? left = rows.Count is { } before ? prefix + op.Rule.Kept(before - prefix) + last.Length : null;
         string? names = call.Writer.OneImage ? Names(call, rows, prefix, places) : null;
         call.Rows = new OnnxRows(left, null, Math.Min(op.Prefix, rows.Prefix), names);
-        return first.Length == 0 ? rest : call.Result("Concat", [.. first, rest], OnnxAttribute.Int("axis", 1));
+        return first.Length + last.Length == 0 ? rest
+            : call.Result("Concat", [.. first, rest, .. last], OnnxAttribute.Int("axis", 1));
+    }
+
+    /// <summary>[N, 1, D]: the rows behind the prefix that do not stay, each times its score, together.</summary>
+    private static string Fused(OnnxCall call, string scores, int prefix, string places)
+    {
+        string kept = call.Part("kept.places", "Sub", [places, call.Constants.Int(prefix)]);
+        string stays = call.Part("kept.scores", "GatherElements", [scores, kept], OnnxAttribute.Int("axis", 1));
+        string dropped = call.Part("dropped", "ScatterElements", [scores, kept, call.Part("none", "Sub", [stays, stays])],
+            OnnxAttribute.Int("axis", 1));
+        string weights = call.Part("weights", "Unsqueeze", [dropped, call.Ints(1)]);
+        string rows = call.Part("rows.behind", "Slice", [call[0], call.Ints(prefix), call.Ints(long.MaxValue), call.Ints(1)]);
+        return call.Part("fused", "MatMul", [weights, rows]);
     }
 
     /// <summary>[1]: how many of the scores' rows stay, from a table over all numbers of rows.</summary>

@@ -17,6 +17,18 @@ internal static class OnnxReductions
         return Reduce(call, type, call.Name, call[0], places, keep);
     }
 
+    /// <summary>The length of each row, [.., D] -> [..].</summary>
+    public static string Norm(OnnxCall call)
+    {
+        string sum = Reduce(call, "ReduceSum", call.Constants.Free($"{call.Name}.sum"), call.Part("squares", "Mul", [call[0], call[0]]),
+            [-1], keep: false);
+        return call.Result("Sqrt", [sum]);
+    }
+
+    /// <summary>A maximum, a mean or a sum on the way to a result.</summary>
+    public static string Part(OnnxCall call, string what, string type, string x, long[] axes, bool keep) =>
+        Reduce(call, type, call.Constants.Free($"{call.Name}.{what}"), x, axes, keep);
+
     /// <summary>A mean on the way to a result; the axes are kept.</summary>
     public static string Mean(OnnxCall call, string what, string x, long[] axes) =>
         Reduce(call, "ReduceMean", call.Constants.Free($"{call.Name}.{what}"), x, axes, keep: true);

@@ -20,6 +20,7 @@ internal sealed class OnnxWriter
     private readonly Dictionary<GraphValue, string> names = [], turned = [];
     private readonly Dictionary<GraphValue, OnnxRows> rows = [];
     private readonly Dictionary<string, IReadOnlyList<string>> quantised = [];
+    private readonly Dictionary<string, string> made = [];
     private readonly List<string> decided = [];
     private string left = "";
 
@@ -97,6 +98,13 @@ internal sealed class OnnxWriter
         name = constants.Free(names[value] + (asTokens ? ".tokens" : ".rows"));
         return turned[value] = Turn(names[value], name, value, asTokens);
     }
+
+    /// <summary>Rows of an image at most, anywhere in the network.</summary>
+    public int MostRows => graph.Inputs.Concat(graph.Nodes.Select(n => n.Output)).Max(v => v.Tensor.Rows?.MaxLength ?? 0);
+
+    /// <summary>What several nodes need of the same operand, made for the first of them.</summary>
+    public string Once(string what, Func<string> make) =>
+        made.TryGetValue(what, out string? there) ? there : made[what] = make();
 
     /// <summary>Whether no node behind this one drops rows.</summary>
     public bool IsLastDecision(GraphNode node) => graph.Nodes.Last(n => n.Op is KeepRowsOp) == node;

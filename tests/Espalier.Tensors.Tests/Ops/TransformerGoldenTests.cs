@@ -1,6 +1,6 @@
 namespace Espalier.Tensors.Tests.Ops;
 
-/// <summary>Linear, LayerNorm, Attention and the making of tokens against PyTorch; the cases are made by tests/goldens/make_transformer.py.</summary>
+/// <summary>Linear, LayerNorm, Attention, the making, matching, merging and fusing of tokens against PyTorch; the cases are made by tests/goldens/make_transformer.py.</summary>
 public class TransformerGoldenTests
 {
     private static readonly Golden Golden = Golden.Open("transformer.safetensors");
@@ -27,6 +27,16 @@ public class TransformerGoldenTests
         ["AssembleTokens.class"] = t => F.AssembleTokens(t["patches"], t["positions"], t["classToken"]),
         ["AssembleTokens.distilled"] = t => F.AssembleTokens(t["patches"], t["positions"], t["classToken"], t["second"]),
         ["PatchesToRows"] = t => F.PatchesToRows(t["x"], 2),
+        ["ClassAttention.uniform"] = t => Shares(t, [5, 9], HeadLayout.Uniform(2, 4), 0.5f),
+        ["ClassAttention.unequal"] = t => Shares(t, [3, 1, 7], new HeadLayout([5, 2], [5, 2]), 0.7f),
+        ["KeepRows.fused"] = t => F.KeepRows(With(t["x"], 7, 4), t["score"], KeepRule.Share(0.5), fuse: true),
+        ["MatchRows.class"] = t => F.MatchRows(With(t["k"], 13), HeadLayout.Uniform(2, 6), 4),
+        ["MatchRows.most"] = t => F.MatchRows(With(t["k"], 9), HeadLayout.Uniform(1, 12), 9),
+        ["MatchRows.distilled"] = t => F.MatchRows(With(t["k"], 12), HeadLayout.Uniform(3, 4), 3, prefix: 2),
+        ["MergeRows.class"] = t => F.MergeRows(With(t["x"], 13), t["plan"], 4, weights: t["weights"]),
+        ["MergeRows.most"] = t => F.MergeRows(With(t["x"], 9), t["plan"], 4, weights: t["weights"]),
+        ["MergeRows.distilled"] = t => F.MergeRows(With(t["x"], 12), t["plan"], 3, prefix: 2, weights: t["weights"]),
+        ["RowNorm"] = t => F.RowNorm(t["x"]),
     };
 
     public static TheoryData<string> Cases => [.. Golden.Cases];
@@ -36,6 +46,15 @@ public class TransformerGoldenTests
 
     [Fact]
     public void EveryEntryHasACase() => Assert.Equal(Golden.Cases.Order(), Runs.Keys.Order());
+
+    private static Tensor Shares(IReadOnlyDictionary<string, Tensor> t, int[] keys, HeadLayout heads, float scale) =>
+        F.ClassAttention(t["q"], With(t["k"], keys), heads, scale);
+
+    private static Tensor With(Tensor x, params int[] lengths)
+    {
+        x.Rows = RowSet.FromLengths(lengths);
+        return x;
+    }
 
     private static Tensor Attend(
         IReadOnlyDictionary<string, Tensor> t, int[] keys, HeadLayout heads, float scale, int[]? queries = null,

@@ -27,6 +27,8 @@ public sealed class OpReadersTests : IDisposable
         ["BatchNorm2d"] = (t, x) => F.BatchNorm2d(x, t.Weight("gamma", 3), t.Weight("beta", 3), t.Weight("mean", 3), t.Positive("variance", 3),
             false),
         ["Clamp"] = (_, x) => F.Clamp(x, -0.5f, 0.7f),
+        ["ClassAttention"] = (t, x) => t.Tokens(x) is var rows
+            ? F.TakeRows(F.KeepRows(rows, t.Shares(rows), KeepRule.Count(2), fuse: true), 3) : x,
         ["Concat"] = (_, x) => F.Concat(1, x, F.Mul(x, 2)),
         ["Conv2d"] = (t, x) => F.Conv2d(x, t.Weight("conv", 6, 3, 3, 3), t.Weight("bias", 6), 2, new Padding(1, 0, 1, 2)),
         ["Div"] = (t, x) => F.Div(x, t.Positive("w", 3, 1, 1)),
@@ -44,9 +46,18 @@ public sealed class OpReadersTests : IDisposable
         ["Log"] = (_, x) => F.Log(F.Add(F.Square(x), 0.5f)),
         ["LogSoftmax"] = (_, x) => F.LogSoftmax(x),
         ["MatMul"] = (_, x) => F.MatMul(F.Flatten(F.Slice(x, 1, 0, 1), 1, 2), F.Flatten(F.Slice(x, 1, 1, 1), 1, 2), transposeB: true),
+        ["MatchRows"] = (t, x) => t.Tokens(x) is var rows
+            ? F.TakeRows(F.MergeRows(rows, F.MatchRows(F.Mul(rows, rows), HeadLayout.Uniform(2, 4), 1), 1), 2, 2) : x,
         ["Max"] = (_, x) => F.Max(x, [2], keepDims: true),
         ["MaxPool2d"] = (_, x) => F.MaxPool2d(x, 3, 2, 1),
         ["Mean"] = (_, x) => F.Mean(x, 1, 3),
+        ["MergeRows"] = (t, x) =>
+        {
+            Tensor rows = t.Tokens(x), plan = F.MatchRows(rows, HeadLayout.Uniform(1, 8), 2), sizes = F.Affine(plan, 0, 1);
+            Tensor merged = F.MergeRows(rows, plan, 2, weights: sizes), left = F.MergeRows(sizes, plan, 2, mean: false);
+            Tensor k = F.Linear(merged, t.Weight("k", 7, Width)), v = F.Linear(merged, t.Weight("v", 9, Width));
+            return F.Attention(k, k, v, new HeadLayout([3, 4], [4, 5]), 0.5f, F.Log(left));
+        },
         ["Mul"] = (_, x) => F.Mul(x, F.GlobalAvgPool2d(x) is var m ? F.Split(m, 1, -1, 1, 1) : x),
         ["Neg"] = (_, x) => F.Neg(x),
         ["Pad"] = (_, x) => F.Pad(x, [(1, 0), (0, 2)], 0.25f),
@@ -57,6 +68,10 @@ public sealed class OpReadersTests : IDisposable
         ["Reshape"] = (_, x) => F.Split(x, 2, 2, -1),
         ["RowDot"] = (t, x) => t.Tokens(x) is var rows
             ? F.KeepRows(rows, F.RowDot(rows, F.TakeRows(rows, 0), F.Sum(F.TakeRows(rows, 1), 1)), KeepRule.AtLeast(-1e9f)) : x,
+        ["RowNorm"] = (t, x) => t.Tokens(x) is var rows
+            ? F.TakeRows(F.KeepRows(rows, F.RowNorm(rows), KeepRule.Share(0.4), fuse: true), 3) : x,
+        ["SampleRows"] = (t, x) => t.Tokens(x) is var rows
+            ? t.Attention(F.KeepRows(rows, F.Mul(F.SampleRows(F.Square(F.RowNorm(rows)), 3), F.RowNorm(rows)), KeepRule.Count(2))) : x,
         ["Sigmoid"] = (_, x) => F.Sigmoid(x),
         ["Silu"] = (_, x) => F.Silu(x),
         ["Slice"] = (_, x) => F.Slice(x, 3, 2, 3),
@@ -150,6 +165,9 @@ public sealed class OpReadersTests : IDisposable
 
     private Tensor Attention(Tensor x) => F.Attention(F.Linear(x, Weight("q", 7, Width)), F.Linear(x, Weight("k", 7, Width)),
         F.Linear(x, Weight("v", 9, Width)), new HeadLayout([3, 4], [4, 5]), 0.5f);
+
+    private Tensor Shares(Tensor x) => F.ClassAttention(
+        F.Linear(F.TakeRows(x, 0), Weight("q", 7, Width)), F.Linear(x, Weight("k", 7, Width)), new HeadLayout([3, 4], [3, 4]), 0.5f);
 
     private static Tensor Images(int count)
     {

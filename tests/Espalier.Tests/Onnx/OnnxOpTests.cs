@@ -44,6 +44,12 @@ public sealed class OnnxOpTests : IDisposable
         ],
         ["BatchNorm2d"] = [x => F.BatchNorm2d(x, W(4), W(4), W(4), F.Square(W(4)), training: false, epsilon: 0.1f)],
         ["Clamp"] = [x => F.Clamp(x, -0.5f, 0.25f), x => F.Clamp(Tokens(x), 0, float.PositiveInfinity)],
+        ["ClassAttention"] =
+        [
+            x => Shares(Tokens(x), HeadLayout.Uniform(2, 4)), x => Shares(Tokens(x), new HeadLayout([3, 1], [3, 1])),
+            x => Shares(Keep(x, KeepRule.Share(0.5)), HeadLayout.Uniform(1, 4)),
+            x => F.Exp(Shares(Keep(x, KeepRule.AtLeast(-0.2f)), HeadLayout.Uniform(2, 4))),
+        ],
         ["Concat"] =
         [
             x => F.Concat(1, x, F.Relu(x), x), x => F.Concat(-1, x, x), x => F.Concat(1, Tokens(x), F.Exp(Tokens(x))),
@@ -89,7 +95,8 @@ public sealed class OnnxOpTests : IDisposable
             x => Attend(Keep(x, KeepRule.Share(0.5)), HeadLayout.Uniform(2, 4)),
             x => Attend(
                 Keep(x, KeepRule.AtLeast(-0.3f)), HeadLayout.Uniform(2, 4), pairs: true, mask: AttentionMask.Causal, keys: true),
-            x => Broken(x, KeepRule.AtLeast(0)),
+            x => Broken(x, KeepRule.AtLeast(0)), x => Fused(Tokens(x), KeepRule.Count(3)), x => Fused(Tokens(x), KeepRule.Share(0.3), 2),
+            x => Fused(Fused(Tokens(x), KeepRule.Share(0.7)), KeepRule.Share(0.6)), x => Fused(Tokens(x), KeepRule.Share(1)),
             x => F.Neg(F.KeepRows(Tokens(x), F.Neg(Score(Tokens(x))), KeepRule.AtLeast(-0.1f))),
         ],
         ["LayerNorm"] =
@@ -115,6 +122,12 @@ public sealed class OnnxOpTests : IDisposable
             x => F.MatMul(F.Split(Tokens(x), 1, 4, 4), F.Split(F.Exp(Tokens(x)), 1, 4, 4), transposeB: true),
             x => F.MatMul(F.Flatten(x), W(144, 2)),
         ],
+        ["MatchRows"] =
+        [
+            .. from prefix in new[] { 0, 1, 2 } from count in new[] { 0, 1, 3, 9 }
+               select (Func<Tensor, Tensor>)(x => F.MatchRows(Tokens(x), HeadLayout.Uniform(4, 4), count, prefix)),
+            x => F.MatchRows(Keep(x, KeepRule.Count(5)), new HeadLayout([10, 6], [10, 6]), 2),
+        ],
         ["Max"] = [x => F.Max(x, 1), x => F.Max(x, [2, 3], true), x => F.Max(Tokens(x), 1)],
         ["MaxPool2d"] = [x => F.MaxPool2d(x, 3, 2, 1), x => F.MaxPool2d(x, 2, 1, new Padding(0, 1, 0, 1))],
         ["Mean"] =
@@ -122,6 +135,13 @@ public sealed class OnnxOpTests : IDisposable
             x => F.Mean(x, 2, 3), x => F.Mean(x, [2, 3], true), x => F.Mean(x, 1, 3), x => F.Mean(x, [2], true),
             x => F.Mean(Tokens(x), [1], true),
             x => F.Mean(F.Split(Tokens(x), 1, 4, 4), 2), x => F.Mean(Pixels(x), 1),
+        ],
+        ["MergeRows"] =
+        [
+            x => Merge(Tokens(x), 3), x => Merge(Merge(Tokens(x), 3), 2), x => Merge(Tokens(x), 2, 2),
+            x => F.MergeRows(Tokens(x), Plan(Tokens(x), 2, 1), 2, mean: false), x => F.MergeRows(Tokens(x), Plan(Tokens(x), 2, 1), 2),
+            x => F.MergeRows(Score(Tokens(x)), Plan(Tokens(x), 2, 1), 2), x => Attend(Merge(Tokens(x), 2), HeadLayout.Uniform(2, 4)),
+            x => F.MergeRows(Score(Tokens(x)), Plan(Tokens(x), 4, 1), 4, mean: false),
         ],
         ["Mul"] = [x => F.Mul(x, F.Sigmoid(x)), x => F.Mul(x, F.Split(F.GlobalAvgPool2d(x), 1, -1, 1, 1))],
         ["Neg"] = [x => F.Neg(x)],
@@ -150,6 +170,13 @@ public sealed class OnnxOpTests : IDisposable
             x => F.RowDot(Tokens(x), F.Exp(F.TakeRows(Tokens(x), 0)), F.Mean(x, 1, 2, 3)),
             x => F.RowDot(Tokens(x), F.TakeRows(Tokens(x), 1), F.Linear(F.Flatten(x), W(1, 144))),
             x => F.RowDot(F.TakeRows(Tokens(x), 4), F.TakeRows(Tokens(x), 2)),
+        ],
+        ["RowNorm"] = [x => F.RowNorm(Tokens(x)), x => F.RowNorm(F.Flatten(x))],
+        ["SampleRows"] =
+        [
+            x => F.SampleRows(F.Square(Score(Tokens(x))), 4), x => F.SampleRows(F.Exp(Score(Tokens(x))), 9, 0),
+            x => F.SampleRows(F.Pow(F.Abs(Score(Tokens(x))), 8), 6, 2), x => F.SampleRows(F.Abs(Score(Tokens(x))), 2),
+            x => Sampled(Sampled(Tokens(x), 7), 4),
         ],
         ["Sigmoid"] = [x => F.Sigmoid(x)],
         ["Silu"] = [x => F.Silu(x)],
@@ -262,6 +289,21 @@ public sealed class OnnxOpTests : IDisposable
         Tensor rows = F.Exp(Keep(x, first));
         return F.Relu(F.KeepRows(rows, F.Linear(F.Sub(rows, W(16)), W(1, 16)), second));
     }
+
+    private static Tensor Shares(Tensor rows, HeadLayout heads) => F.ClassAttention(
+        F.Linear(F.TakeRows(rows, 0), W(heads.QueryWidth, 16)), F.Linear(F.Exp(rows), W(heads.QueryWidth, 16)), heads, 0.7f);
+
+    private static Tensor Fused(Tensor rows, KeepRule rule, int prefix = 1) =>
+        F.Exp(F.KeepRows(rows, Score(F.Exp(rows)), rule, prefix, fuse: true));
+
+    private static Tensor Plan(Tensor rows, int count, int prefix) =>
+        F.MatchRows(F.Linear(rows, W(8, 16)), HeadLayout.Uniform(2, 4), count, prefix);
+
+    private static Tensor Merge(Tensor rows, int count, int prefix = 1) =>
+        F.MergeRows(rows, Plan(rows, count, prefix), count, prefix, weights: F.Exp(Score(rows)));
+
+    private static Tensor Sampled(Tensor rows, int count) =>
+        F.Exp(F.KeepRows(rows, F.SampleRows(F.Square(Score(rows)), count), KeepRule.AtLeast(0.5f)));
 
     /// <summary>Some scores are no numbers.</summary>
     private static Tensor Broken(Tensor x, KeepRule rule) => F.KeepRows(Tokens(x), F.Log(Score(Tokens(x))), rule);

@@ -17,6 +17,9 @@ internal unsafe struct AttentionBias
     /// <summary>[key rows], added to the scores of every query and head. Null for none.</summary>
     public float* OfKeys;
 
+    /// <summary>Floats from one number of <see cref="OfKeys"/> to the next.</summary>
+    public nint KeyStride;
+
     /// <summary>[heads, tokens, tokens]: what the pair of a query's and a key's token gets. Null for none.</summary>
     public float* OfPairs;
 
@@ -30,6 +33,9 @@ internal unsafe struct AttentionBias
     /// [heads, tokens, tokens] of <see cref="OfPairs"/>. Null where they are not wanted.</summary>
     public float* DOfKeys, DOfPairs;
 
+    /// <summary>Whether all queries and heads get the same, and see all keys.</summary>
+    public readonly bool IsOfKeys => OfKeys != null && !Causal && KeyMask == null && OfPairs == null;
+
     public readonly bool IsEmpty => !Causal && KeyMask == null && OfKeys == null && OfPairs == null;
 
     /// <summary>target [rows, stride] = the bias of some queries of one image and all its keys; minus infinity for hidden keys
@@ -41,7 +47,7 @@ internal unsafe struct AttentionBias
         {
             var row = new Span<float>(target, keys);
             if (OfPairs != null) Pairs(head, query + i, key, row);
-            else if (OfKeys != null) new ReadOnlySpan<float>(OfKeys + key, keys).CopyTo(row);
+            else if (OfKeys != null) for (int j = 0; j < keys; j++) row[j] = OfKeys[(key + j) * KeyStride];
             else row.Clear();
             for (int j = 0; KeyMask != null && j < keys; j++)
                 if (KeyMask[key + j] == 0) row[j] = float.NegativeInfinity;

@@ -21,7 +21,7 @@ internal static unsafe class AttentionBiased<S, V> where S : ISimd<V> where V : 
         for (int i = 0; i < vectors; i++, bias += (nint)keys * S.Width)
         {
             float* column = scores + (i * S.Width);
-            V max = S.Set(Lowest), sum = S.Zero;
+            V max = S.Set(Lowest);
             for (int j = 0; j < keys; j++)
             {
                 V score = S.Add(S.Load(column + j * stride), S.Load(bias + (nint)j * S.Width));
@@ -29,14 +29,29 @@ internal static unsafe class AttentionBiased<S, V> where S : ISimd<V> where V : 
                 max = S.Max(max, score);
             }
 
+            V sum = Powers(column, stride, keys, max);
+            // The largest score of what is seen gives 1; a NaN stays one.
+            S.Store(S.SelectLess(sum, S.Set(0.5f), S.Set(1f), sum), sums + (i * S.Width));
+            S.Store(max, maxima + (i * S.Width));
+        }
+    }
+
+    /// <summary>The same where the bias is one number a key, [keys] in units of log 2.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
+    public static void SoftmaxOfKeys(float* scores, nint stride, float* bias, int keys, int vectors, float* sums, float* maxima)
+    {
+        for (int i = 0; i < vectors; i++)
+        {
+            float* column = scores + (i * S.Width);
+            V max = S.Set(Lowest);
             for (int j = 0; j < keys; j++)
             {
-                V e = PowerOfTwo(S.Sub(S.Load(column + j * stride), max));
-                S.Store(e, column + j * stride);
-                sum = S.Add(sum, e);
+                V score = S.Add(S.Load(column + j * stride), S.Set(bias[j]));
+                S.Store(score, column + j * stride);
+                max = S.Max(max, score);
             }
 
-            // The largest score of what is seen gives 1; a NaN stays one.
+            V sum = Powers(column, stride, keys, max);
             S.Store(S.SelectLess(sum, S.Set(0.5f), S.Set(1f), sum), sums + (i * S.Width));
             S.Store(max, maxima + (i * S.Width));
         }
@@ -58,6 +73,19 @@ internal static unsafe class AttentionBiased<S, V> where S : ISimd<V> where V : 
                 S.Store(S.Mul(p, S.Sub(S.Load(dP + j), center)), dP + j);
             }
         }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static V Powers(float* column, nint stride, int keys, V max)
+    {
+        V sum = S.Zero;
+        for (int j = 0; j < keys; j++)
+        {
+            V e = PowerOfTwo(S.Sub(S.Load(column + j * stride), max));
+            S.Store(e, column + j * stride);
+            sum = S.Add(sum, e);
+        }
+        return sum;
     }
 
     // 0 where the other softmax would leave a number too small to count.

@@ -55,7 +55,7 @@ internal unsafe struct AttentionForward<S, V> : IRangeJob where S : ISimd<V> whe
         int dPad = RoundUp(dv, width), keyRows = RoundUp(tokens, pad);
         int block = Math.Clamp(BlockFloats / tokens / width * width, width, RoundUp(to - from, width));
         int blockRows = RoundUp(block, pad);
-        nint biasFloats = Bias.IsEmpty ? 0 : (nint)block * tokens;
+        nint biasFloats = Bias.IsEmpty ? 0 : Bias.IsOfKeys ? tokens : (nint)block * tokens;
         float* keys = Scratch.Rent(((nint)keyRows * (d + block)) + ((nint)tokens * dPad)
             + ((nint)block * d) + ((nint)blockRows * (dPad + 2)) + (2 * biasFloats));
         float* values = keys + (nint)keyRows * d;
@@ -68,6 +68,7 @@ internal unsafe struct AttentionForward<S, V> : IRangeJob where S : ISimd<V> whe
 
         AttentionPack.Rows<S, V>(K + key0 * LdK + column, LdK, tokens, d, keys, keyRows, d);
         AttentionPack.Rows<S, V>(Values + key0 * LdV + valueColumn, LdV, tokens, dv, values, tokens, dPad);
+        for (int j = 0; Bias.IsOfKeys && j < tokens; j++) bias[j] = Bias.OfKeys[(key0 + j) * Bias.KeyStride] * Log2E;
         for (int i = from; i < to; i += block)
         {
             int rows = Math.Min(block, to - i), vectors = (rows + width - 1) / width;
@@ -78,6 +79,10 @@ internal unsafe struct AttentionForward<S, V> : IRangeJob where S : ISimd<V> whe
             if (Bias.IsEmpty)
             {
                 AttentionSoftmax<S, V>.Run(scores, block, tokens, vectors, sums, maxima);
+            }
+            else if (Bias.IsOfKeys)
+            {
+                AttentionBiased<S, V>.SoftmaxOfKeys(scores, block, bias, tokens, vectors, sums, maxima);
             }
             else
             {

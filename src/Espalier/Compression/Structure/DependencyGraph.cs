@@ -45,7 +45,7 @@ public sealed class DependencyGraph : IDisposable
         {
             // The graph's nodes ran in their order.
             foreach (var (node, op) in network.Nodes.Zip(recording.Ops))
-                if (op is AttentionOp) attentions.Add((node, Columns(op.Inputs[0]), Columns(op.Inputs[2])));
+                if (op is IOfHeads heads) attentions.Add((node, Columns(heads.Queries), Columns(heads.Values)));
         }
 
         int[] Channels(Tensor tensor, int axis) =>
@@ -188,7 +188,7 @@ public sealed class DependencyGraph : IDisposable
         {
             foreach (var (node, query, value) in attentions)
             {
-                var op = (AttentionOp)node.Op;
+                var op = (IOfHeads)node.Op;
                 node.Op = op.WithHeads(op.Heads.Keep(
                     Array.ConvertAll(query, c => c < 0 || !removed[c]), Array.ConvertAll(value, c => c < 0 || !removed[c])));
             }

@@ -146,7 +146,7 @@ public sealed class TransformerBlocks
         return value;
     }
 
-    private static bool IsOfRows(Op op) => op is KeepRowsOp or TakeRowsOp;
+    private static bool IsOfRows(Op op) => op is KeepRowsOp or TakeRowsOp or MergeRowsOp;
 
     /// <summary>A product with a weight, or with something made of the same value (as of SiLU), or a sum with a weight.</summary>
     private static bool IsGate(GraphNode node) => node.Op is MulOp or DivOp
