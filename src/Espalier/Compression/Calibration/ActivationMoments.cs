@@ -4,15 +4,15 @@ namespace Espalier.Compression;
 
 /// <summary>Which rows of which value of a graph moments are wanted of.</summary>
 /// <param name="Value">An input or what a node gives.</param>
-public sealed record MomentSource(GraphValue Value, ActivationRows Rows)
+/// <param name="Channels">How many of its first channels; those of the first group, where a grouped convolution reads it.</param>
+/// <param name="Places">Of a flattened map, [N, channels · places], how many neighbouring values are of one channel.</param>
+public sealed record MomentSource(GraphValue Value, ActivationRows Rows, int Channels, int Places = 1)
 {
     /// <summary>The channels of a value: of tokens or of pixels.</summary>
-    public static MomentSource Of(GraphValue value) => new(value, ActivationRows.Channels);
+    public static MomentSource Of(GraphValue value) => new(value, ActivationRows.Channels, ActivationRows.ChannelsOf(value.Shape));
 
     /// <summary>What the columns of a linear or convolution layer's weight meet.</summary>
-    public static MomentSource InputOf(GraphNode layer) => new(layer.Operands[0]!, ActivationRows.Of(layer.Op));
-
-    internal int Channels => ActivationRows.ChannelsOf(Value.Shape);
+    public static MomentSource InputOf(GraphNode layer) => Of(layer.Operands[0]!) with { Rows = ActivationRows.Of(layer.Op) };
 
     internal long Bytes => Moments.BytesOf(Channels * Rows.Taps);
 }
@@ -71,6 +71,7 @@ public static class ActivationMoments
         public void Add(Tensor x)
         {
             using var scope = new Scope();
+            if (source.Places > 1) x = x.View(new Shape(x.Shape[0], x.Shape[1] / source.Places, source.Places, 1));
             Moments.Add(source.Rows.Take(x, channels));
         }
     }
