@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Espalier.Tensors;
 using Espalier.Tensors.Kernels;
 
@@ -8,6 +9,7 @@ internal sealed unsafe class Plan : IDisposable
 {
     private readonly List<Step> steps = [];
     private readonly List<KeepStep[]?> scoring = [];
+    private readonly List<int> layerOf = [];
     private readonly Arena places;
     private readonly Reading input;
     private readonly Reading[] outputs;
@@ -20,18 +22,10 @@ internal sealed unsafe class Plan : IDisposable
     /// or this processor has no kernel for that.</exception>
     public Plan(Graph graph, Precision precision, WeightReader? read)
     {
-        var constants = new Constants(read);
-        NetGraph net = GraphReader.Read(graph.Prepared(training: false), constants, out input, out outputs, out RowAxis[] axes);
+        NetGraph net = Compile(graph, precision, new Constants(read), out input, out outputs, out RowAxis[] axes);
         (Axes, OutputValues) = (axes, outputs.Sum(o => o.ValuesPerImage));
-        bool any = Products.SetPrecision(net, precision);
-        if (precision != Precision.Fp32 && !any)
-            throw new EspalierException($"this network has no linear layers on tokens to be done in {precision}; use Fp32");
-        Folding.Run(net);
-        Products.Stack(net);
-        Placement.Run(net);
         places = new Arena(net);
-        tokens = net.Layers.OfType<KeepLayer>().FirstOrDefault()?.Input.Axis
-            ?? net.Layers.OfType<AttentionLayer>().FirstOrDefault()?.Inputs[1].Axis;
+        tokens = TokensOf(net);
         try
         {
             Build(net);
@@ -47,6 +41,18 @@ internal sealed unsafe class Plan : IDisposable
             scratch?.Dispose();
         }
     }
+
+    /// <summary>What would be compiled, without packing any weights.</summary>
+    /// <inheritdoc cref="Plan(Graph, Precision, WeightReader)" path="/param"/>
+    public static PlanShape ShapeOf(Graph graph, Precision precision, WeightReader? read)
+    {
+        NetGraph net = Compile(graph, precision, new Constants(read), out _, out _, out _);
+        return new PlanShape([.. net.Layers.Select(StepShape.Of)], new Arena(net).FloatsPerImage,
+            graph.ReadWeights().Sum(w => sizeof(float) * w.Shape.Length), TokensOf(net)?.Most ?? 0);
+    }
+
+    /// <summary>The layers that the steps belong to.</summary>
+    public StepShape[] Shapes { get; private set; } = [];
 
     /// <summary>Floats that one image needs in memory.</summary>
     public long FloatsPerImage => places.FloatsPerImage;
@@ -88,10 +94,50 @@ internal sealed unsafe class Plan : IDisposable
         }
     }
 
+    /// <summary>The same, and notes how long each layer took where that is less than before.</summary>
+    /// <param name="least">[layers] in ticks of the stopwatch.</param>
+    public void RunTimed(Lane lane, float* images, float* results, Span<long> least)
+    {
+        Span<long> took = stackalloc long[least.Length];
+        took.Clear();
+        input.CopyIn(lane, images, places[input.Map]);
+        if (tokens is { IsUniform: true }) lane.Note(tokens, 0);
+        long before = Stopwatch.GetTimestamp();
+        for (int i = 0; i < steps.Count; i++)
+        {
+            if (IsWanted(scoring[i], lane)) steps[i].Run(lane);
+            long now = Stopwatch.GetTimestamp();
+            took[layerOf[i]] += now - before;
+            before = now;
+        }
+        for (int i = 0; i < took.Length; i++) least[i] = Math.Min(least[i], took[i]);
+        foreach (Reading output in outputs)
+        {
+            output.CopyOut(lane, places[output.Map], results);
+            results += lane.Images * output.ValuesPerImage;
+        }
+    }
+
     public void Dispose()
     {
         foreach (Step step in steps) step.Dispose();
     }
+
+    private static NetGraph Compile(Graph graph, Precision precision, Constants constants, out Reading input, out Reading[] outputs,
+        out RowAxis[] axes)
+    {
+        NetGraph net = GraphReader.Read(graph.Prepared(training: false), constants, out input, out outputs, out axes);
+        bool any = Products.SetPrecision(net, precision);
+        if (precision != Precision.Fp32 && !any)
+            throw new EspalierException($"this network has no linear layers on tokens to be done in {precision}; use Fp32");
+        Folding.Run(net);
+        Products.Stack(net);
+        Placement.Run(net);
+        return net;
+    }
+
+    private static RowAxis? TokensOf(NetGraph net) => net.Layers.OfType<KeepLayer>().FirstOrDefault()?.Input.Axis
+        ?? net.Layers.OfType<AttentionLayer>().FirstOrDefault()?.Inputs[1].Axis;
 
     /// <summary>Whether a step that only makes scores for some others makes them for nothing.</summary>
     private static bool IsWanted(KeepStep[]? keeps, Lane lane)
@@ -106,12 +152,14 @@ internal sealed unsafe class Plan : IDisposable
         Dictionary<Layer, KeepLayer[]> onlyScores = Products.Scoring(net);
         var keeps = new Dictionary<KeepLayer, KeepStep>();
         var owners = new List<Layer>();
+        Shapes = [.. net.Layers.Select(StepShape.Of)];
         foreach (Layer layer in net.Layers)
         {
             foreach (Step step in StepsOf(layer))
             {
                 steps.Add(step);
                 owners.Add(layer);
+                layerOf.Add(net.Layers.IndexOf(layer));
                 if (step is KeepStep keep) keeps.Add((KeepLayer)layer, keep);
             }
         }

@@ -41,15 +41,21 @@ internal sealed unsafe class Scheduler(Plan plan, long multiplyAdds, bool tries)
     private Lane? shared;
     private Tensor? memory;
 
-    private long BytesPerImage => Math.Max(1, sizeof(float) * plan.FloatsPerImage);
-
-    private int Chunk => (int)Math.Clamp(ChunkBytes / BytesPerImage, 1, MostImages);
-
-    private int SharedImages(int threads)
+    /// <summary>How many images are run at a time in each of the two ways.</summary>
+    /// <returns>Images of a lane whose steps are shared, and of the chunks of a thread, of which each has so many.</returns>
+    public static (int Shared, int Chunk, int Rounds) Pieces(long floatsPerImage, long weightBytes, int tokens, int batch, int threads,
+        bool uneven = false)
     {
-        long images = Math.Max(SharedBytes * threads / BytesPerImage, plan.WeightBytes / WeightsAnImage);
-        return (int)Math.Clamp(images, plan.Tokens > 0 ? SharedTokens : 1, MostImages);
+        long bytes = Math.Max(1, sizeof(float) * floatsPerImage);
+        long shared = Math.Max(SharedBytes * threads / bytes, weightBytes / WeightsAnImage);
+        // As many chunks for each thread; several where images come to differ in length.
+        int together = threads * (int)Math.Clamp(ChunkBytes / bytes, 1, MostImages);
+        int rounds = Math.Max((batch + together - 1) / together, uneven ? UnevenRounds : 1), count = Math.Min(batch, threads * rounds);
+        return (Math.Min(batch, (int)Math.Clamp(shared, tokens > 0 ? SharedTokens : 1, MostImages)), (batch + count - 1) / count, rounds);
     }
+
+    private (int Shared, int Chunk, int Rounds) Pieces(in Call call, int threads) =>
+        Pieces(plan.FloatsPerImage, plan.WeightBytes, plan.Tokens, call.Batch, threads, call.Uneven);
 
     public void Run(in Call call)
     {
@@ -80,7 +86,7 @@ internal sealed unsafe class Scheduler(Plan plan, long multiplyAdds, bool tries)
 
     private void Shared(in Call call, int threads)
     {
-        int size = Math.Min(call.Batch, SharedImages(threads));
+        int size = Pieces(call, threads).Shared;
         float* room = Room(size);
         Ready(ref shared, size);
         for (int start = 0; start < call.Batch; start += size)
@@ -89,10 +95,8 @@ internal sealed unsafe class Scheduler(Plan plan, long multiplyAdds, bool tries)
 
     private void Chunks(in Call call, int threads)
     {
-        // As many chunks for each thread; several where images come to differ in length.
-        int batch = call.Batch, together = threads * Chunk;
-        int rounds = Math.Max((batch + together - 1) / together, call.Uneven ? UnevenRounds : 1);
-        int count = Math.Min(batch, threads * rounds), used = Math.Min(threads, count), most = (batch + count - 1) / count;
+        var (_, most, rounds) = Pieces(call, threads);
+        int count = Math.Min(call.Batch, threads * rounds), used = Math.Min(threads, count);
         float* room = Room(used * most);
         for (int i = 0; i < used; i++) Ready(ref lanes[i], most);
         int next = 0;

@@ -84,6 +84,24 @@ public static class Removal
         });
     }
 
+    /// <summary>The same with weights that are shapes only, but for lists of channels: to see what it would be.</summary>
+    internal static IDisposable TryShapes(DependencyGraph graph, RemovalPlan plan)
+    {
+        if (plan.Count == 0) return new Ended(() => { });
+        plan.Check(graph);
+        var swapped = new SwappedTensors();
+        var cuts = new PlannedCuts(graph, plan);
+        HashSet<Tensor> lists = [.. graph.Groups.SelectMany(g => g.Of(ChannelRole.Index)).Select(s => s.Tensor)];
+        foreach (Tensor tensor in cuts.Tensors)
+            swapped.Put(tensor, lists.Contains(tensor) ? cuts.Cut(tensor, tensor) : Tensor.Meta(cuts.ShapeOf(tensor)));
+        Action bringBack = Narrow(graph, plan, swapped);
+        return new Ended(() =>
+        {
+            swapped.Dispose();
+            bringBack();
+        });
+    }
+
     /// <summary>The largest |a - b|; infinite where one holds no number.</summary>
     public static float Difference(ReadOnlySpan<float> a, ReadOnlySpan<float> b)
     {

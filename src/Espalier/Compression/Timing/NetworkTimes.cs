@@ -1,0 +1,148 @@
+using Espalier.Inference;
+using Espalier.Tensors;
+using Espalier.Tensors.Threading;
+
+namespace Espalier.Compression;
+
+/// <summary>
+/// How long a network takes with a plan carried out, from a <see cref="TimeTable"/>: the sum over its layers, times what the whole
+/// takes more than its parts. Nothing is cut for that. What the table lacks is measured on some smaller versions of the network first,
+/// whose widths cover those that plans may leave.
+/// </summary>
+public sealed class NetworkTimes
+{
+    /// <summary>Smaller versions that are measured, besides the network itself and its smallest.</summary>
+    private const int Versions = 22;
+
+    /// <summary>Points of a family that are enough, of those that have as many.</summary>
+    private const int EnoughPoints = 10;
+
+    private readonly DependencyGraph graph;
+    private readonly TimeTable table;
+    private readonly IReadOnlyList<ChannelGroup> groups;
+    private readonly int batch, threads;
+
+    /// <param name="graph">Of a <see cref="Graph"/>.</param>
+    /// <param name="groups">Those that may lose channels.</param>
+    /// <param name="batch">Images of a call.</param>
+    public NetworkTimes(DependencyGraph graph, TimeTable table, IReadOnlyList<ChannelGroup> groups, int batch = 1)
+    {
+        if (graph.Network is null) throw new ArgumentException("times are predicted of graphs; build the dependency graph of one");
+        (this.graph, this.table, this.groups, this.batch, threads) = (graph, table, groups, batch, Workers.Threads);
+    }
+
+    /// <summary>Images of a call.</summary>
+    public int Batch => batch;
+
+    /// <summary>Measures what the table lacks and keeps it there.</summary>
+    /// <param name="progress">Gets the versions that were measured and how many there are.</param>
+    /// <returns>Whether anything was measured.</returns>
+    public bool Measure(Action<int, int>? progress = null, CancellationToken cancel = default)
+    {
+        if (IsKnown()) return false;
+        var rng = new Rng(11);
+        // The network itself is timed beside each: the machine's speed drifts.
+        using var whole = new Plan(graph.Network!, Precision.Fp32, StepProfile.Fill);
+        Way way = Ways(ShapeNow())[0];
+        StepProfile.Settle(whole, way.Images, way.Alone);
+        double fastest = StepProfile.Measure(whole, way.Images, way.Alone).All;
+        for (int version = 0; version < Versions + 2; version++)
+        {
+            cancel.ThrowIfCancellationRequested();
+            RemovalPlan plan = version == 0 ? new RemovalPlan() : version == 1 ? Smallest() : Some(ref rng);
+            using (Removal.TryShapes(graph, plan)) MeasureNow(() => fastest / StepProfile.Measure(whole, way.Images, way.Alone).All);
+            progress?.Invoke(version + 1, Versions + 2);
+        }
+        table.Save();
+        return true;
+    }
+
+    /// <summary>Seconds of a call, the fastest that it takes.</summary>
+    /// <param name="plan">Null for the network as it is.</param>
+    public double Of(RemovalPlan? plan = null)
+    {
+        using (Removal.TryShapes(graph, plan ?? new RemovalPlan()))
+        {
+            PlanShape shape = ShapeNow();
+            return Ways(shape).Min(way => way.Rounds * Of(shape, way));
+        }
+    }
+
+    private double Of(PlanShape shape, Way way)
+    {
+        double sum = shape.Layers.Sum(layer => table.Family(Name(layer, way)).Of(Point(layer, way)));
+        return table.Family(Whole(shape, way)).Of(new TimePoint(1, Nanoseconds(sum), 0, 0));
+    }
+
+    private bool IsKnown()
+    {
+        PlanShape whole = ShapeNow();
+        return Ways(whole).All(way => table.Family(Whole(whole, way)).Points.Count >= EnoughPoints
+            && whole.Layers.All(layer => table.Family(Name(layer, way)).Points is { Count: > 0 } points && points.Keys.Max(p => p.A) >= layer.A));
+    }
+
+    private PlanShape ShapeNow() => Plan.ShapeOf(graph.Network!, Precision.Fp32, StepProfile.Fill);
+
+    /// <param name="speed">How fast the machine is now, of how fast it was at first.</param>
+    private void MeasureNow(Func<double> speed)
+    {
+        using var plan = new Plan(graph.Network!, Precision.Fp32, StepProfile.Fill);
+        PlanShape shape = ShapeNow();
+        foreach (Way way in Ways(shape))
+        {
+            double before = speed();
+            var (layers, all) = StepProfile.Measure(plan, way.Images, way.Alone);
+            double now = Math.Max(before, speed());
+            for (int i = 0; i < layers.Length; i++)
+                table.Family(Name(shape.Layers[i], way)).Add(Point(shape.Layers[i], way), layers[i] * now);
+            table.Family(Whole(shape, way)).Add(new TimePoint(1, Nanoseconds(layers.Sum() * now), 0, 0), all * now);
+        }
+    }
+
+    /// <summary>The two ways in which a session may run a call: it takes the faster.</summary>
+    private Way[] Ways(PlanShape shape)
+    {
+        var (shared, chunk, rounds) = Scheduler.Pieces(shape.FloatsPerImage, shape.WeightBytes, shape.Tokens, batch, threads);
+        Way together = new(shared, Alone: false, (double)batch / shared), each = new(chunk, Alone: true, rounds);
+        return threads == 1 ? [each] : batch == 1 ? [together] : [together, each];
+    }
+
+    private string Name(StepShape layer, Way way) => $"{(way.Alone ? 1 : threads)} threads: {layer.Family}";
+
+    private string Whole(PlanShape shape, Way way) => $"{(way.Alone ? 1 : threads)} threads: {shape.Layers.Length} layers";
+
+    private static TimePoint Point(StepShape layer, Way way) => new(way.Images, layer.A, layer.B, layer.C);
+
+    private static int Nanoseconds(double seconds) => (int)Math.Min(int.MaxValue, seconds * 1e9);
+
+    private RemovalPlan Smallest()
+    {
+        var plan = new RemovalPlan();
+        foreach (ChannelGroup group in groups) Remove(plan, group, Least(group));
+        return plan;
+    }
+
+    /// <summary>Widths by chance, as many narrow ones as wide ones by ratio.</summary>
+    private RemovalPlan Some(ref Rng rng)
+    {
+        var plan = new RemovalPlan();
+        foreach (ChannelGroup group in groups)
+        {
+            double least = Least(group), kept = least * Math.Pow(group.Count / least, rng.NextDouble());
+            Remove(plan, group, (int)Math.Round(kept));
+        }
+        return plan;
+    }
+
+    private static int Least(ChannelGroup group) => Math.Max(1, group.Count / 8);
+
+    private static void Remove(RemovalPlan plan, ChannelGroup group, int kept)
+    {
+        if (kept < group.Count) plan.Add(group, Enumerable.Range(kept, group.Count - kept));
+    }
+
+    /// <param name="Images">At a time.</param>
+    /// <param name="Alone">Whether by one thread, of which each does as much; else by all threads together.</param>
+    /// <param name="Rounds">How many times.</param>
+    private readonly record struct Way(int Images, bool Alone, double Rounds);
+}

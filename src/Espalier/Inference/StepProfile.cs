@@ -1,0 +1,63 @@
+using System.Diagnostics;
+using Espalier.Benchmarking;
+using Espalier.Tensors;
+using Espalier.Tensors.Threading;
+
+namespace Espalier.Inference;
+
+/// <summary>Times each layer of a network where it stands: between the others, with the caches as they leave them.</summary>
+internal static unsafe class StepProfile
+{
+    /// <summary>Runs at least, and seconds.</summary>
+    private const int FewestRuns = 9;
+
+    private const double LeastSeconds = 0.04;
+
+    /// <summary>The fastest of some runs, of each layer and of all together: other programs make runs slower, never faster.</summary>
+    /// <param name="images">Images at a time.</param>
+    /// <param name="alone">Whether one thread does it all; else steps are shared by all threads.</param>
+    /// <returns>Seconds.</returns>
+    public static (double[] Layers, double All) Measure(Plan plan, int images, bool alone)
+    {
+        using Workers.AloneBlock block = alone ? Workers.Alone() : default;
+        using var scope = new Scope();
+        using var lane = new Lane(plan.Axes, images);
+        var memory = new Tensor(new Shape(checked((int)(plan.FloatsPerImage * images))));
+        var pixels = new Tensor(new Shape(checked((int)(plan.InputValues * images))));
+        var results = new Tensor(new Shape(checked((int)(plan.OutputValues * images))));
+        memory.Fill(0);
+        var rng = new Rng(1);
+        foreach (ref float x in pixels.Span) x = rng.NextFloat(-1, 1);
+        var least = new long[plan.Shapes.Length];
+        Array.Fill(least, long.MaxValue);
+        long all = long.MaxValue, started = Stopwatch.GetTimestamp();
+        for (int run = 0; run < FewestRuns || Stopwatch.GetElapsedTime(started).TotalSeconds < LeastSeconds; run++)
+        {
+            lane.Begin(memory.Data, images, KeepRule.All, null, 0);
+            plan.RunTimed(lane, pixels.Data, results.Data, least);
+            lane.Begin(memory.Data, images, KeepRule.All, null, 0);
+            long before = Stopwatch.GetTimestamp();
+            plan.Run(lane, pixels.Data, results.Data, 0, images);
+            all = Math.Min(all, Stopwatch.GetTimestamp() - before);
+        }
+        return (Array.ConvertAll(least, t => (double)t / Stopwatch.Frequency), (double)all / Stopwatch.Frequency);
+    }
+
+    /// <summary>Runs until no run is faster than those before and nothing is compiled any more.</summary>
+    public static void Settle(Plan plan, int images, bool alone) =>
+        new Rounds { SettleTime = TimeSpan.FromSeconds(0.4) }.Settle([new TimedWork(() => Measure(plan, images, alone))]);
+
+    /// <summary>Weights of about the size that keeps activations as they are, for those that are shapes only.</summary>
+    public static void Fill(GraphValue weight, Span<float> values)
+    {
+        Shape shape = weight.Shape;
+        if (shape.Rank < 2)
+        {
+            values.Fill(1);
+            return;
+        }
+        float width = MathF.Sqrt(3f * shape[0] / Math.Max(1, shape.Length));
+        var rng = new Rng((ulong)shape.Length);
+        foreach (ref float x in values) x = rng.NextFloat(-width, width);
+    }
+}

@@ -1,0 +1,139 @@
+using Espalier.Compression;
+using Espalier.Inference;
+using Espalier.Models;
+using Espalier.Nn;
+using Espalier.Tensors;
+using Espalier.Tests.Compression.Structure;
+
+namespace Espalier.Tests.Compression.Timing;
+
+/// <summary>What a table says of times; none of these tests depends on how long anything takes.</summary>
+public sealed class TimeTableTests
+{
+    [Fact]
+    public void A_family_follows_what_its_times_are_made_of()
+    {
+        var family = new TimeFamily();
+        static double Truth(int a, int b) => 2e-6 + 3e-9 * a + 1e-9 * b + 5e-11 * a * b;
+        foreach (int a in (int[])[16, 48, 96, 160, 256])
+            foreach (int b in (int[])[16, 64, 128, 256]) family.Add(new TimePoint(1, a, b, 0), Truth(a, b));
+        foreach (var (a, b) in new[] { (32, 32), (112, 208), (240, 16), (256, 256), (320, 320) })
+            Assert.Equal(Truth(a, b), family.Of(new TimePoint(1, a, b, 0)), 1e-3 * Truth(a, b));
+    }
+
+    [Fact]
+    public void What_was_measured_is_taken_as_it_is_and_neighbours_follow()
+    {
+        var family = new TimeFamily();
+        for (int a = 16; a <= 256; a += 16) family.Add(new TimePoint(1, a, 0, 0), 1e-6 + 1e-8 * a);
+        // A width that is slow for some reason: those beside it are taken to be slower than the model says, those far away are not.
+        family.Add(new TimePoint(1, 512, 0, 0), 2 * (1e-6 + 1e-8 * 512));
+        Assert.Equal(2 * (1e-6 + 1e-8 * 512), family.Of(new TimePoint(1, 512, 0, 0)));
+        Assert.InRange(family.Of(new TimePoint(1, 528, 0, 0)) / (1e-6 + 1e-8 * 528), 1.5, 2.5);
+        Assert.InRange(family.Of(new TimePoint(1, 20, 0, 0)) / (1e-6 + 1e-8 * 20), 0.9, 1.1);
+        // Of several measurements the least stays: others were disturbed.
+        family.Add(new TimePoint(1, 512, 0, 0), 1);
+        Assert.Equal(2 * (1e-6 + 1e-8 * 512), family.Of(new TimePoint(1, 512, 0, 0)));
+        Assert.Throws<InvalidOperationException>(() => new TimeFamily().Of(default));
+    }
+
+    [Fact]
+    public void One_time_alone_is_all_that_is_known()
+    {
+        var family = new TimeFamily();
+        family.Add(new TimePoint(1, 64, 64, 0), 1e-5);
+        Assert.InRange(family.Of(new TimePoint(1, 32, 64, 0)), 0.2e-5, 1.1e-5);
+    }
+
+    [Fact]
+    public void A_table_is_kept_in_a_file_and_a_damaged_one_is_empty()
+    {
+        string path = Path.Combine(Path.GetTempPath(), $"espalier-times-{Guid.NewGuid():N}", "times.json");
+        try
+        {
+            TimeTable table = TimeTable.Open(path);
+            table.Family("a").Add(new TimePoint(1, 2, 3, 4), 0.5);
+            table.Family("b").Add(new TimePoint(1, 2, 0, 0), 0.25);
+            table.Save();
+            TimeTable again = TimeTable.Open(path);
+            Assert.Equal(2, again.Count);
+            Assert.Equal(0.5, again.Family("a").Of(new TimePoint(1, 2, 3, 4)));
+            foreach (string text in new[] { "{", "[1]", """{"a":[[1,2,3,4,-5],[1],[1,2,3,4,1e999]]}""" })
+            {
+                File.WriteAllText(path, text);
+                Assert.Equal(0, TimeTable.Open(path).Count);
+            }
+        }
+        finally
+        {
+            Directory.Delete(Path.GetDirectoryName(path)!, recursive: true);
+        }
+    }
+
+    /// <summary>What a plan would be compiled to is known without cutting, and the network stays as it is.</summary>
+    [Fact]
+    public void Shapes_without_cutting_are_those_of_the_cut_network()
+    {
+        using var net = new ToyNet(5);
+        net.Training = false;
+        Graph network = Graph.Trace(net.Forward, new Shape(2, 3, 6, 6), net.StateDict());
+        Check(network, new Shape(2, 3, 6, 6), g => Enumerable.Range(0, Math.Max(1, g.Count / 3)));
+        using var vit = new VisionTransformer(new VitConfig
+        {
+            ImageSize = 8, PatchSize = 4, Channels = 1, HiddenSize = 12, MlpDim = 20, NumHeads = 3, NumLayers = 2, NumClasses = 4,
+        });
+        Check(vit.Trace(), new Shape(2, 1, 8, 8), g => [0]);
+        using Cnn lists = CnnPresets.Create(new CnnConfig("preresnet20") { ImageSize = 16, Width = 0.5 }, 1);
+        lists.Training = false;
+        Check(lists.Trace(), new Shape(2, lists.Channels, 16, 16), g => [0, 1]);
+    }
+
+    [Fact]
+    public void The_table_of_a_network_is_measured_once()
+    {
+        using var net = new ToyNet(5);
+        net.Training = false;
+        Graph network = Graph.Trace(net.Forward, new Shape(2, 3, 6, 6), net.StateDict());
+        using var scope = new Scope();
+        using var graph = DependencyGraph.Build(network, Tensor.Full(new Shape(1, 3, 6, 6), 0.5f));
+        float[] before = network.Run(Tensor.Full(new Shape(1, 3, 6, 6), 0.5f)).ToArray();
+        var table = new TimeTable();
+        ChannelGroup[] groups = [.. graph.Groups.Where(g => !g.IsStream)];
+        var times = new NetworkTimes(graph, table, groups, batch: 3);
+        Assert.True(times.Measure());
+        Assert.False(times.Measure());
+        Assert.False(new NetworkTimes(graph, table, groups, batch: 3).Measure());
+        double whole = times.Of(), part = times.Of(new RemovalPlan().Add(groups[0], 0, 1, 2));
+        Assert.True(double.IsFinite(whole) && whole > 0 && double.IsFinite(part) && part > 0);
+        Assert.Equal(before, network.Run(Tensor.Full(new Shape(1, 3, 6, 6), 0.5f)).ToArray());
+    }
+
+    private static void Check(Graph network, Shape input, Func<ChannelGroup, IEnumerable<int>> remove)
+    {
+        using var scope = new Scope();
+        var images = new Tensor(input);
+        var rng = new Rng(1);
+        Init.Normal(images, 1, ref rng);
+        using var graph = DependencyGraph.Build(network, images);
+        float[] before = network.Run(images).ToArray();
+        var plan = new RemovalPlan();
+        foreach (ChannelGroup group in graph.Groups) plan.Add(group, remove(group));
+        PlanShape expected, found;
+        using (Removal.Try(graph, plan)) expected = Plan.ShapeOf(network, Precision.Fp32, null);
+        using (Removal.TryShapes(graph, plan)) found = Plan.ShapeOf(network, Precision.Fp32, StepProfile.Fill);
+        Assert.Equal(expected.Layers, found.Layers);
+        Assert.Equal(expected.FloatsPerImage, found.FloatsPerImage);
+        Assert.Equal(expected.WeightBytes, found.WeightBytes);
+        Assert.NotEqual(Plan.ShapeOf(network, Precision.Fp32, null).Layers, found.Layers);
+        Assert.Equal(before, network.Run(images).ToArray());
+        using var session = new Session(network);
+        Assert.InRange(Removal.Difference(before, Run(session, images)), 0, 1e-3f);
+    }
+
+    private static float[] Run(Session session, Tensor images)
+    {
+        float[] results = new float[images.Shape[0] * session.NumClasses];
+        session.Run(images.ToArray(), images.Shape[0], results);
+        return results;
+    }
+}
