@@ -92,10 +92,10 @@ internal static class GraphPasses
     /// <summary>GELU and a sum behind a linear layer are done while its results are stored.</summary>
     private static void JoinLinear(Graph graph)
     {
+        Dictionary<GraphValue, int> uses = graph.Uses();
         foreach (GraphNode node in graph.Nodes.ToArray())
         {
             if (node.Op is not (GeluOp or AddOp)) continue;
-            Dictionary<GraphValue, int> uses = graph.Uses();
             foreach (GraphValue operand in node.Inputs.Reverse().ToArray())
             {
                 if (operand.Producer is not { Op: LinearOp { Residual: null } linear } before || uses[operand] != 1) continue;
@@ -107,6 +107,8 @@ internal static class GraphPasses
                 // The right operands come with the refresh at the end; these only tell the op's settings.
                 node.Op = new LinearOp(linear.Inputs[0], linear.Inputs[1], linear.Bias, null, linear.Gelu || node.Op is GeluOp);
                 Graph.Ran(node.Op, node.Output);
+                // What the layer read this node reads in its place, as often as before.
+                uses[operand] = 0;
                 break;
             }
         }

@@ -1,4 +1,5 @@
 using Espalier.Tensors;
+using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 
 namespace Espalier.Inference;
 
@@ -14,6 +15,7 @@ internal sealed unsafe class Filters
     private double[] rowScales, bias;
     private int[]? columnOf;
     private double[]? columnScales;
+    private Filters? before;
 
     /// <param name="weight">[O, C/groups, kh, kw] or [O, C].</param>
     public Filters(Weight weight, float[]? bias, int groups) : this([weight], groups)
@@ -145,9 +147,34 @@ internal sealed unsafe class Filters
         for (int c = 0; c < Channels; c++) columnScales[c] *= scale[c];
     }
 
+    /// <summary>Reads what <paramref name="first"/> reads, and does both products in one. Both are of single pixels, and nothing
+    /// else is folded afterwards.</summary>
+    public void ReadThrough(Filters first) => (before, Channels) = (first, first.Channels);
+
     /// <param name="target">[Outputs, Channels/Groups, kh, kw].</param>
     /// <param name="biases">[Outputs].</param>
     public void Write(float* target, float* biases)
+    {
+        if (before is { } first) WriteJoined(first, target, biases);
+        else WriteOwn(Channels, target, biases);
+    }
+
+    /// <summary>W₂ W₁ and W₂ b₁ + b₂.</summary>
+    private void WriteJoined(Filters first, float* target, float* biases)
+    {
+        using Recording.PauseBlock pause = Recording.Pause();
+        using var scope = new Scope();
+        Tensor second = new(new Shape(Outputs, first.Outputs)), inner = new(new Shape(first.Outputs, Channels));
+        Tensor shift = new(new Shape(first.Outputs));
+        WriteOwn(first.Outputs, second.Data, biases);
+        first.Write(inner.Data, shift.Data);
+        F.MatMul(second, inner).Span.CopyTo(new Span<float>(target, checked((int)Length)));
+        for (int o = 0; o < Outputs; o++)
+            biases[o] += TensorPrimitives.Dot(second.Span.Slice(o * first.Outputs, first.Outputs), shift.Span);
+    }
+
+    /// <param name="channels">Those that are read, or that the product before this one gives.</param>
+    private void WriteOwn(int channels, float* target, float* biases)
     {
         for (int o = 0; o < Outputs; o++) biases[o] = (float)bias[o];
         if (IsPlain)
@@ -159,14 +186,13 @@ internal sealed unsafe class Filters
             }
             return;
         }
-        int length = Channels / Groups * Taps;
+        int length = channels / Groups * Taps;
         for (int o = 0; o < Outputs; o++) if (rows[o] < 0) new Span<float>(target + (nint)o * length, length).Clear();
-        Visit((o, address) => WriteRow(o, (float*)address, target + (nint)o * length));
+        Visit((o, address) => WriteRow(o, channels / Groups, (float*)address, target + (nint)o * length));
     }
 
-    private void WriteRow(int output, float* values, float* target)
+    private void WriteRow(int output, int width, float* values, float* target)
     {
-        int width = Channels / Groups;
         if (ReadsAll && rowScales[output] == 1)
         {
             new ReadOnlySpan<float>(values, width * Taps).CopyTo(new Span<float>(target, width * Taps));

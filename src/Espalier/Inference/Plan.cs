@@ -132,6 +132,7 @@ internal sealed unsafe class Plan : IDisposable
             throw new EspalierException($"this network has no linear layers on tokens to be done in {precision}; use Fp32");
         Folding.Run(net);
         Products.Stack(net);
+        Products.Join(net);
         Placement.Run(net);
         return net;
     }

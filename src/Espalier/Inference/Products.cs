@@ -69,6 +69,27 @@ internal static class Products
         graph.Rewire();
     }
 
+    /// <summary>
+    /// Two products, the first of which nobody else reads, are one where that is less work: so is what an agent of APT makes of a
+    /// class token. In float32 only; two factors of low rank stay two.
+    /// </summary>
+    public static void Join(NetGraph graph)
+    {
+        foreach (ConvLayer second in graph.Layers.OfType<ConvLayer>().ToArray())
+        {
+            if (second is not { IsProduct: true, Precision: Precision.Fp32 } || Before(second) is not { } first) continue;
+            long inputs = first.Filters.Channels, between = first.Filters.Outputs, outputs = second.Filters.Outputs;
+            if (outputs * inputs > between * (inputs + outputs)) continue;
+            second.Filters.ReadThrough(first.Filters);
+            second.Inputs = [first.Input, .. second.Inputs[1..]];
+            graph.Layers.Remove(first);
+            graph.Rewire();
+        }
+
+        ConvLayer? Before(ConvLayer second) => graph.Before<ConvLayer>(second.Input) is { IsProduct: true, IsOpen: true } first
+            && first is { Precision: Precision.Fp32, Residual: null } ? first : null;
+    }
+
     private static void Stack(NetGraph graph, Map map, ConvLayer[] parts)
     {
         Map all = map.Like(parts.Sum(p => p.Filters.Outputs));

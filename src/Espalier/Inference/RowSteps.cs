@@ -25,19 +25,20 @@ internal sealed unsafe class KeepStep(KeepLayer layer, int stage, Place from, Pl
     {
         KeepRule rule = lane.Keep ?? own;
         int* starts = lane.Starts(before), left = lane.Starts(after), tokens = lane.Tokens(before);
+        var rows = new Rows(from.In(lane), from.Stride, tokens, to.In(lane), to.Stride, lane.Tokens(after), channels);
         int next = 0;
         for (int b = 0; b < lane.Images; b++)
         {
             left[b] = next;
             int first = starts[b], end = starts[b + 1];
-            while (first < end && (tokens[first] < prefix || rule.By == KeepBy.All)) Move(lane, first++, next++);
-            if (first < end) next = Some(lane, rule, first, end, next);
+            while (first < end && (tokens[first] < prefix || rule.By == KeepBy.All)) rows.Move(first++, next++);
+            if (first < end) next = Some(lane, rule, rows, first, end, next);
         }
         left[lane.Images] = next;
         lane.Note(after, stage);
     }
 
-    private int Some(Lane lane, KeepRule rule, int first, int end, int next)
+    private int Some(Lane lane, KeepRule rule, in Rows rows, int first, int end, int next)
     {
         float* score = scores.In(lane);
         nint ld = scores.Stride;
@@ -53,7 +54,7 @@ internal sealed unsafe class KeepStep(KeepLayer layer, int stage, Place from, Pl
                 : score[row * ld] is var s && (float.IsNaN(s) || s > limit || (s == limit && ties-- > 0));
             if (stays)
             {
-                Move(lane, row, next++);
+                rows.Move(row, next++);
                 continue;
             }
             if (!fuse) continue;
@@ -87,12 +88,16 @@ internal sealed unsafe class KeepStep(KeepLayer layer, int stage, Place from, Pl
         return (-limit, ties);
     }
 
-    /// <summary>A row to its new place, which is never after it.</summary>
-    private void Move(Lane lane, int row, int next)
+    /// <summary>Where the rows and their tokens are, and where those that stay go.</summary>
+    private readonly struct Rows(float* x, nint ldx, int* tokens, float* y, nint ldy, int* kept, int channels)
     {
-        lane.Tokens(after)[next] = lane.Tokens(before)[row];
-        float* x = from.In(lane) + (nint)row * from.Stride, y = to.In(lane) + (nint)next * to.Stride;
-        if (x != y) new ReadOnlySpan<float>(x, channels).CopyTo(new Span<float>(y, channels));
+        /// <summary>A row to its new place, which is never after it.</summary>
+        public void Move(int row, int next)
+        {
+            kept[next] = tokens[row];
+            float* source = x + row * ldx, target = y + next * ldy;
+            if (source != target) new ReadOnlySpan<float>(source, channels).CopyTo(new Span<float>(target, channels));
+        }
     }
 }
 

@@ -126,14 +126,16 @@ internal sealed unsafe class RowDotStep(Map x, Place from, Place vectors, Place?
     public override void Run(Lane lane)
     {
         int* starts = lane.Starts(x.Axis!);
+        int channels = x.Channels;
+        float* rows = from.In(lane), results = to.In(lane);
         for (int b = 0; b < lane.Images; b++)
         {
-            var vector = new ReadOnlySpan<float>(vectors.In(lane) + (nint)b * vectors.Stride, x.Channels);
+            var vector = new ReadOnlySpan<float>(vectors.In(lane) + (nint)b * vectors.Stride, channels);
             float bias = biases is { } p ? p.In(lane)[(nint)b * p.Stride] : 0;
             for (nint row = starts[b]; row < starts[b + 1]; row++)
             {
-                var values = new ReadOnlySpan<float>(from.In(lane) + row * from.Stride, x.Channels);
-                to.In(lane)[row * to.Stride] = bias + TensorPrimitives.Dot(vector, values);
+                var values = new ReadOnlySpan<float>(rows + row * from.Stride, channels);
+                results[row * to.Stride] = bias + TensorPrimitives.Dot(vector, values);
             }
         }
     }

@@ -127,13 +127,28 @@ public sealed class SessionTests : IDisposable
         "gelu of maps",
         "flatten to rows", "split and join", "norm of slices", "relu between linear layers", "gate", "product with a matrix",
         "gelu and residual", "rows by hand", "scores to the end", "heads of their own widths", "causal", "causal to the end",
-        "bias of pairs",
+        "bias of pairs", "linear behind linear",
     ];
 
     /// <summary>Ops without a form of their own run as they are.</summary>
     [Theory]
     [MemberData(nameof(Others))]
     public void WhateverAModuleDoes(string name) => GraphNet.AssertSame(net.Trace(x => Other(name, x), 2, 3, 8, 8));
+
+    /// <summary>Two linear layers are one where that is less work, and stay two of low rank.</summary>
+    [Theory]
+    [InlineData(16, true)]
+    [InlineData(64, true)]
+    [InlineData(4, false)]
+    public void LinearLayersAreJoined(int between, bool joined)
+    {
+        Graph two = net.Trace(x => net.Linear(net.Linear(F.TakeRows(net.Embed(x, 16), 0), "a", between), "b", 16), 2, 3, 8, 8);
+        var alone = new GraphNet();
+        Graph one = alone.Trace(x => alone.Linear(F.TakeRows(alone.Embed(x, 16), 0), "b", 16), 2, 3, 8, 8);
+        using Session both = new(two), single = new(one);
+        Assert.Equal(joined, both.WeightBytes == single.WeightBytes);
+        GraphNet.AssertSame(two);
+    }
 
     private Tensor Other(string name, Tensor x)
     {
@@ -158,6 +173,8 @@ public sealed class SessionTests : IDisposable
                 F.Softmax(F.Slice(net.Linear(rows, "b", 9), 1, 1, 6)), F.Gelu(F.Slice(rows, 1, 3, 4))), "c", 16))),
             "relu between linear layers" =>
                 net.Classify(F.Add(net.Linear(F.Relu(net.Linear(F.Silu(rows), "a", 11)), "b", 16), rows)),
+            "linear behind linear" =>
+                net.Classify(F.Add(rows, F.Mul(net.Linear(F.Mul(net.Linear(rows, "a", 16), 0.3f), "b", 16), 2))),
             "gate" => net.Classify(F.Mul(net.Linear(rows, "a", 16), F.Sigmoid(net.Linear(rows, "b", 16)))),
             "product with a matrix" => net.Classify(F.MatMul(F.MatMul(rows, net["m", 16, 5]), net["t", 16, 5], transposeB: true)),
             "gelu and residual" => net.Classify(F.Add(F.Gelu(net.Linear(rows, "a", 16)), rows)),
