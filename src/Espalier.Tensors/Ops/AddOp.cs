@@ -10,7 +10,7 @@ public sealed class AddOp(Tensor a, Tensor b) : BinaryOp(a, b)
 
     private protected override bool PassesToB => true;
 
-    private protected override void Compute(ReadOnlySpan<float> a, ReadOnlySpan<float> b, Span<float> y) =>
+    internal override void Compute(ReadOnlySpan<float> a, ReadOnlySpan<float> b, Span<float> y) =>
         TensorPrimitives.Add(a, b, y);
 
     private protected override void Compute(ReadOnlySpan<float> a, float b, Span<float> y) => TensorPrimitives.Add(a, b, y);

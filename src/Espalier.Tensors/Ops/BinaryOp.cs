@@ -23,7 +23,7 @@ public abstract unsafe class BinaryOp : Op
 
     public override Cost Cost => new(0, sizeof(float) * (a.Length + b.Length + walk.Shape.Length));
 
-    private protected abstract void Compute(ReadOnlySpan<float> a, ReadOnlySpan<float> b, Span<float> y);
+    internal abstract void Compute(ReadOnlySpan<float> a, ReadOnlySpan<float> b, Span<float> y);
 
     private protected abstract void Compute(ReadOnlySpan<float> a, float b, Span<float> y);
 

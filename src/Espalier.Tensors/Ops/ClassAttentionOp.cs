@@ -3,9 +3,9 @@ using Espalier.Tensors.Kernels;
 namespace Espalier.Tensors;
 
 /// <summary>
-/// How much the class token of each image attends to each token: the mean over the heads of softmax(q kᵀ · scale). q [images, query
-/// columns], one row an image, k [rows, query columns] -> y [rows], which adds up to 1 in each image. It is what EViT (arXiv
-/// 2202.07800) and ATS (arXiv 2111.15667) go by.
+/// How much the class token of each image attends to each token: the mean over the heads of softmax(q kᵀ · scale). q [images,
+/// query columns], one row an image, k [rows, query columns] -> y [rows], which adds up to 1 in each image. It is what EViT
+/// (arXiv 2202.07800) and ATS (arXiv 2111.15667) go by.
 /// </summary>
 public sealed unsafe class ClassAttentionOp : Op, IOfHeads
 {
@@ -18,7 +18,8 @@ public sealed unsafe class ClassAttentionOp : Op, IOfHeads
     {
         rows = k.Rows ?? throw new ArgumentException($"ClassAttention: k {k.Shape} has no row set");
         if (k.Rank != 2 || k.Shape[1] != heads.QueryWidth || q.Shape != new Shape(rows.Images, heads.QueryWidth))
-            throw new ArgumentException($"ClassAttention: q {q.Shape} and k {k.Shape} must be [images, columns] and [rows, columns] of {heads}");
+            throw new ArgumentException($"ClassAttention: q {q.Shape} and k {k.Shape} must be [images, columns] and "
+                + $"[rows, columns] of {heads}");
         (this.q, this.k, Heads, Scale) = (q, k, heads.OfQueries(), scale);
     }
 
@@ -39,8 +40,8 @@ public sealed unsafe class ClassAttentionOp : Op, IOfHeads
     public override Op On(Tensor?[] operands, RunContext run = default) =>
         new ClassAttentionOp(operands[0]!, operands[1]!, Heads.For(operands[0]!.Shape[-1]), Scale);
 
-    Op IOfHeads.WithHeads(HeadLayout heads) => new ClassAttentionOp(
-        Tensor.Meta(q.Shape.With(-1, heads.QueryWidth), q.Rows), Tensor.Meta(k.Shape.With(-1, heads.QueryWidth), k.Rows), heads, Scale);
+    Op IOfHeads.WithHeads(HeadLayout heads) => new ClassAttentionOp(Tensor.Meta(q.Shape.With(-1, heads.QueryWidth), q.Rows),
+        Tensor.Meta(k.Shape.With(-1, heads.QueryWidth), k.Rows), heads, Scale);
 
     protected override void Save(OpSettings settings)
     {
@@ -56,8 +57,8 @@ public sealed unsafe class ClassAttentionOp : Op, IOfHeads
         if (Differentiated) softmax = new Tensor(new Shape(rows.Rows, Heads.Count));
         int[] queries = Queries();
         fixed (int* keyRows = rows.Starts, queryRows = queries)
-            ClassShares.Forward(Heads.Over(queryRows, keyRows, rows.Images, Scale), q.Data, Heads.QueryWidth, k.Data, Heads.QueryWidth,
-                y.Data, 1, softmax is null ? null : softmax.Data);
+            ClassShares.Forward(Heads.Over(queryRows, keyRows, rows.Images, Scale), q.Data, Heads.QueryWidth, k.Data,
+                Heads.QueryWidth, y.Data, 1, softmax is null ? null : softmax.Data);
         return y;
     }
 

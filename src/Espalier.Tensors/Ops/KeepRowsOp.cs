@@ -5,9 +5,10 @@ namespace Espalier.Tensors;
 
 /// <summary>
 /// Keeps some rows of each image and drops the others for good: x [rows, D], score [rows] or [rows, 1] -> y [rows left, D], whose
-/// row set is what is left of x's. A higher score stays rather. The gradient of x goes to the rows that stay, the score gets none.
-/// Where dropped rows are fused (EViT, arXiv 2202.07800, section 3.3), an image that loses rows gets one more, its last: the sum of
-/// those, each times its score, which then gets a gradient, too. It goes under the token of the one with the highest score.
+/// row set is what is left of x's. A higher score stays rather. The gradient of x goes to the rows that stay, the score gets
+/// none. Where dropped rows are fused (EViT, arXiv 2202.07800, section 3.3), an image that loses rows gets one more, its last:
+/// the sum of those, each times its score, which then gets a gradient, too. It goes under the token of the one with the highest
+/// score.
 /// </summary>
 public sealed unsafe class KeepRowsOp : Op
 {
@@ -178,7 +179,8 @@ public sealed unsafe class KeepRowsOp : Op
                 bool stays = at < kept.Length && kept[at] == row;
                 if (dx is not null) TensorPrimitives.MultiplyAdd(stays ? Row(dy.Data, next) : dSum, stays ? 1 : score.Data[row],
                     Row(dx.Data, row), Row(dx.Data, row));
-                if (!stays && dScore is not null) dScore.Data[row] += TensorPrimitives.Dot(Row(x.Data, row), (ReadOnlySpan<float>)dSum);
+                if (!stays && dScore is not null)
+                    dScore.Data[row] += TensorPrimitives.Dot(Row(x.Data, row), (ReadOnlySpan<float>)dSum);
                 if (!stays) continue;
                 at++;
                 next++;
@@ -188,8 +190,8 @@ public sealed unsafe class KeepRowsOp : Op
 
     private Span<float> Row(float* data, int row) => new(data + (nint)row * x.Shape[1], x.Shape[1]);
 
-    /// <summary>The <paramref name="count"/>-th highest score, and how many of those equal to it are among the highest. What is no
-    /// number counts as the highest.</summary>
+    /// <summary>The <paramref name="count"/>-th highest score, and how many of those equal to it are among the highest. What is
+    /// no number counts as the highest.</summary>
     private static (float Limit, int Ties) Highest(ReadOnlySpan<float> scores, int count)
     {
         if (count == 0) return (float.PositiveInfinity, 0);

@@ -19,7 +19,8 @@ public enum KeepBy
     Tokens,
 }
 
-/// <summary>Which rows of an image stay. The rows of prefix tokens, which always do, are not counted in shares and numbers.</summary>
+/// <summary>Which rows of an image stay. The rows of prefix tokens, which always do, are not counted in shares and
+/// numbers.</summary>
 public readonly record struct KeepRule
 {
     private KeepRule(KeepBy by, float limit = 0, double share = 0, int count = 0, int[]? tokens = null) =>
@@ -56,12 +57,13 @@ public readonly record struct KeepRule
     {
         int[] list = [.. tokens];
         for (int i = 0; i < list.Length; i++)
-            if (list[i] < 0 || (i > 0 && list[i] <= list[i - 1])) throw new ArgumentException("a list of tokens rises from 0 on", nameof(tokens));
+            if (list[i] < 0 || (i > 0 && list[i] <= list[i - 1]))
+                throw new ArgumentException("a list of tokens rises from 0 on", nameof(tokens));
         return new(KeepBy.Tokens, tokens: list);
     }
 
-    /// <summary>Rows that stay of <paramref name="present"/> ones by their order; for shares and numbers. The small number makes 0.07 of
-    /// 100 seven, not eight.</summary>
+    /// <summary>Rows that stay of <paramref name="present"/> ones by their order; for shares and numbers. The small number makes
+    /// 0.07 of 100 seven, not eight.</summary>
     public int Kept(int present) => By == KeepBy.Share ? (int)Math.Min(present, Math.Ceiling(ShareOfRows * present - 1e-9))
         : Math.Min(present, Most);
 

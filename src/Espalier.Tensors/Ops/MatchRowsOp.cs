@@ -3,10 +3,10 @@ using Espalier.Tensors.Kernels;
 namespace Espalier.Tensors;
 
 /// <summary>
-/// Which rows of an image are so much alike that they may be merged: bipartite soft matching of token merging (Bolya et al., arXiv
-/// 2210.09461). Rows are by turns of two sets; of the first the <c>count</c> that are most like a row of the second go to that one.
-/// keys [rows, columns], compared by the mean over heads and by direction -> y [rows]: the place of each row among those that are
-/// left of its image, for <see cref="MergeRowsOp"/>. No gradient passes.
+/// Which rows of an image are so much alike that they may be merged: bipartite soft matching of token merging (Bolya et al.,
+/// arXiv 2210.09461). Rows are by turns of two sets; of the first the <c>count</c> that are most like a row of the second go to
+/// that one. keys [rows, columns], compared by the mean over heads and by direction -> y [rows]: the place of each row among
+/// those that are left of its image, for <see cref="MergeRowsOp"/>. No gradient passes.
 /// </summary>
 public sealed unsafe class MatchRowsOp : Op, IOfHeads
 {

@@ -22,7 +22,8 @@ public sealed unsafe class MergeRowsOp : Op
     {
         rows = x.Rows ?? throw new ArgumentException($"MergeRows: x {x.Shape} has no row set");
         if (x.Rank == 0 || plan.Shape != new Shape(rows.Rows) || (weights is not null && (weights.Length != rows.Rows || !mean)))
-            throw new ArgumentException($"MergeRows: x {x.Shape}, plan {plan.Shape} and weights {weights?.Shape} (of a mean) must be of {rows.Rows} rows");
+            throw new ArgumentException($"MergeRows: x {x.Shape}, plan {plan.Shape} and weights {weights?.Shape} "
+                + $"(of a mean) must be of {rows.Rows} rows");
         if (count < 0 || prefix < 0) throw new ArgumentException($"MergeRows: {count} rows behind a prefix of {prefix}");
         (this.x, this.plan, this.weights, Count, Prefix, Mean) = (x, plan, weights, count, prefix, mean);
         width = checked((int)(x.Length / Math.Max(1, rows.Rows)));
@@ -55,8 +56,8 @@ public sealed unsafe class MergeRowsOp : Op
         {
             if (!RowMerging.IsWithin(before, after, rows.Images, plan.Data, 1))
                 throw new ArgumentException("MergeRows: the plan has places that are none of its image's");
-            RowMerging.Run(before, after, rows.Images, x.Data, width, width, plan.Data, 1, weights is null ? null : weights.Data, 1, Mean,
-                y.Data, width, first);
+            RowMerging.Run(before, after, rows.Images, x.Data, width, width, plan.Data, 1, weights is null ? null
+                : weights.Data, 1, Mean, y.Data, width, first);
         }
         var lengths = new int[left.Images];
         for (int b = 0; b < lengths.Length; b++) lengths[b] = left.Length(b);

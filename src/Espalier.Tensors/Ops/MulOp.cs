@@ -8,7 +8,7 @@ public sealed class MulOp(Tensor a, Tensor b) : BinaryOp(a, b)
 {
     public override string Name => "Mul";
 
-    private protected override void Compute(ReadOnlySpan<float> a, ReadOnlySpan<float> b, Span<float> y) =>
+    internal override void Compute(ReadOnlySpan<float> a, ReadOnlySpan<float> b, Span<float> y) =>
         TensorPrimitives.Multiply(a, b, y);
 
     private protected override void Compute(ReadOnlySpan<float> a, float b, Span<float> y) => TensorPrimitives.Multiply(a, b, y);

@@ -3,9 +3,9 @@ using Espalier.Tensors.Kernels;
 namespace Espalier.Tensors;
 
 /// <summary>
-/// Adaptive token sampling (Fayyaz et al., arXiv 2111.15667): at most <c>count</c> rows of each image, fewer where few have most of
-/// the score. score [rows], none below 0 -> y [rows]: 1 for rows to keep, 0 for others, for <see cref="KeepRowsOp"/> with a limit
-/// between. No gradient passes.
+/// Adaptive token sampling (Fayyaz et al., arXiv 2111.15667): at most <c>count</c> rows of each image, fewer where few have most
+/// of the score. score [rows], none below 0 -> y [rows]: 1 for rows to keep, 0 for others, for <see cref="KeepRowsOp"/> with a
+/// limit between. No gradient passes.
 /// </summary>
 public sealed unsafe class SampleRowsOp : Op
 {

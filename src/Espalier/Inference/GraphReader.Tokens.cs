@@ -65,10 +65,12 @@ internal sealed partial class GraphReader
         return Like(x, new RowDotLayer(y, x.Map, vector.Map, bias));
     }
 
-    // With a bias of pairs or a mask that is an operand, the op runs as it is. Rows that were taken in between do not know their tokens.
+    // With a bias of pairs or a mask that is an operand, the op runs as it is. Rows that were taken in between do not know their
+    // tokens.
     private Reading? Attention(AttentionOp attention)
     {
-        if (Plain(0) is not { Map.Axis: { } queries } q || Plain(1) is not { Map.Axis: { } keys } k || Plain(2) is not { } v) return null;
+        if (Plain(0) is not { Map.Axis: { } queries } q || Plain(1) is not { Map.Axis: { } keys } k || Plain(2) is not { } v)
+            return null;
         if (!keys.Fits(v.Map.Axis) || (attention.Mask != AttentionMask.None && queries != keys)) return null;
         Map[] inputs = [q.Map, k.Map, v.Map];
         if (node.Inputs.Count() > 3)

@@ -191,6 +191,8 @@ internal sealed partial class GraphReader
                 Reading like = a.Map.Axis is null ? b : a;
                 return Like(like, new SumLayer(like.Map.Like(a.Map.Channels), a.Map, b.Map));
             }
+            if (a.Map.Axis is not null && a.SameLayout(b))
+                return Like(a, new BinaryLayer(a.Map.Like(a.Map.Channels), a.Map, b.Map, (BinaryOp)node.Op));
             if (node.Op is not MulOp || !a.Spatial || !b.Spatial || a.Map.Channels != b.Map.Channels) return null;
             if (a.Map.Pixels == 1) (a, b) = (b, a);
             return b.Map.Pixels == 1 && a.Axes.AsSpan().SequenceEqual(b.Axes)

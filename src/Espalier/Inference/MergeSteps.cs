@@ -23,7 +23,8 @@ internal sealed unsafe class MatchStep(MatchLayer layer, Place from, Place to) :
     private readonly (int Count, int Width) heads = layer.Op.Means;
     private readonly int count = layer.Op.Count, prefix = layer.Op.Prefix;
 
-    public override void Run(Lane lane) => RowMatching.Run(lane.Starts(rows), lane.Images, from.In(lane), from.Stride, heads.Count,
+    public override void Run(Lane lane) =>
+        RowMatching.Run(lane.Starts(rows), lane.Images, from.In(lane), from.Stride, heads.Count,
         heads.Width, count, prefix, to.In(lane), to.Stride);
 }
 
@@ -74,7 +75,8 @@ internal sealed unsafe class RowNormStep(Map x, Place from, Place to) : Step
 }
 
 /// <summary>An elementwise function.</summary>
-internal sealed unsafe class UnaryStep(UnaryLayer layer, Place from, Place to) : RowsStep(layer.Input, layer.Input.Channels, from, to)
+internal sealed unsafe class UnaryStep(UnaryLayer layer, Place from, Place to)
+    : RowsStep(layer.Input, layer.Input.Channels, from, to)
 {
     private readonly UnaryOp op = layer.Op;
 
@@ -82,6 +84,26 @@ internal sealed unsafe class UnaryStep(UnaryLayer layer, Place from, Place to) :
 
     private readonly struct Job(UnaryOp op, float* x, float* y) : IBlockJob
     {
-        public void Run(long start, int count) => op.Compute(new ReadOnlySpan<float>(x + start, count), new Span<float>(y + start, count));
+        public void Run(long start, int count) =>
+            op.Compute(new ReadOnlySpan<float>(x + start, count), new Span<float>(y + start, count));
+    }
+}
+
+/// <summary>An elementwise function of two maps of the same rows.</summary>
+internal sealed unsafe class BinaryStep(BinaryLayer layer, Place first, Place second, Place to) : Step
+{
+    private readonly BinaryOp op = layer.Op;
+    private readonly Map rows = layer.Input;
+    private readonly int channels = layer.Input.Channels;
+
+    public override void Run(Lane lane)
+    {
+        int count = lane.Rows(rows);
+        for (nint row = 0; row < count; row++)
+        {
+            op.Compute(new ReadOnlySpan<float>(first.In(lane) + row * first.Stride, channels),
+                new ReadOnlySpan<float>(second.In(lane) + row * second.Stride, channels),
+                    new Span<float>(to.In(lane) + row * to.Stride, channels));
+        }
     }
 }

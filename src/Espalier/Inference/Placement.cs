@@ -52,8 +52,8 @@ internal static class Placement
             Layer layer = graph.Layers[i];
             Map? reused = layer switch
             {
-                AffineLayer or UnaryLayer or ScaleLayer or SumLayer or GeluLayer or LayerNormLayer or GroupNormLayer or SoftmaxLayer
-                    or KeepLayer => layer.Input,
+                AffineLayer or UnaryLayer or ScaleLayer or SumLayer or GeluLayer or LayerNormLayer or GroupNormLayer
+                    or SoftmaxLayer or KeepLayer => layer.Input,
                 ConvLayer conv => conv.Residual,
                 _ => null,
             };

@@ -204,6 +204,7 @@ internal sealed unsafe class Plan : IDisposable
             MergeLayer merge => [new MergeStep(merge, from, second!.Value, third, to)],
             SampleLayer sample => [new SampleStep(sample, from, to)],
             RowNormLayer => [new RowNormStep(x, from, to)],
+            BinaryLayer binary => [new BinaryStep(binary, from, second!.Value, to)],
             UnaryLayer unary => [new UnaryStep(unary, from, to)],
             RowDotLayer => [new RowDotStep(x, from, second!.Value, third, to)],
             OpLayer op => [new OpStep(op, map => places[map])],

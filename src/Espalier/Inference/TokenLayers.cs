@@ -40,8 +40,8 @@ internal sealed class GroupNormLayer(Map output, Map input, int groups, float[] 
 /// <summary>Softmax over the channels of each pixel.</summary>
 internal sealed class SoftmaxLayer(Map output, Map input) : Layer(output, input);
 
-/// <summary>Attention of q over k and v, whose rows may be others than q's. Heads, scale and mask are those of the op. Inputs: q, k, v,
-/// and perhaps a number for each key that is added to its scores.</summary>
+/// <summary>Attention of q over k and v, whose rows may be others than q's. Heads, scale and mask are those of the op. Inputs: q,
+/// k, v, and perhaps a number for each key that is added to its scores.</summary>
 internal sealed class AttentionLayer(Map output, Map[] inputs, AttentionOp op) : Layer(output, inputs)
 {
     public AttentionOp Op { get; } = op;
@@ -89,6 +89,12 @@ internal sealed class SampleLayer(Map output, Map scores, SampleRowsOp op) : Lay
 
 /// <summary>The length of each pixel's channels.</summary>
 internal sealed class RowNormLayer(Map output, Map input) : Layer(output, input);
+
+/// <summary>An elementwise function of two maps of the same rows.</summary>
+internal sealed class BinaryLayer(Map output, Map a, Map b, BinaryOp op) : Layer(output, a, b)
+{
+    public BinaryOp Op { get; } = op;
+}
 
 /// <summary>An elementwise function that no layer takes along.</summary>
 internal sealed class UnaryLayer(Map output, Map input, UnaryOp op) : Layer(output, input)

@@ -39,14 +39,16 @@ internal static class OnnxAttention
         return call.Result("Concat", mixed, OnnxAttribute.Int("axis", 2));
     }
 
-    /// <summary>The mean over the heads of how one query shares its attention: q [N, columns], k [N, T, columns] -> [N, T].</summary>
+    /// <summary>The mean over the heads of how one query shares its attention: q [N, columns], k [N, T, columns] ->
+    /// [N, T].</summary>
     public static string OfClass(OnnxCall call)
     {
         HeadLayout heads = ((ClassAttentionOp)call.Node.Op).Heads;
         string k = call.Writer.Read(call.Operand(1), asTokens: true);
         string q = call.Part("q.row", "Unsqueeze", [call.Writer.Read(call.Operand(0), asTokens: false), call.Ints(1)]);
         call.Rows = call.Writer.RowsOf(call.Operand(1));
-        string[] qs = Cut(call, q, "q", heads.QueryColumns), ks = Cut(call, k, "k", heads.QueryColumns), shares = new string[heads.Count];
+        string[] qs = Cut(call, q, "q", heads.QueryColumns), ks = Cut(call, k, "k", heads.QueryColumns);
+        var shares = new string[heads.Count];
         for (int n = 0; n < shares.Length; n++)
         {
             string turned = call.Part($"k{n}.turned", "Transpose", [ks[n]], OnnxAttribute.Ints("perm", 0, 2, 1));

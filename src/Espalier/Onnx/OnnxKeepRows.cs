@@ -17,8 +17,8 @@ internal static class OnnxKeepRows
         int prefix = rows.Tokens?.Count(t => t < op.Prefix)
             ?? (op.Prefix <= rows.Prefix ? op.Prefix : throw OnnxRows.Unknown(call));
         if (op.Fuse && (rows.Count is null || call.Writer.OneImage || op.Rule.By is KeepBy.Limit or KeepBy.Tokens))
-            throw new EspalierException($"KeepRows: '{call.Node.Name}' fuses rows of which it depends on the image how many they are; "
-                + "such a network cannot be written as ONNX");
+            throw new EspalierException($"KeepRows: '{call.Node.Name}' fuses rows, and images decide how many they are; such a "
+                + "network cannot be written as ONNX");
         string kept = op.Rule.By switch
         {
             KeepBy.Tokens when rows.Tokens is { } tokens => Listed(call, op, rows, tokens),

@@ -20,8 +20,8 @@ internal static class OnnxReductions
     /// <summary>The length of each row, [.., D] -> [..].</summary>
     public static string Norm(OnnxCall call)
     {
-        string sum = Reduce(call, "ReduceSum", call.Constants.Free($"{call.Name}.sum"), call.Part("squares", "Mul", [call[0], call[0]]),
-            [-1], keep: false);
+        string squares = call.Part("squares", "Mul", [call[0], call[0]]);
+        string sum = Reduce(call, "ReduceSum", call.Constants.Free($"{call.Name}.sum"), squares, [-1], keep: false);
         return call.Result("Sqrt", [sum]);
     }
 

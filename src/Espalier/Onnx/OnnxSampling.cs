@@ -15,7 +15,8 @@ internal static class OnnxSampling
         string behind = Slice(call, "behind", scores, op.Prefix, long.MaxValue);
         string count = call.Part("count", "Shape", [behind], OnnxAttribute.Int("start", 1), OnnxAttribute.Int("end", 2));
         string name = call.Constants.Free($"{call.Name}.rising"), order = call.Constants.Free($"{call.Name}.order");
-        call.Writer.File.Node("TopK", name, [name, order], [behind, count], OnnxAttribute.Int("axis", 1), OnnxAttribute.Int("largest", 0));
+        call.Writer.File.Node("TopK", name, [name, order], [behind, count], OnnxAttribute.Int("axis", 1),
+            OnnxAttribute.Int("largest", 0));
         string sums = call.Part("sums", "CumSum", [name, call.Constants.Int(1)]);
         string low = Slice(call, "low", sums, 0, 1), high = Slice(call, "high", sums, -1, long.MaxValue);
         string span = call.Part("span", "Sub", [high, low]);
@@ -26,12 +27,15 @@ internal static class OnnxSampling
         int levels = op.Count - 1;
         string steps = call.Constants.Floats($"{call.Name}.steps", [1, levels],
             [.. Enumerable.Range(0, levels).Select(n => levels == 1 ? 0 : n / (float)(levels - 1))]);
-        string level = call.Part("level", "Add", [begin, call.Part("part", "Mul", [call.Part("rest", "Sub", [one, begin]), steps])]);
-        string away = call.Part("away", "Abs", [call.Part("difference", "Sub",
-            [call.Part("level.column", "Unsqueeze", [level, call.Ints(2)]), call.Part("curve.row", "Unsqueeze", [curve, call.Ints(1)])])]);
+        string rest = call.Part("rest", "Sub", [one, begin]);
+        string level = call.Part("level", "Add", [begin, call.Part("part", "Mul", [rest, steps])]);
+        string column = call.Part("level.column", "Unsqueeze", [level, call.Ints(2)]);
+        string row = call.Part("curve.row", "Unsqueeze", [curve, call.Ints(1)]);
+        string away = call.Part("away", "Abs", [call.Part("difference", "Sub", [column, row])]);
         string nearest = call.Part("nearest", "ArgMin", [away], OnnxAttribute.Int("axis", 2), OnnxAttribute.Int("keepdims", 0));
         string none = call.Part("none", "ConstantOfShape", [call.Part("size", "Shape", [behind])]);
-        string ones = call.Part("ones", "Add", [call.Part("no", "ConstantOfShape", [call.Part("picks", "Shape", [nearest])]), one]);
+        string zeros = call.Part("no", "ConstantOfShape", [call.Part("picks", "Shape", [nearest])]);
+        string ones = call.Part("ones", "Add", [zeros, one]);
         string taken = call.Part("taken", "ScatterElements", [none, nearest, ones], OnnxAttribute.Int("axis", 1));
         string there = call.Part("there", "ScatterElements", [none, order, taken], OnnxAttribute.Int("axis", 1));
         // All of the score is one row's, or nothing is known.

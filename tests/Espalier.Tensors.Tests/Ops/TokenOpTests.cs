@@ -1,6 +1,7 @@
 namespace Espalier.Tensors.Tests.Ops;
 
-/// <summary>What token reduction needs: class attention, rows kept and fused, matched and merged, sampled; and lengths of rows.</summary>
+/// <summary>What token reduction needs: class attention, rows kept and fused, matched and merged, sampled; and lengths of
+/// rows.</summary>
 public class TokenOpTests
 {
     private static readonly HeadLayout OneHead = HeadLayout.Uniform(1, 2);
@@ -81,7 +82,8 @@ public class TokenOpTests
         using var scope = new Scope();
         float[] angles = [0.1f, 0, 0.55f, 1, 1.3f, 3, 1.001f];
         Tensor x = new(new Shape(7, 2));
-        for (int i = 0; i < 7; i++) (x.Span[2 * i], x.Span[2 * i + 1]) = (MathF.Cos(angles[i]) * (i + 1), MathF.Sin(angles[i]) * (i + 1));
+        for (int i = 0; i < 7; i++)
+            (x.Span[2 * i], x.Span[2 * i + 1]) = (MathF.Cos(angles[i]) * (i + 1), MathF.Sin(angles[i]) * (i + 1));
         Assert.Equal(places, F.MatchRows(With(x, RowSet.Uniform(1, 7)), OneHead, count, prefix).ToArray());
     }
 
@@ -123,7 +125,8 @@ public class TokenOpTests
         Assert.Equal(4, Kept([5, 1, 0, 0], 2, 2));
         Assert.Equal(4, Kept([5, 0, 0, 0], 2));
         // Scores 1, 2, 4 behind the class token: the curve is 0, 1/3, 1; levels 1/3 and 1.
-        Assert.Equal([1, 0, 1, 1], F.SampleRows(With(Tensor.From(new Shape(4), [9, 1, 2, 4]), RowSet.Uniform(1, 4)), 3).ToArray());
+        Assert.Equal([1, 0, 1, 1], F.SampleRows(With(Tensor.From(new Shape(4), [9, 1, 2, 4]), RowSet.Uniform(1, 4)),
+            3).ToArray());
     }
 
     [Fact]
@@ -158,12 +161,15 @@ public class TokenOpTests
     {
         using var scope = new Scope();
         Tensor bare = Tensor.Zeros(new Shape(6, 4)), rows = With(Tensor.Zeros(new Shape(6, 4)), RowSet.Uniform(2, 3));
-        Assert.Contains("ClassAttention: k [6,4] has no row set", Error(() => F.ClassAttention(bare, bare, HeadLayout.Uniform(1, 4), 1)));
-        Assert.Contains("ClassAttention: q [6,4] and k [6,4]", Error(() => F.ClassAttention(bare, rows, HeadLayout.Uniform(1, 4), 1)));
+        Assert.Contains("ClassAttention: k [6,4] has no row set", Error(() =>
+            F.ClassAttention(bare, bare, HeadLayout.Uniform(1, 4), 1)));
+        Assert.Contains("ClassAttention: q [6,4] and k [6,4]", Error(() =>
+            F.ClassAttention(bare, rows, HeadLayout.Uniform(1, 4), 1)));
         Assert.Contains("MatchRows: keys [6,4] do not fit", Error(() => F.MatchRows(rows, HeadLayout.Uniform(1, 3), 1)));
         Assert.Contains("MergeRows: x [6,4], plan [6,4]", Error(() => F.MergeRows(rows, bare, 1)));
         Assert.Contains("MergeRows: the plan has places", Error(() => F.MergeRows(rows, Tensor.Full(new Shape(6), 2), 1)));
-        Assert.Contains("MergeRows: the plan has places", Error(() => F.MergeRows(rows, Tensor.Full(new Shape(6), float.NaN), 1)));
+        Assert.Contains("MergeRows: the plan has places", Error(() =>
+            F.MergeRows(rows, Tensor.Full(new Shape(6), float.NaN), 1)));
         Assert.Contains("SampleRows: score [6,4] must be [rows]", Error(() => F.SampleRows(rows, 3)));
         Assert.Contains("SampleRows: 1 rows", Error(() => F.SampleRows(With(Tensor.Zeros(new Shape(6)), rows.Rows!), 1)));
         Assert.Contains("RowNorm: x [6] must", Error(() => F.RowNorm(Tensor.Zeros(new Shape(6)))));

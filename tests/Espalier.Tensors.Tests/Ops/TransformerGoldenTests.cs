@@ -1,6 +1,7 @@
 namespace Espalier.Tensors.Tests.Ops;
 
-/// <summary>Linear, LayerNorm, Attention, the making, matching, merging and fusing of tokens against PyTorch; the cases are made by tests/goldens/make_transformer.py.</summary>
+/// <summary>Linear, LayerNorm, Attention, the making, matching, merging and fusing of tokens against PyTorch; the cases are made
+/// by tests/goldens/make_transformer.py.</summary>
 public class TransformerGoldenTests
 {
     private static readonly Golden Golden = Golden.Open("transformer.safetensors");

@@ -95,7 +95,8 @@ public sealed class OnnxOpTests : IDisposable
             x => Attend(Keep(x, KeepRule.Share(0.5)), HeadLayout.Uniform(2, 4)),
             x => Attend(
                 Keep(x, KeepRule.AtLeast(-0.3f)), HeadLayout.Uniform(2, 4), pairs: true, mask: AttentionMask.Causal, keys: true),
-            x => Broken(x, KeepRule.AtLeast(0)), x => Fused(Tokens(x), KeepRule.Count(3)), x => Fused(Tokens(x), KeepRule.Share(0.3), 2),
+            x => Broken(x, KeepRule.AtLeast(0)), x => Fused(Tokens(x), KeepRule.Count(3)),
+            x => Fused(Tokens(x), KeepRule.Share(0.3), 2),
             x => Fused(Fused(Tokens(x), KeepRule.Share(0.7)), KeepRule.Share(0.6)), x => Fused(Tokens(x), KeepRule.Share(1)),
             x => F.Neg(F.KeepRows(Tokens(x), F.Neg(Score(Tokens(x))), KeepRule.AtLeast(-0.1f))),
         ],
@@ -139,8 +140,10 @@ public sealed class OnnxOpTests : IDisposable
         ["MergeRows"] =
         [
             x => Merge(Tokens(x), 3), x => Merge(Merge(Tokens(x), 3), 2), x => Merge(Tokens(x), 2, 2),
-            x => F.MergeRows(Tokens(x), Plan(Tokens(x), 2, 1), 2, mean: false), x => F.MergeRows(Tokens(x), Plan(Tokens(x), 2, 1), 2),
-            x => F.MergeRows(Score(Tokens(x)), Plan(Tokens(x), 2, 1), 2), x => Attend(Merge(Tokens(x), 2), HeadLayout.Uniform(2, 4)),
+            x => F.MergeRows(Tokens(x), Plan(Tokens(x), 2, 1), 2, mean: false),
+            x => F.MergeRows(Tokens(x), Plan(Tokens(x), 2, 1), 2),
+            x => F.MergeRows(Score(Tokens(x)), Plan(Tokens(x), 2, 1), 2),
+            x => Attend(Merge(Tokens(x), 2), HeadLayout.Uniform(2, 4)),
             x => F.MergeRows(Score(Tokens(x)), Plan(Tokens(x), 4, 1), 4, mean: false),
         ],
         ["Mul"] = [x => F.Mul(x, F.Sigmoid(x)), x => F.Mul(x, F.Split(F.GlobalAvgPool2d(x), 1, -1, 1, 1))],

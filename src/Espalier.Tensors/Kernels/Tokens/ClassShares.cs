@@ -9,14 +9,16 @@ internal static unsafe class ClassShares
     /// <param name="heads">Queries of one row an image; keys of any number.</param>
     /// <param name="y">A number of each key row, <paramref name="ldy"/> floats apart, written.</param>
     /// <param name="softmax">[key rows, heads]: what each head gives; null where it is not wanted.</param>
-    public static void Forward(in AttentionHeads heads, float* q, nint ldq, float* k, nint ldk, float* y, nint ldy, float* softmax) =>
+    public static void Forward(in AttentionHeads heads, float* q, nint ldq, float* k, nint ldk, float* y, nint ldy,
+        float* softmax) =>
         Workers.For(heads.Images, 1, new ForwardJob(heads, q, ldq, k, ldk, y, ldy, softmax));
 
     /// <summary>The gradients of contiguous q, k and y; dq and dk are added to, and may be null.</summary>
     public static void Backward(in AttentionHeads heads, float* q, float* k, float* softmax, float* dy, float* dq, float* dk) =>
         Workers.For(heads.Images, 1, new BackwardJob(heads, q, k, softmax, dy, dq, dk));
 
-    private readonly struct ForwardJob(AttentionHeads heads, float* q, nint ldq, float* k, nint ldk, float* y, nint ldy, float* softmax)
+    private readonly struct ForwardJob(AttentionHeads heads, float* q, nint ldq, float* k, nint ldk, float* y, nint ldy,
+        float* softmax)
         : IRangeJob
     {
         public void Run(int start, int end, int worker)
@@ -32,7 +34,10 @@ internal static unsafe class ClassShares
                     int column = heads.QueryColumns[n], width = heads.QueryWidth(n);
                     var query = new ReadOnlySpan<float>(q + heads.Queries[b] * ldq + column, width);
                     for (int j = 0; j < keys; j++)
-                        scores[j] = TensorPrimitives.Dot(query, new ReadOnlySpan<float>(k + (first + j) * ldk + column, width)) * heads.Scale;
+                    {
+                        var key = new ReadOnlySpan<float>(k + (first + j) * ldk + column, width);
+                        scores[j] = TensorPrimitives.Dot(query, key) * heads.Scale;
+                    }
                     TensorPrimitives.Subtract(scores, TensorPrimitives.Max<float>(scores), scores);
                     TensorPrimitives.Exp(scores, scores);
                     TensorPrimitives.Divide(scores, TensorPrimitives.Sum<float>(scores), scores);

@@ -14,17 +14,19 @@ internal static unsafe class RowMatching
     public static int Left(int rows, int count, int prefix) => rows - Math.Clamp((rows - prefix) / 2, 0, count);
 
     /// <summary>
-    /// Where each row goes among what is left of its image: the first <paramref name="prefix"/> rows, which are never merged, then
-    /// what is left of A, then B.
+    /// Where each row goes among what is left of its image: the first <paramref name="prefix"/> rows, which are never merged,
+    /// then what is left of A, then B.
     /// </summary>
     /// <param name="images">[images + 1] first rows.</param>
     /// <param name="x">[rows, columns], <paramref name="ld"/> floats apart.</param>
     /// <param name="heads">Rows are compared by the mean over so many heads of <paramref name="width"/> columns.</param>
     /// <param name="places">A number for each row, <paramref name="ldp"/> floats apart, written.</param>
-    public static void Run(int* starts, int images, float* x, nint ld, int heads, int width, int count, int prefix, float* places, nint ldp) =>
+    public static void Run(int* starts, int images, float* x, nint ld, int heads, int width, int count, int prefix,
+        float* places, nint ldp) =>
         Workers.For(images, 1, new Job(starts, x, ld, heads, width, count, prefix, places, ldp));
 
-    private readonly struct Job(int* starts, float* x, nint ld, int heads, int width, int count, int prefix, float* places, nint ldp)
+    private readonly struct Job(int* starts, float* x, nint ld, int heads, int width, int count, int prefix, float* places,
+        nint ldp)
         : IRangeJob
     {
         public void Run(int start, int end, int worker)
@@ -67,7 +69,8 @@ internal static unsafe class RowMatching
             {
                 var row = new Span<float>(metric + i * width, width);
                 new ReadOnlySpan<float>(rows + i * ld, width).CopyTo(row);
-                for (int n = 1; n < heads; n++) TensorPrimitives.Add(row, new ReadOnlySpan<float>(rows + i * ld + n * width, width), row);
+                for (int n = 1; n < heads; n++)
+                    TensorPrimitives.Add(row, new ReadOnlySpan<float>(rows + i * ld + n * width, width), row);
                 float norm = TensorPrimitives.Norm<float>(row);
                 if (norm > 0) TensorPrimitives.Divide(row, norm, row);
             }

@@ -23,12 +23,12 @@ internal static unsafe class RowMerging
     /// <summary>y[p] = Σ x[i], or Σ w[i] x[i] / Σ w[i], over the rows i that go to p. A row alone stays as it is.</summary>
     /// <param name="weights">One a row, <paramref name="ldw"/> floats apart; null where each counts as 1.</param>
     /// <param name="from">[rows left] the first row that goes to each, written; -1 where none does.</param>
-    public static void Run(int* before, int* after, int images, float* x, nint ldx, int width, float* plan, nint ldp, float* weights,
-        nint ldw, bool mean, float* y, nint ldy, int* from) =>
+    public static void Run(int* before, int* after, int images, float* x, nint ldx, int width, float* plan, nint ldp,
+        float* weights, nint ldw, bool mean, float* y, nint ldy, int* from) =>
         Workers.For(images, 1, new Job(before, after, x, ldx, width, plan, ldp, weights, ldw, mean, y, ldy, from));
 
-    private readonly struct Job(int* before, int* after, float* x, nint ldx, int width, float* plan, nint ldp, float* weights, nint ldw,
-        bool mean, float* y, nint ldy, int* from) : IRangeJob
+    private readonly struct Job(int* before, int* after, float* x, nint ldx, int width, float* plan, nint ldp, float* weights,
+        nint ldw, bool mean, float* y, nint ldy, int* from) : IRangeJob
     {
         public void Run(int start, int end, int worker)
         {

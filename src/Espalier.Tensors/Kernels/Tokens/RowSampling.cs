@@ -3,12 +3,14 @@ using Espalier.Tensors.Threading;
 namespace Espalier.Tensors.Kernels;
 
 /// <summary>
-/// Inverse transform sampling of rows (Fayyaz et al., arXiv 2111.15667, section 3.2) at regular levels: the scores in rising order
-/// add up to a curve from 0 to 1, and for each level the row that comes nearest to it is taken. Peaked scores give few rows.
+/// Inverse transform sampling of rows (Fayyaz et al., arXiv 2111.15667, section 3.2) at regular levels: the scores in rising
+/// order add up to a curve from 0 to 1, and for each level the row that comes nearest to it is taken. Peaked scores give few
+/// rows.
 /// </summary>
 internal static unsafe class RowSampling
 {
-    /// <summary>places[i] = 1 for the first <paramref name="prefix"/> rows of an image and for rows that are taken, else 0.</summary>
+    /// <summary>places[i] = 1 for the first <paramref name="prefix"/> rows of an image and for rows that are taken, else
+    /// 0.</summary>
     /// <param name="scores">One a row, <paramref name="lds"/> floats apart; <paramref name="picks"/> likewise.</param>
     /// <param name="levels">At least 1.</param>
     public static void Run(int* starts, int images, float* scores, nint lds, int levels, int prefix, float* picks, nint ldp) =>
@@ -54,8 +56,8 @@ internal static unsafe class RowSampling
                 curve[i] = (curve[i] - low) / span;
                 if (curve[i] > 0) begin = curve[i];
             }
-            // j: the first point of the curve that is not below the level; before: the first of those that are as high as the last
-            // one below it.
+            // j: the first point of the curve that is not below the level; before: the first of those that are as high as the
+            // last one below it.
             int j = 0, before = 0;
             for (int n = 0; n < levels; n++)
             {

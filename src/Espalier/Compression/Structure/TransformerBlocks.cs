@@ -3,8 +3,8 @@ using Espalier.Tensors;
 namespace Espalier.Compression;
 
 /// <summary>
-/// One pre-norm block of a transformer: x + Projection(Attention(LN(x))), then x + Fc2(act(Fc1(LN(x)))), by the nodes of its graph.
-/// Nodes stay what they are where something is inserted; shapes and widths are asked of them.
+/// One pre-norm block of a transformer: x + Projection(Attention(LN(x))), then x + Fc2(act(Fc1(LN(x)))), by the nodes of its
+/// graph. Nodes stay what they are where something is inserted; shapes and widths are asked of them.
 /// </summary>
 public sealed record TransformerBlock
 {
@@ -13,6 +13,9 @@ public sealed record TransformerBlock
 
     /// <summary>The layer norm in front of keys and values.</summary>
     public required GraphNode AttentionNorm { get; init; }
+
+    /// <summary>The one in front of the queries: the same, but where these are of fewer tokens.</summary>
+    public required GraphNode QueryNorm { get; init; }
 
     /// <summary>The linear layer that makes the queries; <see cref="Key"/> and <see cref="Value"/> likewise.</summary>
     public required GraphNode Query { get; init; }
@@ -43,6 +46,9 @@ public sealed record TransformerBlock
     /// <summary>The stream between both halves, as the sum gives it.</summary>
     public GraphValue AfterAttention => AttentionSum.Output;
 
+    /// <summary>What of it the MLP reads: where tokens are dropped between, less.</summary>
+    public GraphValue MlpInput => MlpNorm.Operands[0]!;
+
     /// <summary>The stream behind the block.</summary>
     public GraphValue Output => MlpSum.Output;
 
@@ -52,8 +58,8 @@ public sealed record TransformerBlock
 }
 
 /// <summary>
-/// The blocks of any vision transformer, found by what its ops are and not by names: plain, distilled and hybrid ones, whole or cut,
-/// with gates, dropouts and row drops in between.
+/// The blocks of any vision transformer, found by what its ops are and not by names: plain, distilled and hybrid ones, whole or
+/// cut, with gates, dropouts and row drops in between.
 /// </summary>
 public sealed class TransformerBlocks
 {
@@ -67,7 +73,8 @@ public sealed class TransformerBlocks
     /// <summary>Tokens of an image that enter the first block.</summary>
     public int Tokens => Blocks[0].Input.Tensor.Rows!.MaxLength;
 
-    /// <summary>Tokens in front of the patches: the class token, and DeiT's distillation token; 0 of a network without them.</summary>
+    /// <summary>Tokens in front of the patches: the class token, and DeiT's distillation token; 0 of a network without
+    /// them.</summary>
     public int PrefixTokens { get; private init; }
 
     /// <summary>The blocks of a graph.</summary>
@@ -84,8 +91,9 @@ public sealed class TransformerBlocks
         foreach (GraphNode attention in attentions)
         {
             if (!halves.TryGetValue(attention, out Half? a))
-                throw Not($"has the attention '{attention.Name}', which is no residual branch of linear layers behind a layer norm");
-            if (a.Stream.Tensor.Rows is null) throw Not($"has the attention '{attention.Name}', which does not work on token rows");
+                throw Not($"has the attention '{attention.Name}', which is no residual branch of linear layers behind a norm");
+            if (a.Stream.Tensor.Rows is null)
+                throw Not($"has the attention '{attention.Name}', which does not work on token rows");
             Half mlp = halves.Values.FirstOrDefault(h => h.Core.Op is not AttentionOp && Origin(h.Stream) == a.Sum.Output)
                 ?? throw Not($"has no MLP with a layer norm behind the attention '{attention.Name}'");
             if (blocks.Count > 0 && Origin(a.Stream) != blocks[^1].Output)
@@ -93,14 +101,16 @@ public sealed class TransformerBlocks
             GraphNode[] qkv = [.. attention.Operands.Take(3).Select(x => Back(x!).Producer!)];
             blocks.Add(new TransformerBlock
             {
-                Index = blocks.Count, AttentionNorm = a.Norm, Query = qkv[0], Key = qkv[1], Value = qkv[2], Attention = attention,
-                Projection = a.Last, AttentionSum = a.Sum, MlpNorm = mlp.Norm, Fc1 = mlp.Core, Fc2 = mlp.Last, MlpSum = mlp.Sum,
+                Index = blocks.Count, AttentionNorm = a.Norm, QueryNorm = NormOf(qkv[0])!, Query = qkv[0], Key = qkv[1],
+                Value = qkv[2], Attention = attention, Projection = a.Last, AttentionSum = a.Sum,
+                MlpNorm = mlp.Norm, Fc1 = mlp.Core, Fc2 = mlp.Last, MlpSum = mlp.Sum,
             });
         }
         return new TransformerBlocks(graph, blocks) { PrefixTokens = Prefix(graph, blocks) };
     }
 
-    private static EspalierException Not(string what) => new($"the network is no vision transformer of pre-norm blocks: it {what}");
+    private static EspalierException Not(string what) =>
+        new($"the network is no vision transformer of pre-norm blocks: it {what}");
 
     /// <summary>The residual branch that ends in a sum; null where the node is none of a transformer's.</summary>
     private static Half? HalfOf(GraphNode sum)
@@ -119,11 +129,18 @@ public sealed class TransformerBlocks
         GraphNode? norm = core?.Op switch
         {
             LinearOp { Residual: null } => NormOf(core),
-            AttentionOp => core.Operands.Take(3).All(x => Back(x!).Producer is { Op: LinearOp } layer && NormOf(layer) is not null)
-                && NormOf(Back(core.Operands[1]!).Producer!) is { } keys && keys == NormOf(Back(core.Operands[2]!).Producer!) ? keys : null,
+            AttentionOp => NormOfAttention(core),
             _ => null,
         };
         return norm is not null && Origin(norm.Operands[0]!) == Origin(stream) ? new Half(sum, last, core!, norm, stream) : null;
+    }
+
+    /// <summary>The layer norm in front of keys and values, where these and the queries are linear layers behind one.</summary>
+    private static GraphNode? NormOfAttention(GraphNode attention)
+    {
+        GraphNode?[] norms = [.. attention.Operands.Take(3).Select(x => Back(x!).Producer)
+            .Select(layer => layer?.Op is LinearOp ? NormOf(layer) : null)];
+        return norms[0] is not null && norms[1] == norms[2] ? norms[1] : null;
     }
 
     /// <summary>The layer norm that a linear layer reads.</summary>

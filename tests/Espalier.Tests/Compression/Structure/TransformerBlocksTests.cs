@@ -99,14 +99,15 @@ public sealed class TransformerBlocksTests
         Assert.Contains("has no MLP with a layer norm behind the attention",
             Assert.Throws<EspalierException>(() => TransformerBlocks.Of(graph)).Message);
         graph.Remove(graph.Nodes.First(n => n.Op is LayerNormOp));
-        Assert.Contains("which is no residual branch of linear layers behind a layer norm",
+        Assert.Contains("which is no residual branch of linear layers behind a norm",
             Assert.Throws<EspalierException>(() => TransformerBlocks.Of(graph)).Message);
     }
 
     private static void Check(Graph graph, VitConfig config)
     {
         TransformerBlocks found = TransformerBlocks.Of(graph);
-        Assert.Equal((config.NumLayers, config.Tokens, config.PrefixTokens), (found.Blocks.Count, found.Tokens, found.PrefixTokens));
+        Assert.Equal((config.NumLayers, config.Tokens, config.PrefixTokens), (found.Blocks.Count, found.Tokens,
+            found.PrefixTokens));
         for (int i = 0; i < found.Blocks.Count; i++)
         {
             TransformerBlock b = found.Blocks[i];
@@ -114,10 +115,12 @@ public sealed class TransformerBlocksTests
             Assert.Equal(
                 new[] { "attention_norm", "attn.query", "attn.key", "attn.value", "attn.out", "ffn_norm", "ffn.fc1", "ffn.fc2" }
                     .Select(n => $"{Layer}{i}.{n}.weight"),
-                new[] { b.AttentionNorm, b.Query, b.Key, b.Value, b.Projection, b.MlpNorm, b.Fc1, b.Fc2 }.Select(n => n.Operands[1]!.Name));
+                new[] { b.AttentionNorm, b.Query, b.Key, b.Value, b.Projection, b.MlpNorm, b.Fc1, b.Fc2 }.Select(n =>
+                    n.Operands[1]!.Name));
             Assert.Equal(HeadLayout.Uniform(3, 4), b.Heads);
             Assert.Equal($"{Layer}{i}", b.Output.Name);
-            Assert.Contains(b.AfterAttention.Producer!.Inputs, x => x == b.Projection.Output || b.Projection.Output == b.AfterAttention);
+            Assert.Contains(b.AfterAttention.Producer!.Inputs, x =>
+                x == b.Projection.Output || b.Projection.Output == b.AfterAttention);
         }
     }
 }
