@@ -23,9 +23,9 @@ internal static class Commands
     internal static RootCommand Build(CommandContext context) => CommandLine.Root(
         "Runs methods on one data set and writes the table of results.",
         [$"{Start} apt --output-dir runs/apt --output docs/results.md"],
-        [Apt(context), Filters(context), Repr(context)]);
+        [TokenPruning(context), Filters(context), Repr(context)]);
 
-    private static Verb Apt(CommandContext context)
+    private static Verb TokenPruning(CommandContext context)
     {
         const int batch = 32;
         Option<long?> steps = Steps("of each model", 5000);

@@ -1,7 +1,9 @@
 // Trains a small APT on the embedded images, saves it, loads it again and compares it with itself unpruned.
 //     dotnet run -c Release --project examples/01-train-and-prune [STEPS]
 using System.Globalization;
-using Espalier.Compression.Apt;
+using Espalier;
+using Espalier.Compression;
+using Espalier.Compression.Methods.Apt;
 using Espalier.Data;
 using Espalier.Inference;
 using Espalier.Models;
@@ -12,15 +14,15 @@ long steps = args.Length > 0 ? long.Parse(args[0], CultureInfo.InvariantCulture)
 
 DatasetPair data = Datasets.OpenSample();                                     // 2,000 + 1,000 images of Fashion-MNIST
 var (train, heldOut) = Subset.HoldOutTail(data.Train, 0.1);                   // the test images choose nothing
-VitConfig shape = VitPresets.Get("vit-tiny-28");
-ImagePipeline eval = ImagePipeline.Eval(shape.ImageSize, shape.Channels);
+ImagePipeline eval = ImagePipeline.Eval(28, 1);
 
-using (var model = new AptModel(new VisionTransformer(shape)))
+using (Model model = Model.Create("vit-tiny-28"))
 {
-    var structure = new ModelStructure { Config = shape, ClassNames = [.. data.Train.ClassNames], Dataset = data.Info.Name };
-    var task = new AptTask(model, structure, AptOptions.FromScratch with { TargetFlops = 0.5f });
+    TokenAgents.Add(model);                                                   // after a quarter, a half and three quarters of the blocks
+    model.Card = model.Card with { Classes = data.Train.ClassNames, Dataset = data.Info.Name };
+    var task = new AptTask(model, Apt.FromScratch with { Budget = 0.5f });
     var options = new TrainOptions { Steps = steps, BatchSize = 32, Optimizer = "adamw", LearningRate = 2e-3f, EvalEvery = 0 };
-    var input = new TrainingData(train, ImagePipeline.Train(data.Info, shape.ImageSize, shape.Channels), heldOut, eval);
+    var input = new TrainingData(train, ImagePipeline.Train(data.Info, 28, 1), heldOut, eval);
     new Trainer(task, input, options).Run();
     task.SaveModel(path);
 }

@@ -46,7 +46,7 @@ public sealed partial class CommandsTests : IDisposable
     {
         DirectoryInfo? root = new(AppContext.BaseDirectory);
         while (root is not null && !File.Exists(Path.Combine(root.FullName, "Espalier.slnx"))) root = root.Parent;
-        RootCommand commands = Commands.Build(Session(TextWriter.Null));
+        RootCommand commands = Commands.Build(Context(TextWriter.Null));
         string[] lines = [.. Directory.GetFiles(Path.Combine(root!.FullName, "docs"), "*.md", SearchOption.AllDirectories)
             .SelectMany(page => Command().Matches(File.ReadAllText(page).Replace("\\\n", "", StringComparison.Ordinal)))
             .Select(match => match.Groups["arguments"].Value)

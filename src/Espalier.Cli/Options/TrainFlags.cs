@@ -1,6 +1,7 @@
 using System.CommandLine;
+using System.Globalization;
 using Espalier.Cli.Running;
-using Espalier.Compression.Apt;
+using Espalier.Compression;
 using Espalier.Data;
 using Espalier.Models;
 using Espalier.Optim;
@@ -105,7 +106,8 @@ internal sealed class TrainFlags
             throw new EspalierException("--init and --pretrained both say where to start; give one of them");
         if (p.GetValue(noAugment) && p.GetValue(augment) is { } kind and not "none")
             throw new EspalierException($"--no-augment and --augment {kind} contradict each other; give one of them");
-        bool cnn = IsCnn(p);
+        string? start = p.GetValue(init) ?? p.GetValue(pretrained);
+        bool cnn = p.GetValue(Shared.Config) is null && !ModelChoice.IsTransformer(p.GetValue(Shared.ModelType), start);
         if (cnn) RefuseTransformerOnly(p);
         else if (p.GetValue(Shared.Width) is not null) throw ModelChoice.NoWidth(p.GetValue(Shared.ModelType) ?? "the model");
         apt &= !cnn;
@@ -113,8 +115,7 @@ internal sealed class TrainFlags
         else RefuseRecipe(p);
         return new TrainPlan
         {
-            Apt = apt ? ReadApt(p, scratch) : null,
-            KeepBias = p.GetValue(keepBias) ?? 0,
+            Method = apt ? ReadMethod(p, scratch) : null,
             Data = DataChoice.Name(p.GetValue(Shared.Data), p.GetValue(Shared.DataDir), "fashion-mnist")!,
             Strict = p.GetValue(Shared.Strict),
             DataDir = p.GetValue(Shared.DataDir),
@@ -122,7 +123,7 @@ internal sealed class TrainFlags
             ModelType = p.GetValue(Shared.ModelType),
             ImageSize = p.GetValue(Shared.ImageSize),
             Preprocess = p.GetValue(Shared.Preprocess),
-            IsCnn = cnn,
+            IsTransformer = !cnn,
             Width = p.GetValue(Shared.Width),
             Init = p.GetValue(init),
             Pretrained = p.GetValue(pretrained),
@@ -171,34 +172,38 @@ internal sealed class TrainFlags
         };
     }
 
-    private AptOptions ReadApt(ParseResult p, bool scratch)
+    /// <summary>The method with what its flags say. A backbone that works already is not taught the unpruned pass by the published
+    /// procedure; a new one must be.</summary>
+    private CompressionMethod ReadMethod(ParseResult p, bool scratch)
     {
         bool original = p.GetValue(faithful);
-        // A backbone that works already is not taught the unpruned pass by the published procedure; a new one must be.
-        AptOptions defaults = original ? AptOptions.Faithful : scratch ? AptOptions.FromScratch : new AptOptions();
-        return defaults with
-        {
-            Exploration = p.GetValue(exploration) ?? defaults.Exploration,
-            RewardMargin = p.GetValue(rewardMargin) ?? defaults.RewardMargin,
-            TargetFlops = p.GetValue(targetFlops),
-            PlainLoss = p.GetValue(plainLoss) ?? defaults.PlainLoss,
-            SelfDistill = p.GetValue(selfDistill) ?? defaults.SelfDistill,
-            PruneFrom = p.GetValue(pruneFrom) ?? defaults.PruneFrom,
-            Context = p.GetValue(context) == "pruned" ? AgentContext.Pruned : AgentContext.Plain,
-            Probes = p.GetValue(probes) ?? defaults.Probes,
-        };
-    }
+        CompressionMethod result = CompressionMethods.Get("apt");
+        result = ((ITrainingMethod)result).UsualFor(scratch && !original);
+        Set("exploration", p.GetValue(exploration));
+        Set("reward-margin", p.GetValue(rewardMargin));
+        Set("budget", p.GetValue(targetFlops));
+        Set("plain-loss", p.GetValue(plainLoss));
+        Set("self-distill", p.GetValue(selfDistill));
+        Set("prune-from", p.GetValue(pruneFrom));
+        Set("probes", p.GetValue(probes));
+        Set("keep-bias", p.GetValue(keepBias));
+        if (p.GetValue(context) is { } company) result = result.Set("context", company);
+        if (original) result = result.Set("reward-dropout", "yes").Set("explore-batch-range", "yes");
+        if (p.GetValue(Shared.Config) is { } file && VitConfig.Read(file).PruneLayers is { Length: > 0 } layers)
+            result = result.Set("layers", string.Join('+', layers));
+        return result;
 
-    private bool IsCnn(ParseResult p) =>
-        (p.GetValue(Shared.ModelType) is { } type && CnnPresets.Names.Contains(type))
-        || ((p.GetValue(init) ?? p.GetValue(pretrained)) is { } start && CnnFile.IsCnn(start));
+        void Set(string name, IFormattable? value)
+        {
+            if (value is not null) result = result.Set(name, value.ToString(null, CultureInfo.InvariantCulture));
+        }
+    }
 
     private void RefuseTransformerOnly(ParseResult p)
     {
         string source = p.GetValue(init) ?? p.GetValue(pretrained) ?? p.GetValue(Shared.ModelType)!;
         string? wrong = p.GetValue(method) == "apt" ? "--method apt drops tokens, and it has none; leave it out"
-            : p.GetValue(Shared.Config) is not null ? "--config is of transformers; use --model-type, --width and --img-size"
-            : p.GetValue(pretrained) is not null ? "start from it with --init, which keeps its classifier" : null;
+            : null;
         if (wrong is not null) throw new EspalierException($"{source}: is a convolutional network: {wrong}");
     }
 

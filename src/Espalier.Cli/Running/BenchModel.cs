@@ -1,41 +1,40 @@
 using System.CommandLine;
 using Espalier.Cli.Display;
 using Espalier.Cli.Options;
-using Espalier.Compression.Apt;
+using Espalier.Compression;
 using Espalier.Imaging;
 using Espalier.Inference;
-using Espalier.Models;
 using Espalier.Tensors;
 
 namespace Espalier.Cli.Running;
 
 /// <summary>
-/// The model that `bench` measures. Sessions come straight from its file, if it has one: its modules are in memory only where
-/// something is trained, or where it has no file.
+/// The model that `bench` measures. Sessions come straight from its file, if it has one: its weights are in memory as a model only
+/// where something is trained, where it has no file, or where it gets random agents.
 /// </summary>
 internal sealed class BenchModel : IDisposable
 {
     private readonly ParseResult parse;
     private readonly string? path;
-    private NetworkModules? modules;
-    private AptModel? random;
+    private readonly bool random;
+    private Model? model;
 
     /// <param name="needsAgents">Whether a transformer without agents gets random ones.</param>
     public BenchModel(ParseResult parse, bool needsAgents)
     {
         (this.parse, path) = (parse, parse.GetValue(Shared.Model));
-        if (path is null)
+        Source = path ?? parse.GetValue(Shared.ModelType) ?? parse.GetValue(Shared.Config) ?? "";
+        using Session? session = path is null ? null : Checkpoints.Open(parse, path);
+        if (session is null)
         {
-            (Preprocessing, DenseMultiplyAdds) = (Modules.Preprocessing, Net.CountMultiplyAdds());
-            (Parameters, IsTransformer) = (Net.ParameterCount, Net is VisionTransformer);
-            Source = parse.GetValue(Shared.ModelType) ?? parse.GetValue(Shared.Config)!;
+            var costs = new RowCosts(Net.Graph);
+            (Preprocessing, DenseMultiplyAdds, Parameters) = (Net.Card.Preprocessing!, costs.Dense, Net.ParameterCount);
+            IsTransformer = Net.Graph.Nodes.Any(n => n.Op is AttentionOp);
         }
         else
         {
-            using Inference.Session session = Checkpoints.Open(parse, path);
-            (Preprocessing, DenseMultiplyAdds) = (session.Preprocessing, session.DenseMultiplyAdds);
-            (AgentLayers, Dataset, IsTransformer, Source) = (session.AgentLayers, session.Dataset, session.Tokens > 0, path);
-            Parameters = session.ParameterCount;
+            (Preprocessing, DenseMultiplyAdds, Parameters) = (session.Preprocessing, session.DenseMultiplyAdds, session.ParameterCount);
+            (AgentLayers, Dataset, IsTransformer) = (session.AgentLayers, session.Dataset, session.Tokens > 0);
         }
         HasAgents = AgentLayers.Count > 0;
         if (!needsAgents || HasAgents) return;
@@ -44,8 +43,9 @@ internal sealed class BenchModel : IDisposable
             Dispose();
             throw new EspalierException($"{Source}: is a convolutional network, so --keep-share has no meaning; leave it out");
         }
-        random = new AptModel((VisionTransformer)Net);
-        AgentLayers = random.Layers;
+        random = true;
+        TokenAgents.Add(Net);
+        AgentLayers = new RowCosts(Net.Graph).KeepsAfter;
     }
 
     public Preprocessing Preprocessing { get; }
@@ -67,14 +67,19 @@ internal sealed class BenchModel : IDisposable
     /// <summary>The file or the name that it was given by.</summary>
     public string Source { get; }
 
-    public ImageClassifier Net => Modules.Net;
-
-    /// <summary>With the agents that there are; null without any.</summary>
-    public AptModel? Apt => random ?? Modules.Apt;
+    /// <summary>With the agents that there are.</summary>
+    public Model Net
+    {
+        get
+        {
+            if (model is not null) return model;
+            model = Checkpoints.OpenOrCreate(parse, "measure");
+            if (parse.GetValue(Shared.Threshold) is { } threshold) model.SetKeepRule(KeepRule.AtLeast(-threshold));
+            return model;
+        }
+    }
 
     private bool IsTransformer { get; }
-
-    private NetworkModules Modules => modules ??= NetworkModules.Open(parse, "measure");
 
     /// <exception cref="EspalierException">Inference with this model does not know such numbers.</exception>
     public void RequirePrecision(Precision precision)
@@ -87,15 +92,8 @@ internal sealed class BenchModel : IDisposable
     public Session Open(Precision precision)
     {
         var options = new SessionOptions { Precision = precision };
-        if (random is not null) return new Inference.Session(random.Trace(), options) { Preprocessing = Preprocessing };
-        if (path is not null) return Checkpoints.Open(parse, path, options);
-        return Inference.Session.Of(Net, options);
+        return path is not null && !random ? Checkpoints.Open(parse, path, options) : Session.Of(Net, options);
     }
 
-    public void Dispose()
-    {
-        if (random is not null) random.Dispose();
-        else modules?.Dispose();
-        (random, modules) = (null, null);
-    }
+    public void Dispose() => model?.Dispose();
 }

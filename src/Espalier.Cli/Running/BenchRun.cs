@@ -51,7 +51,7 @@ internal sealed record BenchRun(
     private BenchWork Work(BenchCase c, Tensor images, Dictionary<Precision, Session> sessions)
     {
         Workers.Threads = c.Threads;
-        if (c.Mode == BenchMode.Train) return BenchWork.Training(Model.Net, c.Variant.Prunes ? Model.Apt : null, images);
+        if (c.Mode == BenchMode.Train) return BenchWork.Training(Model.Net, c.Variant.Prunes, images);
         if (!sessions.TryGetValue(c.Precision, out Session? session))
             sessions[c.Precision] = session = Model.Open(c.Precision);
         return BenchWork.Inference(session, c.Variant.Rule(session.Pruning), images);
@@ -63,7 +63,7 @@ internal sealed record BenchRun(
     private Dictionary<BenchCase, (long Peak, long Allocated)> MeasureMemory(BenchCase[] cases, Dictionary<int, Tensor> batches)
     {
         var results = new Dictionary<BenchCase, (long Peak, long Allocated)>();
-        // Training needs the modules, which then stay.
+        // Training needs the model, which then stays.
         foreach (BenchCase c in cases.OrderBy(c => c.Mode))
         {
             Cancel.ThrowIfCancellationRequested();

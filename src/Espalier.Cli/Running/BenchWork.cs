@@ -1,7 +1,6 @@
-using Espalier.Compression.Apt;
+using Espalier.Compression;
 using Espalier.Data;
 using Espalier.Inference;
-using Espalier.Models;
 using Espalier.Optim;
 using Espalier.Tensors;
 using Espalier.Training;
@@ -31,48 +30,70 @@ internal sealed record BenchWork(Action Run, double? MultiplyAdds, double[] Toke
         return new BenchWork(() => session.Run(images.Span, batch, logits, pruning), macs, tokens);
     }
 
-    /// <summary>A forward pass of the module with every token, as a training step has it, but without gradients.</summary>
-    public static BenchWork Forward(ImageClassifier net, Tensor images) => new(() =>
+    /// <summary>A forward pass with every token, as a training step has it, but without gradients.</summary>
+    public static BenchWork Forward(Model model, Tensor images)
     {
-        net.Training = false;
-        using var scope = new Scope();
-        net.Forward(images);
-    }, net.CountMultiplyAdds(), AllTokens(net));
+        Graph graph = Whole(model);
+        return new BenchWork(() =>
+        {
+            using var scope = new Scope();
+            graph.Prepared(training: true).Run(images);
+        }, graph.CostPerImage.MultiplyAdds, AllTokens(graph));
+    }
 
     /// <summary>
     /// A training step: cross-entropy, backward pass, SGD with momentum; with agents, all passes of APT's published procedure.
     /// The learning rate is 0: every multiplication is done and the weights stay as they are.
     /// </summary>
-    public static BenchWork Training(ImageClassifier net, AptModel? apt, Tensor images)
+    public static BenchWork Training(Model model, bool prunes, Tensor images)
     {
-        ITrainingTask task = apt is null ? new ClassifierTask(net, new ClassifierTaskOptions())
-            : new AptTask(apt, new ModelStructure { Config = apt.Vit.Config }, new AptOptions());
-        var batch = new Batch(images.Shape[0], (int)(images.Length / images.Shape[0]), pool: null);
-        images.Span.CopyTo(batch.Pixels);
-        for (int i = 0; i < batch.Count; i++) batch.Labels[i] = i % net.NumClasses;
-        Tensor[] parameters = [.. task.Graph.Parameters.Select(p => p.Value)];
-        Optimizer optimizer = Optimizers.Create("sgd", task.ParameterGroups);
-        double? macs = apt is null ? TrainingPasses * net.CountMultiplyAdds() : null;
-        double[] tokens = apt is null ? AllTokens(net) : CountTokens(apt, images);
-        return new BenchWork(() =>
+        int[] labels = [.. Enumerable.Range(0, images.Shape[0]).Select(i => i % model.NumClasses)];
+        return prunes ? Pruned(model, labels, images) : Plain(Whole(model), labels, images);
+    }
+
+    private static BenchWork Plain(Graph graph, int[] labels, Tensor images)
+    {
+        Optimizer optimizer = Optimizers.Create("sgd", ParameterGroup.Of(graph));
+        return new BenchWork(() => Step(optimizer, () =>
         {
-            using (new Scope())
-            {
-                task.Step(batch, new StepContext(1, 1, 0, 0, 1, new Rng(0)));
-                optimizer.Step(lr: 0);
-            }
-            foreach (Tensor p in parameters) p.ClearGrad();
-        }, macs, tokens, optimizer);
+            using var recording = new Recording();
+            recording.Backward(F.CrossEntropy(graph.Prepared(training: true).Run(images, new RunContext(Training: true)), labels));
+        }), TrainingPasses * graph.CostPerImage.MultiplyAdds, AllTokens(graph), optimizer);
     }
 
-    private static double[] AllTokens(ImageClassifier net) => net is VisionTransformer vit ? [vit.Config.Tokens] : [];
-
-    private static double[] CountTokens(AptModel apt, Tensor images)
+    private static BenchWork Pruned(Model model, int[] labels, Tensor images)
     {
-        apt.Training = false;
-        using var scope = new Scope();
-        return Mean(images.Shape[0], apt.Forward(images).TokensOf, _ => 0).Tokens;
+        var method = (ITrainingMethod)CompressionMethods.Get("apt");
+        ITrainingTask task = method.NewTask(model, dropout: 0, labelSmoothing: 0, seed: 0);
+        var batch = new Batch(labels.Length, (int)(images.Length / labels.Length), pool: null);
+        images.Span.CopyTo(batch.Pixels);
+        labels.CopyTo(batch.Labels, 0);
+        Optimizer optimizer = Optimizers.Create("sgd", task.ParameterGroups);
+        using Session session = Session.Of(model);
+        double[] tokens = Inference(session, session.Pruning, images).Tokens;
+        return new BenchWork(() => Step(optimizer, () => task.Step(batch, new StepContext(1, 1, 0, 0, 1, new Rng(0)))), null, tokens, optimizer);
     }
+
+    private static void Step(Optimizer optimizer, Action gradients)
+    {
+        using (new Scope())
+        {
+            gradients();
+            optimizer.Step(lr: 0);
+        }
+        foreach (var (_, parameter) in optimizer.Parameters) parameter.ClearGrad();
+    }
+
+    /// <summary>The network without agents; it shares the weights.</summary>
+    private static Graph Whole(Model model)
+    {
+        Graph graph = model.Graph.Between(model.Graph.Inputs, model.Graph.Outputs);
+        TokenAgents.Remove(graph);
+        return graph;
+    }
+
+    private static double[] AllTokens(Graph graph) =>
+        graph.Nodes.FirstOrDefault(n => n.Op is AttentionOp)?.Operands[0]!.Tensor.Rows is { } rows ? [rows.MaxLength] : [];
 
     /// <summary>Means over the images of a batch.</summary>
     private static (double Macs, double[] Tokens) Mean(int batch, Func<int, int[]> tokensOf, Func<int[], long> multiplyAdds)

@@ -56,7 +56,7 @@ internal static class Checkpoints
     public static Model OpenOrCreate(ParseResult parse, string what)
     {
         string? path = parse.GetValue(Shared.Model);
-        Model model = path is null ? Model.FromModule(ModelChoice.Create(parse, what)) : Model.Open(path, Shape(parse));
+        Model model = path is null ? ModelChoice.Create(parse, what) : Model.Open(path, Shape(parse));
         try
         {
             if (model.Channels is not (1 or 3)) throw WrongChannels(model.Channels, path ?? model.Description);
@@ -77,63 +77,6 @@ internal static class Checkpoints
         Architecture = parse.GetValue(Shared.ModelType),
         Config = parse.GetValue(Shared.Config) is { } file ? VitConfig.Read(file) : null,
     };
-
-    /// <summary>Whether a checkpoint is of a convolutional network: by its name where one is given, else by its structure block.
-    /// </summary>
-    public static bool IsCnn(ParseResult parse, string path) =>
-        (parse.GetValue(Shared.ModelType) is { } name && CnnPresets.Names.Contains(name)) || CnnFile.IsCnn(path);
-
-    /// <summary>Reads a convolutional network, of the shape that --model-type gives where the file does not say.</summary>
-    public static LoadedCnn LoadCnn(ParseResult parse, string path)
-    {
-        if (parse.GetValue(Shared.Config) is { } config)
-            throw new EspalierException($"{path}: is a convolutional network, and {config} the shape of a vision transformer; "
-                + "leave --config out");
-        LoadedCnn model = CnnFile.Load(path, parse.GetValue(Shared.ModelType) is { } name ? CnnPresets.Get(name) : null);
-        try
-        {
-            if (model.Net.Channels is not (1 or 3)) throw WrongChannels(model.Net.Channels, path);
-            Preprocessing p = PreprocessChoice.Of(parse, model.Net.ImageSize, model.Net.Channels, model.Structure.Preprocessing);
-            return model with { Structure = model.Structure with { Preprocessing = p } };
-        }
-        catch
-        {
-            model.Dispose();
-            throw;
-        }
-    }
-
-    /// <summary>Reads its modules, with the shape and threshold that the options give.</summary>
-    public static LoadedModel Load(ParseResult parse, string path)
-    {
-        LoadedModel model = ModelFile.Load(path, Shape(parse, path));
-        try
-        {
-            VitConfig c = model.Vit.Config;
-            CheckChannels(c, path);
-            Preprocessing p = PreprocessChoice.Of(parse, c.ImageSize, c.Channels, model.Structure.Preprocessing);
-            model = model with { Structure = model.Structure with { Preprocessing = p } };
-            if (parse.GetValue(Shared.Threshold) is { } threshold)
-            {
-                RequireAgents(model.Apt is not null, path, "--threshold");
-                model.Apt!.Threshold = threshold;
-            }
-            return model;
-        }
-        catch
-        {
-            model.Dispose();
-            throw;
-        }
-    }
-
-    private static VitConfig? Shape(ParseResult parse, string path) =>
-        ModelChoice.OfFinished(path, parse.GetValue(Shared.Config), parse.GetValue(Shared.ModelType));
-
-    private static void CheckChannels(VitConfig config, string path)
-    {
-        if (config.Channels is not (1 or 3)) throw WrongChannels(config.Channels, path);
-    }
 
     private static EspalierException WrongChannels(int channels, string path) =>
         new($"{path}: is for images of {channels} channels; images have 1 (grey) or 3 (RGB)");

@@ -1,121 +1,76 @@
 using System.CommandLine;
 using Espalier.Cli.Options;
 using Espalier.Data;
+using Espalier.Formats;
 using Espalier.Models;
 
 namespace Espalier.Cli.Running;
 
-/// <summary>Which shape the model has.</summary>
+/// <summary>Which network is meant.</summary>
 internal static class ModelChoice
 {
     /// <summary>The larger presets are for images of 224 pixels whatever the data's size is; these follow the data.</summary>
     private static readonly HashSet<string> Small = new(StringComparer.OrdinalIgnoreCase) { "vit-small-28", "vit-tiny-28" };
 
-    /// <summary>What a model is built with.</summary>
-    /// <param name="Preset">Its name, where it has one.</param>
-    public sealed record Choice(VitConfig Config, string? Preset)
-    {
-        /// <summary>As the model's authors train it; small models, trained from scratch, are better off without.</summary>
-        public float DefaultDropout => Preset is null || Small.Contains(Preset) ? 0 : 0.1f;
-    }
-
     /// <summary>
-    /// The shape to train: the configuration file's, else the preset's, else that of the checkpoint to start from, else the
-    /// usual one for the data. Files say all; a preset takes classes, channels and (for small ones) size from the data.
+    /// The network to train: of the shape that the configuration file says, else of the preset, else the checkpoint's own, else the
+    /// usual one for the data; with the weights of the checkpoint to start from. A preset takes classes, channels and (for small
+    /// ones) size from the data; a checkpoint for other classes gets a new head.
     /// </summary>
+    /// <returns>The network, and what became of the checkpoint.</returns>
     /// <exception cref="EspalierException">It does not fit the data or contradicts an option.</exception>
-    public static Choice ToTrain(TrainPlan plan, DatasetPair data)
+    public static (Model Model, string? Start) ToTrain(TrainPlan plan, DatasetPair data)
     {
-        string? start = plan.Init ?? plan.Pretrained;
-        if (plan.Config is { } file) return new Choice(Checked(VitConfig.Read(file), file, plan, data), null);
-        if (plan.ModelType is null && start is not null && ModelFile.ReadStructure(start) is { } known)
-            return new Choice(OfCheckpoint(known.Config, start, plan, data), null);
-        string preset = plan.ModelType
-            ?? (data.Info.Name.StartsWith("fashion-mnist", StringComparison.Ordinal) ? "vit-small-28" : "ViT-B_16");
-        VitConfig shape = VitPresets.Get(preset);
-        bool follows = Small.Contains(preset) && data.Info.ImageSize % shape.PatchSize == 0
-            && data.Info.ImageSize is > 0 and <= 64;
-        shape = shape with
-        {
-            NumClasses = data.Train.Classes,
-            Channels = start is null ? data.Info.Channels : shape.Channels,
-            ImageSize = plan.ImageSize ?? (follows ? data.Info.ImageSize : shape.ImageSize),
-        };
-        return new Choice(shape.Checked(preset), preset);
-    }
-
-    /// <summary>The convolutional network to train: the checkpoint's as it is, pruned or whole, else a new one that takes classes
-    /// and channels from the data.</summary>
-    /// <exception cref="EspalierException">It cannot be read, does not fit the data, or contradicts an option.</exception>
-    public static LoadedCnn CnnToTrain(TrainPlan plan, DatasetPair data)
-    {
-        CnnConfig? named = plan.ModelType is { } name ? CnnPresets.Get(name) : null;
-        if (plan.Init is not { } path)
-        {
-            CnnConfig config = named! with
-            {
-                NumClasses = data.Train.Classes, Channels = data.Info.Channels, Width = plan.Width ?? 1,
-                ImageSize = plan.ImageSize ?? named!.ImageSize,
-            };
-            return new LoadedCnn(CnnPresets.Create(config, plan.Options.Seed), new CnnStructure
-            {
-                Config = config, Dataset = data.Info.Name, ClassNames = [.. data.Train.ClassNames],
-                Preprocessing = PreprocessingDefaults.For(config),
-            });
-        }
+        if (plan.Config is { } file) return OfConfig(Checked(VitConfig.Read(file), file, plan, data), plan, data);
+        if ((plan.Init ?? plan.Pretrained) is not { } start) return (New(plan, data), null);
         if (plan.Width is not null)
-            throw new EspalierException($"{path}: says its own shape, so --width has no meaning; leave it out");
-        LoadedCnn cnn = CnnFile.Load(path, named);
-        try
+            throw new EspalierException($"{start}: says its own shape, so --width has no meaning; leave it out");
+        string? preset = plan.ModelType ?? (SaysItsNetwork(start) ? null : Usual(data));
+        return Started(plan, data, new OpenOptions
         {
-            if (plan.ImageSize is { } size && size != cnn.Net.ImageSize)
-                throw new EspalierException($"{path}: is for images of {cnn.Net.ImageSize} pixels, but --img-size says {size}; "
-                    + "make them agree");
-            if (cnn.Net.Channels is not (1 or 3))
-                throw new EspalierException($"{path}: is for images of {cnn.Net.Channels} channels; "
-                    + "images have 1 (grey) or 3 (RGB)");
-            RequireClasses(cnn.Net.NumClasses, path, data.Train);
-            string[]? classes = cnn.Net.NumClasses == data.Train.Classes ? [.. data.Train.ClassNames] : null;
-            return cnn with { Structure = cnn.Structure with { Dataset = data.Info.Name, ClassNames = classes } };
-        }
-        catch
-        {
-            cnn.Dispose();
-            throw;
-        }
+            Architecture = preset, Classes = data.Train.Classes, ImageSize = plan.ImageSize ?? Followed(preset, data),
+            Seed = plan.Options.Seed,
+        });
     }
 
-    /// <summary>
-    /// The shape of a finished checkpoint where the user gives one: a file's as it stands; a preset's with the classes,
-    /// channels and image size that the checkpoint's tensors have. Null to go by the checkpoint's own structure block.
-    /// </summary>
-    public static VitConfig? OfFinished(string checkpoint, string? config, string? modelType)
+    /// <summary>The dropout of a transformer where nobody says: as the model's authors train it; small models, trained from scratch,
+    /// and what is trained on are better off without.</summary>
+    public static float UsualDropout(TrainPlan plan)
     {
-        if (config is not null && modelType is not null)
-            throw new EspalierException("--config and --model-type both give the model's shape; give one of them");
-        if (config is not null) return VitConfig.Read(config);
-        return modelType is null ? null : ModelFile.FitTo(checkpoint, VitPresets.Get(modelType));
+        bool own = plan.Config is not null || (plan.ModelType is null && (plan.Init ?? plan.Pretrained) is { } start && SaysItsNetwork(start));
+        string? preset = own ? null : plan.ModelType ?? Usual(plan.Data);
+        return preset is null || Small.Contains(preset) ? 0 : 0.1f;
+    }
+
+    /// <summary>Whether a model file says itself which network it is of.</summary>
+    /// <exception cref="EspalierException">It is missing or damaged.</exception>
+    public static bool SaysItsNetwork(string path)
+    {
+        using SafetensorsReader? file = CheckpointFile.OpenSafetensors(path);
+        return file is not null && Files.ModelFormat.Kind(file.Metadata, path) is not null;
+    }
+
+    /// <summary>Whether what is to be trained is a transformer: by its name, else by the checkpoint to start from.</summary>
+    public static bool IsTransformer(string? modelType, string? start)
+    {
+        if (modelType is not null) return !CnnPresets.Names.Contains(modelType);
+        if (start is null || !SaysItsNetwork(start)) return true;
+        using Files.ModelReader reader = Files.ModelReader.Open(start, new OpenOptions());
+        return reader.Graph.Nodes.Any(n => n.Op is Tensors.AttentionOp);
     }
 
     /// <summary>A new network of the shape that --config or --model-type names, with the --img-size and --width that are given.
     /// </summary>
     /// <param name="what">What the verb wants it for, for the message.</param>
-    public static ImageClassifier Create(ParseResult parse, string what)
+    public static Model Create(ParseResult parse, string what)
     {
         string? file = parse.GetValue(Shared.Config);
         string name = file ?? parse.GetValue(Shared.ModelType)
             ?? throw new EspalierException($"say what to {what}: --model FILE, --model-type NAME or --config FILE.json");
-        int? size = parse.GetValue(Shared.ImageSize);
         double? width = parse.GetValue(Shared.Width);
-        if (file is null && CnnPresets.Names.Contains(name))
-        {
-            CnnConfig cnn = CnnPresets.Get(name);
-            return CnnPresets.Create(cnn with { ImageSize = size ?? cnn.ImageSize, Width = width ?? 1 });
-        }
-        if (width is not null) throw NoWidth(name);
-        if (file is not null) return new VisionTransformer(VitConfig.Read(file));
-        VitConfig vit = VitPresets.Get(name);
-        return new VisionTransformer(size is { } s ? (vit with { ImageSize = s }).Checked("--img-size") : vit);
+        if (width is not null && (file is not null || !CnnPresets.Names.Contains(name))) throw NoWidth(name);
+        if (file is not null) return Model.FromModule(new VisionTransformer(VitConfig.Read(file)));
+        return Model.Create(name, imageSize: parse.GetValue(Shared.ImageSize), width: width ?? 1);
     }
 
     /// <summary>Widths are of convolutional networks.</summary>
@@ -131,6 +86,57 @@ internal static class ModelChoice
                 + $"{data.Classes}; use data that the model was made for");
     }
 
+    private static Model New(TrainPlan plan, DatasetPair data)
+    {
+        string preset = plan.ModelType ?? Usual(data);
+        return Model.Create(preset, data.Train.Classes, data.Info.Channels, plan.ImageSize ?? Followed(preset, data), plan.Options.Seed,
+            plan.Width ?? 1);
+    }
+
+    private static string Usual(DatasetPair data) => Usual(data.Info.Name);
+
+    private static string Usual(string data) =>
+        data.StartsWith("fashion-mnist", StringComparison.Ordinal) ? "vit-small-28" : "ViT-B_16";
+
+    /// <summary>The size of the data's images where the preset follows it; else null for its own.</summary>
+    private static int? Followed(string? preset, DatasetPair data) => preset is not null && Small.Contains(preset)
+        && data.Info.ImageSize is > 0 and <= 64 && data.Info.ImageSize % VitPresets.Get(preset).PatchSize == 0 ? data.Info.ImageSize : null;
+
+    private static (Model Model, string? Start) OfConfig(VitConfig config, TrainPlan plan, DatasetPair data)
+    {
+        if ((plan.Init ?? plan.Pretrained) is null)
+            return (Model.FromModule(new VisionTransformer(config, plan.Options.Seed)), null);
+        return Started(plan, data, new OpenOptions { Config = config, Classes = config.NumClasses, Seed = plan.Options.Seed });
+    }
+
+    /// <summary>The network of the checkpoint to start from.</summary>
+    private static (Model Model, string? Start) Started(TrainPlan plan, DatasetPair data, OpenOptions options)
+    {
+        string path = (plan.Init ?? plan.Pretrained)!;
+        Model model = Model.Open(path, options with { NewHead = plan.Pretrained is not null });
+        try
+        {
+            if (model.Channels is not (1 or 3))
+                throw new EspalierException($"{path}: is for images of {model.Channels} channels; images have 1 (grey) or 3 (RGB)");
+            string start = $"{model.Report}";
+            IReadOnlyList<string>? classes = model.Card.Classes;
+            bool isNew = model.Report.Replaced.Count > 0 || model.Report.Missing.Count > 0;
+            bool others = !isNew && classes is not null && model.NumClasses == data.Train.Classes
+                && !classes.SequenceEqual(data.Train.ClassNames);
+            if (others) model.ReplaceHead(model.NumClasses, plan.Options.Seed);
+            if (others)
+                start += $"; its classes were {ClassMatch.Some(classes!)}, so that the head is a new one for "
+                    + ClassMatch.Some(data.Train.ClassNames);
+            else if (isNew) start += $"; the head is a new one for {model.NumClasses} classes";
+            return (model, start);
+        }
+        catch
+        {
+            model.Dispose();
+            throw;
+        }
+    }
+
     private static VitConfig Checked(VitConfig config, string source, TrainPlan plan, DatasetPair data)
     {
         if (plan.ModelType is not null)
@@ -142,13 +148,5 @@ internal static class ModelChoice
             throw new EspalierException($"{source}: channels is {config.Channels}; images have 1 (grey) or 3 (RGB)");
         RequireClasses(config.NumClasses, source, data.Train);
         return config;
-    }
-
-    private static VitConfig OfCheckpoint(VitConfig config, string source, TrainPlan plan, DatasetPair data)
-    {
-        if (plan.ImageSize is { } size) config = config with { ImageSize = size };
-        // As in fine-tuning on other data: the head is then a new one.
-        if (data.Train.Classes != config.NumClasses) config = config with { NumClasses = data.Train.Classes };
-        return config.Checked(source);
     }
 }

@@ -1,4 +1,4 @@
-using Espalier.Compression.Apt;
+using Espalier.Compression;
 using Espalier.Data;
 using Espalier.Training;
 
@@ -7,10 +7,8 @@ namespace Espalier.Cli.Running;
 /// <summary>What `train` was asked to do.</summary>
 internal sealed record TrainPlan
 {
-    /// <summary>Null to train the model without agents.</summary>
-    public AptOptions? Apt { get; init; }
-
-    public float KeepBias { get; init; }
+    /// <summary>A method that trains in a way of its own; null for plain training.</summary>
+    public CompressionMethod? Method { get; init; }
 
     public required string Data { get; init; }
 
@@ -25,8 +23,8 @@ internal sealed record TrainPlan
     /// <summary>Or the shape's name.</summary>
     public string? ModelType { get; init; }
 
-    /// <summary>Whether the network is convolutional, by its name or by the file to start from.</summary>
-    public bool IsCnn { get; init; }
+    /// <summary>Whether the network is a transformer, by its name or by the file to start from.</summary>
+    public bool IsTransformer { get; init; } = true;
 
     /// <summary>Of a new convolutional network: its channel counts times this; null for 1.</summary>
     public double? Width { get; init; }

@@ -44,7 +44,7 @@ internal sealed class TrainRun : IDisposable
     public EvaluationRun OnTest()
     {
         trained?.Dispose();
-        trained = Network.Session();
+        trained = Session.Of(Network.Model);
         return new EvaluationRun(context, trained, splits.Test, plan.Options.EvalBatchSize);
     }
 

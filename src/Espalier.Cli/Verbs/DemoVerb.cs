@@ -3,7 +3,7 @@ using System.Diagnostics;
 using Espalier.Cli.Display;
 using Espalier.Cli.Options;
 using Espalier.Cli.Running;
-using Espalier.Compression.Apt;
+using Espalier.Compression;
 using Espalier.Data;
 using Espalier.Reporting;
 using Espalier.Training;
@@ -44,7 +44,7 @@ internal static class DemoVerb
         terminal.Line($"{data.Train.Count} training and {data.Test.Count} test images of Fashion-MNIST, "
             + $"{plan.Options.Steps} steps of {plan.Options.BatchSize} images for each model");
 
-        using var plain = new TrainRun(plan with { Apt = null, Options = plan.Options with { Name = "vit" } }, data, context);
+        using var plain = new TrainRun(plan with { Method = null, Options = plan.Options with { Name = "vit" } }, data, context);
         if (!plain.Run().Completed) return context.ExitCode;
         using var apt = new TrainRun(plan, data, context);
         if (!apt.Run().Completed) return context.ExitCode;
@@ -68,7 +68,7 @@ internal static class DemoVerb
 
     private static TrainPlan Plan(ulong seed, string folder, long steps) => new()
     {
-        Apt = AptOptions.FromScratch with { TargetFlops = 0.5f },
+        Method = ((ITrainingMethod)CompressionMethods.Get("apt")).UsualFor(fromScratch: true).Set("budget", "0.5"),
         Data = FashionMnist.OpenSample().Info.Name,
         ModelType = "vit-tiny-28",
         Augmentation = Augmentation.None,
@@ -91,14 +91,14 @@ internal static class DemoVerb
         TrainOptions brief = plan.Options with { Steps = trial, OutputDir = null, EvalEvery = 0 };
         TrainPlan few = plan with { EvalLimit = 1, Options = brief };
         TimeSpan needed = TimeSpan.Zero;
-        foreach (AptOptions? method in new[] { null, plan.Apt })
+        foreach (CompressionMethod? method in new[] { null, plan.Method })
         {
             Time();         // compiles
             needed += Time();
 
             TimeSpan Time()
             {
-                using var run = new TrainRun(few with { Apt = method }, data, quiet);
+                using var run = new TrainRun(few with { Method = method }, data, quiet);
                 long start = Stopwatch.GetTimestamp();
                 run.Run();
                 return Stopwatch.GetElapsedTime(start);

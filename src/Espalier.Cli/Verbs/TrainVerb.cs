@@ -3,7 +3,7 @@ using Espalier.Cli.Display;
 using Espalier.Cli.Options;
 using Espalier.Cli.Running;
 using Espalier.Data;
-using Espalier.Models;
+using Espalier.Inference;
 using Espalier.Training;
 
 namespace Espalier.Cli.Verbs;
@@ -51,13 +51,14 @@ internal static class TrainVerb
 
     private static void Announce(TrainRun run, TrainPlan plan, Terminal terminal)
     {
-        ImageClassifier net = run.Network.Net;
+        Model net = run.Network.Model;
+        var costs = new RowCosts(net.Graph);
         var (train, selection, test) = run.Counts;
         terminal.Line($"data        {run.Data.Info.Name}: {train} training images, "
             + (run.HeldOut ? $"{selection} held out to choose by, {test} for testing" : $"{test} for testing"));
         terminal.Line($"model       {net.Description}, {Format.Large(net.ParameterCount)} parameters, "
-            + $"{Format.Large(net.CountMultiplyAdds())} MACs an image of {net.ImageSize} pixels"
-            + (run.Network.Apt is { } apt ? $", agents after {string.Join(", ", apt.Layers)}" : ""));
+            + $"{Format.Large(costs.Dense)} MACs an image of {net.ImageSize} pixels"
+            + (costs.KeepsAfter.Count > 0 ? $", agents after {string.Join(", ", costs.KeepsAfter)}" : ""));
         PreprocessChoice.Show(terminal, run.Network.Preprocessing);
         if (run.Network.Start is { } start) terminal.Line($"start       {plan.Init ?? plan.Pretrained}: {start}");
     }
@@ -65,8 +66,9 @@ internal static class TrainVerb
     private static void PrintTest(TrainRun run, Terminal terminal)
     {
         EvaluationRun test = run.OnTest();
-        var rows = new List<ModelRow> { ModelRow.Of(run.Network.Apt is null ? "plain" : "unpruned", test, prune: false) };
-        if (run.Network.Apt is not null) rows.Add(ModelRow.Of("pruned", test, prune: true));
+        bool drops = test.Model.AgentLayers.Count > 0;
+        var rows = new List<ModelRow> { ModelRow.Of(drops ? "unpruned" : "plain", test, prune: false) };
+        if (drops) rows.Add(ModelRow.Of("pruned", test, prune: true));
         terminal.Line($"on the {rows[0].Evaluation.Images} test images, at the end of the run:");
         Tables.Compare(terminal, rows);
     }

@@ -1,3 +1,4 @@
+using Espalier.Compression.Methods.Apt;
 using Espalier.Compression.Methods.Magnitude;
 using Espalier.Compression.Methods.RePr;
 using Espalier.Compression.Methods.Slimming;
@@ -13,7 +14,7 @@ public static class CompressionMethods
     /// <summary>Each with its usual options, by name.</summary>
     public static IReadOnlyList<CompressionMethod> All { get; } =
     [
-        new BnScale(), new Fpgm(), new L1Norm(), new L2Norm(), new NetworkSlimming(), new RandomFilters(), new RePr(),
+        new Apt(), new BnScale(), new Fpgm(), new L1Norm(), new L2Norm(), new NetworkSlimming(), new RandomFilters(), new RePr(),
         new SoftFilter(), new StochasticDepth(), new Taylor(),
     ];
 

@@ -20,6 +20,9 @@ public sealed record OpenOptions
     /// one.</summary>
     public int? Classes { get; init; }
 
+    /// <summary>Whether the model gets a fresh head for <see cref="Classes"/> also where the file's is for as many.</summary>
+    public bool NewHead { get; init; }
+
     /// <summary>The image size wanted: position embeddings are stretched to it.</summary>
     public int? ImageSize { get; init; }
 

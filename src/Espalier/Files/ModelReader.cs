@@ -23,7 +23,9 @@ internal sealed class ModelReader : IDisposable
         if (options.Classes is { } classes)
         {
             GraphValue[] head = [.. ModelHead.Weights(ModelHead.Find(Graph, Source))];
-            if (classes != NumClasses || head.Any(w => !file.Shapes.ContainsKey(w.Name)))
+            bool fits = classes == NumClasses && head.All(w => file.Shapes.TryGetValue(w.Name, out int[]? stored)
+                && stored.AsSpan().SequenceEqual(w.Shape.ToArray()));
+            if (!fits || options.NewHead)
                 newHead.UnionWith(head.Select(w => w.Name));
         }
         Report = WeightMatch.Check(Graph, file, network, newHead);

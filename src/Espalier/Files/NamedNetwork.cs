@@ -1,4 +1,3 @@
-using Espalier.Compression.Apt;
 using Espalier.Models;
 using Espalier.Nn;
 using Espalier.Tensors;
@@ -61,8 +60,17 @@ internal static class NamedNetwork
                 + "pruneLayers; give the blocks that they act after");
         using InitSkip _ = Init.ShapesOnly();
         var vit = new VisionTransformer(config);
-        Graph graph = Traced(file, config.Preset ?? "the configuration", vit, () => agents == 0 ? vit.Trace()
-            : new AptModel(vit, layers) { Threshold = structure.Threshold ?? 0.5f }.Trace());
+        Graph graph = Traced(file, config.Preset ?? "the configuration", vit, () =>
+        {
+            Graph whole = vit.Trace();
+            var rng = new Rng(0);
+            for (int i = 0; i < layers.Length; i++)
+            {
+                TokenAgent.Create(config.HiddenSize, ref rng).InsertInto(whole, whole[VisionTransformer.BlockName(layers[i])], i,
+                    KeepRule.AtLeast(-(structure.Threshold ?? 0.5f)), config.PrefixTokens);
+            }
+            return whole;
+        });
         return (graph, new ModelCard
         {
             Architecture = config.Preset, Description = config.Description, Classes = structure.ClassNames,

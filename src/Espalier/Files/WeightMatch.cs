@@ -26,7 +26,7 @@ internal static class WeightMatch
                     StringComparison.Ordinal));
                 (may ? missing : lacking).Add(weight.Name);
             }
-            else if (stored.AsSpan().SequenceEqual(weight.Shape.ToArray())) matched.Add(weight.Name);
+            else if (newHead.Contains(weight.Name) || stored.AsSpan().SequenceEqual(weight.Shape.ToArray())) matched.Add(weight.Name);
             else
                 throw new EspalierException($"{file.Source}: {weight.Name} has shape [{string.Join(",", stored)}] in the file "
                     + $"but {weight.Shape} in {network}; name the network that it is of, or its true shape");

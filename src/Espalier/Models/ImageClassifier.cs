@@ -36,5 +36,5 @@ public abstract class ImageClassifier : Module
     }
 
     /// <summary>Multiply-adds of one image with the channels that there are now: products and convolutions, nothing else.</summary>
-    public virtual long CountMultiplyAdds() => Trace().CostPerImage.MultiplyAdds;
+    public long CountMultiplyAdds() => Trace().CostPerImage.MultiplyAdds;
 }

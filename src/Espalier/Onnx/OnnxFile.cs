@@ -1,5 +1,4 @@
 using Espalier.Formats.Onnx;
-using Espalier.Models;
 using Espalier.Tensors;
 
 namespace Espalier.Onnx;
@@ -65,30 +64,5 @@ public static class OnnxFile
     {
         options ??= new OnnxOptions();
         return Write(path, model.Graph, options with { Name = options.Name ?? model.Card.Architecture }, OnnxMetadata.Of(model));
-    }
-
-    /// <summary>Writes a transformer.</summary>
-    /// <param name="prune">Whether the agents act, at the model's threshold; else every token is kept.</param>
-    /// <exception cref="EspalierException">As of the other overload, or there are no agents to prune with.</exception>
-    public static OnnxSummary Write(
-        string path, LoadedModel model, bool prune, Precision precision = Precision.Fp32, int opset = 17)
-    {
-        if (prune && model.Apt is null)
-            throw new EspalierException($"{path}: the model has no agents, so it cannot be written pruned, only dense");
-        VitConfig c = model.Vit.Config;
-        ModelStructure structure = model.Structure with { Threshold = prune ? model.Apt?.Threshold : null };
-        return Write(path, prune ? model.Apt!.Trace() : model.Vit.Trace(),
-            new OnnxOptions { Opset = opset, Precision = precision, Name = "vit" },
-            OnnxMetadata.Of(structure.ToJson(), c.ImageSize, c.Channels, structure.Preprocessing, structure.ClassNames));
-    }
-
-    /// <summary>Writes a convolutional network, whole or with channels removed.</summary>
-    /// <exception cref="EspalierException">As of the other overload.</exception>
-    public static OnnxSummary Write(string path, LoadedCnn model, int opset = 17)
-    {
-        Cnn net = model.Net;
-        CnnStructure structure = model.Structure with { Config = net.Config };
-        return Write(path, net.Trace(), new OnnxOptions { Opset = opset, Name = net.Config.Network },
-            OnnxMetadata.Of(structure.ToJson(), net.ImageSize, net.Channels, structure.Preprocessing, structure.ClassNames));
     }
 }

@@ -43,11 +43,12 @@ public sealed class ClassifierTask : ITrainingTask
     private readonly ClassifierTaskOptions options;
     private readonly Model? model;
     private readonly ImageClassifier? net;
+    private readonly string? identity;
     private (int Version, Graph Graph)? pass;
 
     public ClassifierTask(Model model, ClassifierTaskOptions options)
     {
-        (this.model, this.options, Graph) = (model, options, model.Graph);
+        (this.model, this.options, Graph, identity) = (model, options, model.Graph, ModelIdentity.Of(model));
     }
 
     /// <summary>The same of a network that is still a module. A convolutional one runs as it is: a method may have put gates into
@@ -68,6 +69,7 @@ public sealed class ClassifierTask : ITrainingTask
         ("LabelSmoothing", options.LabelSmoothing.ToString(CultureInfo.InvariantCulture)),
         ("Mixing", options.Mixing.ToString()),
         ("Distillation", options.Distillation?.ToString() ?? "none"),
+        .. identity is null ? [] : new[] { ("Model", identity) },
         .. options.Identity,
         .. options.Hooks.SelectMany(h => h.Identity),
     ];

@@ -101,8 +101,8 @@ public sealed class InferCnnTests : IDisposable
     {
         string path = folder.File("vit.safetensors");
         VitConfig config = VitPresets.Get("vit-tiny-28");
-        using var vit = new VisionTransformer(config);
-        ModelFile.Save(path, vit, new ModelStructure { Config = config });
+        using Model vit = Model.FromModule(new VisionTransformer(config));
+        vit.Save(path);
         return path;
     }
 

@@ -27,7 +27,7 @@ public sealed class KillTests : IDisposable
             training.Kill();
             await training.WaitForExitAsync();
         }
-        foreach (string file in Directory.GetFiles(folder.Path, "*.safetensors")) ModelFile.Load(file).Dispose();
+        foreach (string file in Directory.GetFiles(folder.Path, "*.safetensors")) Model.Open(file).Dispose();
 
         using var cancel = new CancellationTokenSource();
         var output = new StopAfter("step ", cancel);

@@ -64,7 +64,7 @@ public sealed class PreprocessTests : IDisposable
         string output = Tool.Run([.. train, "--num-steps", "1", "--preprocess", "imagenet"]).MustSucceed().Out;
         Assert.Contains("images      shorter side 32, bilinear, centre 28 x 28, mean 0.449, deviation 0.226 (--preprocess imagenet)", output);
         string model = folder.File("plain.safetensors");
-        Preprocessing written = ModelFile.ReadStructure(model)!.Preprocessing!;
+        Preprocessing written = Card(model);
         Assert.Equal(Preprocessing.Preset("imagenet", 28, 1), written);
         Assert.Contains("(as the checkpoint says)", Tool.Run("infer", "--model", model, "--limit", "8").MustSucceed().Out);
 
@@ -74,7 +74,7 @@ public sealed class PreprocessTests : IDisposable
         // What starts from it keeps it, unless told otherwise.
         Tool.Run("train", "--data", "fashion-mnist-sample", "--init", model, "--num-steps", "1", "--eval-limit", "8", "--name", "more",
             "--output-dir", folder.Path).MustSucceed();
-        Assert.Equal(written, ModelFile.ReadStructure(folder.File("more.safetensors"))!.Preprocessing);
+        Assert.Equal(written, Card(folder.File("more.safetensors")));
     }
 
     [Fact]
@@ -89,6 +89,12 @@ public sealed class PreprocessTests : IDisposable
         Assert.Contains(FormattableString.Invariant($"[{clip.Mean[0]}]"), File.ReadAllText(onnx));
         Tool.Run("export", "--onnx", onnx, "--model", small, "--preprocess", "half").MustSucceed();
         Assert.DoesNotContain(FormattableString.Invariant($"[{clip.Mean[0]}]"), File.ReadAllText(onnx));
+    }
+
+    private static Preprocessing Card(string path)
+    {
+        using Model model = Model.Open(path);
+        return model.Card.Preprocessing!;
     }
 
     /// <summary>A state dict without a structure block: here a narrow network's, which a file may have.</summary>

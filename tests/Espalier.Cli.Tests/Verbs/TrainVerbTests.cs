@@ -1,5 +1,5 @@
 using Espalier.Formats;
-using Espalier.Models;
+using Espalier.Inference;
 
 namespace Espalier.Cli.Tests.Verbs;
 
@@ -22,11 +22,11 @@ public sealed class TrainVerbTests : IDisposable
     public void A_checkpoint_says_all_that_loading_needs()
     {
         Tool.Run(Golden.Train(folder.Path, 1)).MustSucceed();
-        ModelStructure structure = ModelFile.ReadStructure(folder.File("apt.safetensors"))!;
-        Assert.Equal([1, 3], structure.Config.PruneLayers!);
-        Assert.Equal(0.5f, structure.Threshold);
-        Assert.Equal("fashion-mnist", structure.Dataset);
-        Assert.Equal("Ankle boot", structure.ClassNames![9]);
+        using Session session = Session.Open(folder.File("apt.safetensors"));
+        Assert.Equal([1, 3], session.AgentLayers);
+        Assert.Equal(Pruning.Threshold(0.5f), session.Pruning);
+        Assert.Equal("fashion-mnist", session.Dataset);
+        Assert.Equal("Ankle boot", session.ClassNames![9]);
         Tool.Run("infer", "--model", folder.File("apt.safetensors"), "--data-dir", Golden.Folder).MustSucceed();
     }
 

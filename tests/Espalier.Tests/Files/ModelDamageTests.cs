@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using Espalier.Formats;
 using Espalier.Models;
 using Espalier.Tensors;
+using Espalier.Tests.Models;
 using Espalier.Tests.Models.Loading;
 
 namespace Espalier.Tests.Files;
@@ -92,7 +93,7 @@ public sealed class ModelDamageTests : IDisposable
     [Fact]
     public void HeadsAreReplacedWhateverMakesTheLogits()
     {
-        using LoadedModel deit = RandomModel.Create(RandomModel.Tiny with { Distilled = true });
+        using AgentModel deit = RandomModel.Create(RandomModel.Tiny with { Distilled = true });
         using Model model = Model.FromModule(deit.Vit);
         model.ReplaceHead(["a", "b"]);
         Assert.Equal((2, "b"), (model.NumClasses, model.Card.Classes![1]));

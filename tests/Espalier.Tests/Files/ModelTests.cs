@@ -3,6 +3,7 @@ using Espalier.Imaging;
 using Espalier.Models;
 using Espalier.Nn;
 using Espalier.Tensors;
+using Espalier.Tests.Models;
 using Espalier.Tests.Compression;
 using Espalier.Tests.Formats.Onnx;
 using Espalier.Tests.Models.Loading;
@@ -76,7 +77,7 @@ public sealed class ModelTests : IDisposable
     [Fact]
     public void ATransformerWithHeadsHiddenUnitsAndChannelsRemovedNeedsNothingElse()
     {
-        using LoadedModel vit = RandomModel.Create(RandomModel.Tiny);
+        using AgentModel vit = RandomModel.Create(RandomModel.Tiny);
         Dictionary<string, Tensor> weights = vit.Vit.StateDict().ToDictionary(p => p.Name, p => p.Value);
         foreach (var (name, tensor) in weights)
         {
@@ -116,9 +117,9 @@ public sealed class ModelTests : IDisposable
     [InlineData(true)]
     public void TransformersOfTheOldFormatGiveWhatTheyGave(bool agents)
     {
-        using LoadedModel saved = RandomModel.Create(RandomModel.Tiny, agents);
-        if (agents) saved.Apt!.Threshold = 0.375f;
-        ModelFile.Save(path, saved.Module, saved.Structure with { Threshold = agents ? 0.375f : null, Dataset = "noise" });
+        using AgentModel saved = RandomModel.Create(RandomModel.Tiny, agents);
+        if (agents) saved.Threshold = 0.375f;
+        saved.SaveFormat1(path, "noise");
         using Model model = Model.Open(path);
         string[] names = [.. "abcdefg".Select(c => c.ToString())];
         model.Card = model.Card with { Classes = names };
@@ -126,7 +127,7 @@ public sealed class ModelTests : IDisposable
         using Model again = Model.Open(path);
         using var scope = new Scope();
         Tensor images = RandomModel.Images(RandomModel.Tiny, 5);
-        float[] expected = (agents ? saved.Apt!.Trace() : saved.Vit.Trace()).Run(images).ToArray();
+        float[] expected = saved.Trace().Run(images).ToArray();
         Assert.Equal(expected, model.Graph.Run(images).ToArray());
         Assert.Equal(expected, again.Graph.Run(images).ToArray());
         Assert.Equal(("noise", "4 blocks of width 24, 37 tokens"), (again.Card.Dataset, again.Description));

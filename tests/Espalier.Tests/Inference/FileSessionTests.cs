@@ -1,7 +1,7 @@
-using Espalier.Compression.Apt;
 using Espalier.Formats;
 using Espalier.Inference;
 using Espalier.Models;
+using Espalier.Tests.Models;
 
 namespace Espalier.Tests.Inference;
 
@@ -16,13 +16,13 @@ public sealed class FileSessionTests : IDisposable
     [InlineData(true)]
     public void A_file_gives_the_same_bits_as_its_module(bool distilled)
     {
-        using AptModel model = SessionModel.New(distilled);
+        using AgentModel model = SessionModel.New(distilled);
         model.Threshold = 0.375f;
-        ModelFile.Save(path, model, new ModelStructure { Config = model.Vit.Config, Threshold = 0.375f, Dataset = "noise" });
+        model.SaveFormat1(path, "noise");
         using var expected = new Session(model.Trace());
         using Session actual = Session.Open(path);
         Assert.Equal("noise", actual.Dataset);
-        Assert.Equal(model.Layers, actual.AgentLayers);
+        Assert.Equal([0, 2, 3], actual.AgentLayers);
         Assert.Equal(expected.Pruning, actual.Pruning);
         Assert.Equal(Logits(expected), Logits(actual));
     }
@@ -30,25 +30,22 @@ public sealed class FileSessionTests : IDisposable
     [Fact]
     public void Timms_names_and_joined_projections_are_read_in_place()
     {
-        using AptModel model = SessionModel.New();
+        using AgentModel model = SessionModel.New();
         VisionTransformer vit = model.Vit;
         Safetensors.Write(path, Timm(vit));
         using Session expected = Session.Of(vit);
         using Session actual = Session.Open(path, new OpenOptions { Config = vit.Config });
         Assert.Equal(Logits(expected), Logits(actual));
-        using LoadedModel loaded = ModelFile.Load(path, vit.Config);
-        using Session module = Session.Of(loaded.Vit);
-        Assert.Equal(Logits(expected), Logits(module));
     }
 
     [Fact]
     public void Positions_are_fitted_to_another_grid()
     {
-        using AptModel model = SessionModel.New();
-        ModelFile.Save(path, model.Vit, new ModelStructure { Config = model.Vit.Config });
+        using AgentModel model = SessionModel.New();
+        FormatOne.Save(path, model.Vit);
         VitConfig larger = model.Vit.Config with { ImageSize = 48 };
-        using LoadedModel loaded = ModelFile.Load(path, larger);
-        using Session expected = Session.Of(loaded.Vit);
+        using Model loaded = Model.Open(path, new OpenOptions { ImageSize = 48 });
+        using Session expected = Session.Of(loaded);
         using Session actual = Session.Open(path, new OpenOptions { Config = larger });
         Assert.Equal(Logits(expected), Logits(actual));
     }
@@ -59,7 +56,7 @@ public sealed class FileSessionTests : IDisposable
     [InlineData("NaN", "layer.2.ffn.fc1.bias")]
     public void A_file_that_does_not_fit_is_refused(string says, string name)
     {
-        using AptModel model = SessionModel.New();
+        using AgentModel model = SessionModel.New();
         Safetensors.Write(path, model.Vit.StateDict().Select(p => new NamedArray(p.Name, p.Value.Shape.ToArray(), p.Value.ToArray()))
             .Select(a => !a.Name.EndsWith(name, StringComparison.Ordinal) ? a : says[0] switch
             {
@@ -76,9 +73,9 @@ public sealed class FileSessionTests : IDisposable
     [Fact]
     public void Initialisers_rest_only_while_they_are_told_to()
     {
-        using AptModel saved = SessionModel.New();
-        ModelFile.Save(path, saved, new ModelStructure { Config = saved.Vit.Config });
-        ModelFile.Load(path).Dispose();
+        using AgentModel saved = SessionModel.New();
+        saved.SaveFormat1(path);
+        Model.Open(path).Dispose();
         using var vit = new VisionTransformer(SessionModel.Config);
         Assert.All(vit.NamedParameters().Where(p => p.Name.EndsWith("query.weight", StringComparison.Ordinal)),
             p => Assert.NotEqual(0, p.Value.Span[0]));

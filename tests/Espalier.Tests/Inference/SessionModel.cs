@@ -1,7 +1,7 @@
-using Espalier.Compression.Apt;
 using Espalier.Models;
 using Espalier.Nn;
 using Espalier.Tensors;
+using Espalier.Tests.Models;
 
 namespace Espalier.Tests.Inference;
 
@@ -13,19 +13,21 @@ internal static class SessionModel
         ImageSize = 32, PatchSize = 4, Channels = 1, HiddenSize = 24, MlpDim = 40, NumHeads = 3, NumLayers = 5, NumClasses = 6,
     };
 
-    public static AptModel New(bool distilled = false, int[]? layers = null, int depth = 5)
+    public static AgentModel New(bool distilled = false, int[]? layers = null, int depth = 5)
     {
         VitConfig config = Config with { Distilled = distilled, NumLayers = depth };
-        var model = new AptModel(new VisionTransformer(config), layers ?? [0, 2, 3]) { Training = false };
-        Shuffle(model);
+        var model = new AgentModel(new VisionTransformer(config), layers ?? [0, 2, 3]);
+        Shuffle(model.Model.Graph.Parameters);
         return model;
     }
 
     /// <summary>Every parameter random, so that none is left out unseen.</summary>
-    public static void Shuffle(Module model)
+    public static void Shuffle(Module model) => Shuffle(model.NamedParameters());
+
+    private static void Shuffle(IEnumerable<(string Name, Tensor Value)> parameters)
     {
         var rng = new Rng(11);
-        foreach (var (name, value) in model.NamedParameters())
+        foreach (var (name, value) in parameters)
         {
             bool gain = value.Rank == 1 && name.EndsWith("weight", StringComparison.Ordinal);
             float size = value.Rank == 1 ? 0.1f : 1.2f / MathF.Sqrt(value.Length / value.Shape[0]);

@@ -1,10 +1,9 @@
-using Espalier.Compression.Apt;
 using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Tensors;
 using Espalier.Tensors.Kernels;
 using Espalier.Tensors.Threading;
-using Espalier.Tests.Compression.Apt;
+using Espalier.Tests.Models;
 
 namespace Espalier.Tests.Inference;
 
@@ -27,7 +26,7 @@ public sealed class TransformerSessionTests : IDisposable
     public void Logits_are_the_modules(int batch, int threads, bool distilled)
     {
         Workers.Threads = threads;
-        using AptModel model = SessionModel.New(distilled);
+        using AgentModel model = SessionModel.New(distilled);
         using var session = new Session(model.Vit.Trace());
         float[] images = SessionModel.Images(batch), actual = new float[batch * SessionModel.Config.NumClasses];
         session.Run(images, batch, actual);
@@ -45,13 +44,13 @@ public sealed class TransformerSessionTests : IDisposable
     public void Agents_drop_what_the_modules_do(int batch, int threads, bool distilled)
     {
         Workers.Threads = threads;
-        using AptModel model = SessionModel.New(distilled);
+        using AgentModel model = SessionModel.New(distilled);
         using var session = new Session(model.Trace());
         float[] images = SessionModel.Images(batch), actual = new float[batch * SessionModel.Config.NumClasses];
         var trace = new TokenTrace(indices: true);
         session.Run(images, batch, actual, trace);
         using var scope = new Scope();
-        AptOutput expected = model.Forward(SessionModel.Tensor(images, batch));
+        PrunedPass expected = model.Forward(SessionModel.Tensor(images, batch));
         Assert.Equal(batch, trace.Images);
         for (int b = 0; b < batch; b++)
         {
@@ -66,13 +65,13 @@ public sealed class TransformerSessionTests : IDisposable
     [Fact]
     public void An_agent_after_the_last_block_sees_all_of_its_rows()
     {
-        using AptModel model = SessionModel.New(layers: [1, 4]);
+        using AgentModel model = SessionModel.New(layers: [1, 4]);
         using var session = new Session(model.Trace());
         float[] images = SessionModel.Images(5), actual = new float[5 * SessionModel.Config.NumClasses];
         var trace = new TokenTrace(indices: true);
         session.Run(images, 5, actual, trace);
         using var scope = new Scope();
-        AptOutput expected = model.Forward(SessionModel.Tensor(images, 5));
+        PrunedPass expected = model.Forward(SessionModel.Tensor(images, 5));
         for (int b = 0; b < 5; b++) Assert.Equal(expected.KeptOf(b)[2], trace.Kept(b, 2).ToArray());
         SessionModel.AssertClose(expected.Logits.ToArray(), actual);
     }
@@ -80,7 +79,7 @@ public sealed class TransformerSessionTests : IDisposable
     [Fact]
     public void An_image_gets_the_same_bits_from_any_number_of_lanes()
     {
-        using AptModel model = SessionModel.New();
+        using AgentModel model = SessionModel.New();
         using var session = new Session(model.Trace());
         float[] images = SessionModel.Images(37);
         float[][] logits = [.. new[] { 1, 2, 3, 5 }.Select(count =>
@@ -100,7 +99,7 @@ public sealed class TransformerSessionTests : IDisposable
     [InlineData(1)]
     public void A_share_keeps_exactly_so_many_the_least_worthless_of_all(double share)
     {
-        using AptModel model = SessionModel.New();
+        using AgentModel model = SessionModel.New();
         using var session = new Session(model.Trace());
         var trace = new TokenTrace(indices: true);
         float[] images = SessionModel.Images(6);
@@ -126,9 +125,9 @@ public sealed class TransformerSessionTests : IDisposable
     [Fact]
     public void Where_all_scores_are_equal_a_share_keeps_the_first()
     {
-        using AptModel model = SessionModel.New();
-        foreach (AptAgent agent in model.Agents)
-            foreach (var (name, value) in agent.NamedParameters()) if (name == "fc.weight") value.Fill(0);
+        using AgentModel model = SessionModel.New();
+        foreach (TokenAgent agent in model.Agents)
+            foreach (var (name, value) in agent.Weights) if (name == "fc.weight") value.Fill(0);
         using var session = new Session(model.Trace());
         var trace = new TokenTrace(indices: true);
         session.Run(SessionModel.Images(1), 1, new float[SessionModel.Config.NumClasses], Pruning.KeepShare(0.25), trace);
@@ -139,13 +138,13 @@ public sealed class TransformerSessionTests : IDisposable
     [Fact]
     public void An_unpruned_run_of_a_model_with_agents_is_the_plain_model()
     {
-        using AptModel model = SessionModel.New();
+        using AgentModel model = SessionModel.New();
         using var session = new Session(model.Trace());
         float[] images = SessionModel.Images(4), actual = new float[4 * SessionModel.Config.NumClasses];
         var trace = new TokenTrace();
         session.Run(images, 4, actual, Pruning.None, trace);
         Assert.Equal([SessionModel.Config.Tokens], trace.Counts(3).ToArray());
-        Assert.Equal(VitCost.Dense(SessionModel.Config), session.MultiplyAdds(trace.Counts(3)));
+        Assert.Equal(model.Vit.CountMultiplyAdds(), session.MultiplyAdds(trace.Counts(3)));
         using var scope = new Scope();
         SessionModel.AssertClose(model.Vit.Forward(SessionModel.Tensor(images, 4)).ToArray(), actual);
     }
@@ -156,7 +155,7 @@ public sealed class TransformerSessionTests : IDisposable
         Workers.Threads = 2;
         foreach (var (depth, batch) in new[] { (5, 2), (5, 40), (9, 40) })
         {
-            using AptModel model = SessionModel.New(depth: depth);
+            using AgentModel model = SessionModel.New(depth: depth);
             using var session = new Session(model.Trace());
             float[] images = SessionModel.Images(batch), logits = new float[batch * SessionModel.Config.NumClasses];
             var trace = new TokenTrace(indices: true);
@@ -169,7 +168,7 @@ public sealed class TransformerSessionTests : IDisposable
     [InlineData(Precision.Int8, 0.2)]
     public void Lower_precision_rounds_and_takes_less_memory(Precision precision, double tolerance)
     {
-        using AptModel model = SessionModel.New();
+        using AgentModel model = SessionModel.New();
         using var exact = new Session(model.Vit.Trace());
         Session lower;
         try
@@ -217,7 +216,7 @@ public sealed class TransformerSessionTests : IDisposable
     public void Blocks_may_have_widths_of_their_own(Precision precision, double tolerance)
     {
         if (KernelInfo.For(precision).Name is null) return;
-        using AptModel model = SessionModel.New();
+        using AgentModel model = SessionModel.New();
         int d = SessionModel.Config.HiddenSize, each = d / SessionModel.Config.NumHeads;
         Dictionary<string, Tensor> weights = model.StateDict().ToDictionary(p => p.Name, p => p.Value);
         for (int i = 0; i < 5; i++)
@@ -233,7 +232,7 @@ public sealed class TransformerSessionTests : IDisposable
         float[] images = SessionModel.Images(5), actual = new float[5 * SessionModel.Config.NumClasses];
         session.Run(images, 5, actual, Pruning.None);
         using var scope = new Scope();
-        SessionModel.AssertClose(model.Vit.Trace().Run(SessionModel.Tensor(images, 5)).ToArray(), actual, tolerance);
+        SessionModel.AssertClose(model.Trace().Run(SessionModel.Tensor(images, 5), new RunContext(Keep: KeepRule.All)).ToArray(), actual, tolerance);
 
         void Cut(string layer, int outputs, int inputs)
         {
@@ -249,7 +248,7 @@ public sealed class TransformerSessionTests : IDisposable
     [Fact]
     public void What_makes_no_sense_is_refused()
     {
-        using AptModel model = SessionModel.New();
+        using AgentModel model = SessionModel.New();
         using var session = new Session(model.Vit.Trace());
         Assert.Contains("no agents", Assert.Throws<EspalierException>(() => session.Pruning = Pruning.KeepShare(0.5)).Message);
         Assert.Throws<ArgumentException>(() => session.Run(new float[7], 1, new float[SessionModel.Config.NumClasses]));

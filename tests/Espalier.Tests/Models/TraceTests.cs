@@ -1,4 +1,3 @@
-using Espalier.Compression.Apt;
 using Espalier.Models;
 using Espalier.Nn;
 using Espalier.Tensors;
@@ -29,41 +28,6 @@ public sealed class TraceTests
     {
         using VisionTransformer vit = Transformer(name);
         Compare(vit, vit.Trace());
-    }
-
-    [Theory]
-    [InlineData(0)]
-    [InlineData(0.4)]
-    [InlineData(0.5)]
-    [InlineData(1)]
-    public void A_graph_with_agents_drops_what_the_model_drops(double threshold)
-    {
-        VitConfig config = VitPresets.Get("vit-tiny-28");
-        using var model = new AptModel(Transformer("vit-tiny-28"), [1, 3], seed: 4) { Threshold = (float)threshold, Training = false };
-        var rng = new Rng(5);
-        foreach (Tensor weight in model.Agents.SelectMany(a => a.Parameters())) Init.Normal(weight, 0.2f, ref rng);
-        Graph graph = model.Trace();
-        foreach (int batch in new[] { 1, 3, 16 })
-        {
-            using var scope = new Scope();
-            Tensor images = Images(config.Channels, config.ImageSize, batch);
-            AptOutput expected = model.Forward(images);
-            List<RowSet> kept = [];
-            foreach (Graph run in new[] { graph, graph.Prepared(training: false) })
-            {
-                kept.Clear();
-                Tensor logits = run.Run([images], look: (value, t) =>
-                {
-                    if (value.Producer!.Op is KeepRowsOp) kept.Add(t.Rows!);
-                })[0];
-                Assert.Equal(expected.Steps.Skip(1), kept);
-                // The model's own parts are prepared ones.
-                if (run == graph) Close(expected.Logits.ToArray(), logits.ToArray());
-                else Assert.Equal(expected.Logits.ToArray(), logits.ToArray());
-            }
-            Tensor plain = graph.Prepared(training: false).Run(images, new RunContext(Keep: KeepRule.All));
-            Assert.Equal(model.ForwardPlain(images).Logits.ToArray(), plain.ToArray());
-        }
     }
 
     private static VisionTransformer Transformer(string name)

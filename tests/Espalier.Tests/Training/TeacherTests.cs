@@ -3,6 +3,7 @@ using Espalier.Formats;
 using Espalier.Imaging;
 using Espalier.Models;
 using Espalier.Tensors;
+using Espalier.Tests.Models;
 using Espalier.Training;
 
 namespace Espalier.Tests.Training;
@@ -124,7 +125,7 @@ public sealed class TeacherTests : IDisposable
         var vit = new VisionTransformer(config, seed: 3);
         var rng = new Rng(8);
         foreach (Tensor t in vit.Parameters()) foreach (ref float x in t.Span) x = 0.1f * rng.NextNormal();
-        ModelFile.Save(path, vit, new ModelStructure { Config = config });
+        FormatOne.Save(path, vit);
         return vit;
     }
 

@@ -21,8 +21,8 @@ internal sealed record VitFiles(string Name, VitConfig Config, string Weights, s
     public string OnnxInt8()
     {
         string path = Path.ChangeExtension(Weights, ".int8.onnx");
-        using LoadedModel model = ModelFile.Load(Weights);
-        OnnxFile.Write(path, model, prune: false, Precision.Int8);
+        using Model model = Model.Open(Weights);
+        model.ExportOnnx(path, new OnnxOptions { Precision = Precision.Int8 });
         return path;
     }
 }

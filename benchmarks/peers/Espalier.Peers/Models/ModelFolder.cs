@@ -1,5 +1,5 @@
 using System.Runtime.InteropServices;
-using Espalier.Compression.Apt;
+using Espalier.Compression;
 using Espalier.Models;
 using Espalier.Onnx;
 using Espalier.Tensors;
@@ -30,13 +30,10 @@ internal sealed class ModelFolder(string folder)
         if (made.TryGetValue(key, out ModelFiles? files)) return (VitFiles)files;
         VitConfig config = Shapes.Get(name);
         var vit = new VitFiles(name, config, Weights(key), Input(config.Channels, config.ImageSize));
-        using (VisionTransformer model = RandomModels.Vit(config))
-            ModelFile.Save(vit.Weights, agents ? new AptModel(model) : model, new ModelStructure { Config = config });
-        if (!agents)
-        {
-            using LoadedModel model = ModelFile.Load(vit.Weights);
-            OnnxFile.Write(vit.Onnx, model, prune: false, opset: 23);
-        }
+        using Model model = Model.FromModule(RandomModels.Vit(config));
+        if (agents) TokenAgents.Add(model, config.PruneLayers);
+        model.Save(vit.Weights);
+        if (!agents) model.ExportOnnx(vit.Onnx, new OnnxOptions { Opset = 23 });
         made[key] = vit;
         return vit;
     }
@@ -48,11 +45,10 @@ internal sealed class ModelFolder(string folder)
         string key = keep < 1 ? $"{name} {Units.Two(keep)}" : name;
         if (made.TryGetValue(key, out ModelFiles? files)) return (CnnFiles)files;
         CnnConfig config = Shapes.Cnn(name);
-        using Cnn net = RandomModels.Cnn(config, keep, out long multiplyAdds);
+        using Model model = Model.FromModule(RandomModels.Cnn(config, keep, out long multiplyAdds));
         var cnn = new CnnFiles(name, config, multiplyAdds, Weights(key), Input(config.Channels, config.ImageSize));
-        var structure = new CnnStructure { Config = config };
-        CnnFile.Save(cnn.Weights, net, structure);
-        OnnxFile.Write(cnn.Onnx, new LoadedCnn(net, structure));
+        model.Save(cnn.Weights);
+        model.ExportOnnx(cnn.Onnx);
         made[key] = cnn;
         return cnn;
     }

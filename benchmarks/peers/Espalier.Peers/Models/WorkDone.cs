@@ -1,5 +1,8 @@
-using Espalier.Compression.Apt;
+using Espalier.Compression;
+using Espalier.Inference;
 using Espalier.Models;
+using Espalier.Nn;
+using Espalier.Tensors;
 
 namespace Espalier.Peers;
 
@@ -7,26 +10,26 @@ namespace Espalier.Peers;
 /// session computes only what the class token needs: keys and values of every token, all else of one.</summary>
 internal static class WorkDone
 {
-    public static long Dense(VitConfig c) => Pruned(c, [], [c.Tokens]);
+    public static long Dense(VitConfig c) => Costs(c, agents: false).Dense;
 
+    /// <summary>With the agents that the configuration has.</summary>
     /// <param name="tokens">Those that enter block 0, then those left after each agent.</param>
-    public static long Pruned(VitConfig c, IReadOnlyList<int> agentLayers, int[] tokens)
-    {
-        int last = tokens[^1];
-        return VitCost.Pruned(c, agentLayers, tokens) - VitCost.Block(c, last) + LastBlock(c, last);
-    }
+    public static long Pruned(VitConfig c, int[] tokens) => Costs(c, agents: true).Of(tokens);
 
     /// <summary>Of a step of plain training, which leaves out the same: a forward pass and twice as much backward, except that
     /// nobody wants the gradient of the images.</summary>
-    public static long TrainingStep(VitConfig c) => 3 * Dense(c) - VitCost.Embedding(c);
+    public static long TrainingStep(VitConfig c) =>
+        3 * Dense(c) - (long)c.Grid * c.Grid * c.PatchChannels * c.PatchSize * c.PatchSize * c.HiddenSize;
 
     /// <summary>Of the agents alone.</summary>
     public static long Agents(VitConfig c, int[] tokens) =>
-        tokens[..^1].Sum(n => AptAgent.MultiplyAdds(c.HiddenSize, n));
+        tokens[..^1].Sum(n => 2L * c.HiddenSize * c.HiddenSize + (long)n * c.HiddenSize);
 
-    private static long LastBlock(VitConfig c, int tokens)
+    private static RowCosts Costs(VitConfig c, bool agents)
     {
-        long n = tokens, d = c.HiddenSize;
-        return 2 * n * d * d + 2 * d * d + 2 * n * d + 2 * d * c.MlpDim;
+        using InitSkip _ = Init.ShapesOnly();
+        using Model model = Model.FromModule(new VisionTransformer(c));
+        if (agents) TokenAgents.Add(model, c.PruneLayers);
+        return new RowCosts(model.Graph.Prepared(training: false));
     }
 }

@@ -1,5 +1,5 @@
-using Espalier.Compression.Apt;
-using Espalier.Models;
+using Espalier.Compression.Methods.Apt;
+using Espalier.Inference;
 using Espalier.Optim;
 using Espalier.Tensors;
 
@@ -11,7 +11,7 @@ internal sealed class AptTrainingWork : IWork
 {
     private const int Bisections = 10, ImagesToTryOn = 2;
 
-    private readonly AptModel model;
+    private readonly Model model;
     private readonly AptTask task;
     private readonly Sgd optimizer;
     private readonly float[] images;
@@ -22,14 +22,11 @@ internal sealed class AptTrainingWork : IWork
     /// <param name="share">Of the dense model's multiply-adds that the pruned pass should about do; 1 prunes nothing.</param>
     public AptTrainingWork(string weights, string input, int batch, double share)
     {
-        LoadedModel loaded = ModelFile.Load(weights);
-        model = loaded.Apt ?? throw new EspalierException($"{weights}: has no agents to train");
-        VitConfig c = model.Vit.Config;
-        shape = new Shape(batch, c.Channels, c.ImageSize, c.ImageSize);
-        images = InputFile.Read(input, batch, c);
-        labels = [.. Enumerable.Range(0, batch).Select(i => i % c.NumClasses)];
-        model.Threshold = share < 1 ? ThresholdFor(share) : 1;
-        task = new AptTask(model, loaded.Structure, new AptOptions());
+        model = Model.Open(weights);
+        shape = new Shape(batch, model.Channels, model.ImageSize, model.ImageSize);
+        images = InputFile.Read(input, batch, model.Channels, model.ImageSize);
+        labels = [.. Enumerable.Range(0, batch).Select(i => i % model.NumClasses)];
+        task = new AptTask(model, new Apt()) { Threshold = share < 1 ? ThresholdFor(share) : 1 };
         optimizer = new Sgd(task.ParameterGroups);
     }
 
@@ -50,25 +47,25 @@ internal sealed class AptTrainingWork : IWork
     private void Step()
     {
         using var scope = new Scope();
-        model.ClearGrads();
+        foreach (var (_, parameter) in optimizer.Parameters) parameter.ClearGrad();
         compute = task.Step(Tensor.From(shape, images), labels, gradientScale: 1, new Rng(1))["compute"];
         optimizer.Step(0);
     }
 
     private float ThresholdFor(double share)
     {
-        VitConfig c = model.Vit.Config;
-        var few = new Shape(ImagesToTryOn, c.Channels, c.ImageSize, c.ImageSize);
-        model.Training = false;
+        using Session session = Session.Of(model);
+        var logits = new float[ImagesToTryOn * session.NumClasses];
+        var trace = new TokenTrace();
         float low = 0, high = 1;
         for (int i = 0; i < Bisections; i++)
         {
-            using var scope = new Scope();
-            model.Threshold = (low + high) / 2;
-            AptOutput output = model.Forward(Tensor.From(few, images.AsSpan(0, (int)few.Length)));
-            double done = Enumerable.Range(0, ImagesToTryOn).Average(b => (double)model.MultiplyAdds(output.TokensOf(b)));
-            if (done > share * VitCost.Dense(c)) high = model.Threshold;
-            else low = model.Threshold;
+            float threshold = (low + high) / 2;
+            session.Run(images.AsSpan(0, ImagesToTryOn * images.Length / labels.Length), ImagesToTryOn, logits,
+                Pruning.Threshold(threshold), trace);
+            double done = Enumerable.Range(0, ImagesToTryOn).Average(b => (double)session.MultiplyAdds(trace.Counts(b)));
+            if (done > share * session.DenseMultiplyAdds) high = threshold;
+            else low = threshold;
         }
         return (low + high) / 2;
     }

@@ -1,6 +1,5 @@
 using System.Text.Json.Nodes;
 using Espalier.Inference;
-using Espalier.Models;
 using Espalier.Tensors;
 using Espalier.Tensors.Kernels;
 using Espalier.Tensors.Threading;
@@ -23,7 +22,6 @@ internal sealed class EspalierServer : Server
         int batch = (int)request["batch"]!;
         return task switch
         {
-            "infer" when CnnFile.IsCnn(file) => new CnnWork(file, input, batch),
             "infer" => new InferenceWork(file, input, batch, Options(request)),
             "forward" => new ForwardWork(file, input, batch),
             "train-apt" => new AptTrainingWork(file, input, batch, (double)request["share"]!),

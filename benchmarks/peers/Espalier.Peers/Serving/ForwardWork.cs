@@ -1,4 +1,3 @@
-using Espalier.Models;
 using Espalier.Tensors;
 
 namespace Espalier.Peers;
@@ -6,18 +5,17 @@ namespace Espalier.Peers;
 /// <summary>Dense inference by the pass that training is made of.</summary>
 internal sealed class ForwardWork : IWork
 {
-    private readonly LoadedModel model;
+    private readonly Model model;
     private readonly Graph graph;
     private readonly float[] images;
     private readonly Shape shape;
 
     public ForwardWork(string weights, string input, int batch)
     {
-        model = ModelFile.Load(weights);
-        VitConfig c = model.Vit.Config;
-        graph = model.Vit.Trace().Prepared(training: false);
-        shape = new Shape(batch, c.Channels, c.ImageSize, c.ImageSize);
-        images = InputFile.Read(input, batch, c);
+        model = Model.Open(weights);
+        graph = model.Graph.Prepared(training: false);
+        shape = new Shape(batch, model.Channels, model.ImageSize, model.ImageSize);
+        images = InputFile.Read(input, batch, model.Channels, model.ImageSize);
     }
 
     public void Call()

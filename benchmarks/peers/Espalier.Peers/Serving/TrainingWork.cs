@@ -1,4 +1,3 @@
-using Espalier.Models;
 using Espalier.Optim;
 using Espalier.Tensors;
 
@@ -7,7 +6,7 @@ namespace Espalier.Peers;
 /// <summary>Steps of plain training: forward, backward, SGD.</summary>
 internal sealed class TrainingWork : IWork
 {
-    private readonly LoadedModel model;
+    private readonly Model model;
     private readonly Graph graph;
     private readonly float[] images;
     private readonly Shape shape;
@@ -17,14 +16,12 @@ internal sealed class TrainingWork : IWork
 
     public TrainingWork(string weights, string input, int batch, float learningRate)
     {
-        model = ModelFile.Load(weights);
-        model.Vit.Training = true;
-        VitConfig c = model.Vit.Config;
-        graph = model.Vit.Trace().Prepared(training: true);
-        shape = new Shape(batch, c.Channels, c.ImageSize, c.ImageSize);
-        images = InputFile.Read(input, batch, c);
-        labels = [.. Enumerable.Range(0, batch).Select(i => i % c.NumClasses)];
-        optimizer = new Sgd(ParameterGroup.Of(model.Vit));
+        model = Model.Open(weights);
+        graph = model.Graph.Prepared(training: true);
+        shape = new Shape(batch, model.Channels, model.ImageSize, model.ImageSize);
+        images = InputFile.Read(input, batch, model.Channels, model.ImageSize);
+        labels = [.. Enumerable.Range(0, batch).Select(i => i % model.NumClasses)];
+        optimizer = new Sgd(ParameterGroup.Of(model.Graph));
         this.learningRate = learningRate;
     }
 
@@ -41,7 +38,7 @@ internal sealed class TrainingWork : IWork
     private float Step()
     {
         using var scope = new Scope();
-        model.Vit.ClearGrads();
+        foreach (var (_, parameter) in optimizer.Parameters) parameter.ClearGrad();
         using var recording = new Recording();
         Tensor loss = F.CrossEntropy(graph.Run(Tensor.From(shape, images), new RunContext(Training: true)), labels);
         recording.Backward(loss);

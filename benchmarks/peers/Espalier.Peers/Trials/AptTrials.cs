@@ -25,7 +25,7 @@ internal static class AptTrials
         for (int i = 1; i < sides.Length; i++)
         {
             int[] tokens = sides[i].Tokens();
-            double done = WorkDone.Pruned(c, c.DefaultPruneLayers(), tokens), time = rounds.Ratio(i, 0);
+            double done = WorkDone.Pruned(c, tokens), time = rounds.Ratio(i, 0);
             agents = Math.Max(agents, WorkDone.Agents(c, tokens) / done);
             double excess = time / (done / dense);
             string name = $"ViT-B/16, batch {batch}, keep {Units.Two(Shares[i - 1])}";

@@ -79,8 +79,11 @@ public sealed record VitConfig
     /// Layers of APT's agents where the configuration names none: 2, 5 and 8 of 12, and the same parts (1/4, 1/2, 3/4) of
     /// other depths.
     /// </summary>
-    public int[] DefaultPruneLayers() =>
-        [.. new[] { NumLayers / 4 - 1, NumLayers / 2 - 1, NumLayers * 3 / 4 - 1 }.Where(l => l >= 0).Distinct()];
+    public int[] DefaultPruneLayers() => UsualPruneLayers(NumLayers);
+
+    /// <summary>As <see cref="DefaultPruneLayers"/>, for any number of blocks.</summary>
+    public static int[] UsualPruneLayers(int blocks) =>
+        [.. new[] { blocks / 4 - 1, blocks / 2 - 1, blocks * 3 / 4 - 1 }.Where(l => l >= 0).Distinct()];
 
     /// <summary>Throws where the numbers do not describe a transformer.</summary>
     /// <param name="source">Where the configuration comes from, for the message.</param>

@@ -54,7 +54,7 @@ public sealed class CnnOnnxRuntimeTests
         long before = net.ParameterCount;
         Change(net, words[^1]);
         bool training = net.Training;
-        OnnxFile.Write(file, new LoadedCnn(net, new CnnStructure { Config = net.Config }), words[^1] == "23" ? 23 : 17);
+        OnnxFile.Write(file, net.Trace(), new OnnxOptions { Opset = words[^1] == "23" ? 23 : 17 });
         Assert.Equal(training, net.Training);
         using var scope = new Scope();
         var images = new Tensor(new Shape(Images, net.Channels, net.ImageSize, net.ImageSize));

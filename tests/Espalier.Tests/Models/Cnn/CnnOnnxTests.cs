@@ -25,7 +25,7 @@ public sealed class CnnOnnxTests : IDisposable
     {
         using Cnn net = CompressionJobs.Net("resnet20", 20);
         string[] names = [.. Enumerable.Range(0, 10).Select(i => $"class {i}")];
-        OnnxSummary summary = OnnxFile.Write(File, Loaded(net, names));
+        OnnxSummary summary = Model.FromModule(net, new ModelCard { Classes = names }).ExportOnnx(File);
         var read = new OnnxReader(File);
         Assert.Equal((8, 17, "espalier"), (read.IrVersion, read.Opset, read.Producer));
         Assert.Equal(["images 1 [N, 1, 20, 20]"], read.Inputs);
@@ -34,9 +34,8 @@ public sealed class CnnOnnxTests : IDisposable
         Assert.Equal((17, new FileInfo(File).Length), (summary.Opset, summary.Bytes));
         Assert.Equal(("20", "[0.5]", "[0.5]"), (read.Metadata["input_size"], read.Metadata["mean"], read.Metadata["std"]));
         Assert.Equal(names, JsonSerializer.Deserialize<string[]>(read.Metadata["class_names"]));
-        JsonElement structure = JsonDocument.Parse(read.Metadata["espalier"]).RootElement;
-        Assert.Equal("cnn", structure.GetProperty("architecture").GetString());
-        Assert.Equal("resnet20", structure.GetProperty("config").GetProperty("network").GetString());
+        JsonElement card = JsonDocument.Parse(read.Metadata["espalier"]).RootElement.GetProperty("card");
+        Assert.Equal("resnet20", card.GetProperty("architecture").GetString());
     }
 
     [Theory]
@@ -122,12 +121,11 @@ public sealed class CnnOnnxTests : IDisposable
         using var fixedBatch = new OddNet(x => F.Add(x, Tensor.Zeros(x.Shape)));
         Assert.Contains("other batches", Assert.Throws<EspalierException>(() => OnnxFile.Write(File, Loaded(fixedBatch))).Message);
         Assert.Contains("17 or 23",
-            Assert.Throws<EspalierException>(() => OnnxFile.Write(File, Loaded(odd), opset: 18)).Message);
+            Assert.Throws<EspalierException>(() => OnnxFile.Write(File, Loaded(odd), new OnnxOptions { Opset = 18 })).Message);
         Assert.Empty(Directory.GetFiles(folder.Path));
     }
 
-    private static LoadedCnn Loaded(Cnn net, string[]? names = null) =>
-        new(net, new CnnStructure { Config = net.Config, ClassNames = names });
+    private static Graph Loaded(Cnn net) => net.Trace();
 
     /// <summary>Pixels as logits, by way of <paramref name="between"/>.</summary>
     private sealed class OddNet(Func<Tensor, Tensor> between)

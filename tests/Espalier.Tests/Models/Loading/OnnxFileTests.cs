@@ -20,12 +20,10 @@ public sealed class OnnxFileTests : IDisposable
     [Fact]
     public void TheFileSaysWhatItIs()
     {
-        using LoadedModel model = RandomModel.Create(RandomModel.Tiny);
-        LoadedModel named = model with
-        {
-            Structure = model.Structure with { ClassNames = ["a", "b", "c", "d", "e", "f", "\"é\""] },
-        };
-        OnnxSummary summary = OnnxFile.Write(File, named, prune: false);
+        using AgentModel model = RandomModel.Create(RandomModel.Tiny);
+        string[] names = ["a", "b", "c", "d", "e", "f", "\"é\""];
+        model.Model.Card = model.Model.Card with { Classes = names };
+        OnnxSummary summary = model.WriteOnnx(File, prune: false);
         var read = new OnnxReader(File);
         Assert.Equal((8, 17, "espalier"), (read.IrVersion, read.Opset, read.Producer));
         Assert.Equal(["images 1 [N, 3, 24, 24]"], read.Inputs);
@@ -34,9 +32,9 @@ public sealed class OnnxFileTests : IDisposable
         Assert.Equal((17, new FileInfo(File).Length), (summary.Opset, summary.Bytes));
         Assert.Equal(("24", "[0.5,0.5,0.5]", "[0.5,0.5,0.5]"),
             (read.Metadata["input_size"], read.Metadata["mean"], read.Metadata["std"]));
-        Assert.Equal(named.Structure.ClassNames, JsonSerializer.Deserialize<string[]>(read.Metadata["class_names"]));
-        Assert.Equal(24, JsonDocument.Parse(read.Metadata["espalier"]).RootElement.GetProperty("config")
-            .GetProperty("hiddenSize").GetInt32());
+        Assert.Equal(names, JsonSerializer.Deserialize<string[]>(read.Metadata["class_names"]));
+        Assert.Equal(names, JsonDocument.Parse(read.Metadata["espalier"]).RootElement.GetProperty("card").GetProperty("classes")
+            .EnumerateArray().Select(c => c.GetString()));
     }
 
     [Theory]
@@ -46,8 +44,8 @@ public sealed class OnnxFileTests : IDisposable
     [InlineData(true, Precision.Int8)]
     public void EveryValueIsThereBeforeItIsReadAndIsRead(bool prune, Precision precision)
     {
-        using LoadedModel model = RandomModel.Create(RandomModel.Tiny with { Distilled = true }, agents: true);
-        OnnxFile.Write(File, model, prune, precision);
+        using AgentModel model = RandomModel.Create(RandomModel.Tiny with { Distilled = true }, agents: true);
+        model.WriteOnnx(File, prune, precision);
         var read = new OnnxReader(File);
         HashSet<string> known = [.. read.Constants.Keys, "images"], unread = [.. read.Constants.Keys, "images"];
         foreach (var (op, inputs, outputs) in read.Nodes)
@@ -69,11 +67,11 @@ public sealed class OnnxFileTests : IDisposable
     [Fact]
     public void WeightsAreThoseOfTheModel()
     {
-        using LoadedModel model = RandomModel.Create(RandomModel.Tiny);
+        using AgentModel model = RandomModel.Create(RandomModel.Tiny);
         using var scope = new Scope();
-        OnnxFile.Write(File, model, prune: false);
+        model.WriteOnnx(File, prune: false);
         var read = new OnnxReader(File);
-        foreach (var (name, tensor) in model.Module.StateDict().Where(p => !p.Name.EndsWith("cls_token")
+        foreach (var (name, tensor) in model.StateDict().Where(p => !p.Name.EndsWith("cls_token")
             && !p.Name.EndsWith("position_embeddings")))
         {
             // MatMul reads the weights of the blocks' linear layers as [in, out].
@@ -87,11 +85,11 @@ public sealed class OnnxFileTests : IDisposable
     [Fact]
     public void WeightsOf8BitsAreRoundedByTheLargestOfTheirOutput()
     {
-        using LoadedModel model = RandomModel.Create(RandomModel.Tiny);
+        using AgentModel model = RandomModel.Create(RandomModel.Tiny);
         const string name = "transformer.encoder.layer.1.ffn.fc1.weight";
-        Tensor weight = model.Module.StateDict().Single(p => p.Name == name).Value;
+        Tensor weight = model.StateDict().Single(p => p.Name == name).Value;
         weight.Span[..24].Clear();      // an output without weights
-        OnnxFile.Write(File, model, prune: false, Precision.Int8);
+        model.WriteOnnx(File, prune: false, Precision.Int8);
         var read = new OnnxReader(File);
         var (shape, type, data) = read.Constants[name];
         Assert.Equal([24, 40], shape);
@@ -109,57 +107,48 @@ public sealed class OnnxFileTests : IDisposable
     [Fact]
     public void Opset23HasFewerOperators()
     {
-        using LoadedModel model = RandomModel.Create(RandomModel.Tiny);
-        OnnxFile.Write(File, model, prune: false);
+        using AgentModel model = RandomModel.Create(RandomModel.Tiny);
+        model.WriteOnnx(File, prune: false);
         int before = new OnnxReader(File).Nodes.Length;
-        OnnxFile.Write(File, model, prune: false, opset: 23);
+        model.WriteOnnx(File, prune: false, opset: 23);
         var read = new OnnxReader(File);
         Assert.Equal((11, 23), (read.IrVersion, read.Opset));
         Assert.Equal(4, read.Nodes.Count(n => n.Operator == "Attention"));
         Assert.Equal(4, read.Nodes.Count(n => n.Operator == "Gelu"));
         Assert.True(read.Nodes.Length < before);
         Assert.Contains("17 or 23",
-            Assert.Throws<EspalierException>(() => OnnxFile.Write(File, model, prune: false, opset: 18)).Message);
+            Assert.Throws<EspalierException>(() => model.WriteOnnx(File, prune: false, opset: 18)).Message);
     }
 
     [Fact]
     public void AnotherPrecisionIsRefused()
     {
-        using LoadedModel model = RandomModel.Create(RandomModel.Tiny);
+        using AgentModel model = RandomModel.Create(RandomModel.Tiny);
         Assert.Contains("fp32 or int8", Assert.Throws<EspalierException>(
-            () => OnnxFile.Write(File, model, prune: false, Precision.Bf16)).Message);
+            () => model.WriteOnnx(File, prune: false, Precision.Bf16)).Message);
     }
 
     [Fact]
     public void APrunedFileHasTwoOutputsMoreAndTheModelsThreshold()
     {
-        using LoadedModel model = RandomModel.Create(RandomModel.Tiny, agents: true);
-        model.Apt!.Threshold = 0.375f;
-        OnnxFile.Write(File, model, prune: true);
+        using AgentModel model = RandomModel.Create(RandomModel.Tiny, agents: true);
+        model.Threshold = 0.375f;
+        model.WriteOnnx(File, prune: true);
         var read = new OnnxReader(File);
         Assert.Equal(["images 1 [1, 3, 24, 24]"], read.Inputs);
         Assert.Equal(["logits 1 [1, 7]", "tokens 7 [3]", "kept 7 [K]"], read.Outputs);
         for (int i = 0; i < 3; i++)
             Assert.Equal(0.375f, BitConverter.ToSingle(read.Constants[$"transformer.encoder.clip_layer.{i}.threshold"].Data));
-        Assert.Equal(0.375f, JsonDocument.Parse(read.Metadata["espalier"]).RootElement.GetProperty("threshold").GetSingle());
     }
 
     [Fact]
     public void EqualModelsGiveEqualBytesAndNothingElseInTheFolder()
     {
-        using LoadedModel model = RandomModel.Create(RandomModel.Tiny, agents: true);
-        OnnxFile.Write(File, model, prune: true);
+        using AgentModel model = RandomModel.Create(RandomModel.Tiny, agents: true);
+        model.WriteOnnx(File, prune: true);
         byte[] first = System.IO.File.ReadAllBytes(File);
-        OnnxFile.Write(File, model, prune: true);
+        model.WriteOnnx(File, prune: true);
         Assert.Equal(first, System.IO.File.ReadAllBytes(File));
         Assert.Single(Directory.GetFiles(folder.Path));
-    }
-
-    [Fact]
-    public void PruningWithoutAgentsIsRefused()
-    {
-        using LoadedModel model = RandomModel.Create(RandomModel.Tiny);
-        Assert.Contains("no agents", Assert.Throws<EspalierException>(() => OnnxFile.Write(File, model, prune: true)).Message);
-        Assert.False(System.IO.File.Exists(File));
     }
 }

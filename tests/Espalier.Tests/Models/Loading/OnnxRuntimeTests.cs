@@ -1,9 +1,7 @@
-using Espalier.Compression.Apt;
 using Espalier.Data;
 using Espalier.Models;
 using Espalier.Onnx;
 using Espalier.Tensors;
-using Espalier.Tests.Compression.Apt;
 using Espalier.Tests.Formats.Onnx;
 using Espalier.Tests.Imaging;
 
@@ -38,12 +36,12 @@ public sealed class OnnxRuntimeTests : IDisposable
             "hybrid of the port" => hybrid with { Stem = VitStem.ResNet50Torch },
             _ => RandomModel.Tiny,
         };
-        using LoadedModel model = RandomModel.Create(config);
+        using AgentModel model = RandomModel.Create(config);
         using var scope = new Scope();
         Tensor images = RandomModel.Images(config, 2 * batch);
-        OnnxFile.Write(File, model, prune: false);
+        model.WriteOnnx(File, prune: false);
         Dictionary<string, byte[]> results = OnnxRuntime.Run(File, images.Span, batch);
-        AssertClose(model.Vit.Forward(images).ToArray(), OnnxRuntime.Floats(results["logits"]));
+        AssertClose(model.Plain(images).ToArray(), OnnxRuntime.Floats(results["logits"]));
     }
 
     [Theory]
@@ -53,10 +51,10 @@ public sealed class OnnxRuntimeTests : IDisposable
     public void PrunedLogitsAndTokensAreTheModels(bool distilled, bool behindTheLastBlock)
     {
         VitConfig config = RandomModel.Tiny with { Distilled = distilled, PruneLayers = behindTheLastBlock ? [1, 3] : [0, 2] };
-        using LoadedModel model = RandomModel.Create(config, agents: true);
+        using AgentModel model = RandomModel.Create(config, agents: true);
         using var scope = new Scope();
         Tensor images = RandomModel.Images(config, 8);
-        AptOutput expected = model.Apt!.Forward(images);
+        PrunedPass expected = model.Forward(images);
         Assert.True(expected.TokensOf(0)[^1] < config.Tokens && expected.TokensOf(0)[^1] > config.PrefixTokens);
         ComparePruned(model, images, expected, atLeast: 7);
     }
@@ -66,11 +64,11 @@ public sealed class OnnxRuntimeTests : IDisposable
     [InlineData(1f)]
     public void AllOrNoTokensMayGo(float threshold)
     {
-        using LoadedModel model = RandomModel.Create(RandomModel.Tiny, agents: true);
-        model.Apt!.Threshold = threshold;
+        using AgentModel model = RandomModel.Create(RandomModel.Tiny, agents: true);
+        model.Threshold = threshold;
         using var scope = new Scope();
         Tensor images = RandomModel.Images(RandomModel.Tiny, 2);
-        AptOutput expected = model.Apt.Forward(images);
+        PrunedPass expected = model.Forward(images);
         Assert.Equal(threshold < 0 ? 1 : RandomModel.Tiny.Tokens, expected.TokensOf(0)[^1]);
         ComparePruned(model, images, expected, atLeast: 2);
     }
@@ -80,10 +78,10 @@ public sealed class OnnxRuntimeTests : IDisposable
     [InlineData(23)]
     public void TheShippedModelDropsTheSameTokens(int opset)
     {
-        using LoadedModel model = Shipped();
+        using AgentModel model = Shipped();
         using var scope = new Scope();
         Tensor images = SampleImages(model, 120);
-        AptOutput expected = model.Apt!.Forward(images);
+        PrunedPass expected = model.Forward(images);
         Assert.True(expected.Steps[^1].Rows < expected.Steps[0].Rows / 2);
         ComparePruned(model, images, expected, atLeast: 115, opset);
     }
@@ -93,12 +91,12 @@ public sealed class OnnxRuntimeTests : IDisposable
     [InlineData(23)]
     public void TheShippedModelGivesTheSameDense(int opset)
     {
-        using LoadedModel model = Shipped();
+        using AgentModel model = Shipped();
         using var scope = new Scope();
         Tensor images = SampleImages(model, 100);
-        OnnxFile.Write(File, model, prune: false, opset: opset);
+        model.WriteOnnx(File, prune: false, opset: opset);
         Dictionary<string, byte[]> results = OnnxRuntime.Run(File, images.Span, 50);
-        AssertClose(model.Vit.Forward(images).ToArray(), OnnxRuntime.Floats(results["logits"]));
+        AssertClose(model.Plain(images).ToArray(), OnnxRuntime.Floats(results["logits"]));
     }
 
     /// <summary>Rounding moves logits a little and flips some decisions of the agents; hardly any prediction changes.</summary>
@@ -107,14 +105,14 @@ public sealed class OnnxRuntimeTests : IDisposable
     [InlineData(true)]
     public void TheShippedModelIn8BitsPredictsTheSame(bool prune)
     {
-        using LoadedModel model = Shipped();
+        using AgentModel model = Shipped();
         using var scope = new Scope();
         Tensor images = SampleImages(model, 200);
-        OnnxFile.Write(File, model, prune, Precision.Int8);
+        model.WriteOnnx(File, prune, Precision.Int8);
         Dictionary<string, byte[]> results = OnnxRuntime.Run(File, images.Span, prune ? 1 : 50);
-        Tensor expected = prune ? model.Apt!.Forward(images).Logits : model.Vit.Forward(images);
+        Tensor expected = prune ? model.Forward(images).Logits : model.Plain(images);
         float[] actual = OnnxRuntime.Floats(results["logits"]);
-        int classes = model.Vit.Config.NumClasses, same = 0;
+        int classes = model.Model.NumClasses, same = 0;
         for (int b = 0; b < 200; b++)
             if (Best(expected.Span.Slice(b * classes, classes)) == Best(actual.AsSpan(b * classes, classes))) same++;
         Assert.True(same >= 196, $"{same} of 200 predictions are the same");
@@ -125,14 +123,14 @@ public sealed class OnnxRuntimeTests : IDisposable
     private static int Best(ReadOnlySpan<float> logits) => System.Numerics.Tensors.TensorPrimitives.IndexOfMax(logits);
 
     /// <summary>Every image, but for those where a decision is so close to the threshold that it may fall either way.</summary>
-    private void ComparePruned(LoadedModel model, Tensor images, AptOutput expected, int atLeast, int opset = 17)
+    private void ComparePruned(AgentModel model, Tensor images, PrunedPass expected, int atLeast, int opset = 17)
     {
-        OnnxFile.Write(File, model, prune: true, opset: opset);
+        model.WriteOnnx(File, prune: true, opset: opset);
         Dictionary<string, byte[]> results = OnnxRuntime.Run(File, images.Span, 1);
         long[] tokens = OnnxRuntime.Integers(results["tokens"]), kept = OnnxRuntime.Integers(results["kept"]);
         float[] logits = OnnxRuntime.Floats(results["logits"]);
-        int agents = model.Apt!.Agents.Count, classes = model.Vit.Config.NumClasses, start = 0, compared = 0;
-        bool[] close = CloseDecisions(model.Apt, expected);
+        int agents = model.Agents.Count, classes = model.Model.NumClasses, start = 0, compared = 0;
+        bool[] close = CloseDecisions(model, expected);
         for (int b = 0; b < images.Shape[0]; b++)
         {
             long[] counts = tokens[(b * agents)..((b + 1) * agents)];
@@ -147,7 +145,7 @@ public sealed class OnnxRuntimeTests : IDisposable
         Assert.True(compared >= atLeast, $"only {compared} images could be compared");
     }
 
-    private static bool[] CloseDecisions(AptModel apt, AptOutput output)
+    private static bool[] CloseDecisions(AgentModel apt, PrunedPass output)
     {
         var close = new bool[output.Steps[0].Images];
         for (int i = 0; i < apt.Agents.Count; i++)
@@ -168,14 +166,14 @@ public sealed class OnnxRuntimeTests : IDisposable
             Assert.True(MathF.Abs(expected[i] - actual[i]) <= Tolerance * scale, $"{i}: {actual[i]}, not {expected[i]}");
     }
 
-    private static LoadedModel Shipped() =>
-        ModelFile.Load(Path.Combine(OnnxRuntime.RepositoryRoot, "models", "apt-fashion-mnist.safetensors"));
+    private static AgentModel Shipped() =>
+        new(Model.Open(Path.Combine(OnnxRuntime.RepositoryRoot, "models", "apt-fashion-mnist.safetensors")));
 
-    private static Tensor SampleImages(LoadedModel model, int count)
+    private static Tensor SampleImages(AgentModel model, int count)
     {
-        VitConfig c = model.Vit.Config;
+        Model c = model.Model;
         IImageDataset data = Subset.First(Datasets.OpenSample().Test, count);
         using var loader = new DataLoader(data, ImagePipeline.Eval(c.ImageSize, c.Channels), count);
-        return loader.Once().Single().ToTensor(c);
+        return loader.Once().Single().ToTensor(c.Channels, c.ImageSize);
     }
 }

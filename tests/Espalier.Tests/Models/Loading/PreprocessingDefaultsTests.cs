@@ -75,9 +75,9 @@ public sealed class PreprocessingDefaultsTests : IDisposable
         CnnConfig published = CnnPresets.Get("mobilenet_v2");
         using Cnn net = CnnPresets.Create(published with { Width = 0.1 });
         WriteStateDict(folder["mobilenet.pth"], net.StateDict());
-        using LoadedCnn loaded = CnnFile.Load(folder["mobilenet.pth"], published);
-        Assert.Equal(Preprocessing.Preset("imagenet", 224), loaded.Structure.Preprocessing);
-        Assert.Equal("usual for mobilenet_v2", loaded.Structure.Preprocessing!.Origin);
+        using Model loaded = Model.Open(folder["mobilenet.pth"], new OpenOptions { Architecture = "mobilenet_v2" });
+        Assert.Equal(Preprocessing.Preset("imagenet", 224), loaded.Card.Preprocessing);
+        Assert.Equal("usual for mobilenet_v2", loaded.Card.Preprocessing!.Origin);
         using Session session = Session.Open(folder["mobilenet.pth"], new OpenOptions { Architecture = "mobilenet_v2" });
         Assert.Equal(Preprocessing.Preset("imagenet", 224), session.Preprocessing);
     }
@@ -88,18 +88,17 @@ public sealed class PreprocessingDefaultsTests : IDisposable
         Preprocessing clip = Preprocessing.Preset("clip", 28, 1) with { Resize = 30 };
         VitConfig config = VitPresets.Get("vit-tiny-28");
         using var vit = new VisionTransformer(config);
-        ModelFile.Save(folder["vit"], vit, new ModelStructure { Config = config, Preprocessing = clip });
-        Assert.Equal(clip, ModelFile.ReadStructure(folder["vit"])!.Preprocessing);
-        using (LoadedModel loaded = ModelFile.Load(folder["vit"])) Assert.Equal(clip, loaded.Structure.Preprocessing);
+        FormatOne.Save(folder["vit"], vit, new ModelStructure { Config = config, Preprocessing = clip });
+        using (Model loaded = Model.Open(folder["vit"])) Assert.Equal(clip, loaded.Card.Preprocessing);
         using (Session session = Session.Open(folder["vit"])) Assert.Equal(clip, session.Preprocessing);
         // Positions are interpolated where another size is asked for, and as much of the picture is cut off.
-        using (LoadedModel larger = ModelFile.Load(folder["vit"], config with { ImageSize = 56 }))
-            Assert.Equal((60, 56), (larger.Structure.Preprocessing!.Resize, larger.Structure.Preprocessing.Crop));
+        using (Model larger = Model.Open(folder["vit"], new OpenOptions { ImageSize = 56 }))
+            Assert.Equal((60, 56), (larger.Card.Preprocessing!.Resize, larger.Card.Preprocessing.Crop));
 
         CnnConfig small = CnnPresets.Get("resnet20") with { ImageSize = 28, Channels = 1 };
         using Cnn net = CnnPresets.Create(small);
-        CnnFile.Save(folder["cnn"], net, new CnnStructure { Config = small, Preprocessing = clip });
-        using (LoadedCnn loaded = CnnFile.Load(folder["cnn"])) Assert.Equal(clip, loaded.Structure.Preprocessing);
+        FormatOne.Save(folder["cnn"], net, new CnnStructure { Config = small, Preprocessing = clip });
+        using (Model loaded = Model.Open(folder["cnn"])) Assert.Equal(clip, loaded.Card.Preprocessing);
     }
 
     [Fact]
@@ -107,10 +106,10 @@ public sealed class PreprocessingDefaultsTests : IDisposable
     {
         CnnConfig config = CnnPresets.Get("shufflenet_v2_x1_0") with { Width = 0.1, Channels = 1, ImageSize = 64 };
         using Cnn net = CnnPresets.Create(config);
-        CnnFile.Save(folder["cnn"], net, new CnnStructure { Config = config });
-        using LoadedCnn loaded = CnnFile.Load(folder["cnn"]);
-        Assert.Equal(Preprocessing.Half(64, 1), loaded.Structure.Preprocessing);
-        Assert.Equal("usual for checkpoints that do not say", loaded.Structure.Preprocessing!.Origin);
+        FormatOne.Save(folder["cnn"], net, new CnnStructure { Config = config });
+        using Model loaded = Model.Open(folder["cnn"]);
+        Assert.Equal(Preprocessing.Half(64, 1), loaded.Card.Preprocessing);
+        Assert.Equal("usual for checkpoints that do not say", loaded.Card.Preprocessing!.Origin);
     }
 
     [Theory]
@@ -127,7 +126,7 @@ public sealed class PreprocessingDefaultsTests : IDisposable
         block["preprocessing"]![name] = JsonNode.Parse(value);
         Safetensors.Write(folder["bad"], vit.StateDict().Select(p => new NamedArray(p.Name, p.Value.Shape.ToArray(), p.Value.ToArray())),
             new Dictionary<string, string> { ["espalier"] = block.ToJsonString() });
-        string message = Assert.Throws<EspalierException>(() => ModelFile.Load(folder["bad"])).Message;
+        string message = Assert.Throws<EspalierException>(() => Model.Open(folder["bad"])).Message;
         Assert.Contains(expected, message);
         Assert.Contains("bad", message);
         CnnConfig small = CnnPresets.Get("resnet20") with { ImageSize = 28, Channels = 1 };
@@ -139,24 +138,23 @@ public sealed class PreprocessingDefaultsTests : IDisposable
         };
         Safetensors.Write(folder["bad"], net.StateDict().Select(p => new NamedArray(p.Name, p.Value.Shape.ToArray(), p.Value.ToArray())),
             new Dictionary<string, string> { ["espalier"] = block.ToJsonString() });
-        Assert.Contains(expected, Assert.Throws<EspalierException>(() => CnnFile.Load(folder["bad"])).Message);
+        Assert.Contains(expected, Assert.Throws<EspalierException>(() => Model.Open(folder["bad"])).Message);
     }
 
     [Fact]
     public void OnnxFilesSayIt()
     {
         CnnConfig config = CnnPresets.Get("resnet20");
-        using var loaded = new LoadedCnn(CnnPresets.Create(config), new CnnStructure
+        using Model loaded = Model.FromModule(CnnPresets.Create(config), new ModelCard
         {
-            Config = config,
             Preprocessing = Preprocessing.Half(32, 3) with { Colors = ColorOrder.Bgr, Divisor = 1, Mean = [51, 102, 127.5f], Std = [51] },
         });
-        OnnxFile.Write(folder["net.onnx"], loaded);
+        loaded.ExportOnnx(folder["net.onnx"]);
         var read = new OnnxReader(folder["net.onnx"]);
         Assert.Equal(("32", "[0.2,0.4,0.5]", "[0.2,0.2,0.2]"),
             (read.Metadata["input_size"], read.Metadata["mean"], read.Metadata["std"]));
-        Assert.Equal(loaded.Structure.Preprocessing, Preprocessing.Parse(
-            JsonNode.Parse(read.Metadata["espalier"])!["preprocessing"]!.ToJsonString(), "file"));
+        Assert.Equal(loaded.Card.Preprocessing, Preprocessing.Parse(
+            JsonNode.Parse(read.Metadata["espalier"])!["card"]!["preprocessing"]!.ToJsonString(), "file"));
     }
 
     private static void WriteStateDict(string path, IEnumerable<(string Name, Tensor Value)> tensors)

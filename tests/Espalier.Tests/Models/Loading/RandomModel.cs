@@ -1,4 +1,3 @@
-using Espalier.Compression.Apt;
 using Espalier.Models;
 using Espalier.Nn;
 using Espalier.Tensors;
@@ -13,15 +12,13 @@ internal static class RandomModel
         ImageSize = 24, PatchSize = 4, Channels = 3, HiddenSize = 24, MlpDim = 40, NumHeads = 3, NumLayers = 4, NumClasses = 7,
     };
 
-    public static LoadedModel Create(VitConfig config, bool agents = false)
+    public static AgentModel Create(VitConfig config, bool agents = false)
     {
-        var vit = new VisionTransformer(config);
-        AptModel? apt = agents ? new AptModel(vit) : null;
+        var model = new AgentModel(new VisionTransformer(config), agents ? config.PruneLayers ?? config.DefaultPruneLayers() : []);
         var rng = new Rng(5);
-        foreach (Tensor t in (apt as Module ?? vit).Parameters())
+        foreach (var (_, t) in model.Model.Graph.Parameters)
             foreach (ref float x in t.Span) x += 0.1f * rng.NextNormal();
-        (apt as Module ?? vit).Training = false;
-        return new LoadedModel(vit, apt, new ModelStructure { Config = config }, LoadReport.Empty);
+        return model;
     }
 
     public static Tensor Images(VitConfig c, int count)

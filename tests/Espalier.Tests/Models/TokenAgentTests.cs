@@ -1,15 +1,15 @@
-using Espalier.Compression.Apt;
+using Espalier.Models;
 using Espalier.Nn;
 using Espalier.Tensors;
 
-namespace Espalier.Tests.Compression.Apt;
+namespace Espalier.Tests.Models;
 
-public sealed class AptAgentTests
+public sealed class TokenAgentTests
 {
     [Fact]
     public void The_worked_example_of_two_dimensions()
     {
-        using AptAgent agent = Example(biasPrune: 0.05f);
+        TokenAgent agent = Example(biasPrune: 0.05f);
         using var scope = new Scope();
         Tensor classToken = Tensor.From(new Shape(1, 2), [1, 2]), token = Tensor.From(new Shape(1, 2), [3, -1]);
 
@@ -26,8 +26,8 @@ public sealed class AptAgentTests
     [Fact]
     public void A_token_with_equal_logits_is_kept()
     {
-        using AptAgent agent = Example(biasPrune: 0);
-        foreach (var (name, tensor) in agent.NamedParameters()) if (name.StartsWith("fc", StringComparison.Ordinal)) tensor.Fill(0);
+        TokenAgent agent = Example(biasPrune: 0);
+        foreach (var (name, tensor) in agent.Weights) if (name.StartsWith("fc", StringComparison.Ordinal)) tensor.Fill(0);
         using var scope = new Scope();
         Tensor x = Rows([1, 2, 3, -1, 5, 6], 2);
         float[] p = agent.PruneProbabilities(x);
@@ -45,8 +45,8 @@ public sealed class AptAgentTests
     public void Parameter_counts(int width, long expected)
     {
         var rng = new Rng(1);
-        using var agent = new AptAgent(width, ref rng);
-        Assert.Equal(expected, agent.ParameterCount);
+        TokenAgent agent = TokenAgent.Create(width, ref rng);
+        Assert.Equal(expected, agent.Weights.Sum(w => w.Value.Length));
     }
 
     [Theory]
@@ -56,7 +56,7 @@ public sealed class AptAgentTests
     public void The_folded_scores_are_those_of_the_plain_form(int width)
     {
         var rng = new Rng(3);
-        using var agent = new AptAgent(width, ref rng);
+        TokenAgent agent = TokenAgent.Create(width, ref rng);
         using var scope = new Scope();
         int[] lengths = [5, 1, 17];
         Tensor rows = new(new Shape(23, width));
@@ -73,19 +73,19 @@ public sealed class AptAgentTests
     public void A_keep_bias_moves_the_keep_logit_only()
     {
         Rng one = new(1), two = new(1);
-        using var plain = new AptAgent(4, ref one);
-        using var biased = new AptAgent(4, ref two, keepBias: 2);
-        float[] a = plain.NamedParameters().Single(p => p.Name == "fc.bias").Value.ToArray();
-        float[] b = biased.NamedParameters().Single(p => p.Name == "fc.bias").Value.ToArray();
+        TokenAgent plain = TokenAgent.Create(4, ref one);
+        TokenAgent biased = TokenAgent.Create(4, ref two, keepBias: 2);
+        float[] a = plain.Weights.Single(p => p.Name == "fc.bias").Value.ToArray();
+        float[] b = biased.Weights.Single(p => p.Name == "fc.bias").Value.ToArray();
         Assert.Equal(a[0] + 2, b[0]);
         Assert.Equal(a[1], b[1]);
     }
 
-    private static AptAgent Example(float biasPrune)
+    private static TokenAgent Example(float biasPrune)
     {
         var rng = new Rng(1);
-        var agent = new AptAgent(2, ref rng);
-        foreach (var (name, t) in agent.NamedParameters())
+        TokenAgent agent = TokenAgent.Create(2, ref rng);
+        foreach (var (name, t) in agent.Weights)
         {
             float[] value = name switch
             {

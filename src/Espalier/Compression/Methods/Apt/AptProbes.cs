@@ -1,6 +1,7 @@
+using Espalier.Models;
 using Espalier.Tensors;
 
-namespace Espalier.Compression.Apt;
+namespace Espalier.Compression.Methods.Apt;
 
 /// <summary>
 /// The probes of one agent on one batch: for each image one token is dropped for real, to see what its loss does to the
@@ -15,10 +16,10 @@ internal sealed class AptProbes
     private AptProbes(Tensor context, RowSet rows, int[] dropped) => (this.context, this.rows, this.dropped) = (context, rows, dropped);
 
     /// <summary>
-    /// Picks the tokens: the one with the greatest p(prune), or with probability <see cref="AptOptions.Exploration"/> any. Ties go
+    /// Picks the tokens: the one with the greatest p(prune), or with probability <see cref="Apt.Exploration"/> any. Ties go
     /// to the first. An image with nothing left to drop loses nothing and teaches nothing: see <see cref="Usable"/>.
     /// </summary>
-    public static AptProbes Pick(AptAgent agent, Tensor context, int prefix, AptOptions options, ref Rng rng)
+    public static AptProbes Pick(TokenAgent agent, Tensor context, int prefix, Apt options, ref Rng rng)
     {
         RowSet rows = context.Rows!;
         float[] scores = [];
@@ -74,7 +75,7 @@ internal sealed class AptProbes
     /// </summary>
     /// <param name="before">p(true class) of each image with the token.</param>
     /// <param name="after">p(true class) without it.</param>
-    public Tensor? Loss(AptAgent agent, ReadOnlySpan<float> before, ReadOnlySpan<float> after, float margin, out ProbeRewards rewards)
+    public Tensor? Loss(TokenAgent agent, ReadOnlySpan<float> before, ReadOnlySpan<float> after, float margin, out ProbeRewards rewards)
     {
         var classRows = new List<int>();
         var tokenRows = new List<int>();

@@ -1,5 +1,5 @@
 using System.Text.Json;
-using Espalier.Compression.Apt;
+using Espalier.Compression.Methods.Apt;
 using Espalier.Data;
 using Espalier.Inference;
 using Espalier.Formats;
@@ -8,7 +8,7 @@ using Espalier.Optim;
 using Espalier.Tensors;
 using Espalier.Training;
 
-namespace Espalier.Tests.Compression.Apt;
+namespace Espalier.Tests.Compression.Methods;
 
 /// <summary>Against the PyTorch reference; tests/goldens/make_apt.py makes the files.</summary>
 public sealed class AptReferenceTests
@@ -20,8 +20,8 @@ public sealed class AptReferenceTests
     [InlineData(16)]
     public void A_pruned_pass_gives_the_references_tokens_and_logits(int batchSize)
     {
-        using LoadedModel model = ModelFile.Load(AptGolden.Path("random.pth"), Config);
-        var results = AptGolden.Run(model.Vit, model.Apt, batchSize);
+        using Model model = Model.Open(AptGolden.Path("random.pth"), new OpenOptions { Config = Config });
+        var results = AptGolden.Run(model, null, batchSize);
 
         foreach (var (expected, actual) in AptGolden.Expected().Zip(results))
         {
@@ -34,29 +34,29 @@ public sealed class AptReferenceTests
     [Fact]
     public void An_unpruned_pass_gives_the_references_logits()
     {
-        using LoadedModel model = ModelFile.Load(AptGolden.Path("random.pth"), Config);
-        foreach (var (expected, actual) in AptGolden.Expected().Zip(AptGolden.Run(model.Vit, null, 16)))
+        using Model model = Model.Open(AptGolden.Path("random.pth"), new OpenOptions { Config = Config });
+        foreach (var (expected, actual) in AptGolden.Expected().Zip(AptGolden.Run(model, Pruning.None, 16)))
             AptGolden.AssertClose(expected.GetProperty("plain"), actual.Logits);
     }
 
     [Fact]
     public void Four_training_steps_give_the_references_weights()
     {
-        using LoadedModel model = ModelFile.Load(AptGolden.Path("random.pth"), Config);
-        var task = new AptTask(model.Apt!, model.Structure, new AptOptions { Exploration = 0 });
-        var optimizer = new Sgd(ParameterGroup.Of(model.Apt!), momentum: 0.9f);
+        using Model model = Model.Open(AptGolden.Path("random.pth"), new OpenOptions { Config = Config });
+        var task = new AptTask(model, new Apt { Exploration = 0 });
+        var optimizer = new Sgd(ParameterGroup.Of(model.Graph), momentum: 0.9f);
         using var loader = AptGolden.Loader(Datasets.Open("fashion-mnist", AptGolden.Path("")).Train, 16);
         for (int step = 0; step < 4; step++)
         {
             using var scope = new Scope();
             task.Step(loader.Next(), new StepContext(step + 1, 4, 0, 0, 1, new Rng(0, (ulong)step)));
-            GradientClip.ByGlobalNorm([.. model.Apt!.Parameters()], 1);
+            GradientClip.ByGlobalNorm([.. model.Graph.Parameters.Select(p => p.Value)], 1);
             optimizer.Step(0.03f);
-            model.Apt.ClearGrads();
+            foreach (var (_, parameter) in model.Graph.Parameters) parameter.ClearGrad();
         }
 
         Checkpoint expected = CheckpointFile.Read(AptGolden.Path("trained.pth"));
-        foreach (var (name, tensor) in model.Apt!.NamedParameters())
+        foreach (var (name, tensor) in model.Graph.Parameters)
         {
             float[] reference = expected[name].Data;
             for (int i = 0; i < reference.Length; i++)
@@ -74,12 +74,12 @@ internal static class AptGolden
 
     public static DataLoader Loader(IImageDataset data, int batchSize) => new(data, ImagePipeline.Eval(28, 1), batchSize);
 
-    public static List<ImageResult> Run(VisionTransformer vit, AptModel? apt, int batchSize)
+    public static List<ImageResult> Run(Model model, Pruning? pruning, int batchSize)
     {
         var results = new List<ImageResult>();
         using DataLoader loader = Loader(Datasets.Open("fashion-mnist", Path("")).Test, batchSize);
-        using var session = new Session(apt is null ? vit.Trace() : apt.Trace());
-        new Evaluator(session).Run(loader.Once(), results.Add);
+        using Session session = Session.Of(model);
+        new Evaluator(session, pruning).Run(loader.Once(), results.Add);
         return results;
     }
 

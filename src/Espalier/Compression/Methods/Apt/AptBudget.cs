@@ -1,6 +1,6 @@
 using Espalier.Training;
 
-namespace Espalier.Compression.Apt;
+namespace Espalier.Compression.Methods.Apt;
 
 /// <summary>
 /// Holds training to a compute budget, with two things that it moves:
@@ -37,8 +37,8 @@ public sealed class AptBudget
     /// <param name="threshold">The threshold at the beginning, 0 to 1.</param>
     public AptBudget(int agents, float margin, float? target, float threshold = 0.5f)
     {
-        if (target is { } t && !(t > 0 && t <= 1)) throw new EspalierException($"--target-flops must be more than 0 and at most 1, not {target}");
-        if (!(MathF.Abs(margin) <= 1)) throw new EspalierException($"--reward-margin must be -1 to 1, not {margin}");
+        if (target is { } t && !(t > 0 && t <= 1)) throw new EspalierException($"Budget must be more than 0 and at most 1, not {target}");
+        if (!(MathF.Abs(margin) <= 1)) throw new EspalierException($"RewardMargin must be -1 to 1, not {margin}");
         this.target = target;
         margins = new double[agents];
         Array.Fill(margins, margin);

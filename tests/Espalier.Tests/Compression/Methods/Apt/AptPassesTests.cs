@@ -1,11 +1,13 @@
-using Espalier.Compression.Apt;
+using Espalier.Compression;
+using Espalier.Compression.Methods.Apt;
 using Espalier.Models;
 using Espalier.Nn;
 using Espalier.Tensors;
+using Espalier.Tests.Models;
 
-namespace Espalier.Tests.Compression.Apt;
+namespace Espalier.Tests.Compression.Methods;
 
-public sealed class AptModelTests
+public sealed class AptPassesTests
 {
     private static readonly VitConfig Config = new()
     {
@@ -18,14 +20,15 @@ public sealed class AptModelTests
     [InlineData(true)]
     public void One_image_keeps_the_same_tokens_alone_and_in_a_batch(bool distilled)
     {
-        using AptModel model = NewModel(distilled);
+        using Model network = NewModel(distilled);
+        var model = new AptPasses(network.Graph);
         using var scope = new Scope();
         Tensor images = Images(16);
-        AptOutput all = model.Forward(images);
+        AptOutput all = model.Pruned(images);
         Assert.True(Enumerable.Range(0, 16).Select(b => all.TokensOf(b)[^1]).Distinct().Count() > 1);
         for (int b = 0; b < 16; b++)
         {
-            AptOutput one = model.Forward(One(images, b));
+            AptOutput one = model.Pruned(One(images, b));
             Assert.Equal(all.KeptOf(b), one.KeptOf(0));
             AssertClose(all.Logits.Span.Slice(b * 6, 6), one.Logits.Span, 1e-5f);
         }
@@ -34,13 +37,14 @@ public sealed class AptModelTests
     [Fact]
     public void Removing_tokens_is_masking_them_as_keys()
     {
-        using AptModel model = NewModel();
+        using Model network = NewModel();
+        var model = new AptPasses(network.Graph);
         using var scope = new Scope();
         Tensor images = Images(8);
-        AptOutput removed = model.Forward(images);
+        AptOutput removed = model.Pruned(images);
         for (int b = 0; b < 8; b++)
         {
-            var (logits, kept) = MaskedVit.Run(model, One(images, b));
+            var (logits, kept) = MaskedVit.Run(network, Config, model.Threshold, One(images, b));
             Assert.Equal(removed.KeptOf(b).Skip(1), kept);
             AssertClose(removed.Logits.Span.Slice(b * 6, 6), logits, 1e-5f);
         }
@@ -51,20 +55,21 @@ public sealed class AptModelTests
     [Fact]
     public void The_counted_cost_is_that_of_the_ops_that_ran()
     {
-        using AptModel model = NewModel();
+        using Model network = NewModel();
+        var model = new AptPasses(network.Graph);
         using var scope = new Scope();
         const int images = 3;
-        AptOutput output = model.Forward(Images(images));
+        AptOutput output = model.Pruned(Images(images));
         long counted = 0, agents = 0;
         for (int b = 0; b < images; b++)
         {
             int[] tokens = output.TokensOf(b);
             counted += model.MultiplyAdds(tokens);
-            for (int i = 0; i < 3; i++) agents += AptAgent.MultiplyAdds(Config.HiddenSize, tokens[i]);
+            for (int i = 0; i < 3; i++) agents += (2L * Config.HiddenSize + 1 + tokens[i]) * Config.HiddenSize;
         }
         Assert.True(agents > 0);
         // The graph as it stands computes the last block whole, as the literature counts it; what agents do is counted apart.
-        Graph graph = model.Trace();
+        Graph graph = network.Graph;
         HashSet<GraphNode> deciding = [];
         foreach (GraphNode keep in graph.Nodes.Where(n => n.Op is KeepRowsOp))
             deciding.UnionWith(graph.Between([keep.Operands[0]!], [keep.Operands[1]!]).Nodes.Select(n => graph[n.Name].Producer!));
@@ -77,7 +82,8 @@ public sealed class AptModelTests
     [Fact]
     public void A_lower_threshold_keeps_a_subset()
     {
-        using AptModel model = NewModel();
+        using Model network = NewModel();
+        var model = new AptPasses(network.Graph);
         using var scope = new Scope();
         Tensor images = Images(8);
         int[][] before = [];
@@ -85,7 +91,7 @@ public sealed class AptModelTests
         foreach (float threshold in new[] { 0f, 0.2f, 0.4f, 0.5f, 0.6f, 0.8f, 1f })
         {
             model.Threshold = threshold;
-            AptOutput output = model.Forward(images);
+            AptOutput output = model.Pruned(images);
             // Later agents see other companies of tokens, so that only the first is bound to it.
             int[][] first = [.. Enumerable.Range(0, 8).Select(b => output.KeptOf(b)[1])];
             for (int b = 0; b < before.Length; b++) Assert.Subset(first[b].ToHashSet(), before[b].ToHashSet());
@@ -102,10 +108,11 @@ public sealed class AptModelTests
     [InlineData(true, 2)]
     public void Prefix_tokens_stay_whatever_the_agents_say(bool distilled, int prefix)
     {
-        using AptModel model = NewModel(distilled);
+        using Model network = NewModel(distilled);
+        var model = new AptPasses(network.Graph);
         model.Threshold = -1;
         using var scope = new Scope();
-        AptOutput output = model.Forward(Images(4));
+        AptOutput output = model.Pruned(Images(4));
         for (int b = 0; b < 4; b++)
         {
             Assert.Equal([Config.Tokens - 1 + prefix, prefix, prefix, prefix], output.TokensOf(b));
@@ -128,23 +135,63 @@ public sealed class AptModelTests
     }
 
     [Theory]
-    [InlineData(new int[0], "pruning layer")]
-    [InlineData(new[] { 5 }, "pruneLayers")]
-    [InlineData(new[] { -1 }, "pruneLayers")]
-    [InlineData(new[] { 2, 2 }, "pruneLayers")]
-    public void Layers_that_do_not_rise_within_the_model_are_refused(int[] layers, string says)
+    [InlineData(new int[0])]
+    [InlineData(new[] { 5 })]
+    [InlineData(new[] { -1 })]
+    [InlineData(new[] { 2, 2 })]
+    public void Layers_that_do_not_rise_within_the_model_are_refused(int[] layers)
     {
-        using var vit = new VisionTransformer(Config);
-        var e = Assert.Throws<EspalierException>(() => new AptModel(vit, layers));
-        Assert.Contains(says, e.Message, StringComparison.Ordinal);
+        using Model model = Model.FromModule(new VisionTransformer(Config));
+        var e = Assert.Throws<EspalierException>(() => TokenAgents.Add(model, layers));
+        Assert.Contains("layers of agents must rise from 0 to at most 4", e.Message, StringComparison.Ordinal);
+        Assert.Contains("no agents", Assert.Throws<EspalierException>(() => new AptPasses(model.Graph)).Message, StringComparison.Ordinal);
     }
 
-    private static AptModel NewModel(bool distilled = false)
+    [Fact]
+    public void Taken_out_again_agents_leave_the_plain_network()
     {
-        var vit = new VisionTransformer(Config with { Distilled = distilled }, seed: 4);
-        var model = new AptModel(vit, seed: 5) { Training = false };
+        using Model model = NewModel();
+        using var scope = new Scope();
+        Tensor images = Images(3), plain = new AptPasses(model.Graph).Plain(images).Logits;
+        Assert.NotEqual(plain.ToArray(), model.Graph.Prepared(training: false).Run(images).ToArray());
+        Assert.Equal(3 * 8, TokenAgents.Remove(model.Graph).Count);
+        Assert.Equal(plain.ToArray(), model.Graph.Prepared(training: false).Run(images).ToArray());
+    }
+
+    /// <summary>The parts between the agents, run one after another, are the graph with its agents.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(0.4f)]
+    [InlineData(0.5f)]
+    [InlineData(1)]
+    public void The_passes_are_those_of_the_graph(float threshold)
+    {
+        using Model model = NewModel();
+        model.SetKeepRule(KeepRule.AtLeast(-threshold));
+        var passes = new AptPasses(model.Graph);
+        Assert.Equal(threshold, passes.Threshold);
+        foreach (int batch in new[] { 1, 3, 16 })
+        {
+            using var scope = new Scope();
+            Tensor images = Images(batch);
+            AptOutput expected = passes.Pruned(images);
+            PrunedPass graph = PrunedPass.Run(model.Graph.Prepared(training: false), images);
+            Assert.Equal(expected.Steps, graph.Steps);
+            Assert.Equal(expected.Logits.ToArray(), graph.Logits.ToArray());
+            var (pruned, plain) = passes.Both(images, default, recordPlain: false);
+            Assert.Equal(expected.Logits.ToArray(), pruned.Logits.ToArray());
+            Assert.Equal(passes.Plain(images).Logits.ToArray(), plain.Logits.ToArray());
+            Tensor all = model.Graph.Prepared(training: false).Run(images, new RunContext(Keep: KeepRule.All));
+            Assert.Equal(plain.Logits.ToArray(), all.ToArray());
+        }
+    }
+
+    private static Model NewModel(bool distilled = false)
+    {
+        Model model = Model.FromModule(new VisionTransformer(Config with { Distilled = distilled }, seed: 4));
+        TokenAgents.Add(model, Config.PruneLayers, seed: 5);
         var rng = new Rng(11);
-        foreach (var (name, tensor) in model.NamedParameters())
+        foreach (var (name, tensor) in model.Graph.Parameters)
         {
             // Distinct agents with opinions of their own, and logits that say something.
             if (name.Contains("clip_layer", StringComparison.Ordinal))

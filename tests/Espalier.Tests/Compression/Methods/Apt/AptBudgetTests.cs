@@ -1,9 +1,9 @@
-using Espalier.Compression.Apt;
+using Espalier.Compression.Methods.Apt;
 using Espalier.Formats;
 using Espalier.Tests.Imaging;
 using Espalier.Training;
 
-namespace Espalier.Tests.Compression.Apt;
+namespace Espalier.Tests.Compression.Methods;
 
 public sealed class AptBudgetTests
 {

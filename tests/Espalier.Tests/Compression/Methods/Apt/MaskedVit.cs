@@ -1,8 +1,7 @@
-using Espalier.Compression.Apt;
 using Espalier.Models;
 using Espalier.Tensors;
 
-namespace Espalier.Tests.Compression.Apt;
+namespace Espalier.Tests.Compression.Methods;
 
 /// <summary>
 /// The pruned pass as the published training code does it, in plain double arithmetic on one image: no token goes away, but
@@ -11,11 +10,11 @@ namespace Espalier.Tests.Compression.Apt;
 internal static class MaskedVit
 {
     /// <returns>The logits, and the tokens left after each agent.</returns>
-    public static (float[] Logits, List<int[]> Kept) Run(AptModel model, Tensor image)
+    public static (float[] Logits, List<int[]> Kept) Run(Model model, VitConfig c, float threshold, Tensor image)
     {
-        VitConfig c = model.Vit.Config;
-        var w = model.NamedParameters().ToDictionary(p => p.Name, p => p.Value);
-        Tensor embedded = model.Vit.Embed(image);
+        var w = model.Graph.Parameters.ToDictionary(p => p.Name, p => p.Value);
+        Graph embedding = model.Graph.Between(model.Graph.Inputs, [model.Graph.Nodes.Single(n => n.Op is AssembleTokensOp).Output]);
+        Tensor embedded = embedding.Run(image);
         int n = c.Tokens, d = c.HiddenSize;
         double[] x = Array.ConvertAll(embedded.ToArray(), v => (double)v);
         var mask = new double[n];
@@ -29,9 +28,10 @@ internal static class MaskedVit
             double[] hidden = Linear(layer + "ffn.fc1", Norm(layer + "ffn_norm", x));
             for (int j = 0; j < hidden.Length; j++) hidden[j] *= NormalCdf(hidden[j]);
             Add(x, Linear(layer + "ffn.fc2", hidden));
-            if (model.AgentAfter(i) is var agent && agent < 0) continue;
+            int agent = Array.IndexOf(c.PruneLayers!, i);
+            if (agent < 0) continue;
             double[] p = PruneProbabilities($"transformer.encoder.clip_layer.{agent}.", x);
-            for (int t = c.PrefixTokens; t < n; t++) if (p[t] > model.Threshold) mask[t] -= 10000;
+            for (int t = c.PrefixTokens; t < n; t++) if (p[t] > threshold) mask[t] -= 10000;
             kept.Add([.. Enumerable.Range(0, n).Where(t => mask[t] == 0)]);
         }
         double[] logits = Linear("head", Norm("transformer.encoder.encoder_norm", x));

@@ -1,8 +1,10 @@
-using Espalier.Compression.Apt;
+using Espalier.Compression.Methods.Apt;
+using Espalier.Models;
 using Espalier.Nn;
 using Espalier.Tensors;
+using Espalier.Tests.Models;
 
-namespace Espalier.Tests.Compression.Apt;
+namespace Espalier.Tests.Compression.Methods;
 
 public sealed class AptProbesTests
 {
@@ -13,10 +15,10 @@ public sealed class AptProbesTests
     [InlineData(true, 3)]
     public void Random_probes_reach_every_patch_or_only_the_first_of_the_published_code(bool batchRange, int greatest)
     {
-        using AptAgent agent = NewAgent();
+        TokenAgent agent = NewAgent();
         using var scope = new Scope();
         Tensor x = Random(RowSet.Uniform(Images, Tokens));
-        var options = new AptOptions { Exploration = 1, ExploreBatchRange = batchRange };
+        var options = new Apt { Exploration = 1, ExploreBatchRange = batchRange };
         var rng = new Rng(2);
         var seen = new HashSet<int>();
         for (int i = 0; i < 5_000; i++) seen.UnionWith(AptProbes.Pick(agent, x, 1, options, ref rng).Dropped);
@@ -27,11 +29,11 @@ public sealed class AptProbesTests
     [Fact]
     public void A_greedy_probe_drops_the_token_that_its_agent_likes_least()
     {
-        using AptAgent agent = NewAgent();
+        TokenAgent agent = NewAgent();
         using var scope = new Scope();
         Tensor x = Random(RowSet.FromLengths([5, 1, 9]));
         var rng = new Rng(2);
-        AptProbes probe = AptProbes.Pick(agent, x, 1, new AptOptions { Exploration = 0 }, ref rng);
+        AptProbes probe = AptProbes.Pick(agent, x, 1, new Apt { Exploration = 0 }, ref rng);
 
         float[] p = agent.PruneProbabilities(x);
         Assert.Equal(1 + IndexOfMax(p[1..5]), probe.Dropped[0]);
@@ -52,20 +54,20 @@ public sealed class AptProbesTests
     [InlineData(0.70f, 0.69f, 0.02f, 1)]
     public void Only_a_gain_is_worth_a_prune_and_a_margin_forgives_a_loss(float before, float after, float margin, int expected)
     {
-        using AptAgent agent = NewAgent();
+        TokenAgent agent = NewAgent();
         using var scope = new Scope();
         Tensor x = Random(RowSet.Uniform(1, 6));
         var rng = new Rng(2);
-        AptProbes probe = AptProbes.Pick(agent, x, 1, new AptOptions(), ref rng);
+        AptProbes probe = AptProbes.Pick(agent, x, 1, new Apt(), ref rng);
         probe.Loss(agent, [before], [after], margin, out ProbeRewards rewards);
         Assert.Equal(expected, rewards.PruneShare);
         Assert.Equal(Math.Abs(after - before), rewards.MeanAbsolute, 1e-6);
     }
 
-    private static AptAgent NewAgent()
+    private static TokenAgent NewAgent()
     {
         var rng = new Rng(1);
-        return new AptAgent(Width, ref rng);
+        return TokenAgent.Create(Width, ref rng);
     }
 
     private static Tensor Random(RowSet offsets)

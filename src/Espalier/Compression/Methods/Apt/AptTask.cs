@@ -2,12 +2,11 @@ using System.Globalization;
 using Espalier.Data;
 using Espalier.Inference;
 using Espalier.Models;
-using Espalier.Nn;
 using Espalier.Optim;
 using Espalier.Tensors;
 using Espalier.Training;
 
-namespace Espalier.Compression.Apt;
+namespace Espalier.Compression.Methods.Apt;
 
 /// <summary>
 /// APT's training step, three streams on one batch:
@@ -23,30 +22,42 @@ namespace Espalier.Compression.Apt;
 /// </summary>
 public sealed class AptTask : ITrainingTask
 {
-    private readonly AptModel model;
-    private readonly AptOptions options;
-    private readonly ModelStructure structure;
+    private static readonly RunContext Training = new(Training: true);
+
+    private readonly Model model;
+    private readonly Apt options;
+    private readonly AptPasses passes;
     private readonly float dropout, labelSmoothing;
+    private readonly string identity;
     private AptBudget budget;
     private bool begun;
 
-    /// <param name="structure">Written into the checkpoints.</param>
-    public AptTask(AptModel model, ModelStructure structure, AptOptions options, float dropout = 0, float labelSmoothing = 0)
+    /// <param name="model">With agents, see <see cref="TokenAgents"/>; the task sets its dropout.</param>
+    public AptTask(Model model, Apt options, float dropout = 0, float labelSmoothing = 0)
     {
-        (this.model, this.structure, this.options) = (model, structure, options.Checked());
-        (this.dropout, this.labelSmoothing) = (dropout, labelSmoothing);
-        model.DropoutRate = dropout;
-        Graph = model.Trace();
-        var agents = model.Agents.SelectMany(a => a.Parameters()).ToHashSet();
+        options.Check();
+        (this.model, this.options, this.dropout, this.labelSmoothing) = (model, options, dropout, labelSmoothing);
+        passes = new AptPasses(model.Graph);
+        model.Graph.SetDropout(dropout);
+        identity = ModelIdentity.Of(model);
+        var agents = passes.Agents.SelectMany(a => a.Weights).Select(w => w.Value).ToHashSet();
         ParameterGroups =
         [
-            new ParameterGroup("backbone", [.. model.NamedParameters().Where(p => !agents.Contains(p.Value))]),
-            new ParameterGroup("agents", [.. model.NamedParameters().Where(p => agents.Contains(p.Value))]),
+            new ParameterGroup("backbone", [.. Graph.Parameters.Where(p => !agents.Contains(p.Value))]),
+            new ParameterGroup("agents", [.. Graph.Parameters.Where(p => agents.Contains(p.Value))]),
         ];
         budget = NewBudget();
     }
 
-    public Graph Graph { get; }
+    public Graph Graph => model.Graph;
+
+    /// <summary>A token is dropped where p(prune) is greater than this; kept in the model when it is saved.</summary>
+    /// <exception cref="EspalierException">The value is no number, and would keep every token in silence.</exception>
+    public float Threshold
+    {
+        get => passes.Threshold;
+        set => passes.Threshold = float.IsNaN(value) ? throw new EspalierException("the pruning threshold is not a number") : value;
+    }
 
     /// <summary>"backbone" and "agents".</summary>
     public IReadOnlyList<ParameterGroup> ParameterGroups { get; }
@@ -56,13 +67,12 @@ public sealed class AptTask : ITrainingTask
         .. options.Identity(),
         ("Dropout", dropout.ToString(CultureInfo.InvariantCulture)),
         ("LabelSmoothing", labelSmoothing.ToString(CultureInfo.InvariantCulture)),
-        ("Model", (model.Vit.Config with { PruneLayers = [.. model.Layers] }).ToJson()
-            + PreprocessingDefaults.Mark(structure.Preprocessing)),
+        ("Model", identity),
     ];
 
     public IReadOnlyDictionary<string, double> Step(Batch batch, in StepContext context)
     {
-        Tensor images = batch.ToTensor(model.Vit.Config);
+        Tensor images = batch.ToTensor(model.Channels, model.ImageSize);
         return context.Step <= options.PruneFrom * context.TotalSteps
             ? PlainStep(images, batch.Labels, context.GradientScale, context.Rng)
             : Step(images, batch.Labels, context.GradientScale, context.Rng);
@@ -73,7 +83,7 @@ public sealed class AptTask : ITrainingTask
     internal IReadOnlyDictionary<string, double> Step(Tensor images, int[] labels, float gradientScale, Rng rng)
     {
         Begin();
-        Dropout.Seed(model, ref rng);
+        Graph.Seed(ref rng);
         var log = new Dictionary<string, double>();
         AptPlainOutput observed;
         AptOutput pruned;
@@ -87,13 +97,13 @@ public sealed class AptTask : ITrainingTask
 
         double share = ComputeShare(pruned);
         budget.ObserveCompute(share);
-        if (budget.Steers) model.Threshold = budget.Threshold;
+        if (budget.Steers) Threshold = budget.Threshold;
         log["compute"] = share;
-        log["threshold"] = model.Threshold;
+        log["threshold"] = Threshold;
         return log;
     }
 
-    private AptBudget NewBudget() => new(model.Layers.Count, options.RewardMargin, options.TargetFlops, model.Threshold);
+    private AptBudget NewBudget() => new(passes.Agents.Count, options.RewardMargin, options.Budget, Threshold);
 
     /// <summary>
     /// The budget goes on from the threshold that the model has at the first step: it may have been read from a checkpoint
@@ -108,17 +118,18 @@ public sealed class AptTask : ITrainingTask
     /// <summary>Before the agents begin: the unpruned pass alone.</summary>
     private Dictionary<string, double> PlainStep(Tensor images, int[] labels, float scale, Rng rng)
     {
-        Dropout.Seed(model, ref rng);
-        model.Training = true;
+        Graph.Seed(ref rng);
         using var recording = new Recording();
-        Tensor loss = F.CrossEntropy(model.ForwardPlain(images).Logits, labels, labelSmoothing);
+        Tensor loss = F.CrossEntropy(passes.Plain(images, Training).Logits, labels, labelSmoothing);
         recording.Backward(loss, scale);
         return new Dictionary<string, double> { ["loss"] = loss.Item() };
     }
 
     public EvaluationResult Evaluate(IEnumerable<Batch> batches)
     {
-        using var session = new Session(model.Trace());
+        // Whoever uses the model from here on has the threshold of now.
+        model.SetKeepRule(KeepRule.AtLeast(-Threshold));
+        using Session session = Session.Of(model);
         var prunedRun = new Evaluator(session);
         var plainRun = new Evaluator(session, Pruning.None);
         foreach (Batch batch in batches)
@@ -133,7 +144,7 @@ public sealed class AptTask : ITrainingTask
             ["accuracy_unpruned"] = plain.Accuracy,
             ["loss"] = pruned.Loss,
             ["loss_unpruned"] = plain.Loss,
-            ["compute"] = pruned.MultiplyAdds / VitCost.Dense(model.Vit.Config),
+            ["compute"] = pruned.MultiplyAdds / session.DenseMultiplyAdds,
         };
         for (int i = 0; i < pruned.Tokens.Length; i++) scalars[$"tokens/{i}"] = pruned.Tokens[i];
         return new EvaluationResult(scalars, new Dictionary<string, double> { ["pruned"] = pruned.Accuracy, ["unpruned"] = plain.Accuracy });
@@ -149,19 +160,22 @@ public sealed class AptTask : ITrainingTask
     {
         Begin();
         budget.Load(state);
-        if (budget.Steers) model.Threshold = budget.Threshold;
+        if (budget.Steers) Threshold = budget.Threshold;
     }
 
-    public void SaveModel(string path) => ModelFile.Save(path, model, structure with { Threshold = model.Threshold });
+    public void SaveModel(string path)
+    {
+        model.SetKeepRule(KeepRule.AtLeast(-Threshold));
+        model.Save(path);
+    }
 
     /// <summary>Streams 0 and 1 without dropout: they share what comes before the first dropped token.</summary>
     private (AptOutput Pruned, AptPlainOutput Observed) TrainBoth(
         Tensor images, int[] labels, float scale, Dictionary<string, double> log)
     {
-        model.Training = true;
         using var scope = new Scope();      // what the backward pass needed is free for the probes
         using var recording = new Recording();
-        var (pruned, observed) = model.ForwardBoth(images, recordPlain: options.PlainLoss > 0);
+        var (pruned, observed) = passes.Both(images, Training, recordPlain: options.PlainLoss > 0);
         Tensor loss = PrunedLoss(pruned, labels, observed, log);
         if (options.PlainLoss > 0)
             loss = F.Add(loss, F.Mul(PlainLoss(observed, labels, log), options.PlainLoss));
@@ -174,10 +188,9 @@ public sealed class AptTask : ITrainingTask
     private AptOutput SelfPruned(
         Tensor images, int[] labels, AptPlainOutput teacher, float scale, Dictionary<string, double> log)
     {
-        model.Training = true;
         using var scope = new Scope();
         using var recording = new Recording();
-        AptOutput output = model.Forward(images);
+        AptOutput output = passes.Pruned(images, Training);
         recording.Backward(PrunedLoss(output, labels, teacher, log), scale);
         Keep(output.AgentInputs, output.Logits);
         return output;
@@ -192,16 +205,14 @@ public sealed class AptTask : ITrainingTask
         AptPlainOutput? trained = null;
         if (options.PlainLoss > 0)
         {
-            model.Training = true;
             using var scope = new Scope();
             using var recording = new Recording();
-            trained = model.ForwardPlain(images);
+            trained = passes.Plain(images, Training);
             recording.Backward(PlainLoss(trained, labels, log), scale * options.PlainLoss);
             Keep(trained.AgentInputs, trained.Logits);
         }
         if (trained is not null && options.RewardDropout) return trained;
-        model.Training = options.RewardDropout;
-        return model.ForwardPlain(images);
+        return passes.Plain(images, Rewards);
     }
 
     private Tensor PrunedLoss(AptOutput output, int[] labels, AptPlainOutput teacher, Dictionary<string, double> log)
@@ -234,15 +245,14 @@ public sealed class AptTask : ITrainingTask
     private void TrainAgents(Tensor images, int[] labels, AptPlainOutput observed, AptOutput pruned, float scale, ref Rng rng,
         Dictionary<string, double> log)
     {
-        model.Training = options.RewardDropout;
-        int prefix = model.Vit.Config.PrefixTokens;
+        int prefix = passes.PrefixTokens;
         var probes = new List<(int Agent, AptProbes Probe, int Reference)>();
         var references = new List<float[]> { TrueClassProbability(observed.Logits, labels) };
         Tensor? packed = null;
         var slots = new List<int>();        // which probe or reference each stretch of images in the packed batch is
-        for (int agent = 0; agent < model.Agents.Count; agent++)
+        for (int agent = 0; agent < passes.Agents.Count; agent++)
         {
-            if (packed is not null) packed = model.Part(agent, packed);
+            if (packed is not null) packed = passes.Part(agent, packed, Rewards);
             int reference = 0;
             Tensor context = observed.AgentInputs[agent];
             if (options.Context == AgentContext.Pruned && agent > 0)
@@ -254,17 +264,17 @@ public sealed class AptTask : ITrainingTask
             }
             else if (RewardDropoutNeedsOwnPrefix)
             {
-                context = model.ForwardPlain(images).AgentInputs[agent];
+                context = passes.Plain(images, Rewards).AgentInputs[agent];
             }
             for (int k = 0; k < options.Probes; k++)
             {
-                AptProbes probe = AptProbes.Pick(model.Agents[agent], context, prefix, options, ref rng);
+                AptProbes probe = AptProbes.Pick(passes.Agents[agent], context, prefix, options, ref rng);
                 probes.Add((agent, probe, reference));
                 Join(probe.Rows(), probes.Count - 1);
             }
         }
 
-        float[] probability = TrueClassProbability(model.Part(model.Agents.Count, packed!), labels);
+        float[] probability = TrueClassProbability(passes.Part(passes.Agents.Count, packed!, Rewards), labels);
         var after = new float[probes.Count][];
         for (int s = 0; s < slots.Count; s++)
         {
@@ -276,7 +286,7 @@ public sealed class AptTask : ITrainingTask
         {
             var (agent, probe, reference) = probes[i];
             using var recording = new Recording();
-            Tensor? loss = probe.Loss(model.Agents[agent], references[reference], after[i], budget.Margin(agent), out ProbeRewards rewards);
+            Tensor? loss = probe.Loss(passes.Agents[agent], references[reference], after[i], budget.Margin(agent), out ProbeRewards rewards);
             if (loss is null) continue;
             recording.Backward(loss, scale / options.Probes);
             Add($"agent_loss/{agent}", loss.Item());
@@ -294,6 +304,9 @@ public sealed class AptTask : ITrainingTask
             slots.Add(slot);
         }
     }
+
+    /// <summary>The passes that rewards are computed from.</summary>
+    private RunContext Rewards => new(Training: options.RewardDropout);
 
     /// <summary>With dropout in the rewards each probe pass of the published code draws its own masks from the first block on.</summary>
     private bool RewardDropoutNeedsOwnPrefix => options.RewardDropout && dropout > 0;
@@ -315,7 +328,7 @@ public sealed class AptTask : ITrainingTask
     {
         int images = output.Steps[0].Images;
         double sum = 0;
-        for (int b = 0; b < images; b++) sum += model.MultiplyAdds(output.TokensOf(b));
-        return sum / images / VitCost.Dense(model.Vit.Config);
+        for (int b = 0; b < images; b++) sum += passes.MultiplyAdds(output.TokensOf(b));
+        return sum / images / passes.Dense;
     }
 }
