@@ -29,7 +29,7 @@ public sealed record Apt : CompressionMethod, ITrainingMethod
             "a token is worthless where dropping it costs the true class less probability than this" },
         { "budget", m => m.Budget is { } share ? Text(share) : "none", (m, x) => x == "none" ? m with { Budget = null }
             : float.TryParse(x, CultureInfo.InvariantCulture, out float share) && share is > 0 and <= 1 ? m with { Budget = share } : null,
-            "share of the dense model's multiply-adds that training steers a pruned pass to", "a number above 0 up to 1, or none" },
+            "share of the dense model's multiply-adds that training steers a pruned pass to", "a number above 0 up to 1, or none", nameof(Budget) },
         { "plain-loss", m => m.PlainLoss, (m, x) => m with { PlainLoss = x }, 0f, float.PositiveInfinity,
             "weight of the unpruned pass's loss" },
         { "self-distill", m => m.SelfDistill, (m, x) => m with { SelfDistill = x }, 0f, 1f,
@@ -46,7 +46,7 @@ public sealed record Apt : CompressionMethod, ITrainingMethod
             "added to new agents' \"keep\" logit: an untrained agent drops less" },
         { "layers", m => m.Layers is { } l ? string.Join('+', l) : "usual", (m, x) => x == "usual" ? m with { Layers = null }
             : Blocks(x) is { } blocks ? m with { Layers = blocks } : null,
-            "the blocks that new agents act after, from 0", "numbers of blocks such as 2+5+8, or usual" },
+            "the blocks that new agents act after, from 0", "numbers of blocks such as 2+5+8, or usual", nameof(Layers) },
     };
 
     /// <inheritdoc/>
