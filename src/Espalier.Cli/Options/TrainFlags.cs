@@ -107,7 +107,7 @@ internal sealed class TrainFlags
         if (p.GetValue(noAugment) && p.GetValue(augment) is { } kind and not "none")
             throw new EspalierException($"--no-augment and --augment {kind} contradict each other; give one of them");
         string? start = p.GetValue(init) ?? p.GetValue(pretrained);
-        bool cnn = p.GetValue(Shared.Config) is null && !ModelChoice.IsTransformer(p.GetValue(Shared.ModelType), start);
+        bool cnn = !ModelChoice.IsTransformer(p.GetValue(Shared.ModelType), start);
         if (cnn) RefuseTransformerOnly(p);
         else if (p.GetValue(Shared.Width) is not null) throw ModelChoice.NoWidth(p.GetValue(Shared.ModelType) ?? "the model");
         apt &= !cnn;
@@ -203,7 +203,7 @@ internal sealed class TrainFlags
     {
         string source = p.GetValue(init) ?? p.GetValue(pretrained) ?? p.GetValue(Shared.ModelType)!;
         string? wrong = p.GetValue(method) == "apt" ? "--method apt drops tokens, and it has none; leave it out"
-            : null;
+            : p.GetValue(Shared.Config) is not null ? "--config is of transformers; use --model-type, --width and --img-size" : null;
         if (wrong is not null) throw new EspalierException($"{source}: is a convolutional network: {wrong}");
     }
 

@@ -114,7 +114,6 @@ public sealed class Model : IDisposable
     public static Model FromModule(ImageClassifier net, ModelCard? card = null)
     {
         Graph graph = net.Trace();
-        // Counters of batches, which no op reads.
         foreach (Tensor unread in graph.DropUnreadWeights()) unread.Dispose();
         card ??= new ModelCard();
         return new Model(graph, card with

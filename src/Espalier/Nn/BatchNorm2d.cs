@@ -4,7 +4,7 @@ namespace Espalier.Nn;
 
 /// <summary>
 /// Batch normalisation per channel. x [N, C, H, W] or [N, C] -> the same shape. Parameters <c>weight</c> and <c>bias</c>,
-/// buffers <c>running_mean</c>, <c>running_var</c> [C] and <c>num_batches_tracked</c>, as in PyTorch.
+/// buffers <c>running_mean</c> and <c>running_var</c> [C], as in PyTorch, but for its counter of batches, which nothing reads.
 /// </summary>
 public sealed class BatchNorm2d : Module
 {
@@ -17,7 +17,6 @@ public sealed class BatchNorm2d : Module
         Bias = Parameter("bias", new Shape(channels));
         RunningMean = Buffer("running_mean", new Shape(channels));
         RunningVariance = Buffer("running_var", new Shape(channels), 1);
-        BatchesTracked = Buffer("num_batches_tracked", new Shape());
         Weight.Fill(1);
     }
 
@@ -29,9 +28,6 @@ public sealed class BatchNorm2d : Module
 
     public Tensor RunningVariance { get; }
 
-    /// <summary>A single value: how many batches have updated the running statistics.</summary>
-    public Tensor BatchesTracked { get; }
-
     public float Epsilon => epsilon;
 
     /// <summary>Whether it goes by its running statistics in training too, and leaves them as they are.</summary>
@@ -41,7 +37,6 @@ public sealed class BatchNorm2d : Module
     public Tensor Forward(Tensor x)
     {
         bool learns = Training && !IsFixed;
-        if (learns) BatchesTracked.Span[0]++;
         return F.BatchNorm2d(x, Weight, Bias, RunningMean, RunningVariance, learns, momentum, epsilon);
     }
 }

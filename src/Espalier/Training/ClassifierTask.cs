@@ -56,8 +56,6 @@ public sealed class ClassifierTask : ITrainingTask
     public ClassifierTask(ImageClassifier net, ClassifierTaskOptions options)
     {
         (this.net, this.options, Graph) = (net, options, net.Trace());
-        // Counters of batches, which no op reads.
-        Graph.DropUnreadWeights();
     }
 
     /// <inheritdoc/>

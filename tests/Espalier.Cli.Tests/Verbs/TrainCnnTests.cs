@@ -20,10 +20,11 @@ public sealed class TrainCnnTests : IDisposable
         Assert.True(Loss(last: true) < 0.8 * Loss(last: false), outcome.Out);
         foreach (string file in new[] { "cnn.safetensors", "cnn-best.safetensors" })
         {
-            using LoadedCnn net = CnnFile.Load(folder.File(file));
-            Assert.Equal("Ankle boot", net.Structure.ClassNames![9]);
-            Assert.Equal("fashion-mnist-sample", net.Structure.Dataset);
-            Assert.Equal((1, 16, 0.125), (net.Net.Channels, net.Net.ImageSize, net.Net.Config.Width));
+            using Model net = Model.Open(folder.File(file));
+            Assert.Equal("Ankle boot", net.Card.Classes![9]);
+            Assert.Equal("fashion-mnist-sample", net.Card.Dataset);
+            Assert.Equal((1, 16, "cifar-vgg11"), (net.Channels, net.ImageSize, net.Card.Architecture));
+            Assert.Equal("plain training: 60 steps on fashion-mnist-sample", Assert.Single(net.Card.History));
         }
         // The table at the end and a run of the file are the same evaluation.
         Outcome run = Tool.Run("infer", "--model", folder.File("cnn.safetensors"), "--limit", "200").MustSucceed();
@@ -42,18 +43,17 @@ public sealed class TrainCnnTests : IDisposable
         string[] start = ["--init", small, "--num-steps", "3"];
         Train([.. start, "--name", "tuned"]).MustSucceed();
         Train([.. start, "--name", "taught", "--teacher", small + ".whole", "--distillation", "deit-soft"]).MustSucceed();
-        using LoadedCnn before = CnnFile.Load(small), tuned = CnnFile.Load(folder.File("tuned.safetensors")),
-            taught = CnnFile.Load(folder.File("taught.safetensors"));
-        foreach (LoadedCnn after in new[] { tuned, taught })
-            foreach (var ((name, old), (_, now)) in before.Net.StateDict().Zip(after.Net.StateDict()))
-                Assert.Equal(old.Shape.ToArray(), now.Shape.ToArray());
+        using Model before = Model.Open(small), tuned = Model.Open(folder.File("tuned.safetensors")),
+            taught = Model.Open(folder.File("taught.safetensors"));
+        foreach (Model after in new[] { tuned, taught })
+            foreach (var (name, old) in before.Graph.Weights) Assert.Equal(old.Shape, after.Graph.Weights[name].Shape);
         Assert.NotEqual(First(before), First(tuned));
         Assert.NotEqual(First(tuned), First(taught));
-        Tool.Run("compress", "l1", "--model", folder.File("tuned.safetensors"), "--ratio", "0.2", "--output", again).MustSucceed();
-        using LoadedCnn smaller = CnnFile.Load(again);
-        Assert.True(smaller.Net.ParameterCount < tuned.Net.ParameterCount);
+        Tool.Run("compress", "l1", "--model", small, "--ratio", "0.2", "--output", again).MustSucceed();
+        using Model smaller = Model.Open(again);
+        Assert.True(smaller.ParameterCount < tuned.ParameterCount);
 
-        static float[] First(LoadedCnn net) => net.Net.Parameters().First().ToArray();
+        static float[] First(Model net) => net.Graph.Parameters.First().Value.ToArray();
     }
 
     [Fact]
@@ -78,11 +78,46 @@ public sealed class TrainCnnTests : IDisposable
         string model = SmallCnn.Write(folder.File("net.safetensors"));
         string[] run = ["--init", model, "--num-steps", "2", "--name", "head", "--weight-decay", "0.1"];
         Train([.. run, "--train-only", "classifier"]).MustSucceed();
-        using LoadedCnn before = CnnFile.Load(model), after = CnnFile.Load(folder.File("head.safetensors"));
-        foreach (var ((name, old), (_, now)) in before.Net.StateDict().Zip(after.Net.StateDict()))
-            Assert.Equal(!name.StartsWith("classifier.", StringComparison.Ordinal), old.ToArray().SequenceEqual(now.ToArray()));
+        using Model before = Model.Open(model), after = Model.Open(folder.File("head.safetensors"));
+        foreach (var (name, old) in before.Graph.Weights)
+            Assert.Equal(!name.StartsWith("classifier.", StringComparison.Ordinal),
+                old.Tensor.ToArray().SequenceEqual(after.Graph.Weights[name].Tensor.ToArray()));
         Assert.Contains("; only classifier", Train([.. run, "--resume"]).MustFail(2));
         Assert.Contains("'magic*' of --train-only", Train([.. run, "--train-only", "magic*"]).MustFail(2));
+    }
+
+    /// <summary>Other classes, by number or by name, get a new head; another size of the images is no matter.</summary>
+    [Fact]
+    public void A_checkpoint_for_other_classes_or_sizes_is_where_training_begins()
+    {
+        string model = SmallCnn.Write(folder.File("net.safetensors"));
+        string same = Train(["--init", model, "--num-steps", "1", "--img-size", "32", "--name", "large"]).MustSucceed().Out;
+        Assert.DoesNotContain("new one", same);
+        using (Model large = Model.Open(folder.File("large.safetensors"))) Assert.Equal(32, large.ImageSize);
+
+        string[] names = [.. Enumerable.Range(0, 10).Select(i => $"thing {i}")];
+        using (Model other = Model.Open(model))
+        {
+            other.Card = other.Card with { Classes = names };
+            other.Save(folder.File("named.safetensors"));
+            other.ReplaceHead(3);
+            other.Save(folder.File("three.safetensors"));
+        }
+        foreach (string file in new[] { "named", "three" })
+        {
+            string output = Train(["--init", folder.File($"{file}.safetensors"), "--num-steps", "1", "--learning-rate", "0",
+                "--name", file + "-tuned"]).MustSucceed().Out;
+            Assert.Contains("new one for", output);
+            using Model tuned = Model.Open(folder.File(file + "-tuned.safetensors")), before = Model.Open(model);
+            Assert.Equal(("Ankle boot", 10), (tuned.Card.Classes![9], tuned.NumClasses));
+            Assert.NotEqual(Weight(before, "classifier.weight"), Weight(tuned, "classifier.weight"));
+            Assert.Equal(before.Graph.Parameters.First().Value.ToArray(), tuned.Graph.Parameters.First().Value.ToArray());
+        }
+        Train(["--pretrained", model, "--num-steps", "1", "--learning-rate", "0", "--name", "backbone"]).MustSucceed();
+        using Model backbone = Model.Open(folder.File("backbone.safetensors")), whole = Model.Open(model);
+        Assert.NotEqual(Weight(whole, "classifier.weight"), Weight(backbone, "classifier.weight"));
+
+        static float[] Weight(Model net, string name) => net.Graph.Weights[name].Tensor.ToArray();
     }
 
     [Fact]
@@ -100,8 +135,6 @@ public sealed class TrainCnnTests : IDisposable
     [InlineData("--clip groups", "--clip")]
     [InlineData("--config shape.json", "--config")]
     [InlineData("--init net.safetensors --width 0.5", "--width")]
-    [InlineData("--init net.safetensors --img-size 32", "16 pixels")]
-    [InlineData("--pretrained net.safetensors", "--init")]
     [InlineData("--distillation hinton", "--teacher")]
     public void What_does_not_apply_is_refused(string arguments, string expected)
     {

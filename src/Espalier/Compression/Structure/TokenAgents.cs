@@ -7,8 +7,8 @@ namespace Espalier.Compression;
 public static class TokenAgents
 {
     /// <summary>New agents, copies of one another, with a threshold of 0.5. The model owns their weights.</summary>
-    /// <param name="layers">Blocks (0-based, rising) that they act after; null for 2, 5 and 8 of 12, and the same parts (1/4, 1/2,
-    /// 3/4) of other depths.</param>
+    /// <param name="layers">Blocks (0-based, rising) that they act after; null for the model's preset's, else 2, 5 and 8 of 12, and
+    /// the same parts (1/4, 1/2, 3/4) of other depths.</param>
     /// <param name="keepBias">See <see cref="TokenAgent.Create"/>.</param>
     /// <exception cref="EspalierException">The model is no transformer of such blocks, has agents already, or no such layers.
     /// </exception>
@@ -17,7 +17,7 @@ public static class TokenAgents
         if (TokenAgent.Find(model.Graph).Count > 0) throw new EspalierException($"{model.Description}: has agents already");
         TransformerBlocks all = TransformerBlocks.Of(model.Graph);
         int blocks = all.Blocks.Count;
-        layers ??= VitConfig.UsualPruneLayers(blocks);
+        layers ??= Preset(model, blocks) ?? VitConfig.UsualPruneLayers(blocks);
         bool rises = layers.Count > 0 && layers[0] >= 0 && layers[^1] < blocks && layers.Zip(layers.Skip(1)).All(p => p.First < p.Second);
         if (!rises)
             throw new EspalierException($"the layers of agents must rise from 0 to at most {blocks - 1}, with at least one of them, "
@@ -30,6 +30,9 @@ public static class TokenAgents
                 .InsertInto(model.Graph, after, i, KeepRule.AtLeast(-0.5f), all.PrefixTokens);
         }
     }
+
+    private static int[]? Preset(Model model, int blocks) => model.Card.Architecture is { } name && VitPresets.Names.Contains(name)
+        && VitPresets.Get(name) is var preset && preset.NumLayers == blocks ? preset.PruneLayers : null;
 
     /// <summary>Takes all agents out of a network: every token stays.</summary>
     /// <returns>Their weights, which are the caller's.</returns>

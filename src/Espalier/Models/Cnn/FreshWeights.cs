@@ -24,7 +24,6 @@ public static class FreshWeights
             norm.Bias.Fill(0);
             norm.RunningMean.Fill(0);
             norm.RunningVariance.Fill(1);
-            norm.BatchesTracked.Fill(0);
         }
     }
 }

@@ -157,8 +157,6 @@ public static class CnnFile
             }
             if (!file.Shapes.ContainsKey(name))
             {
-                // Older PyTorch files lack the counter, and nothing depends on it here.
-                if (name.EndsWith("num_batches_tracked", StringComparison.Ordinal)) continue;
                 throw new EspalierException($"{file.Source}: lacks the network's tensor {name}; is it a checkpoint of "
                     + $"{net.Config.Network}?");
             }

@@ -69,7 +69,6 @@ public sealed class CnnOnnxTests : IDisposable
         var read = new OnnxReader(File);
         foreach (var (name, tensor) in net.StateDict())
         {
-            if (name.EndsWith("num_batches_tracked", StringComparison.Ordinal)) continue;
             var (shape, type, data) = read.Constants[name];
             Assert.Equal(1, type);
             Assert.Equal(tensor.Shape.ToArray(), shape.Select(n => (int)n));
