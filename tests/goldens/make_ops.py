@@ -31,7 +31,31 @@ for name, f in [("Log", torch.log), ("Sqrt", torch.sqrt), ("Pow.fraction", lambd
     g.case(name, lambda x, f=f: f(x), x=positive)
 g.case("Pow.cube", lambda x: x ** 3, x=x)
 
+# Functions without an op of their own; those with kinks or poles keep away from them
+inside = r("inside", 4, 9, low=-0.9, scale=1.8)
+for name, f in [("Acos", torch.acos), ("Asin", torch.asin), ("Atan", torch.atan), ("Atanh", torch.atanh), ("Erf", torch.erf),
+                ("Asinh", torch.asinh), ("Ceil", torch.ceil), ("Celu", lambda x: fn.celu(x, 0.7)), ("Cos", torch.cos),
+                ("Cosh", torch.cosh), ("Elu", lambda x: fn.elu(x, 0.7)), ("Floor", torch.floor),
+                ("GeluTanh", lambda x: fn.gelu(x, approximate="tanh")), ("HardSigmoid", lambda x: torch.clamp(0.7 * x + 0.4, 0, 1)),
+                ("HardSwish", fn.hardswish), ("LeakyRelu", lambda x: fn.leaky_relu(x, 0.7)), ("Mish", fn.mish),
+                ("Round", torch.round), ("Selu", lambda x: torch.where(x > 0, 0.4 * x, 0.4 * 0.7 * (torch.exp(x) - 1))),
+                ("Sign", torch.sign), ("Sin", torch.sin), ("Sinh", torch.sinh), ("Softplus", fn.softplus),
+                ("Softsign", fn.softsign), ("Swish", lambda x: x * torch.sigmoid(0.7 * x)), ("Tan", torch.tan)]:
+    g.case("Element." + name, lambda x, f=f: f(x), x=inside)
+g.case("Element.Reciprocal", torch.reciprocal, x=positive)
+g.case("Element.Acosh", torch.acosh, x=r("beyond", 4, 9, low=1.1, scale=2))
+g.case("Element.ThresholdedRelu", lambda x: fn.threshold(x, 0.7, 0), x=r("threshold", 4, 9, scale=2))
+for name, f in [("Max", torch.maximum), ("Min", torch.minimum), ("FMod", torch.fmod), ("Mod", torch.remainder), ("Pow", torch.pow)]:
+    low = 0.3 if name in ("FMod", "Mod", "Pow") else None
+    g.case("Pair." + name, lambda a, b, f=f: f(a, b), a=r("Pair" + name, 3, 1, 4, low=low, scale=3), b=r("Pair.b" + name, 2, 4, low=low))
+choice = (r("Where.c", 3, 5) > 0).float()
+g.case("Where", lambda c, a, b: torch.where(c > 0, a, b), constants=("c",), c=choice, a=r("Where.a", 1, 5), b=r("Where.b", 2, 3, 5))
+g.case("Repeat", lambda x: x.expand(4, 3, 5), x=r("Repeat", 1, 3, 5))
+places = torch.tensor([3, 0, 14, 3, 7, 7])
+g.case("Pick", lambda x: x.flatten(1)[:, places].reshape(2, 2, 3), x=r("Pick", 2, 3, 5))
+
 # Matrix products
+g.case("MatMul.deep", lambda a, b: a @ b, a=r("MatMul.deep", 2, 3, 4, 5), b=r("MatMul.b.deep", 2, 3, 5, 2))
 for name, ta, tb, lead in [("plain", 0, 0, ()), ("ta", 1, 0, ()), ("tb", 0, 1, ()), ("both", 1, 1, ()),
                            ("batch", 0, 0, (3,)), ("batchTa", 1, 0, (3,)), ("batchTb", 0, 1, (3,)), ("batchBoth", 1, 1, (3,))]:
     def product(a, b, ta=ta, tb=tb):

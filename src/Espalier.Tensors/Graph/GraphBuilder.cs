@@ -66,11 +66,12 @@ public sealed class GraphBuilder
     }
 
     /// <summary>The graph, once it has all its nodes.</summary>
+    /// <param name="anyImages">Whether axis 0 of inputs and outputs is any number of images, which is checked.</param>
     /// <exception cref="ArgumentException">It is not one for any number of images.</exception>
-    public Graph Build(IReadOnlyList<GraphValue> outputs)
+    public Graph Build(IReadOnlyList<GraphValue> outputs, bool anyImages = true)
     {
         if (outputs.Count == 0 || inputs.Count == 0) throw new ArgumentException("it has no input or no output");
-        CheckImages(3, outputs);
+        if (anyImages) CheckImages(3, outputs);
         return new Graph(inputs, outputs, nodes, weights);
     }
 
@@ -108,6 +109,7 @@ public sealed class GraphBuilder
             if (!index.IsWeight || index.Tensor.IsMeta)
                 throw new ArgumentException($"its list '{index.Name}' is no tensor of the file");
             if (operands[0]?.Shape is { Rank: > 1 } shape) Listed(shape[1]);
+            if (op == "Pick") Listed(index.Shape.Length);
         }
         if (op == "TakeRows" && operands is [{ Tensor.Rows: { } rows }, ..]) Listed(rows.Rows);
         if (op == "Interpolate") Listed(8 * ((long)settings.Int("height") + settings.Int("width")));

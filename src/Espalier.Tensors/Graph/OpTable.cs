@@ -23,6 +23,7 @@ public static class OpTable
             Conv2dOp.Of(x[0]!, x[1]!, x[2], s.Int("stride"), s.Padding("padding"), s.Int("dilation"))),
         ["Div"] = new(2, 2, (x, s) => new DivOp(x[0]!, x[1]!)),
         ["Dropout"] = new(1, 1, (x, s) => new DropoutOp(x[0]!, s.Float("rate"))),
+        ["Element"] = new(1, 1, (x, s) => new ElementOp(x[0]!, s.Word<ElementFunction>("function"), s.Float("a"), s.Float("b"))),
         ["Exp"] = new(1, 1, (x, s) => new ExpOp(x[0]!)),
         ["Gelu"] = new(1, 1, (x, s) => new GeluOp(x[0]!)),
         ["GlobalAvgPool2d"] = new(1, 1, (x, s) => new GlobalAvgPool2dOp(x[0]!)),
@@ -49,9 +50,12 @@ public static class OpTable
         ["Neg"] = new(1, 1, (x, s) => new NegOp(x[0]!)),
         ["Pad"] = new(1, 1, (x, s) => PadOp.Of(x[0]!, s.Ints("before"), s.Ints("after"), s.Float("value"))),
         ["PatchesToRows"] = new(1, 1, (x, s) => new PatchesToRowsOp(x[0]!, s.Int("patch"))),
+        ["Pair"] = new(2, 2, (x, s) => new PairOp(x[0]!, x[1]!, s.Word<PairFunction>("function"))),
         ["Permute"] = new(1, 1, (x, s) => new PermuteOp(x[0]!, s.Ints("axes"))),
+        ["Pick"] = new(2, 2, (x, s) => new PickOp(x[0]!, x[1]!, s.Ints("sizes"), s.Float("value")), List: 1),
         ["Pow"] = new(1, 1, (x, s) => new PowOp(x[0]!, s.Float("exponent"))),
         ["Relu"] = new(1, 1, (x, s) => new ReluOp(x[0]!)),
+        ["Repeat"] = new(2, 2, (x, s) => new RepeatOp(x[0]!, x[1]!)),
         ["Reshape"] = new(1, 1, (x, s) => new ReshapeOp(x[0]!, s.Ints("from"), s.Ints("to"), s.Ints("sizes"))),
         ["RowDot"] = new(2, 3, (x, s) => new RowDotOp(x[0]!, x[1]!, x[2])),
         ["RowNorm"] = new(1, 1, (x, s) => new RowNormOp(x[0]!)),
@@ -67,6 +71,7 @@ public static class OpTable
         ["TakeRows"] = new(1, 1, (x, s) => new TakeRowsOp(x[0]!, s.Int("start"), s.Int("count"))),
         ["Tanh"] = new(1, 1, (x, s) => new TanhOp(x[0]!)),
         ["WeightStandardise"] = new(1, 1, (x, s) => new WeightStandardiseOp(x[0]!, s.Word<WeightStandardisation>("variant"))),
+        ["Where"] = new(3, 3, (x, s) => new WhereOp(x[0]!, x[1]!, x[2]!)),
     };
 
     /// <summary>All names.</summary>

@@ -5,7 +5,7 @@ namespace Espalier.Tensors;
 
 /// <summary>
 /// y = A B, A and B being a and b or, where the flag says so, their transposes over the last two axes.
-/// A [m, k], B [k, n] -> y [m, n], or with one batch axis in front of all three.
+/// A [m, k], B [k, n] -> y [m, n], or with the same axes of a batch in front of all three.
 /// </summary>
 public sealed unsafe class MatMulOp : Op
 {
@@ -15,15 +15,20 @@ public sealed unsafe class MatMulOp : Op
 
     public MatMulOp(Tensor a, Tensor b, bool transposeA = false, bool transposeB = false) : base(a, b)
     {
-        if (a.Rank is not (2 or 3) || b.Rank != a.Rank || (a.Rank == 3 && a.Shape[0] != b.Shape[0])
-            || a.Shape[transposeA ? -2 : -1] != b.Shape[transposeB ? -1 : -2])
+        bool fit = a.Rank >= 2 && b.Rank == a.Rank && a.Shape[transposeA ? -2 : -1] == b.Shape[transposeB ? -1 : -2];
+        batch = 1;
+        for (int i = 0; i < a.Rank - 2 && fit; i++)
+        {
+            fit = a.Shape[i] == b.Shape[i];
+            batch = checked(batch * a.Shape[i]);
+        }
+        if (!fit)
         {
             throw new ArgumentException(
                 $"MatMul: a {a.Shape}{(transposeA ? "ᵀ" : "")} and b {b.Shape}{(transposeB ? "ᵀ" : "")} must be [(batch,) m, k] " +
                 "and [(batch,) k, n]");
         }
         (this.a, this.b, this.transposeA, this.transposeB) = (a, b, transposeA, transposeB);
-        batch = a.Rank == 3 ? a.Shape[0] : 1;
         (m, k, n) = (a.Shape[transposeA ? -1 : -2], a.Shape[transposeA ? -2 : -1], b.Shape[transposeB ? -2 : -1]);
     }
 
@@ -33,7 +38,7 @@ public sealed unsafe class MatMulOp : Op
 
     public bool TransposeB => transposeB;
 
-    public override Shape Result => a.Rank == 3 ? new(batch, m, n) : new(m, n);
+    public override Shape Result => a.Shape.With(-2, m).With(-1, n);
 
     public override Cost Cost => new(
         (long)batch * m * n * k, sizeof(float) * (long)batch * ((long)m * k + (long)k * n + (long)m * n));
@@ -76,10 +81,12 @@ public sealed unsafe class MatMulOp : Op
         flow.Work(Output, -2);
         flow.Work(Output, -1);
         flow.Work(a, transposeA ? -2 : -1);
-        if (a.Rank != 3) return;
-        flow.Work(Output, 0);
-        flow.Same(Output, 0, a, 0);
-        flow.Same(Output, 0, b, 0);
+        for (int i = 0; i < a.Rank - 2; i++)
+        {
+            flow.Work(Output, i);
+            flow.Same(Output, i, a, i);
+            flow.Same(Output, i, b, i);
+        }
     }
 
     // Many small products are spread over threads whole; few are each split inside.

@@ -3,13 +3,13 @@ using System.Runtime.InteropServices;
 namespace Espalier.Formats;
 
 /// <summary>
-/// The two questions to the file system that .NET has no call for. On systems without an answer, nothing happens.
+/// The questions to the file system that .NET has no call for. On systems without an answer, nothing happens.
 /// </summary>
 internal static unsafe partial class FileSystem
 {
     private const int AtCurrentFolder = -100;
-    private const uint StatxType = 1;
-    private const int StatxSize = 256, StatxModeOffset = 28;
+    private const uint StatxType = 1, StatxLinks = 4;
+    private const int StatxSize = 256, StatxModeOffset = 28, StatxLinksOffset = 16;
     private const int FileTypeMask = 0xF000, RegularFile = 0x8000, Folder = 0x4000;
 
     /// <summary>Whether the path is a device, pipe or socket: renaming over /dev/null would remove it.</summary>
@@ -27,6 +27,21 @@ internal static unsafe partial class FileSystem
         }
         int type = *(ushort*)(stat + StatxModeOffset) & FileTypeMask;
         return type is not (RegularFile or Folder);
+    }
+
+    /// <summary>How many names a file has; 1 where the system does not say.</summary>
+    public static long Names(string path)
+    {
+        if (!OperatingSystem.IsLinux()) return 1;
+        byte* stat = stackalloc byte[StatxSize];
+        try
+        {
+            return Statx(AtCurrentFolder, path, 0, StatxLinks, stat) == 0 ? *(uint*)(stat + StatxLinksOffset) : 1;
+        }
+        catch (EntryPointNotFoundException)
+        {
+            return 1;
+        }
     }
 
     /// <summary>Makes a rename in the folder survive a power cut.</summary>

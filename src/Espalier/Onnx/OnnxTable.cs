@@ -41,6 +41,7 @@ internal static class OnnxTable
             new(Pads, "pads", "padding"), new(Twice, "dilations", "dilation"), new(Groups, "group")),
         ["Div"] = One("Div", OnRows),
         ["Dropout"] = Several(call => call[0], OnRows),
+        ["Element"] = Several(OnnxFunctionNodes.Element, OnRows),
         ["Exp"] = One("Exp", OnRows),
         ["Gelu"] = Several(OnnxElements.Gelu, OnRows),
         ["GlobalAvgPool2d"] = Several(call => OnnxReductions.MeanOfPlanes(call, keep: false), OnMaps),
@@ -64,10 +65,13 @@ internal static class OnnxTable
         ["Mul"] = One("Mul", OnRows),
         ["Neg"] = One("Neg", OnRows),
         ["Pad"] = Several(OnnxShapes.Pad, OnRows),
+        ["Pair"] = Several(OnnxFunctionNodes.Pair, OnRows),
         ["PatchesToRows"] = Several(OnnxTokens.Patches, OnRows),
         ["Permute"] = One("Transpose", OnRows, new OnnxSetting(Order, "perm", "axes")),
+        ["Pick"] = Several(OnnxFunctionNodes.Pick, OnMaps),
         ["Pow"] = Several(OnnxElements.Pow, OnRows),
         ["Relu"] = One("Relu", OnRows),
+        ["Repeat"] = Several(OnnxFunctionNodes.Repeat, OnMaps),
         ["Reshape"] = Several(OnnxShapes.Reshape, OnRows),
         ["RowDot"] = Several(OnnxTokens.RowDot, (_, _) => true),
         ["RowNorm"] = Several(OnnxReductions.Norm, OnRows),
@@ -83,7 +87,14 @@ internal static class OnnxTable
         ["TakeRows"] = Several(OnnxTokens.Take, OnRows),
         ["Tanh"] = One("Tanh", OnRows),
         ["WeightStandardise"] = Several(OnnxElements.WeightStandardise, OnMaps),
+        ["Where"] = Several(OnnxFunctionNodes.Where, OnRows),
     };
+
+    /// <summary>Of a reader's operators that one op without settings stands for, the op; null where none does.</summary>
+    public static string? OfOperator(string @operator) => Simple.GetValueOrDefault(@operator);
+
+    private static readonly Dictionary<string, string> Simple = Entries.Where(e => e.Value is { Operator: not null, Settings.Count: 0 })
+        .ToDictionary(e => e.Value.Operator!, e => e.Key);
 
     /// <summary>The entry of a node's op.</summary>
     /// <exception cref="EspalierException">There is none.</exception>

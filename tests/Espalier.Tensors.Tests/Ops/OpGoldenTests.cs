@@ -31,6 +31,10 @@ public class OpGoldenTests
         ["Silu"] = t => F.Silu(t["x"]),
         ["Clamp"] = t => F.Clamp(t["x"], -1, 0.5f),
         ["Affine"] = t => F.Affine(t["x"], 2.5f, -0.75f),
+        ["MatMul.deep"] = t => F.MatMul(t["a"], t["b"]),
+        ["Pick"] = t => F.Pick(t["x"], Tensor.From(new Shape(6), [3, 0, 14, 3, 7, 7]), [2, 3]),
+        ["Repeat"] = t => F.Repeat(t["x"], new Tensor(new Shape(4))),
+        ["Where"] = t => F.Where(t["c"], t["a"], t["b"]),
         ["MatMul.plain"] = t => F.MatMul(t["a"], t["b"]),
         ["MatMul.ta"] = t => F.MatMul(t["a"], t["b"], transposeA: true),
         ["MatMul.tb"] = t => F.MatMul(t["a"], t["b"], transposeB: true),
@@ -87,8 +91,13 @@ public class OpGoldenTests
     [Theory, MemberData(nameof(Cases))]
     public void MatchesPyTorch(string name)
     {
-        if (!Runs.TryGetValue(name, out var run)) run = Runs[name.Split('.')[0]];
-        Golden.Run(name, run);
+        string[] parts = name.Split('.');
+        Golden.Run(name, parts[0] switch
+        {
+            "Element" => t => F.Element(t["x"], Enum.Parse<ElementFunction>(parts[1]), 0.7f, 0.4f),
+            "Pair" => t => F.Pair(t["a"], t["b"], Enum.Parse<PairFunction>(parts[1])),
+            _ => Runs.TryGetValue(name, out var run) ? run : Runs[parts[0]],
+        });
     }
 
     [Fact]

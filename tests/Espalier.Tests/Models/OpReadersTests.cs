@@ -33,6 +33,7 @@ public sealed class OpReadersTests : IDisposable
         ["Conv2d"] = (t, x) => F.Conv2d(x, t.Weight("conv", 6, 3, 3, 3), t.Weight("bias", 6), 2, new Padding(1, 0, 1, 2)),
         ["Div"] = (t, x) => F.Div(x, t.Positive("w", 3, 1, 1)),
         ["Dropout"] = (_, x) => F.Dropout(x, 0.5f, new RandomStream(1), training: false),
+        ["Element"] = (_, x) => F.Element(x, ElementFunction.Mish),
         ["Exp"] = (_, x) => F.Exp(x),
         ["Gelu"] = (_, x) => F.Gelu(x),
         ["GlobalAvgPool2d"] = (_, x) => F.GlobalAvgPool2d(x),
@@ -61,10 +62,13 @@ public sealed class OpReadersTests : IDisposable
         ["Mul"] = (_, x) => F.Mul(x, F.GlobalAvgPool2d(x) is var m ? F.Split(m, 1, -1, 1, 1) : x),
         ["Neg"] = (_, x) => F.Neg(x),
         ["Pad"] = (_, x) => F.Pad(x, [(1, 0), (0, 2)], 0.25f),
+        ["Pair"] = (t, x) => F.Pair(x, t.Weight("w", 3, 1, 1), PairFunction.Max),
         ["PatchesToRows"] = (_, x) => F.PatchesToRows(x, 4),
         ["Permute"] = (_, x) => F.Permute(x, 0, 3, 1, 2),
+        ["Pick"] = (t, x) => F.Pick(x, t.List("list", 5, -1, 5, 191, 0, 64), [2, 3], 0.5f),
         ["Pow"] = (_, x) => F.Pow(F.Add(F.Square(x), 0.5f), 1.5f),
         ["Relu"] = (_, x) => F.Relu(x),
+        ["Repeat"] = (t, x) => F.Add(F.Repeat(t.Weight("token", 1, 3, 1, 8), x), x),
         ["Reshape"] = (_, x) => F.Split(x, 2, 2, -1),
         ["RowDot"] = (t, x) => t.Tokens(x) is var rows
             ? F.KeepRows(rows, F.RowDot(rows, F.TakeRows(rows, 0), F.Sum(F.TakeRows(rows, 1), 1)), KeepRule.AtLeast(-1e9f)) : x,
@@ -83,6 +87,7 @@ public sealed class OpReadersTests : IDisposable
         ["TakeRows"] = (t, x) => F.TakeRows(t.Tokens(x), 1, 2),
         ["Tanh"] = (_, x) => F.Tanh(x),
         ["WeightStandardise"] = (t, x) => F.Conv2d(x, F.WeightStandardise(t.Weight("conv", 4, 3, 3, 3), WeightStandardisation.Google)),
+        ["Where"] = (t, x) => F.Where(F.Pair(x, F.Mul(x, 0), PairFunction.Greater), F.Square(x), t.Weight("w", 3, 1, 1)),
     };
 
     public static TheoryData<string> Ops => [.. OpTable.Names];

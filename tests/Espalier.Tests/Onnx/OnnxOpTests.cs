@@ -62,6 +62,12 @@ public sealed class OnnxOpTests : IDisposable
         ],
         ["Div"] = [x => F.Div(x, F.Add(F.Exp(W(6, 1)), 1)), x => F.Div(W(16), F.Exp(Tokens(x)))],
         ["Dropout"] = [x => F.Relu(F.Dropout(x, 0.5f, new RandomStream(1), training: true))],
+        ["Element"] =
+        [
+            .. Enum.GetValues<ElementFunction>().Select(f => (Func<Tensor, Tensor>)(x =>
+                F.Element(f == ElementFunction.Acosh ? F.Add(F.Abs(x), 1.5f) : F.Mul(x, 0.9f), f, 0.7f, 0.4f))),
+            x => F.Element(Tokens(x), ElementFunction.Erf),
+        ],
         ["Exp"] = [x => F.Exp(x)],
         ["Gelu"] = [x => F.Gelu(x), x => F.Gelu(Tokens(x))],
         ["GlobalAvgPool2d"] = [x => F.GlobalAvgPool2d(x)],
@@ -152,13 +158,25 @@ public sealed class OnnxOpTests : IDisposable
         [
             x => F.Pad(x, [(1, 2), (0, 3)], 0.5f), x => F.Pad(x, [(1, 0), (0, 0), (0, 0)]), x => F.Pad(Tokens(x), [(2, 1)]),
         ],
+        ["Pair"] =
+        [
+            .. Enum.GetValues<PairFunction>().Select(f => (Func<Tensor, Tensor>)(x => f switch
+            {
+                PairFunction.Pow => F.Pair(F.Add(F.Abs(x), 0.1f), W(6, 1), f),
+                PairFunction.Mod or PairFunction.FMod => F.Pair(x, F.Add(F.Abs(W(4, 1, 1)), 0.3f), f),
+                PairFunction.And or PairFunction.Or or PairFunction.Xor => F.Pair(F.Relu(x), F.Relu(W(4, 1, 1)), f),
+                _ => F.Pair(x, W(4, 1, 1), f),
+            })),
+        ],
         ["PatchesToRows"] =
         [
             x => F.PatchesToRows(x, 3), x => F.Exp(F.PatchesToRows(x, 2)), x => F.PatchesToRows(x, 6), x => Patches(x),
         ],
         ["Permute"] = [x => F.Permute(x, 0, 3, 1, 2), x => F.Permute(F.Split(Tokens(x), 1, 2, 8), 0, 2, 1)],
+        ["Pick"] = [x => F.Pick(x, L(3, 143, 3, 0), [2, 2]), x => F.Pick(x, L(-1, 5, 70), [3], 0.25f)],
         ["Pow"] = [x => F.Pow(F.Abs(x), 1.5f), x => F.Pow(x, 3)],
         ["Relu"] = [x => F.Relu(x)],
+        ["Repeat"] = [x => F.Concat(1, F.Repeat(W(1, 2, 6, 6), x), x)],
         ["Reshape"] =
         [
             x => F.Flatten(x), x => F.Flatten(x, 0, 1), x => F.Split(F.Flatten(F.Exp(x), 0, 1), 0, -1, 4),
@@ -203,6 +221,7 @@ public sealed class OnnxOpTests : IDisposable
                 x => F.Conv2d(x, F.WeightStandardise(W(3, 4, 3, 3), v)), x => F.WeightStandardise(x, v),
             }),
         ],
+        ["Where"] = [x => F.Where(F.Pair(x, W(6), PairFunction.Less), x, W(4, 1, 1)), x => F.Where(F.Relu(Tokens(x)), Tokens(x), W(16))],
     };
 
     public static TheoryData<string> Ops => [.. OpTable.Names];

@@ -9,9 +9,18 @@ internal enum OnnxType
     Float = 1,
     UInt8 = 2,
     Int8 = 3,
+    UInt16 = 4,
+    Int16 = 5,
     Int32 = 6,
     Int64 = 7,
     Bool = 9,
+    Float16 = 10,
+    Double = 11,
+    UInt32 = 12,
+    UInt64 = 13,
+    BFloat16 = 16,
+    UInt4 = 21,
+    Int4 = 22,
 }
 
 /// <summary>A constant of a graph; its bytes are asked for when the file is written.</summary>
