@@ -66,7 +66,7 @@ public sealed class ElementOp(Tensor x, ElementFunction function, float a = 0, f
 
     protected override void Save(OpSettings settings) => settings.Set("function", function).Set("a", a).Set("b", b);
 
-    private protected override void Compute(ReadOnlySpan<float> x, Span<float> y)
+    internal override void Compute(ReadOnlySpan<float> x, Span<float> y)
     {
         if (function is ElementFunction.HardSigmoid or ElementFunction.HardSwish)
         {

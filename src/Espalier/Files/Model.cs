@@ -1,5 +1,6 @@
 using Espalier.Files;
 using Espalier.Models;
+using Espalier.Onnx;
 using Espalier.Tensors;
 
 namespace Espalier;
@@ -60,19 +61,30 @@ public sealed class Model : IDisposable
     public long ParameterCount => Graph.Parameters.Sum(p => p.Value.Length);
 
     /// <summary>
-    /// Reads a model of any format: safetensors of this library, of all its versions; and weights that others published as
-    /// safetensors, PyTorch archives (.pth) or numpy's .npz, whose network <paramref name="options"/> name.
+    /// Reads a model of any format: safetensors of this library, of all its versions; networks in ONNX (.onnx); and weights that
+    /// others published as safetensors, PyTorch archives (.pth) or numpy's .npz, whose network <paramref name="options"/> name.
     /// </summary>
     /// <exception cref="EspalierException">The file is missing or damaged, or its network is unknown or another one.</exception>
     public static Model Open(string path, OpenOptions? options = null)
     {
         options ??= new OpenOptions();
+        if (OnnxNetwork.Is(path))
+        {
+            var (graph, card) = OnnxNetwork.Read(path, options);
+            return Fitted(new Model(graph, card, LoadReport.Empty), options, path,
+                needsHead: options.Classes is { } classes && classes != graph.Outputs[0].Shape[1]);
+        }
         using ModelReader reader = ModelReader.Open(path, options);
         reader.ReadAll();
-        var model = new Model(reader.Graph, reader.Card, reader.Report);
+        return Fitted(new Model(reader.Graph, reader.Card, reader.Report), options, path, reader.NeedsHead);
+    }
+
+    /// <summary>With the head and the image size that were asked for.</summary>
+    private static Model Fitted(Model model, OpenOptions options, string path, bool needsHead)
+    {
         try
         {
-            if (reader.NeedsHead) model.NewHead(options, path);
+            if (needsHead) model.NewHead(options, path);
             if ((options.ImageSize ?? options.Config?.ImageSize) is { } size && size != model.ImageSize) model.Resize(size, path);
             return model;
         }

@@ -25,6 +25,9 @@ public sealed record ModelCard
     /// <summary>How pictures become its input; null where nothing is said.</summary>
     public Preprocessing? Preprocessing { get; init; }
 
+    /// <summary>What a file of ONNX that it was read from calls its outputs; null where it was not.</summary>
+    public IReadOnlyList<string>? Outputs { get; init; }
+
     /// <summary>What was done to it since, a line each: "trained for 10 epochs", "l1: 41 % of the multiply-adds left".</summary>
     public IReadOnlyList<string> History
     {
@@ -40,11 +43,12 @@ public sealed record ModelCard
     /// <exception cref="EspalierException">One line that names the part.</exception>
     internal ModelCard Checked(string source, Graph graph)
     {
-        int classes = graph.Outputs[0].Shape[1];
+        int classes = graph.Outputs[0].Shape.Rank > 1 ? graph.Outputs[0].Shape[1] : 0;
         Require(Short(Architecture) && Short(Description) && Short(Dataset), "has a text of more than one line");
         Require(History.Count <= MostLines && History.All(Short), "has a line of history that is none");
         bool named = Classes is null || (Classes.Count <= MostClasses && Classes.All(c => c is not null && Short(c)));
         Require(named, "has a class without a name");
+        Require(Outputs is null || Outputs.All(Short), "has an output without a name");
         Preprocessing?.Checked(source).RequireFor(graph.Inputs[0].Shape[2], graph.Inputs[0].Shape[1], source);
         Require(Classes is null || Classes.Count == classes, $"has {Classes?.Count} names for {classes} classes");
         return this;

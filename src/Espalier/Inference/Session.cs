@@ -63,8 +63,11 @@ public sealed unsafe class Session : IDisposable
     public static Session Open(string path, OpenOptions? open = null, SessionOptions? options = null)
     {
         open ??= new OpenOptions();
-        using (ModelReader reader = ModelReader.Open(path, open))
+        if (!Onnx.OnnxNetwork.Is(path))
+        {
+            using ModelReader reader = ModelReader.Open(path, open);
             if (!reader.NeedsChange) return Of(reader.Graph, reader.Card, options, reader.Read);
+        }
         using Model model = Model.Open(path, open);
         return Of(model, options);
     }

@@ -17,6 +17,9 @@ public sealed record OnnxOptions
 
     /// <summary>What the file calls its graph; null for the model's architecture.</summary>
     public string? Name { get; init; }
+
+    /// <summary>What the file calls the network's outputs; null for "logits", or the graph's names where there are several.</summary>
+    public IReadOnlyList<string>? Outputs { get; init; }
 }
 
 /// <summary>What an ONNX file is like that was written.</summary>
@@ -63,6 +66,9 @@ public static class OnnxFile
     public static OnnxSummary ExportOnnx(this Model model, string path, OnnxOptions? options = null)
     {
         options ??= new OnnxOptions();
-        return Write(path, model.Graph, options with { Name = options.Name ?? model.Card.Architecture }, OnnxMetadata.Of(model));
+        return Write(path, model.Graph, options with
+        {
+            Name = options.Name ?? model.Card.Architecture, Outputs = options.Outputs ?? model.Card.Outputs,
+        }, OnnxMetadata.Of(model));
     }
 }

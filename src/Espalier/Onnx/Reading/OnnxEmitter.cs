@@ -1,5 +1,6 @@
 using Espalier.Formats.Onnx;
 using Espalier.Tensors;
+using Espalier.Tensors.Kernels;
 
 namespace Espalier.Onnx;
 
@@ -49,11 +50,7 @@ internal sealed class OnnxEmitter
     public OnnxOperand Weight(OnnxOperand constant)
     {
         if (constant.Varies) return EachImage(constant);
-        return Weight(constant, "", constant.Dims, to =>
-        {
-            if (constant.Stored is { } stored) stored.Read(to, stored.Raw.Span);
-            else for (int i = 0; i < to.Length; i++) to[i] = (float)constant.Two.Values[i];
-        });
+        return Weight(constant, "", constant.Dims, to => Read(constant, to));
     }
 
     /// <summary>A constant in another form, which <paramref name="fill"/> writes.</summary>
@@ -63,7 +60,7 @@ internal sealed class OnnxEmitter
         if (forms.TryGetValue((constant, form), out OnnxOperand? there)) return there;
         Tensor tensor = Tensor.Unscoped(new Shape(dims));
         fill(tensor.Span);
-        tensor.RequiresGrad = constant.IsWeight && tensor.Length > 1;
+        tensor.RequiresGrad = constant.IsWeight && tensor.Rank > 0;
         string name = constant.Name.Length > 0 ? constant.Name : "constant";
         GraphValue value = builder.Weight(Free(form.Length > 0 && taken.Contains(name) ? $"{name}.{form}" : name), tensor);
         return forms[(constant, form)] = new OnnxOperand
@@ -78,10 +75,12 @@ internal sealed class OnnxEmitter
         int rows = matrix.Dims[0], columns = matrix.Dims[1];
         return Weight(matrix, "transposed", [columns, rows], to =>
         {
-            var values = new float[to.Length];
-            Read(matrix, values);
-            for (int r = 0; r < rows; r++)
-                for (int c = 0; c < columns; c++) to[c * rows + r] = values[r * columns + c];
+            using Tensor values = Tensor.Unscoped(new Shape(rows, columns));
+            Read(matrix, values.Span);
+            unsafe
+            {
+                fixed (float* turned = to) Transposition.Run(values.Data, columns, turned, rows, rows, columns, accumulate: false);
+            }
         });
     }
 

@@ -1,0 +1,109 @@
+using Espalier.Formats.Onnx;
+using Espalier.Models;
+using Espalier.Nn;
+using Espalier.Onnx;
+using Espalier.Tensors;
+using Espalier.Tests.Imaging;
+
+namespace Espalier.Tests.Onnx;
+
+/// <summary>Files of ONNX become graphs that give what the file gives, whatever wrote them.</summary>
+public sealed class OnnxImportTests : IDisposable
+{
+    private readonly TempFolder folder = new();
+
+    public void Dispose() => folder.Dispose();
+
+    public static TheoryData<string> Networks => [.. CnnPresets.Names, "vit-tiny-28"];
+
+    [Theory, MemberData(nameof(Networks))]
+    public void WhatIsWrittenIsReadAgain(string architecture)
+    {
+        bool cnn = CnnPresets.Names.Contains(architecture);
+        using Model model = cnn ? Model.Create(architecture, classes: 5, imageSize: 64, width: 0.25) : Model.Create(architecture);
+        Randomise(model.Graph);
+        string path = Path.Combine(folder.Path, "net.onnx");
+        foreach (int opset in OnnxFile.Opsets)
+        {
+            model.ExportOnnx(path, new OnnxOptions { Opset = opset });
+            using Model read = Model.Open(path);
+            Same(model.Graph, read.Graph, 1e-5f);
+            Assert.Equal(model.Card.Architecture, read.Card.Architecture);
+            Assert.Equal(model.Card.Preprocessing?.Mean, read.Card.Preprocessing?.Mean);
+            Assert.Equal("logits", Assert.Single(read.Graph.Outputs).Name);
+            // The names of weights survive, and what is trained is trained again. A list of all channels is not written.
+            if (cnn) Assert.Equal(Weights(model), Weights(read));
+        }
+
+        static IEnumerable<(string, bool)> Weights(Model model) => model.Graph.ReadWeights()
+            .Where(w => !w.Name.EndsWith("index", StringComparison.Ordinal)).Select(w => (w.Name, w.Tensor.RequiresGrad)).OrderBy(w => w.Name);
+    }
+
+    [Fact]
+    public void OtherNumbersOfClassesGetAFreshHeadAndForeignOptionsAreRefused()
+    {
+        using Model model = Model.Create("resnet20", classes: 5, imageSize: 32, width: 0.25);
+        string path = Path.Combine(folder.Path, "net.onnx");
+        model.ExportOnnx(path);
+        using Model read = Model.Open(path, new OpenOptions { Classes = 7 });
+        Assert.Equal(7, read.NumClasses);
+        Assert.Contains("leave Architecture", Assert.Throws<EspalierException>(
+            () => Model.Open(path, new OpenOptions { Architecture = "resnet20" })).Message);
+        Assert.Contains("no such file", Assert.Throws<EspalierException>(() => Model.Open(path + ".onnx")).Message);
+    }
+
+    [Fact]
+    public void HostileMessagesAreRefusedBeforeMemoryIsTaken()
+    {
+        byte[] graph = [0x3a, 0x00];
+        Refused("opset", [.. graph, 0x42, 0x02, 0x10, 0x06]);
+        Refused("no graph", []);
+        Refused("ten bytes", [0x08, .. Enumerable.Repeat((byte)0xff, 11)]);
+        Refused("bytes, and", [0x3a, 0xff, 0xff, 0xff, 0xff, 0x7f]);
+        Refused("wire type 3", [.. Enumerable.Repeat((byte)0x0b, 1000)]);
+        Refused("training_info", [0xa2, 0x01, 0x00]);
+        // A constant of 2^32 x 2^32 floats.
+        byte[] dims = [0x08, 0x80, 0x80, 0x80, 0x80, 0x10, 0x08, 0x80, 0x80, 0x80, 0x80, 0x10, 0x10, 0x01];
+        Refused("is [4294967296,4294967296]", [0x3a, (byte)(dims.Length + 2), 0x2a, (byte)dims.Length, .. dims]);
+
+        static void Refused(string what, byte[] file) => Assert.Contains(what,
+            Assert.Throws<EspalierException>(() => Formats(file)).Message, StringComparison.Ordinal);
+
+        static OnnxImport.Result Formats(byte[] file) => Espalier.Formats.ReadGuard.Run("net.onnx", () => OnnxImport.Read(file, null));
+    }
+
+    [Fact]
+    public void HalfWidthFloatsAreReadFromPatternsInIntegers()
+    {
+        OnnxSourceTensor half = OnnxSourceReader.ReadTensor(new byte[] { 0x08, 0x01, 0x10, 0x0a, 0x2a, 0x02, 0x80, 0x78 });
+        OnnxSourceTensor bfloat = OnnxSourceReader.ReadTensor(new byte[] { 0x08, 0x01, 0x10, 0x10, 0x2a, 0x02, 0x80, 0x7f });
+        Assert.Equal((1, 1), (half.At(0, default), bfloat.At(0, default)));
+    }
+
+    internal static void Randomise(Graph graph)
+    {
+        var rng = new Rng(11);
+        foreach (GraphValue weight in graph.Weights.Values)
+        {
+            if (weight.Name.EndsWith("running_var", StringComparison.Ordinal)) Init.Uniform(weight.Tensor, 0.5f, 2, ref rng);
+            else if (weight.Shape.Rank == 1 && !weight.Name.EndsWith("index", StringComparison.Ordinal))
+                Init.Normal(weight.Tensor, 0.3f, ref rng);
+        }
+    }
+
+    /// <summary>For one image and for three.</summary>
+    internal static void Same(Graph expected, Graph actual, float tolerance)
+    {
+        foreach (int images in new[] { 1, 3 })
+        {
+            using var scope = new Scope();
+            var x = new Tensor(expected.Inputs[0].Shape.With(0, images));
+            var rng = new Rng(3, (ulong)images);
+            Init.Normal(x, 1, ref rng);
+            float[] one = expected.Run(x).ToArray(), two = actual.Run(x).ToArray();
+            Assert.Equal(one.Length, two.Length);
+            float most = tolerance * Math.Max(1e-3f, one.Max(MathF.Abs));
+            for (int i = 0; i < one.Length; i++) Assert.True(MathF.Abs(one[i] - two[i]) <= most, $"{i}: {one[i]} and {two[i]}");
+        }
+    }
+}
