@@ -218,7 +218,7 @@ internal sealed unsafe class Plan : IDisposable
     {
         float[]? scale = affine.IsActivation ? null : affine.Scale ?? Ones(affine.Input.Channels);
         float[]? shift = scale is null ? null : affine.Shift ?? new float[scale.Length];
-        return new PassStep(affine.Input, from, to, null, Native(scale), Native(shift), affine.Activation);
+        return new PassStep(affine.Input, from, to, null, scale, shift, affine.Activation);
     }
 
     private ProductStep Product(ConvLayer conv, Place from, Place to)
@@ -268,7 +268,7 @@ internal sealed unsafe class Plan : IDisposable
         if (empty.Length > 0) steps.Add(new FillStep(y, to, Native(shift)!, new ChannelMoves(empty, empty)));
         foreach (int k in empty) shift[k] = 0;
         if (Array.Exists(shift, v => v != 0))
-            steps.Add(new PassStep(y, to, to, null, Native(Ones(shift.Length)), Native(shift), Activation.None));
+            steps.Add(new PassStep(y, to, to, null, Ones(shift.Length), shift, Activation.None));
         return steps;
     }
 

@@ -43,15 +43,49 @@ internal sealed unsafe class ConvStep(PackedConv conv, Map x, Place from, Place 
     }
 }
 
-/// <summary>y = activation(scale · x + shift + residual).</summary>
-internal sealed unsafe class PassStep(Map x, Place from, Place to, Place? residual, NativeFloats? scale, NativeFloats? shift,
-    Activation activation) : Step
+/// <summary>y = activation(scale · x + shift + residual). Pixels of few channels, such as scores, are done many at once.</summary>
+internal sealed unsafe class PassStep : Step
 {
-    public override void Run(Lane lane) => NhwcPass.Affine(
-        lane.Rows(x), x.Channels, from.In(lane), from.Stride,
-        scale is null ? null : scale.Data, shift is null ? null : shift.Data,
-        residual is { } r ? r.In(lane) : null, residual is { } s ? s.Stride : 0,
-        activation, to.In(lane), to.Stride);
+    /// <summary>Channels of pixels that are done together at least: whole vectors of any processor.</summary>
+    private const int Wide = 64;
+
+    private readonly Map x;
+    private readonly Place from, to;
+    private readonly Place? residual;
+    private readonly NativeFloats? scale, shift;
+    private readonly Activation activation;
+    private readonly int together;
+
+    /// <param name="scale">[channels]; null for ones, where <paramref name="shift"/> is null too.</param>
+    public PassStep(Map x, Place from, Place to, Place? residual, float[]? scale, float[]? shift, Activation activation)
+    {
+        (this.x, this.from, this.to, this.residual, this.activation) = (x, from, to, residual, activation);
+        bool gaps = from.Stride != x.Channels || to.Stride != x.Channels || (residual ?? to).Stride != x.Channels;
+        together = gaps || x.Channels >= Wide ? 1 : Wide / x.Channels;
+        (this.scale, this.shift) = (Repeated(scale), Repeated(shift));
+    }
+
+    public override void Run(Lane lane)
+    {
+        int pixels = lane.Rows(x), groups = pixels / together, rest = pixels % together;
+        float* a = from.In(lane), b = to.In(lane), r = residual is { } place ? place.In(lane) : null;
+        Pass(groups, together, a, r, b);
+        nint done = (nint)groups * together * x.Channels;
+        if (rest > 0) Pass(1, rest, a + done, r == null ? null : r + done, b + done);
+    }
+
+    /// <summary>So many times several pixels at once.</summary>
+    private void Pass(int count, int pixels, float* a, float* r, float* b) => NhwcPass.Affine(
+        count, pixels * x.Channels, a, pixels * from.Stride, scale is null ? null : scale.Data, shift is null ? null : shift.Data,
+        r, pixels * (residual ?? to).Stride, activation, b, pixels * to.Stride);
+
+    private NativeFloats? Repeated(float[]? values)
+    {
+        if (values is null) return null;
+        var all = new NativeFloats(together * (nint)values.Length);
+        for (int i = 0; i < together; i++) values.CopyTo(new Span<float>(all.Data + (nint)i * values.Length, values.Length));
+        return all;
+    }
 
     public override void Dispose()
     {
