@@ -78,6 +78,20 @@ public sealed class FolderDataset : IImageDataset
         };
     }
 
+    /// <summary>All pictures in a folder and its sub-folders, whatever they are called: of no classes, each labelled 0. For what needs
+    /// no labels.</summary>
+    /// <param name="strict">A picture that cannot be read is an error; else it is left out and noted in <paramref name="skipped"/>.
+    /// </param>
+    /// <exception cref="EspalierException">There is no such folder, or no picture in it.</exception>
+    public static FolderDataset Unlabelled(string directory, out SkippedFiles skipped, bool strict = false)
+    {
+        if (!Directory.Exists(directory)) throw new EspalierException($"{directory}: no such folder of images.");
+        skipped = new SkippedFiles(strict);
+        string[] files = ClassFolder.Pictures(directory, skipped);
+        if (files.Length == 0) throw new EspalierException($"{directory}: no images in it that are read.");
+        return new FolderDataset([], files, new int[files.Length], skipped);
+    }
+
     /// <param name="known">The training split's classes; null for that split itself, of which each must have pictures.</param>
     private static FolderDataset Read(string directory, IReadOnlyList<string>? known, SkippedFiles skipped)
     {

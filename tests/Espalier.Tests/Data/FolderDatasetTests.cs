@@ -155,6 +155,22 @@ public sealed class FolderDatasetTests : IDisposable
     }
 
     [Fact]
+    public void PicturesWithoutLabelsMayLieAnywhere()
+    {
+        Picture("b.png", 20);
+        Picture("sub/deeper/a.png", 10);
+        Picture("a.png", 30);
+        FolderDataset data = FolderDataset.Unlabelled(folder.Path, out SkippedFiles skipped);
+        Assert.Equal(["a.png", "b.png", "a.png"], Enumerable.Range(0, data.Count).Select(i => Path.GetFileName(data.FileOf(i))));
+        Assert.Equal(0, data.Classes);
+        Assert.Equal(10, data.ReadImage(2).Pixels[0]);
+        Assert.Empty(skipped.Files);
+        Assert.Throws<EspalierException>(() => FolderDataset.Unlabelled(Path.Combine(folder.Path, "no"), out _));
+        Directory.CreateDirectory(Path.Combine(folder.Path, "empty"));
+        Assert.Throws<EspalierException>(() => FolderDataset.Unlabelled(Path.Combine(folder.Path, "empty"), out _));
+    }
+
+    [Fact]
     public void WhatCannotWorkIsSaidAtOnce()
     {
         Assert.Contains("no such folder", Error(Path.Combine(folder.Path, "no")));

@@ -13,6 +13,9 @@ internal sealed class LayerRefit(DependencyGraph graph, PlannedCuts cuts, Recove
     /// <summary>Rows a value of a row that are enough; tokens of one image are alike, and so are neighbouring pixels.</summary>
     private const int RowsAValue = 24, FewestRows = 12_288;
 
+    private readonly ILookup<GraphValue, GraphNode> readers = graph.Network!.Nodes.SelectMany(n => n.Inputs.Select(i => (i, n)))
+        .ToLookup(p => p.i, p => p.n);
+
     private readonly ILookup<Tensor, GraphNode> uses = graph.Network!.Nodes
         .SelectMany(n => n.Inputs.Where(i => i.IsWeight).Select(i => (i.Tensor, n))).ToLookup(p => p.Tensor, p => p.n);
 
@@ -158,9 +161,28 @@ internal sealed class LayerRefit(DependencyGraph graph, PlannedCuts cuts, Recove
             fit.After / variance, Largest(solved) / Math.Max(1e-30, Largest(old))));
     }
 
-    /// <summary>What the layer's product gave in the whole network, before anything is added to it.</summary>
-    private Tensor Target(GraphNode node, int batch) => node.Op is LinearOp { Gelu: true } or LinearOp { Residual: not null }
-        ? F.Linear(twins[batch, node.Operands[0]!].Full, node.Operands[1]!.Tensor, node.Operands[2]?.Tensor) : twins[batch, node.Output].Full;
+    /// <summary>What the layer's product gave in the whole network, before anything is added to it. Where its result is added to a
+    /// stream, it takes along what the stream has lost so far: the sum is what counts (He et al., arXiv 1707.06168, section 3.3).
+    /// </summary>
+    private Tensor Target(GraphNode node, int batch)
+    {
+        if (node.Op is LinearOp { Gelu: true } or LinearOp { Residual: not null })
+            return F.Linear(twins[batch, node.Operands[0]!].Full, node.Operands[1]!.Tensor, node.Operands[2]?.Tensor);
+        Tensor y = twins[batch, node.Output].Full;
+        if (!sequential || StreamOf(node) is not { } stream) return y;
+        var (full, small) = twins[batch, stream];
+        Tensor target = F.Add(y, F.Sub(full, small));
+        target.Rows = y.Rows;
+        return target;
+    }
+
+    /// <summary>What a layer's result is added to, where that is there already.</summary>
+    private GraphValue? StreamOf(GraphNode node)
+    {
+        if (readers[node.Output].Take(2).ToArray() is not [{ Op: AddOp } sum]) return null;
+        GraphValue? other = sum.Operands.FirstOrDefault(o => o != node.Output);
+        return other is { IsWeight: false } && other.Shape == node.Output.Shape && twins.Differs(other) ? other : null;
+    }
 
     /// <param name="ofInput">Whether what is to be given is the layer's own input.</param>
     private void Collect(Moments[] halves, GraphNode node, ActivationRows rows, int[] inputs, int[] outputs, bool ofInput, int places = 1)

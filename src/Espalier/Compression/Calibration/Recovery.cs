@@ -49,36 +49,42 @@ public sealed class Recovery
         options = (options ?? new RecoverOptions()).Checked();
         plan.Check(graph);
         using Recording.PauseBlock pause = Recording.Pause();
-        using var scope = new Scope();
         List<Tensor> batches = [];
+        Recovery? recovery = null;
+        bool done = false;
         long most = graph.Network is { } network ? options.Memory / (2 * sizeof(float) * Math.Max(1, TwinRun.Widest(network))) : 0;
         int wanted = (int)Math.Clamp(most, 1, options.Images), taken = 0;
-        foreach (Tensor batch in images)
-        {
-            int count = Math.Min(batch.Shape[0], wanted - taken);
-            batches.Add(count == batch.Shape[0] ? batch.Clone() : F.Slice(batch, 0, 0, count));
-            if ((taken += count) >= wanted) break;
-        }
-        if (taken == 0) throw new EspalierException("there are no calibration images to fit what is left to");
-        var recovery = new Recovery(graph, plan, batches, options);
         try
         {
+            foreach (Tensor batch in images)
+            {
+                batches.Add(FirstOf(batch, wanted - taken));
+                if ((taken += batches[^1].Shape[0]) >= wanted) break;
+            }
+            if (taken == 0) throw new EspalierException("there are no calibration images to fit what is left to");
+            using var scope = new Scope();
+            recovery = new Recovery(graph, plan, batches, options);
             recovery.Run();
-        }
-        catch
-        {
-            recovery.result.Dispose();
-            throw;
+            done = true;
         }
         finally
         {
-            foreach (var (weight, value) in recovery.changed)
-                if (!recovery.kept.Contains(weight)) value.Dispose();
+            foreach (Tensor batch in batches) batch.Dispose();
+            foreach (var (weight, value) in recovery?.changed ?? [])
+                if (!done || !recovery!.kept.Contains(weight)) value.Dispose();
         }
         if (taken < options.Images && taken == most)
             recovery.result.NoteList.Add($"looked at {taken} images only: more would need more than {options.Memory >> 20} MiB");
         recovery.result.Images = taken;
         return recovery.result;
+    }
+
+    /// <summary>A copy, of no scope: whoever makes batches may free them.</summary>
+    private static Tensor FirstOf(Tensor batch, int count)
+    {
+        Tensor copy = Tensor.Unscoped(batch.Shape.With(0, Math.Min(count, batch.Shape[0])));
+        batch.Span[..(int)copy.Length].CopyTo(copy.Span);
+        return copy;
     }
 
     /// <summary>

@@ -1,0 +1,47 @@
+using Espalier.Data;
+using Espalier.Imaging;
+using Espalier.Tensors;
+
+namespace Espalier.Compression;
+
+/// <summary>Images to look at, without labels: as a network wants them, as in inference and without augmentation.</summary>
+public static class CalibrationImages
+{
+    /// <summary>Images of a batch at most; there are two batches at least, for halves to be compared.</summary>
+    private const int MostOfBatch = 64;
+
+    /// <summary>
+    /// Batches [n, C, S, S] of so many pictures, spread evenly over the data set; fewer where it has fewer. The sequence may be gone
+    /// through again; each batch is good until the next is asked for.
+    /// </summary>
+    /// <exception cref="EspalierException">A picture cannot be read, and the data set does not leave it out.</exception>
+    public static IEnumerable<Tensor> Of(IImageDataset data, ImagePipeline pipeline, int count)
+    {
+        count = Math.Min(count, data.Count);
+        int size = pipeline.Channels * pipeline.ImageSize * pipeline.ImageSize, most = Math.Clamp((count + 1) / 2, 1, MostOfBatch);
+        var rng = new Rng(0);
+        for (int next = 0; next < count;)
+        {
+            List<Image> images = [];
+            for (; next < count && images.Count < most; next++)
+                if (Read(data, (int)((long)next * data.Count / count)) is { } image) images.Add(image);
+            if (images.Count == 0) continue;
+            using var scope = new Scope();
+            var batch = new Tensor(new Shape(images.Count, pipeline.Channels, pipeline.ImageSize, pipeline.ImageSize));
+            for (int i = 0; i < images.Count; i++) pipeline.Run(images[i], ref rng, batch.Span.Slice(i * size, size));
+            yield return batch;
+        }
+    }
+
+    private static Image? Read(IImageDataset data, int index)
+    {
+        try
+        {
+            return data.ReadImage(index);
+        }
+        catch (EspalierException e) when (data.Skip(index, e))
+        {
+            return null;
+        }
+    }
+}
