@@ -23,7 +23,7 @@ public sealed class PairOp(Tensor a, Tensor b, PairFunction function) : BinaryOp
 
     protected override void Save(OpSettings settings) => settings.Set("function", function);
 
-    private protected override void Compute(ReadOnlySpan<float> a, ReadOnlySpan<float> b, Span<float> y)
+    internal override void Compute(ReadOnlySpan<float> a, ReadOnlySpan<float> b, Span<float> y)
     {
         for (int i = 0; i < y.Length; i++) y[i] = (float)Value(function, a[i], b[i]);
     }
