@@ -70,6 +70,19 @@ public sealed class TimeTableTests
         }
     }
 
+    [Fact]
+    public void Errors_by_hand()
+    {
+        double[] errors = [0.01, -0.02, 0.03, 0.005, -0.04, 0.09, -0.01, 0.02, 0, 0.015];
+        BlindErrors summed = BlindErrors.Of(errors);
+        Assert.Equal((10, 0.0175, 0.09, 0.09), (summed.Count, Math.Round(summed.Typical, 6), summed.P95, summed.Worst));
+        Assert.Equal(0.0075, summed.Median, 9);
+        Assert.Equal(0.1, new BlindTime(1.1, 1).Error, 9);
+        // Of 200 the 190th.
+        Assert.Equal(190, BlindErrors.Of(Enumerable.Range(1, 200).Select(i => (double)i)).P95);
+        Assert.Throws<ArgumentException>(() => BlindErrors.Of([]));
+    }
+
     /// <summary>What a plan would be compiled to is known without cutting, and the network stays as it is.</summary>
     [Fact]
     public void Shapes_without_cutting_are_those_of_the_cut_network()
@@ -105,6 +118,8 @@ public sealed class TimeTableTests
         Assert.False(new NetworkTimes(graph, table, groups, batch: 3).Measure());
         double whole = times.Of(), part = times.Of(new RemovalPlan().Add(groups[0], 0, 1, 2));
         Assert.True(double.IsFinite(whole) && whole > 0 && double.IsFinite(part) && part > 0);
+        BlindTime[] tried = [.. BlindTest.Run(graph, times, groups, 2)];
+        Assert.All(tried, t => Assert.True(t.Predicted > 0 && t.Measured > 0));
         Assert.Equal(before, network.Run(Tensor.Full(new Shape(1, 3, 6, 6), 0.5f)).ToArray());
     }
 
