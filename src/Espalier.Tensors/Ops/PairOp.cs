@@ -28,12 +28,12 @@ public sealed class PairOp(Tensor a, Tensor b, PairFunction function) : BinaryOp
         for (int i = 0; i < y.Length; i++) y[i] = (float)Value(function, a[i], b[i]);
     }
 
-    internal override void Compute(ReadOnlySpan<float> a, float b, Span<float> y)
+    private protected override void Compute(ReadOnlySpan<float> a, float b, Span<float> y)
     {
         for (int i = 0; i < y.Length; i++) y[i] = (float)Value(function, a[i], b);
     }
 
-    internal override void Compute(float a, ReadOnlySpan<float> b, Span<float> y)
+    private protected override void Compute(float a, ReadOnlySpan<float> b, Span<float> y)
     {
         for (int i = 0; i < y.Length; i++) y[i] = (float)Value(function, a, b[i]);
     }
