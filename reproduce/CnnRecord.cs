@@ -3,7 +3,6 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Espalier.Formats;
-using Espalier.Models;
 
 namespace Espalier.Reproduce;
 
@@ -32,9 +31,9 @@ internal sealed record CnnRecord(double Accuracy, long Parameters, double Multip
         string.Join(", ", records.Select(r => FormattableString.Invariant($"{100 * r.Accuracy:0.00}")));
 
     /// <summary>A name for the shapes of all tensors.</summary>
-    public static string ShapeOf(Cnn net)
+    public static string ShapeOf(Model model)
     {
-        string all = string.Join(';', net.StateDict().Select(t => $"{t.Name} {t.Value.Shape}"));
+        string all = string.Join(';', model.Graph.ReadWeights().Select(w => $"{w.Name} {w.Shape}"));
         return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(all)))[..8];
     }
 }

@@ -1,7 +1,6 @@
 using Espalier.Cli;
 using Espalier.Compression;
 using Espalier.Data;
-using Espalier.Models;
 using Espalier.Training;
 
 namespace Espalier.Reproduce;
@@ -47,16 +46,16 @@ internal sealed class FilterReproduction(CommandContext context, string folder, 
         foreach (FilterNetwork network in Networks)
         {
             string Run(string id) => Name(network, id, seed);
-            LoadedCnn Start() => Runs.Open(Run(Common));
+            Model Start() => Runs.Open(Run(Common));
             CompressionOptions plain = Trained(new CompressionOptions { Seed = seed });
             Runs.Do(Run(Common), () => Runs.New(network.Name, network.Width, seed), plain, job => job.Train("train", steps));
             Runs.Do(Run(Whole), Start, plain, job => job.Train("train on", steps), steps);
             foreach (FilterMethod method in FilterMethod.All.Where(m => !m.NotFor.Contains(network.Name)))
             {
-                using LoadedCnn? teacher = method.Distilled ? Runs.Open(Run(Whole)) : null;
+                using Model? teacher = method.Distilled ? Runs.Open(Run(Whole)) : null;
                 CompressionOptions options = Trained(method.Options(steps, share, seed));
                 if (teacher is not null)
-                    options = options with { Task = new() { Distillation = Distillation.Hinton, Teacher = teacher.Net.Forward } };
+                    options = options with { Task = new() { Distillation = Distillation.Hinton, Teacher = x => teacher.Graph.Prepared(training: false).Run(x) } };
                 CnnRecord record = Runs.Do(Run(method.Id), Start, options, job => job.Run(), steps);
                 Runs.Do(Run(Scratch(record.Shape)), () => Runs.Fresh(Run(method.Id), seed), plain, job =>
                 {

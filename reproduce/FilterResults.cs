@@ -38,7 +38,7 @@ internal sealed class FilterResults(FilterReproduction runs, IReadOnlyList<ulong
     private double[] Times(FilterNetwork network, string[] ids)
     {
         Session[][] models = [.. ids.Select(id => seeds.Select(s =>
-            Session.Open(runs.Runs.Model(FilterReproduction.Name(network, id, s)))).ToArray())];
+            Session.Open(runs.Runs.File(FilterReproduction.Name(network, id, s)))).ToArray())];
         try
         {
             float[] image = Pixels(models[0][0]);

@@ -40,7 +40,7 @@ internal static class CompressFlags
     private static readonly Option<string?> PlanFile = Opt.Text("--plan-file", "Save the (last) plan", "FILE.json");
 
     public static Option<string?> ModelType { get; } = Opt.Text("--model-type",
-        "Network by name, to train first, or of a published file: resnet20, cifar-vgg16, ...", "NAME");
+        "Network by name, to train first, or of a published file: resnet20, vit-tiny-28, ...", "NAME");
 
     public static Option<string?> Report { get; } = Opt.Text("--report",
         "Write down what was done and found: a page with pictures of every layer, or data", "FILE.html|FILE.json");

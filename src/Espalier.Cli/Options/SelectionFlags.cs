@@ -30,6 +30,8 @@ internal static class SelectionFlags
     private static readonly Option<double?> TargetLatency =
         Opt.Number("--target-latency", "Milliseconds that one image may take on this machine", 0.001, 1e6, "MS");
     private static readonly Option<bool> Global = Opt.Flag("--global", "Let all layers compete; else each loses the same share");
+    private static readonly Option<bool> Isomorphic = Opt.Flag("--isomorphic",
+        "Let layers compete with those of the same structure only, which all lose the same share; implies --global");
     private static readonly Option<int?> RoundTo = Opt.Number("--round-to", "Keep multiples of this many channels [1]", 1, 4096);
 
     public static Option<int?> MinKept { get; } =
@@ -40,23 +42,54 @@ internal static class SelectionFlags
     public static Option<bool> Streams { get; } =
         Opt.Flag("--streams", "Prune residual streams as well, all members together");
 
+    public static Option<ChannelKind?> Groups { get; } = new("--groups")
+    {
+        Description = "What may go, of channels (of convolutions), hidden (units), heads, qk and v (inside heads), stream "
+            + "[channels,hidden,heads]",
+        HelpName = "KIND,KIND",
+        CustomParser = result =>
+        {
+            ChannelKind kinds = 0;
+            foreach (string word in Opt.List(result.Tokens[0].Value))
+            {
+                ChannelKind kind = word switch
+                {
+                    "qk" => ChannelKind.QueryKey, "v" => ChannelKind.Value, "channels" => ChannelKind.Channels,
+                    "hidden" => ChannelKind.Hidden, "heads" => ChannelKind.Heads, "stream" => ChannelKind.Stream, _ => 0,
+                };
+                if (kind == 0) result.AddError($"--groups: '{word}' is none of channels, hidden, heads, qk, v, stream");
+                kinds |= kind;
+            }
+            return kinds;
+        },
+    };
+
+    public static Option<bool> UnequalHeads { get; } = Opt.Flag("--unequal-heads",
+        "With qk or v: each head loses its own; else all heads of a layer lose the same");
+
     public static IReadOnlyList<Option> All { get; } =
-        [Ratio, Threshold, TargetFlops, TargetLatency, Global, RoundTo, MinKept, Keep, Streams];
+        [Ratio, Threshold, TargetFlops, TargetLatency, Global, Isomorphic, RoundTo, MinKept, Keep, Streams, Groups, UnequalHeads];
 
     public static SelectionOptions Read(ParseResult p)
     {
         SelectionOptions given = Limits(p) with
         {
             Ratio = p.GetValue(Ratio), Threshold = p.GetValue(Threshold), TargetFlops = p.GetValue(TargetFlops),
-            TargetLatency = p.GetValue(TargetLatency), Global = p.GetValue(Global), RoundTo = p.GetValue(RoundTo) ?? 1,
+            TargetLatency = p.GetValue(TargetLatency), Global = p.GetValue(Global) || p.GetValue(Isomorphic),
+            Isomorphic = p.GetValue(Isomorphic), RoundTo = p.GetValue(RoundTo) ?? 1,
         };
         return new CompressionOptions { Selection = given }.Selection.Checked();
     }
 
     /// <summary>Which layers may lose channels, and the least that they keep; says nothing of how many go.</summary>
-    public static SelectionOptions Limits(ParseResult p) => new()
+    public static SelectionOptions Limits(ParseResult p)
     {
-        MinKept = p.GetValue(MinKept) ?? 2, Streams = p.GetValue(Streams),
-        Keep = Opt.List(p.GetValue(Keep)),
-    };
+        var usual = new SelectionOptions();
+        ChannelKind groups = p.GetValue(Groups) ?? usual.Groups;
+        return usual with
+        {
+            MinKept = p.GetValue(MinKept) ?? usual.MinKept, Keep = Opt.List(p.GetValue(Keep)),
+            Groups = p.GetValue(Streams) ? groups | ChannelKind.Stream : groups, UnequalHeads = p.GetValue(UnequalHeads),
+        };
+    }
 }

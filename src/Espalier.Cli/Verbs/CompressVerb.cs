@@ -5,7 +5,7 @@ using Espalier.Compression;
 
 namespace Espalier.Cli.Verbs;
 
-/// <summary>`espalier compress`: a convolutional network, made smaller for good.</summary>
+/// <summary>`espalier compress`: any network, made smaller for good.</summary>
 internal static class CompressVerb
 {
     private static readonly Option<bool> List = Opt.Flag("--list", "Name every method, what it does and its settings");
@@ -17,9 +17,10 @@ internal static class CompressVerb
 
     public static Command Create(CommandContext context)
     {
-        var verb = new Verb("compress", "Removes channels of a convolutional network for good, and trains what is left.",
+        var verb = new Verb("compress", "Removes channels, heads or blocks of any network for good, and trains what is left.",
             "espalier compress l1 --model-type resnet20 --data fashion-mnist --pretrain-steps 2000 --target-flops 0.5 "
                 + "--fine-tune-steps 1000 --output small.safetensors",
+            "espalier compress l1 --model vit.safetensors --target-flops 0.5 --groups heads,hidden,qk,v --output small.safetensors",
             "espalier compress l1 --model small.safetensors --ratio 0.3 --plan", "espalier compress --list");
         verb.Arguments.Add(Method);
         foreach (Option option in CompressFlags.All) verb.Options.Add(option);

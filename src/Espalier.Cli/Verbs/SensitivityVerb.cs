@@ -27,6 +27,7 @@ internal static class SensitivityVerb
         {
             Shared.Model, CompressFlags.ModelType, Shared.Preprocess, Shared.Data, Shared.DataDir, Shared.Strict, Method, CompressFlags.Set,
             Ratios, Within, Limit, BatchSize, SelectionFlags.MinKept, SelectionFlags.Keep, SelectionFlags.Streams,
+            SelectionFlags.Groups, SelectionFlags.UnequalHeads,
             CompressFlags.Report, CompressFlags.Seed,
         };
         verb.SetAction(parse =>

@@ -151,11 +151,11 @@ public sealed partial class Graph
             if (node.Op is DropoutOp dropout) dropout.Stream.Restart(source.NextULong());
     }
 
-    /// <summary>Sets the rate of every dropout.</summary>
+    /// <summary>Sets the rate of every dropout of single values.</summary>
     public void SetDropout(float rate)
     {
         foreach (GraphNode node in nodes)
-            if (node.Op is DropoutOp old) node.Op = Ran(new DropoutOp(old.Inputs[0], rate, old.Stream, active: false), node.Output);
+            if (node.Op is DropoutOp { PerImage: false } old) node.Op = Ran(new DropoutOp(old.Inputs[0], rate, old.Stream, active: false), node.Output);
         Changed();
     }
 

@@ -22,7 +22,8 @@ public static class OpTable
         ["Conv2d"] = new(2, 3, (x, s) =>
             Conv2dOp.Of(x[0]!, x[1]!, x[2], s.Int("stride"), s.Padding("padding"), s.Int("dilation"))),
         ["Div"] = new(2, 2, (x, s) => new DivOp(x[0]!, x[1]!)),
-        ["Dropout"] = new(1, 1, (x, s) => new DropoutOp(x[0]!, s.Float("rate"))),
+        ["Dropout"] = new(1, 1, (x, s) =>
+            new DropoutOp(x[0]!, s.Float("rate"), perImage: s.Has("perImage") && s.Bool("perImage"))),
         ["Element"] = new(1, 1, (x, s) => new ElementOp(x[0]!, s.Word<ElementFunction>("function"), s.Float("a"), s.Float("b"))),
         ["Exp"] = new(1, 1, (x, s) => new ExpOp(x[0]!)),
         ["Gelu"] = new(1, 1, (x, s) => new GeluOp(x[0]!)),

@@ -12,10 +12,10 @@ namespace Espalier.Compression;
 /// A model on its way to a smaller one, and what methods need for it: data, training, the dependency graph, removal with its
 /// check. Plumbing only; what is removed is the method's business.
 /// </summary>
-/// <param name="net">The model; it becomes smaller.</param>
+/// <param name="model">Any network; it becomes smaller, and stays the caller's.</param>
 /// <param name="data">Training images, for ranking and fine-tuning, and images to evaluate on.</param>
 /// <param name="options">A <see cref="CompressionMethod"/>, or the options of a job that only trains.</param>
-public sealed class CompressionJob(ImageClassifier net, TrainingData data, CompressionOptions options,
+public sealed class CompressionJob(Model model, TrainingData data, CompressionOptions options,
     ITrainingProgress? progress = null, CancellationToken cancel = default)
 {
     private readonly List<RemovalReport> removals = [];
@@ -23,7 +23,8 @@ public sealed class CompressionJob(ImageClassifier net, TrainingData data, Compr
     private readonly List<StageRecord> stages = [];
     private (string Weights, EvaluationResult Result)? evaluated;
 
-    public ImageClassifier Net => net;
+    /// <summary>The network, whose graph methods read and edit, and its card.</summary>
+    public Model Model => model;
 
     public CompressionOptions Options => options;
 
@@ -50,26 +51,31 @@ public sealed class CompressionJob(ImageClassifier net, TrainingData data, Compr
         if (options is not CompressionMethod method)
             throw new InvalidOperationException("the job was made without a method; make it with one of CompressionMethods");
         method.Check();
-        UntrainedParameters.Check(net.Trace(), options.Training.TrainOnly);
+        UntrainedParameters.Check(model.Graph, options.Training.TrainOnly);
         method.Run(this);
+        if (removals.Count == 0) return;
+        double left = (double)removals[^1].Summary.MultiplyAddsAfter / removals[0].Summary.MultiplyAddsBefore;
+        model.Card = model.Card.With(FormattableString.Invariant($"{method.Name}: {left:0.0%} of the multiply-adds left"));
     }
 
     /// <summary>A line for the user.</summary>
     public void Log(string line) => progress?.Message(line);
 
     /// <summary>The dependency graph of the model as it is now, on the first images of the evaluation set.</summary>
-    public DependencyGraph Graph()
+    /// <param name="views">What of attention's heads is a channel; what <see cref="SelectionOptions.Groups"/> ask for where nothing is
+    /// said.</param>
+    public DependencyGraph Graph(params IReadOnlyList<HeadView> views)
     {
         using var scope = new Scope();
-        return DependencyGraph.Build(net, net.Forward, Example(4));
+        return DependencyGraph.Build(model.Graph, Example(4), views.Count > 0 ? views : options.Selection.Views);
     }
 
     /// <summary>The first images to evaluate on: [count, C, S, S].</summary>
     public Tensor Example(int count)
     {
-        int size = net.Channels * net.ImageSize * net.ImageSize;
+        int size = model.Channels * model.ImageSize * model.ImageSize;
         count = Math.Min(count, data.Evaluation.Count);
-        var images = new Tensor(new Shape(count, net.Channels, net.ImageSize, net.ImageSize));
+        var images = new Tensor(new Shape(count, model.Channels, model.ImageSize, model.ImageSize));
         var rng = new Rng(options.Seed);
         for (int i = 0; i < count; i++)
             data.EvaluationPipeline.Run(data.Evaluation.ReadImage(i), ref rng, images.Span.Slice(i * size, size));
@@ -92,6 +98,26 @@ public sealed class CompressionJob(ImageClassifier net, TrainingData data, Compr
         }
     }
 
+    /// <summary>The mean cross-entropy of the ranking batches, in inference; one number for each network.</summary>
+    /// <param name="networks">Graphs of the job's classes; the model's own where none is given.</param>
+    public double[] RankingLoss(params IReadOnlyList<Graph> networks)
+    {
+        Graph[] all = [.. (networks.Count > 0 ? networks : [model.Graph]).Select(g => g.Prepared(training: false))];
+        var sums = new double[all.Length];
+        int images = 0;
+        foreach (Batch batch in RankingBatches())
+        {
+            Tensor x = batch.ToTensor(model.Channels, model.ImageSize);
+            for (int i = 0; i < sums.Length; i++)
+            {
+                using var scope = new Scope();
+                sums[i] += F.CrossEntropy(all[i].Run(x), batch.Labels).Item() * batch.Count;
+            }
+            images += batch.Count;
+        }
+        return [.. sums.Select(s => s / Math.Max(1, images))];
+    }
+
     /// <summary>Chooses channels by the options' selection; a latency target is measured with one image at a time.</summary>
     /// <param name="orNone">Whether the plan may be empty: true for rounds after the first, whose share of the target may be less
     /// than one channel, and which find a latency or threshold reached already.</param>
@@ -100,7 +126,7 @@ public sealed class CompressionJob(ImageClassifier net, TrainingData data, Compr
         using var scope = new Scope();
         Tensor image = Example(1);
         RemovalPlan plan = Kept(selection, () =>
-            ChannelSelector.Choose(graph, scores, selection, tried => Latency.Of(net, graph, tried, image), orNone));
+            ChannelSelector.Choose(graph, scores, selection, tried => Latency.Of(model.Graph, graph, tried, image), orNone));
         selections.Add(new SelectionRecord([.. scores.Groups.Select(s => new ScoredGroup(s.Key.Name,
             [.. s.Value.Select(x => (float)x)], plan.Channels.GetValueOrDefault(s.Key.Name, [])))]));
         if (plan.Count == 0) Log("nothing is left to remove in this round");
@@ -156,11 +182,11 @@ public sealed class CompressionJob(ImageClassifier net, TrainingData data, Compr
     {
         if (steps <= 0) return;
         ClassifierTaskOptions how = Task with { Hooks = [.. Task.Hooks, .. hooks] };
-        // What cannot go on from a checkpoint is trained again as a whole, and comes out the same.
-        string? folder = how.Hooks.Any(h => h.HasState) ? null : options.Training.OutputDir;
-        TrainOptions training = options.Training with { Steps = steps, Name = StageName(stage), EvalEvery = 0, OutputDir = folder,
-            CheckpointEvery = folder is null ? 0 : options.Training.CheckpointEvery, Seed = options.Seed + (ulong)stages.Count };
-        var task = new ClassifierTask(net, how);
+        TrainOptions training = options.Training with { Steps = steps, Name = StageName(stage), EvalEvery = 0,
+            CheckpointEvery = options.Training.OutputDir is null ? 0 : options.Training.CheckpointEvery,
+            Seed = options.Seed + (ulong)stages.Count };
+        // The states are what a run is resumed from; a model file beside each would be written for nobody.
+        var task = new ClassifierTask(model, how with { Save = how.Save ?? (_ => { }) });
         var recorder = new StageRecorder(progress);
         TrainResult result = new Trainer(task, data, training).Run(recorder, cancel);
         stages.Add(recorder.Record(stage, result));
@@ -179,7 +205,7 @@ public sealed class CompressionJob(ImageClassifier net, TrainingData data, Compr
         string weights = Weights();
         if (evaluated is { } last && last.Weights == weights) return last.Result;
         using var loader = new DataLoader(data.Evaluation, data.EvaluationPipeline, options.Training.EvalBatchSize);
-        EvaluationResult result = new ClassifierTask(net, new ClassifierTaskOptions()).Evaluate(Shown(loader));
+        EvaluationResult result = new ClassifierTask(model, new ClassifierTaskOptions()).Evaluate(Shown(loader));
         evaluated = (weights, result);
         return result;
     }
@@ -196,14 +222,15 @@ public sealed class CompressionJob(ImageClassifier net, TrainingData data, Compr
         }
     }
 
-    /// <summary>A digest of all names and values: methods may change the network behind this job's back.</summary>
+    /// <summary>A digest of all nodes, names and values: methods may change the network behind this job's back.</summary>
     private string Weights()
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        foreach (var (name, tensor) in net.StateDict())
+        hash.AppendData(Encoding.UTF8.GetBytes(ModelIdentity.Of(model)));
+        foreach (GraphValue weight in model.Graph.ReadWeights())
         {
-            hash.AppendData(Encoding.UTF8.GetBytes($"{name} {tensor.Shape}"));
-            hash.AppendData(MemoryMarshal.AsBytes((ReadOnlySpan<float>)tensor.Span));
+            hash.AppendData(Encoding.UTF8.GetBytes($"{weight.Name} {weight.Shape}"));
+            hash.AppendData(MemoryMarshal.AsBytes((ReadOnlySpan<float>)weight.Tensor.Span));
         }
         return Convert.ToHexString(hash.GetHashAndReset());
     }

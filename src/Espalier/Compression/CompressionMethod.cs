@@ -2,7 +2,7 @@ namespace Espalier.Compression;
 
 /// <summary>
 /// A way to make a network smaller, together with what it is told: every option is an init property, those that only one method
-/// has on its own class. <c>new CompressionJob(net, data, method).Run()</c> carries it out.
+/// has on its own class. <c>new CompressionJob(model, data, method).Run()</c> carries it out.
 /// </summary>
 public abstract record CompressionMethod : CompressionOptions
 {

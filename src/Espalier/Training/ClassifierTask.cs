@@ -3,7 +3,6 @@ using Espalier.Data;
 using Espalier.Files;
 using Espalier.Inference;
 using Espalier.Models;
-using Espalier.Nn;
 using Espalier.Tensors;
 
 namespace Espalier.Training;
@@ -41,22 +40,12 @@ public sealed record ClassifierTaskOptions
 public sealed class ClassifierTask : ITrainingTask
 {
     private readonly ClassifierTaskOptions options;
-    private readonly Model? model;
-    private readonly ImageClassifier? net;
-    private readonly string? identity;
-    private (int Version, Graph Graph)? pass;
+    private readonly Model model;
+    private (int Version, Graph Pass, int Heads)? known;
+    private string[]? watched;
 
-    public ClassifierTask(Model model, ClassifierTaskOptions options)
-    {
-        (this.model, this.options, Graph, identity) = (model, options, model.Graph, ModelIdentity.Of(model));
-    }
-
-    /// <summary>The same of a network that is still a module. A convolutional one runs as it is: a method may have put gates into
-    /// its blocks.</summary>
-    public ClassifierTask(ImageClassifier net, ClassifierTaskOptions options)
-    {
-        (this.net, this.options, Graph) = (net, options, net.Trace());
-    }
+    public ClassifierTask(Model model, ClassifierTaskOptions options) =>
+        (this.model, this.options, Graph) = (model, options, model.Graph);
 
     /// <inheritdoc/>
     public Graph Graph { get; }
@@ -67,7 +56,7 @@ public sealed class ClassifierTask : ITrainingTask
         ("LabelSmoothing", options.LabelSmoothing.ToString(CultureInfo.InvariantCulture)),
         ("Mixing", options.Mixing.ToString()),
         ("Distillation", options.Distillation?.ToString() ?? "none"),
-        .. identity is null ? [] : new[] { ("Model", identity) },
+        ("Model", ModelIdentity.Of(model)),
         .. options.Identity,
         .. options.Hooks.SelectMany(h => h.Identity),
     ];
@@ -86,42 +75,42 @@ public sealed class ClassifierTask : ITrainingTask
             ? options.Mixing.Run(images, batch.Labels, Graph.Outputs[0].Shape[1], options.LabelSmoothing, ref rng) : null;
         Tensor? teacher = options.Distillation is null ? null : options.Teacher!(images);
         foreach (ITrainingHook hook in options.Hooks) hook.BeforeForward(context);
+        Graph network = Graph;
+        foreach (ITrainingHook hook in options.Hooks) network = hook.ForStep(network, context);
         using var recording = new Recording();
-        Tensor[] outputs = net is null or VisionTransformer ? Pass().Run([images], context.Run) : RunModule(images, context.Run);
+        (Graph run, int heads) = PassOf(network);
+        Tensor[] outputs = run.Run([images], context.Run);
         // Without a teacher all heads together learn the labels, as they are used.
         Tensor loss = mixed is null
             ? F.CrossEntropy(outputs[0], batch.Labels, options.LabelSmoothing) : F.CrossEntropy(outputs[0], mixed);
-        if (teacher is not null) loss = options.Distillation!.Loss(loss, outputs[^1], teacher);
+        if (teacher is not null) loss = options.Distillation!.Loss(loss, outputs[heads - 1], teacher);
+        if (options.Hooks.Count > 0)
+        {
+            var pass = new TrainingPass(batch, images, outputs[0], teacher);
+            for (int i = 0; i < watched!.Length; i++) pass.Values[watched[i]] = outputs[heads + i];
+            foreach (ITrainingHook hook in options.Hooks)
+                if (hook.Loss(pass, context) is { } more) loss = F.Add(loss, more);
+        }
         if (!loss.RequiresGrad) throw new EspalierException("the loss depends on no parameter that TrainOnly names");
         recording.Backward(loss, context.GradientScale);
         foreach (ITrainingHook hook in options.Hooks) hook.AfterBackward(context);
         return new Dictionary<string, double> { ["loss"] = loss.Item() };
     }
 
-    /// <summary>The graph that a step runs, made again where an edit has changed the network.</summary>
-    private Graph Pass()
+    /// <summary>
+    /// What a step runs: the network prepared for training, whose outputs are the heads and then what hooks watch; for the network
+    /// itself made again where an edit has changed it.
+    /// </summary>
+    private (Graph Graph, int Heads) PassOf(Graph network)
     {
-        if (pass is not { } known || known.Version != Graph.Version)
-        {
-            GraphValue[]? heads = options.Distillation is null ? null : ModelHead.Pair(Graph);
-            pass = known = (Graph.Version, heads is null ? Graph : Graph.Between(Graph.Inputs, heads));
-        }
-        return known.Graph.Prepared(training: true);
-    }
-
-    private Tensor[] RunModule(Tensor images, RunContext run)
-    {
-        bool before = net!.Training;
-        net.Training = true;
-        foreach (BatchNorm2d norm in net.Descendants<BatchNorm2d>()) norm.IsFixed = run.Still?.Contains(norm.RunningMean) == true;
-        try
-        {
-            return [net.Forward(images)];
-        }
-        finally
-        {
-            net.Training = before;
-        }
+        if (network == Graph && known is { } last && last.Version == Graph.Version) return (last.Pass, last.Heads);
+        watched ??= [.. options.Hooks.SelectMany(h => h.Watched).Select(v => v.Name).Distinct()];
+        IReadOnlyList<GraphValue> heads = (options.Distillation is null ? null : ModelHead.Pair(network)) ?? network.Outputs;
+        Graph pass = watched.Length == 0 && heads == network.Outputs ? network
+            : network.Between(network.Inputs, [.. heads, .. watched.Select(name => network[name])]);
+        pass = pass.Prepared(training: true);
+        if (network == Graph) known = (Graph.Version, pass, heads.Count);
+        return (pass, heads.Count);
     }
 
     /// <inheritdoc/>
@@ -133,7 +122,7 @@ public sealed class ClassifierTask : ITrainingTask
     /// <inheritdoc/>
     public EvaluationResult Evaluate(IEnumerable<Batch> batches)
     {
-        using Session session = model is null ? Session.Of(net!) : Session.Of(model);
+        using Session session = Session.Of(model);
         Evaluation e = new Evaluator(session).Run(batches);
         return new EvaluationResult(
             new Dictionary<string, double> { ["accuracy"] = e.Accuracy, ["loss"] = e.Loss, ["images_per_second"] = e.ImagesPerSecond },
@@ -144,6 +133,18 @@ public sealed class ClassifierTask : ITrainingTask
     public void SaveModel(string path)
     {
         if (options.Save is { } save) save(path);
-        else model?.Save(path);
+        else model.Save(path);
+    }
+
+    /// <inheritdoc/>
+    public void SaveState(StateWriter state)
+    {
+        for (int i = 0; i < options.Hooks.Count; i++) options.Hooks[i].SaveState(state.Section($"hook-{i}"));
+    }
+
+    /// <inheritdoc/>
+    public void LoadState(StateReader state)
+    {
+        for (int i = 0; i < options.Hooks.Count; i++) options.Hooks[i].LoadState(state.Section($"hook-{i}"));
     }
 }

@@ -12,7 +12,7 @@ public sealed class CompressResumeTests : IDisposable
     // A target far above the narrowest network and far below the whole one, so that the load matters little.
     [InlineData("l1", "--target-latency 0.15 --global --width 1", "removed ", "1-train 2-fine-tune")]
     [InlineData("l1", "--ratio 0.3 --rounds 2", "fine-tune 1/2: ", "1-train 2-fine-tune-1-2 3-fine-tune-2-2")]
-    [InlineData("repr", "--ratio 0.3", "step 4 of 4", "1-train 3-fine-tune")]
+    [InlineData("repr", "--ratio 0.3", "step 4 of 4", "1-train 2-repr 3-fine-tune")]
     public void It_ends_bit_for_bit_like_one_that_was_not_stopped(string method, string options, string stopAt, string stages)
     {
         string whole = folder.File("whole.safetensors"), parts = folder.File("parts.safetensors");

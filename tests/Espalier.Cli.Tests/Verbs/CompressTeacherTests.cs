@@ -54,7 +54,7 @@ public sealed class CompressTeacherTests : IDisposable
 
     private static float[] Weights(string path)
     {
-        using LoadedCnn model = CnnFile.Load(path);
-        return [.. model.Net.Parameters().SelectMany(p => p.ToArray())];
+        using Model model = Model.Open(path);
+        return [.. model.Graph.Parameters.SelectMany(p => p.Value.ToArray())];
     }
 }

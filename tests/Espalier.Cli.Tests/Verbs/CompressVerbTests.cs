@@ -21,9 +21,10 @@ public sealed class CompressVerbTests : IDisposable
         foreach (string row in new[] { "parameters", "MACs an image", "accuracy", "file", "ms an image" }) Assert.Contains(row, done.Out);
         Assert.Contains("\"remove\"", File.ReadAllText(plan));
         Tool.Run("compress", "fpgm", "--model", first, "--ratio", "0.2", "--output", second).MustSucceed();
-        using LoadedCnn one = CnnFile.Load(first), two = CnnFile.Load(second);
-        Assert.True(two.Net.ParameterCount < one.Net.ParameterCount);
-        Assert.Equal("Ankle boot", two.Structure.ClassNames![9]);
+        using Model one = Model.Open(first), two = Model.Open(second);
+        Assert.True(two.ParameterCount < one.ParameterCount);
+        Assert.Equal("Ankle boot", two.Card.Classes![9]);
+        Assert.Equal((1, 2), (one.Card.History.Count, two.Card.History.Count));
 
         byte[] before = File.ReadAllBytes(second);
         Outcome planned = Tool.Run("compress", "l2", "--model", second, "--plan").MustSucceed();
@@ -68,10 +69,11 @@ public sealed class CompressVerbTests : IDisposable
             .MustSucceed();
         Assert.Contains("removed 2 blocks (layer", done.Out);
         Tool.Run("compress", "l1", "--model", first, "--ratio", "0.2", "--output", second).MustSucceed();
-        using LoadedCnn one = CnnFile.Load(first), two = CnnFile.Load(second);
-        Assert.Equal(2, one.Net.Config.Removed!.Length);
-        Assert.Equal(one.Net.Config.Removed, two.Net.Config.Removed);
-        Assert.True(two.Net.ParameterCount < one.Net.ParameterCount);
+        using Model one = Model.Open(first), two = Model.Open(second);
+        string[] blocks = [.. ResidualBranch.Find(one.Graph).Select(b => b.Name)];
+        Assert.Equal(9 - 2, blocks.Length);
+        Assert.Equal(blocks, ResidualBranch.Find(two.Graph).Select(b => b.Name));
+        Assert.True(two.ParameterCount < one.ParameterCount);
         Tool.Run("compress", "stochastic-depth", "--model", second, "--train-steps", "1", "--batch-size", "16", "--set", "remove=0")
             .MustSucceed();
         Tool.Run("compress", "stochastic-depth", "--model-type", "cifar-vgg11", "--data", "fashion-mnist-sample").MustFail(2);
@@ -127,8 +129,36 @@ public sealed class CompressVerbTests : IDisposable
     [InlineData("--ratio", "layer9*=0.5")]
     [InlineData("--ratio", "*=0.5,feature.4=0.2")]
     [InlineData("--train-only", "nothing*")]
+    [InlineData("--groups", "qk")]
+    [InlineData("--groups", "neurons")]
     public void Impossible_requests_are_one_line_and_code_2(string option, string value) => Tool.Run("compress", "l1", "--model-type",
         "cifar-vgg11", "--width", "0.125", "--img-size", "16", "--data", "fashion-mnist-sample", option, value).MustFail(2);
+
+    /// <summary>A transformer ends smaller, is run and exported with nothing else, and is made smaller again.</summary>
+    [Theory]
+    [InlineData("l1", "--target-flops 0.5")]
+    [InlineData("l1", "--ratio 0.5 --groups qk,v,stream --isomorphic")]
+    [InlineData("taylor", "--target-flops 0.6 --groups heads,hidden,qk,v --unequal-heads --global")]
+    [InlineData("soft-filter", "--target-flops 0.7 --train-steps 2")]
+    [InlineData("stochastic-depth", "--set remove=1 --train-steps 2")]
+    public void A_transformer_too(string method, string options)
+    {
+        string whole = folder.File("vit.safetensors"), small = folder.File("small.safetensors"), onnx = folder.File("small.onnx");
+        using (Model vit = Model.Create("vit-tiny-28", 10, 1, 28))
+        {
+            vit.Card = vit.Card with { Dataset = "fashion-mnist-sample" };
+            vit.Save(whole);
+        }
+        string[] run = ["compress", method, .. options.Split(' '), "--batch-size", "8", "--fine-tune-steps", "1"];
+        Outcome done = Tool.Run([.. run, "--model", whole, "--output", small]).MustSucceed();
+        Assert.Matches(@"differs from the masked network by \d\.\de-(0[6-9]|1\d)|masked network by 0", done.Out);
+        Assert.Contains("20 images", Tool.Run("infer", "--model", small, "--limit", "20").MustSucceed().Out);
+        Tool.Run("export", "--model", small, "--onnx", onnx).MustSucceed();
+        using Model before = Model.Open(whole), after = Model.Open(small);
+        Assert.True(after.Graph.CostPerImage.MultiplyAdds < 0.96 * before.Graph.CostPerImage.MultiplyAdds);
+        Assert.True(new FileInfo(onnx).Length < new FileInfo(whole).Length);
+        Assert.Contains("is not kept", Tool.Run([.. run, "--model", small]).MustSucceed().Out);
+    }
 
     /// <summary>The library says which of its properties is wrong; here that is what was typed.</summary>
     [Theory]
@@ -155,13 +185,13 @@ public sealed class CompressVerbTests : IDisposable
         Tool.Run([.. run, "--output", cut]).MustSucceed();
         Tool.Run([.. run, "--output", tuned, "--fine-tune-steps", "2", "--batch-size", "16", "--train-only", "classifier*"])
             .MustSucceed();
-        using LoadedCnn before = CnnFile.Load(whole), after = CnnFile.Load(cut), trained = CnnFile.Load(tuned);
-        Dictionary<string, float[]> cutValues = after.Net.StateDict().ToDictionary(s => s.Name, s => s.Value.ToArray());
-        foreach (var (name, value) in trained.Net.StateDict())
+        using Model before = Model.Open(whole), after = Model.Open(cut), trained = Model.Open(tuned);
+        Dictionary<string, float[]> cutValues = after.Graph.Weights.ToDictionary(w => w.Key, w => w.Value.Tensor.ToArray());
+        foreach (var (name, value) in trained.Graph.Weights.Select(w => (w.Key, w.Value.Tensor)))
             Assert.True(name.StartsWith("classifier", StringComparison.Ordinal) != cutValues[name].SequenceEqual(value.ToArray()));
-        int[] widths = [.. before.Net.Parameters().Where(p => p.Rank == 4).Select(p => p.Shape[0])];
+        int[] widths = [.. before.Graph.Parameters.Where(p => p.Value.Rank == 4).Select(p => p.Value.Shape[0])];
         Assert.Equal([widths[0] / 2, widths[1] - widths[1] / 4, .. widths[2..]],
-            after.Net.Parameters().Where(p => p.Rank == 4).Select(p => p.Shape[0]));
+            after.Graph.Parameters.Where(p => p.Value.Rank == 4).Select(p => p.Value.Shape[0]));
     }
 
     [Fact]

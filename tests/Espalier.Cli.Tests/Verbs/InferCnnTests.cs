@@ -23,15 +23,15 @@ public sealed class InferCnnTests : IDisposable
         Assert.Contains("cifar-vgg11", outcome.Out);
         Assert.Matches(@"accuracy\s+\d+\.\d\d %", outcome.Out);
         Assert.DoesNotContain("tokens", outcome.Out);
-        using LoadedCnn loaded = CnnFile.Load(model);
-        Assert.Matches($@"MACs/image\s+{loaded.Net.CountMultiplyAdds() / 1e3:0.00} k\r?\n", outcome.Out);
+        using Model loaded = Model.Open(model);
+        Assert.Matches($@"MACs/image\s+{loaded.Graph.CostPerImage.MultiplyAdds / 1e3:0.00} k\r?\n", outcome.Out);
 
         JsonElement[] lines = [.. File.ReadLines(output).Select(l => JsonDocument.Parse(l).RootElement)];
         Assert.Equal(20, lines.Length);
         IImageDataset test = FashionMnist.OpenSample().Test;
         for (int i = 0; i < lines.Length; i++)
         {
-            float[] expected = Logits(loaded.Net, test.ReadImage(i));
+            float[] expected = Logits(loaded, test.ReadImage(i));
             float[] logits = [.. lines[i].GetProperty("logits").EnumerateArray().Select(x => x.GetSingle())];
             Golden.AssertClose(expected, logits, $"image {i}");
             Assert.Equal(i, lines[i].GetProperty("index").GetInt32());
@@ -73,12 +73,11 @@ public sealed class InferCnnTests : IDisposable
     }
 
     [Fact]
-    public void A_transformer_is_what_other_verbs_ask_for_and_convolutions_what_compress_does()
+    public void A_threshold_is_for_agents()
     {
         string model = SmallCnn.Write(folder.File("net.safetensors"));
         string line = Tool.Run("export", "--model", model, "--onnx", folder.File("out.onnx"), "--threshold", "0.5").MustFail(2);
         Assert.Contains("net.safetensors", line);
-        Assert.Contains("convolutional network", Tool.Run("compress", "l1", "--model", Vit()).MustFail(2));
     }
 
     [Fact]
@@ -91,8 +90,8 @@ public sealed class InferCnnTests : IDisposable
         foreach (string name in FashionMnist.ClassNames) Assert.Contains($" %  {name}", output);
         Assert.DoesNotContain("tokens", output);
         Assert.False(Directory.Exists(folder.File("drawn")));
-        using LoadedCnn loaded = CnnFile.Load(model);
-        float[] logits = Logits(loaded.Net, FashionMnist.OpenSample().Test.ReadImage(0));
+        using Model loaded = Model.Open(model);
+        float[] logits = Logits(loaded, FashionMnist.OpenSample().Test.ReadImage(0));
         Assert.EndsWith(FashionMnist.ClassNames[Array.IndexOf(logits, logits.Max())],
             output.Split('\n').First(l => l.Contains(" %  ", StringComparison.Ordinal)).TrimEnd());
     }
@@ -106,12 +105,12 @@ public sealed class InferCnnTests : IDisposable
         return path;
     }
 
-    private static float[] Logits(Cnn net, Image image)
+    private static float[] Logits(Model net, Image image)
     {
         using var scope = new Scope();
         var pixels = new Tensor(new Shape(1, net.Channels, net.ImageSize, net.ImageSize));
         var rng = new Rng(0);
         ImagePipeline.Eval(net.ImageSize, net.Channels).Run(image, ref rng, pixels.Span);
-        return net.Forward(pixels).ToArray();
+        return net.Graph.Run(pixels).ToArray();
     }
 }

@@ -1,5 +1,6 @@
 using Espalier.Compression;
 using Espalier.Data;
+using Espalier.Imaging;
 using Espalier.Models;
 using Espalier.Nn;
 using Espalier.Tensors;
@@ -10,10 +11,10 @@ namespace Espalier.Tests.Compression;
 /// <summary>Small networks and a few images of the embedded sample, for tests of compression methods.</summary>
 internal static class CompressionJobs
 {
-    public static TrainingData Data(int imageSize, int images = 96)
+    public static TrainingData Data(int imageSize, int images = 96, int channels = 1)
     {
         DatasetPair sample = Datasets.OpenSample();
-        ImagePipeline pipeline = ImagePipeline.Eval(imageSize, 1);
+        ImagePipeline pipeline = ImagePipeline.Eval(imageSize, channels);
         return new TrainingData(new Subset(sample.Train, [.. Enumerable.Range(0, images)]), pipeline,
             new Subset(sample.Test, [.. Enumerable.Range(0, 64)]), pipeline);
     }
@@ -50,7 +51,29 @@ internal static class CompressionJobs
             foreach (ref float x in t.Span) x /= Math.Max(1, largest);
     }
 
+    /// <summary>A vision transformer of two blocks; and one whose patches come of a small ResNet.</summary>
+    public const string TinyVit = "tiny-vit", TinyHybrid = "tiny-hybrid";
+
+    /// <summary>The same as a model; also <see cref="TinyVit"/>, of 8 pixels, and <see cref="TinyHybrid"/>, of 32.</summary>
+    public static Model Model(string name, int imageSize = 16, double width = 0.25, ulong seed = 1)
+    {
+        if (name is not (TinyVit or TinyHybrid)) return Espalier.Model.FromModule(Net(name, imageSize, width, seed));
+        var vit = new VisionTransformer(new VitConfig
+        {
+            ImageSize = imageSize, PatchSize = name == TinyVit ? 4 : 1, Channels = name == TinyVit ? 1 : 3, HiddenSize = 12, MlpDim = 20,
+            NumHeads = 3, NumLayers = 2, NumClasses = 10, Stem = name == TinyVit ? VitStem.Patches : VitStem.ResNet50,
+        }, seed);
+        var rng = new Rng(seed, key0: 98);
+        foreach (Tensor p in vit.Parameters().Where(p => p.Rank == 1 || p.Shape[0] == 10)) Init.Normal(p, 0.3f, ref rng);
+        return Espalier.Model.FromModule(vit);
+    }
+
     public static CompressionJob Job(ImageClassifier net, CompressionOptions options) =>
-        new(net, Data(net.ImageSize), options with { Training = options.Training with { BatchSize = 16, DataThreads = 0 },
-            RankBatches = Math.Min(options.RankBatches, 3) });
+        Job(Espalier.Model.FromModule(net, new ModelCard { Preprocessing = Preprocessing.Half(net.ImageSize, net.Channels) }), options);
+
+    public static CompressionJob Job(Model model, CompressionOptions options) =>
+        new(model, Data(model.ImageSize, channels: model.Channels), options with
+        {
+            Training = options.Training with { BatchSize = 16, DataThreads = 0 }, RankBatches = Math.Min(options.RankBatches, 3),
+        });
 }

@@ -57,7 +57,7 @@ public sealed class JobRecordsTests
     {
         using Cnn net = CompressionJobs.Net("cifar-vgg11");
         var seen = new Evaluations();
-        var job = new CompressionJob(net, CompressionJobs.Data(16),
+        var job = new CompressionJob(Model.FromModule(net), CompressionJobs.Data(16),
             new CompressionOptions { Training = new TrainOptions { BatchSize = 16, DataThreads = 0 } }, seen);
         job.Train("train", 2);
         int after = seen.Batches;

@@ -181,7 +181,7 @@ public sealed class CnnSessionTests
     {
         using var scope = new Scope();
         Tensor image = Tensor.Zeros(new Shape(1, net.Channels, net.ImageSize, net.ImageSize));
-        using var graph = DependencyGraph.Build(net, net.Forward, image);
+        using var graph = DependencyGraph.Build(net.Trace(), image);
         var rng = new Rng(3);
         var plan = new RemovalPlan();
         foreach (ChannelGroup group in graph.Groups)

@@ -57,7 +57,7 @@ public sealed class TrainOnlyTests
     {
         using Cnn net = CompressionJobs.Net("resnet20");
         var training = new TrainOptions { BatchSize = 16, DataThreads = 0, TrainOnly = ["linear*", pattern] };
-        var task = new ClassifierTask(net, new ClassifierTaskOptions());
+        var task = new ClassifierTask(Model.FromModule(net), new ClassifierTaskOptions());
         string message = Assert.Throws<EspalierException>(() => Run(task, training)).Message;
         Assert.Contains(expected, message);
         Assert.DoesNotContain('\n', message);
@@ -98,7 +98,8 @@ public sealed class TrainOnlyTests
     private static Dictionary<string, float[]> Values(Model net) =>
         net.Graph.Weights.ToDictionary(w => w.Key, w => w.Value.Tensor.ToArray());
 
-    private static Dictionary<string, float[]> Values(Module net) => net.StateDict().ToDictionary(s => s.Name, s => s.Value.ToArray());
+    private static Dictionary<string, float[]> Values(Cnn net) =>
+        net.Trace().ReadWeights().ToDictionary(w => w.Name, w => w.Tensor.ToArray());
 
     /// <summary>Plain training that says itself whether it can do without gradients.</summary>
     private sealed class Watched(Model net, bool skips) : ITrainingTask

@@ -47,7 +47,7 @@ internal static class RandomModels
         }
         using var scope = new Scope();
         Tensor image = Tensor.Zeros(new Shape(1, config.Channels, config.ImageSize, config.ImageSize));
-        using DependencyGraph graph = DependencyGraph.Build(net, net.Forward, image);
+        using DependencyGraph graph = DependencyGraph.Build(net.Trace(), image);
         multiplyAdds = graph.MultiplyAdds();
         if (keep >= 1) return net;
         multiplyAdds = Prune(graph, keep);

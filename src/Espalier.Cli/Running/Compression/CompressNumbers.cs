@@ -11,10 +11,10 @@ internal sealed record CompressNumbers(double Parameters, double MultiplyAdds, d
     IReadOnlyList<CompressedGroup> Groups)
 {
     /// <param name="file">Where the network is at the moment.</param>
-    public static CompressNumbers Of(CompressionJob job, TemporaryCnn file)
+    public static CompressNumbers Of(CompressionJob job, TemporaryModel file)
     {
         using DependencyGraph graph = job.Graph();
-        return new CompressNumbers(job.Net.ParameterCount, graph.MultiplyAdds(), job.Evaluate().Scalars["accuracy"], file.Bytes,
+        return new CompressNumbers(job.Model.ParameterCount, graph.MultiplyAdds(), job.Evaluate().Scalars["accuracy"], file.Bytes,
             [.. graph.Groups.Select(g => new CompressedGroup(g.Name, g.Layers, g.Count, g.Count))]);
     }
 

@@ -25,7 +25,7 @@ internal static class CompressReport
         {
             Method = plan.Method.Name,
             Purpose = plan.Method.Purpose,
-            Network = input.Loaded.Net.Config.Network,
+            Network = input.Name,
             Dataset = $"{input.Pair.Info.Name}, {input.Pair.Test.Count} test images",
             Seed = plan.Method.Seed,
             Machine = Machine,
@@ -59,7 +59,9 @@ internal static class CompressReport
                 { TargetFlops: { } x } => $"{Text(x)} of the multiply-adds kept",
                 _ => $"{Text(s.TargetLatency!.Value)} ms an image",
             },
-            ["layers"] = (s.Global ? "compete" : "lose the same share") + (s.Streams ? ", residual streams too" : ""),
+            ["layers"] = (s.Isomorphic ? "compete where alike" : s.Global ? "compete" : "lose the same share")
+                + (s.Streams ? ", residual streams too" : ""),
+            ["what goes"] = s.Groups.ToString() + (s.UnequalHeads ? ", heads of unequal width" : ""),
             ["left alone"] = s.Keep.Count == 0 ? "none" : string.Join(", ", s.Keep),
             ["kept at least"] = $"{s.MinKept} channels, multiples of {s.RoundTo}",
             ["rounds"] = $"{o.Rounds}, {o.Schedule.ToString().ToLowerInvariant()}",

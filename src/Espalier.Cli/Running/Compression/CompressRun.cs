@@ -1,6 +1,5 @@
 using Espalier.Cli.Display;
 using Espalier.Compression;
-using Espalier.Models;
 using Espalier.Reporting;
 using Espalier.Training;
 using Spectre.Console;
@@ -21,15 +20,16 @@ internal sealed class CompressRun(CompressPlan plan, CommandContext context)
         PreprocessChoice.Show(terminal, input.Preprocessing);
         if (plan.PlanOnly)
         {
-            PlanDisplay.Show(new CompressionJob(input.Loaded.Net, input.Data, plan.Method, cancel: context.Cancel), plan.Method,
+            PlanDisplay.Show(new CompressionJob(input.Model, input.Data, plan.Method, cancel: context.Cancel), plan.Method,
                 terminal, plan.PlanFile);
             return;
         }
+        if (plan.Output is null) terminal.Line("model       is not kept: --output FILE.safetensors keeps the smaller network");
         using Teacher? teacher = plan.Recipe.Teacher is null || plan.TeachesItself ? null
-            : plan.Recipe.LoadTeacher(input.Loaded.Net.NumClasses, input.Loaded.Structure.ClassNames, input.Preprocessing);
+            : plan.Recipe.LoadTeacher(input.Model.NumClasses, input.Model.Card.Classes, input.Preprocessing);
         CompressionMethod method = plan.Method with { Task = plan.Task(teacher, input.Preprocessing) };
         Table table = TrainingDisplay.Run(terminal, plan.Method.Name, progress =>
-            Compress(new CompressionJob(input.Loaded.Net, input.Data, method, progress, context.Cancel), input));
+            Compress(new CompressionJob(input.Model, input.Data, method, progress, context.Cancel), input));
         terminal.Console.Write(table);
         terminal.Line($"on {input.Pair.Test.Count} test images of {input.Pair.Info.Name}; the time is of one image at a time, "
             + "both in turn");
@@ -42,22 +42,22 @@ internal sealed class CompressRun(CompressPlan plan, CommandContext context)
     /// <summary>Trains where asked to, runs the method, and measures before and after.</summary>
     private Table Compress(CompressionJob job, CompressInput input)
     {
-        LoadedCnn loaded = input.Loaded;
+        Model model = input.Model;
         job.Train("train", plan.PretrainSteps);
         // The network as it was: its own teacher where asked for, and what the smaller one is timed against.
-        using var original = new TemporaryCnn(loaded);
+        using var original = new TemporaryModel(model);
         using Teacher? itself = plan.TeachesItself ? Teacher.Load(original.Path) : null;
         if (itself is not null) job.Task = plan.Task(itself, input.Preprocessing);
         CompressNumbers before = CompressNumbers.Of(job, original);
         job.Run();
         if (job.Removals.Count == 0 && plan.Method.Removes)
             throw new EspalierException($"{plan.Method.Name} removed nothing");
-        if (plan.Output is not null) CnnFile.Save(plan.Output, loaded.Net, loaded.Structure);
-        using var smaller = new TemporaryCnn(loaded);
+        if (plan.Output is not null) model.Save(plan.Output);
+        using var smaller = new TemporaryModel(model);
         CompressNumbers after = CompressNumbers.Of(job, smaller);
         planned = job.LastPlan is not null;
         if (plan.PlanFile is not null) job.LastPlan?.Save(plan.PlanFile);
-        var milliseconds = CompressTiming.MillisecondsInTurn(original, loaded.Net, job);
+        var milliseconds = CompressTiming.MillisecondsInTurn(original, model, job);
         if (plan.Report is { } file)
         {
             CompressionReport report = CompressReport.Of(plan, job, input, before, after, milliseconds, context.Arguments);

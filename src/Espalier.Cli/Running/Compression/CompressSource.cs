@@ -1,6 +1,5 @@
 using Espalier.Data;
 using Espalier.Imaging;
-using Espalier.Models;
 using Espalier.Training;
 
 namespace Espalier.Cli.Running;
@@ -32,61 +31,61 @@ internal sealed record CompressSource
     /// <exception cref="EspalierException">There is no such network or data, or they do not go together.</exception>
     public CompressInput Open(ulong seed)
     {
-        LoadedCnn loaded = OpenModel(seed, out DatasetPair pair);
-        Cnn net = loaded.Net;
+        Model model = OpenModel(seed, out DatasetPair pair);
         try
         {
-            ModelChoice.RequireClasses(net.NumClasses, Model ?? "the network", pair.Train);
-            pair = pair.For(loaded.Structure.ClassNames, Model ?? "the network");
-            Preprocessing p = PreprocessChoice.Of(Preprocess, net.ImageSize, net.Channels, loaded.Structure.Preprocessing);
-            return new CompressInput(loaded with { Structure = loaded.Structure with { Preprocessing = p } }, pair, p,
+            string source = Model ?? "the network";
+            ModelChoice.RequireClasses(model.NumClasses, source, pair.Train);
+            pair = pair.For(model.Card.Classes, source);
+            Preprocessing p = PreprocessChoice.Of(Preprocess, model.ImageSize, model.Channels, model.Card.Preprocessing);
+            model.Card = model.Card with { Preprocessing = p };
+            return new CompressInput(model, pair, p,
                 new TrainingData(pair.Train, ImagePipeline.Train(pair.Info, p), pair.Test, ImagePipeline.Eval(p)));
         }
         catch
         {
-            loaded.Dispose();
+            model.Dispose();
             throw;
         }
     }
 
-    private LoadedCnn OpenModel(ulong seed, out DatasetPair pair)
+    private Model OpenModel(ulong seed, out DatasetPair pair)
     {
         if (Model is { } path)
         {
             if (Width is not null || ImageSize is not null)
                 throw new EspalierException($"{path}: says its own shape, so {(Width is null ? "--img-size" : "--width")} has no "
                     + "meaning; leave it out");
-            CnnConfig? named = ModelType is { } type ? CnnPresets.Get(type) : null;
-            LoadedCnn loaded = CnnFile.Load(path, named);
-            if (loaded.Net.Channels is not (1 or 3))
-                throw new EspalierException($"{path}: is for images of {loaded.Net.Channels} channels; "
-                    + "images have 1 (grey) or 3 (RGB)");
-            pair = Datasets.Open(DataChoice.Name(Data, DataDir, loaded.Structure.Dataset)
-                ?? throw new EspalierException($"{path}: does not say which data set it was trained on; give --data NAME"),
-                DataDir, strict: Strict);
-            return loaded;
+            Model model = Espalier.Model.Open(path, new OpenOptions { Architecture = ModelType });
+            try
+            {
+                if (model.Channels is not (1 or 3))
+                    throw new EspalierException($"{path}: is for images of {model.Channels} channels; images have 1 (grey) or 3 (RGB)");
+                pair = Datasets.Open(DataChoice.Name(Data, DataDir, model.Card.Dataset)
+                    ?? throw new EspalierException($"{path}: does not say which data set it was trained on; give --data NAME"),
+                    DataDir, strict: Strict);
+                return model;
+            }
+            catch
+            {
+                model.Dispose();
+                throw;
+            }
         }
         if (ModelType is null)
             throw new EspalierException("say what to compress: --model FILE, or --model-type NAME to train it first");
         pair = Datasets.Open(DataChoice.Name(Data, DataDir, "fashion-mnist")!, DataDir, strict: Strict);
-        CnnConfig config = CnnPresets.Get(ModelType);
-        config = config with
-        {
-            Channels = pair.Info.Channels, NumClasses = pair.Train.Classes, Width = Width ?? 1,
-            ImageSize = ImageSize ?? config.ImageSize,
-        };
-        return new LoadedCnn(CnnPresets.Create(config, seed),
-            new CnnStructure
-            {
-                Config = config, Dataset = pair.Info.Name, ClassNames = [.. pair.Train.ClassNames],
-                Preprocessing = PreprocessingDefaults.For(config),
-            });
+        Model made = Espalier.Model.Create(ModelType, pair.Train.Classes, pair.Info.Channels, ImageSize, seed, Width ?? 1);
+        made.Card = made.Card with { Dataset = pair.Info.Name, Classes = [.. pair.Train.ClassNames] };
+        return made;
     }
 }
 
 /// <summary>A network, how images become its input, and the images to train and to evaluate it on.</summary>
-internal sealed record CompressInput(LoadedCnn Loaded, DatasetPair Pair, Preprocessing Preprocessing, TrainingData Data)
-    : IDisposable
+internal sealed record CompressInput(Model Model, DatasetPair Pair, Preprocessing Preprocessing, TrainingData Data) : IDisposable
 {
-    public void Dispose() => Loaded.Dispose();
+    /// <summary>The network's, for reports.</summary>
+    public string Name => Model.Card.Architecture ?? Model.Description;
+
+    public void Dispose() => Model.Dispose();
 }

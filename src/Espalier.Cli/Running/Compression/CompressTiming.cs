@@ -1,6 +1,6 @@
 using Espalier.Benchmarking;
 using Espalier.Compression;
-using Espalier.Models;
+using Espalier.Inference;
 using Espalier.Tensors;
 
 namespace Espalier.Cli.Running;
@@ -11,10 +11,9 @@ internal static class CompressTiming
     private static readonly TimeSpan BurstTime = TimeSpan.FromSeconds(0.3);
 
     /// <summary>Median milliseconds of one image through each, quick passes in bursts, the two in turn.</summary>
-    public static (double First, double Second) MillisecondsInTurn(TemporaryCnn first, Cnn second, CompressionJob job)
+    public static (double First, double Second) MillisecondsInTurn(TemporaryModel first, Model second, CompressionJob job)
     {
-        using LoadedCnn loaded = CnnFile.Load(first.Path);
-        using Inference.Session before = Inference.Session.Of(loaded.Net), after = Inference.Session.Of(second);
+        using Session before = Session.Open(first.Path), after = second.Session();
         using var scope = new Scope();
         float[] image = job.Example(1).ToArray();
         IReadOnlyList<long[]> samples = new Rounds { MinTime = BurstTime }.Measure(Pass(before, image), Pass(after, image));
@@ -23,7 +22,7 @@ internal static class CompressTiming
         static double Median(long[] nanoseconds) => SampleStatistics.Of(nanoseconds).P50 / 1e6;
     }
 
-    private static Action Pass(Inference.Session session, float[] image)
+    private static Action Pass(Session session, float[] image)
     {
         float[] logits = new float[session.NumClasses];
         return () => session.Run(image, 1, logits);

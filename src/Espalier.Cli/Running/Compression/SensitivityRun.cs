@@ -33,7 +33,7 @@ internal sealed class SensitivityRun(SensitivityPlan plan, CommandContext contex
         Folders.MakeFor(plan.Report?.Path);
         PreprocessChoice.Show(terminal, input.Preprocessing);
         var data = input.Data with { Evaluation = DataChoice.Limit(input.Data.Evaluation, plan.Limit) };
-        var job = new CompressionJob(input.Loaded.Net, data, plan.Method, cancel: context.Cancel);
+        var job = new CompressionJob(input.Model, data, plan.Method, cancel: context.Cancel);
         SensitivityResult result = Watch.Run(terminal, "evaluating", 1, report =>
             plan.Sweep.Sweep(job, plan.Method, (done, all) => report((double)done / all)));
         Show(result, $"on {data.Evaluation.Count} test images of {input.Pair.Info.Name}, without any training; channels "
@@ -41,7 +41,7 @@ internal sealed class SensitivityRun(SensitivityPlan plan, CommandContext contex
         if (plan.Report is not { } file) return;
         var written = new SensitivityReport
         {
-            Method = plan.Method.Name, Network = input.Loaded.Net.Config.Network,
+            Method = plan.Method.Name, Network = input.Name,
             Dataset = $"{input.Pair.Info.Name}, {data.Evaluation.Count} test images", Machine = CompressReport.Machine,
             CommandLine = "espalier " + string.Join(' ', context.Arguments), Version = VersionAction.Text, Result = result,
         };

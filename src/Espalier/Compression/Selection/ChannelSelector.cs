@@ -21,6 +21,7 @@ public static class ChannelSelector
         int all = scores.Groups.Keys.Sum(g => g.Count);
         IEnumerable<Candidate> chosen = options switch
         {
+            { Ratio.OfAll: { } ratio, Isomorphic: true } => order.Where(c => c.Share <= ratio + 1e-9),
             { Ratio.OfAll: { } ratio, Global: true } => order.Take((int)(ratio * all + 1e-9)),
             { Ratio: { } ratio } => order.Where(c => c.Rank <= (int)(ratio.Of(c.Group) * c.Group.Count + 1e-9)),
             { Threshold: { } threshold } => order.Where(c => c.Score <= threshold),
@@ -46,12 +47,27 @@ public static class ChannelSelector
         foreach (var (group, values) in scores.Groups)
         {
             int[] byScore = [.. Enumerable.Range(0, group.Count).OrderBy(k => values[k]).ThenBy(k => k)];
-            for (int rank = 0; rank < group.Count - options.Fewest(group.Count); rank++)
+            for (int rank = 0; rank < group.Count - options.Fewest(group); rank++)
                 all.Add(new Candidate(group, byScore, values[byScore[rank]], rank + 1));
         }
+        if (options.Isomorphic) return [.. InClasses(all, scores).OrderBy(c => c.Share)];
         bool byValue = options.Global || options.Threshold is not null;
         return [.. byValue ? all.OrderBy(c => c.Score) : all.OrderBy(c => (double)c.Rank / c.Group.Count)];
     }
+
+    /// <summary>Ranked among all channels of layers of the same structure.</summary>
+    private static IEnumerable<Candidate> InClasses(List<Candidate> all, ChannelScores scores)
+    {
+        foreach (var members in all.GroupBy(c => Structure(c.Group)))
+        {
+            int size = scores.Groups.Keys.Where(g => Structure(g) == members.Key).Sum(g => g.Count), rank = 0;
+            foreach (Candidate c in members.OrderBy(c => c.Score)) yield return c with { Share = (double)++rank / size };
+        }
+    }
+
+    /// <summary>What a group's channels go through, in order: two with the same are of one class.</summary>
+    private static string Structure(ChannelGroup group) =>
+        $"{group.Kind} " + string.Join(' ', group.Slices.Select(s => $"{s.Role} {s.Axis}/{s.Tensor.Rank}"));
 
     /// <summary>The fewest channels, taken in order, with which the cost is at most the target.</summary>
     private static int Fewest(Candidate[] order, SelectionOptions options, Func<RemovalPlan, double> cost, double target, string unit)
@@ -89,5 +105,6 @@ public static class ChannelSelector
 
     /// <param name="InOrder">All channels of the group, the least important first.</param>
     /// <param name="Rank">In its layer, from 1, the least important first.</param>
-    private readonly record struct Candidate(ChannelGroup Group, int[] InOrder, double Score, int Rank);
+    /// <param name="Share">Of its class, that goes with it and those less important.</param>
+    private readonly record struct Candidate(ChannelGroup Group, int[] InOrder, double Score, int Rank, double Share = 0);
 }

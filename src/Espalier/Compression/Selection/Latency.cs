@@ -1,6 +1,5 @@
 using Espalier.Benchmarking;
 using Espalier.Inference;
-using Espalier.Models;
 using Espalier.Tensors;
 
 namespace Espalier.Compression;
@@ -12,26 +11,18 @@ internal static class Latency
     private static readonly Rounds Few = new() { WarmUp = 2, SettleTime = TimeSpan.Zero, Repeats = 7 };
 
     /// <summary>Median milliseconds of one pass over <paramref name="images"/>; the network itself for an empty plan.</summary>
-    public static double Of(ImageClassifier net, DependencyGraph graph, RemovalPlan plan, Tensor images)
+    public static double Of(Graph network, DependencyGraph graph, RemovalPlan plan, Tensor images)
     {
         using IDisposable? smaller = plan.Count == 0 ? null : Removal.Try(graph, plan);
-        return Of(net, images);
+        return Of(network, images);
     }
 
     /// <summary>Median milliseconds of one pass over <paramref name="images"/> of the network as it is.</summary>
-    public static double Of(ImageClassifier net, Tensor images)
+    public static double Of(Graph network, Tensor images)
     {
-        bool training = net.Training;
-        try
-        {
-            using Session session = Session.Of(net, new SessionOptions { TriesThreads = false });
-            int count = images.Shape[0];
-            float[] pixels = images.ToArray(), logits = new float[count * net.NumClasses];
-            return SampleStatistics.Of(Few.Measure(() => session.Run(pixels, count, logits))[0]).P50 / 1e6;
-        }
-        finally
-        {
-            net.Training = training;
-        }
+        using var session = new Session(network, new SessionOptions { TriesThreads = false });
+        int count = images.Shape[0];
+        float[] pixels = images.ToArray(), logits = new float[count * session.NumClasses];
+        return SampleStatistics.Of(Few.Measure(() => session.Run(pixels, count, logits))[0]).P50 / 1e6;
     }
 }

@@ -24,14 +24,44 @@ public sealed record SelectionOptions
     /// <summary>Kept counts are brought to the nearest multiple of this, upward where two are as near; 1 for any count.</summary>
     public int RoundTo { get; init; } = 1;
 
-    /// <summary>Fewest channels that a layer keeps.</summary>
+    /// <summary>Fewest channels that a layer keeps; of heads one is enough.</summary>
     public int MinKept { get; init; } = 2;
 
     /// <summary>Fewest channels that a layer keeps, as a share.</summary>
     public double MinKeptShare { get; init; } = 0.05;
 
-    /// <summary>Whether residual streams may lose channels, all their members together.</summary>
-    public bool Streams { get; init; }
+    /// <summary>
+    /// Whether layers compete with those of the same structure only, and each such class loses the same share: scores of layers
+    /// that differ in kind do not compare (Isomorphic Pruning, arXiv 2407.04616). Goes with <see cref="Global"/>.
+    /// </summary>
+    public bool Isomorphic { get; init; }
+
+    /// <summary>Which kinds of channels may go. What attention's queries, keys and values lose inside heads
+    /// (<see cref="ChannelKind.QueryKey"/>, <see cref="ChannelKind.Value"/>) may go with whole heads in one plan.</summary>
+    public ChannelKind Groups { get; init; } = ChannelKind.Channels | ChannelKind.Hidden | ChannelKind.Heads;
+
+    /// <summary>Whether residual streams may lose channels, all their members together: <see cref="ChannelKind.Stream"/> of
+    /// <see cref="Groups"/>.</summary>
+    public bool Streams
+    {
+        get => Groups.HasFlag(ChannelKind.Stream);
+        init => Groups = value ? Groups | ChannelKind.Stream : Groups & ~ChannelKind.Stream;
+    }
+
+    /// <summary>Whether each head loses its own indices, so that heads come to differ in width; else all heads of a layer lose the
+    /// same.</summary>
+    public bool UnequalHeads { get; init; }
+
+    /// <summary>How attention's channels are looked at for these <see cref="Groups"/>.</summary>
+    public IReadOnlyList<HeadView> Views
+    {
+        get
+        {
+            bool inside = (Groups & (ChannelKind.QueryKey | ChannelKind.Value)) != 0;
+            HeadView[] views = inside ? [UnequalHeads ? HeadView.EachHead : HeadView.AllHeads] : [];
+            return !inside || Groups.HasFlag(ChannelKind.Heads) ? [HeadView.Heads, .. views] : views;
+        }
+    }
 
     /// <summary>Layers to leave alone, as name patterns with * and ?; a group stays where any of its producers matches.</summary>
     public IReadOnlyList<string> Keep { get; init; } = [];
@@ -48,6 +78,9 @@ public sealed record SelectionOptions
         Ratio?.CheckShares();
         Require(!Global || Ratio is null || Ratio.OfAll is not null,
             $"layers that compete have one ratio, not {Ratio}; let each layer lose its own share, or say one number");
+        Require(!Isomorphic || Global, "layers of one structure compete where layers compete at all: Isomorphic goes with Global");
+        Require(!Isomorphic || Threshold is null, "one threshold for all layers leaves nothing to Isomorphic; say a share");
+        Require(Groups != 0, "no kind of channels may go");
         Require(TargetFlops is null or (> 0 and < 1),
             $"the target is {TargetFlops} of the multiply-adds; it is a share above 0 and below 1");
         Require(TargetLatency is null or > 0, $"the target latency is {TargetLatency} ms; it is above 0");
@@ -63,9 +96,8 @@ public sealed record SelectionOptions
     {
         foreach (string pattern in Keep)
             if (!graph.Groups.Any(g => Matches(g, pattern))) throw NoLayer(graph.Groups, pattern);
-        ChannelGroup[] left = [.. graph.Groups.Where(g => (Streams || !g.IsStream) && g.Inexact is null
-            && !Keeps(g))];
-        Require(left.Length > 0, "the model has no layers whose channels could be removed"
+        ChannelGroup[] left = [.. graph.Groups.Where(g => Groups.HasFlag(g.Kind) && g.Inexact is null && !Keeps(g))];
+        Require(left.Length > 0, $"the model has no layers whose channels could be removed ({Groups})"
             + (graph.Groups.Any(g => g.IsStream) && !Streams ? "; those of residual streams go with Streams" : ""));
         Ratio?.CheckPatterns(left);
         return Ratio is null ? left : [.. left.Where(g => Ratio.Of(g) != 0)];
@@ -79,8 +111,13 @@ public sealed record SelectionOptions
     /// <summary>Whether a pattern says that a group is left alone.</summary>
     internal bool Keeps(ChannelGroup group) => Keep.Any(pattern => Matches(group, pattern));
 
-    /// <summary>Fewest channels that a layer of <paramref name="count"/> keeps.</summary>
-    public int Fewest(int count) => Math.Min(count, Math.Max(MinKept, (int)Math.Ceiling(MinKeptShare * count - 1e-9)));
+    /// <summary>Fewest channels of a group that stay. Of heads there are few: one is enough.</summary>
+    public int Fewest(ChannelGroup group) => Fewest(group.Count, group.Kind == ChannelKind.Heads ? 1 : MinKept);
+
+    /// <summary>Fewest of some filters that stay.</summary>
+    public int Fewest(int filters) => Fewest(filters, MinKept);
+
+    private int Fewest(int count, int least) => Math.Min(count, Math.Max(least, (int)Math.Ceiling(MinKeptShare * count - 1e-9)));
 
     /// <summary>
     /// A count to keep, rounded to <see cref="RoundTo"/> where it is larger than that, and at most <paramref name="width"/>.

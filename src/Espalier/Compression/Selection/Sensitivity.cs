@@ -33,7 +33,7 @@ public sealed record Sensitivity
             var points = new List<SensitivityPoint>();
             foreach (double ratio in Ratios)
             {
-                int removed = Math.Min((int)(ratio * group.Count + 1e-9), group.Count - Limits.Fewest(group.Count));
+                int removed = Math.Min((int)(ratio * group.Count + 1e-9), group.Count - Limits.Fewest(group));
                 SensitivityPoint last = points.Count == 0 ? new(0, 0, accuracy) : points[^1];
                 double now = removed == last.Removed ? Known(last.Accuracy)
                     : Measure(new RemovalPlan().Add(group, order.Take(removed)));

@@ -2,6 +2,29 @@ using Espalier.Tensors;
 
 namespace Espalier.Compression;
 
+/// <summary>What the channels of a <see cref="ChannelGroup"/> are.</summary>
+[Flags]
+public enum ChannelKind
+{
+    /// <summary>Filters of convolutions.</summary>
+    Channels = 1,
+
+    /// <summary>Units between two linear layers, such as those of a transformer's MLP.</summary>
+    Hidden = 2,
+
+    /// <summary>Attention heads: all their queries, keys and values.</summary>
+    Heads = 4,
+
+    /// <summary>An index in queries and keys, inside all heads of a layer or each.</summary>
+    QueryKey = 8,
+
+    /// <summary>An index in values and what attention makes of them.</summary>
+    Value = 16,
+
+    /// <summary>Channels in which branches are added: all members of a residual stream lose one together.</summary>
+    Stream = 32,
+}
+
 /// <summary>
 /// Channels that can be removed, each on its own: for channel k go together entries <c>Entries[k]</c> of every slice, the rows of
 /// the weights that produce it, its norms, and the columns of the weights that read it. What "a channel" is depends on the
@@ -9,9 +32,9 @@ namespace Espalier.Compression;
 /// </summary>
 public sealed class ChannelGroup
 {
-    internal ChannelGroup(string name, int first, IReadOnlyList<GroupSlice> slices, bool isStream, string? inexact)
+    internal ChannelGroup(string name, int first, IReadOnlyList<GroupSlice> slices, ChannelKind kind, string? inexact)
     {
-        (Name, First, Slices, IsStream, Inexact) = (name, first, slices, isStream, inexact);
+        (Name, First, Slices, Kind, Inexact) = (name, first, slices, kind, inexact);
         Count = slices[0].Entries.Count;
         Layers = [.. slices.Select(s => s.Layer).Distinct()];
     }
@@ -28,8 +51,10 @@ public sealed class ChannelGroup
     /// <summary>All layers that become smaller, in the order of <see cref="Slices"/>.</summary>
     public IReadOnlyList<string> Layers { get; }
 
+    public ChannelKind Kind { get; }
+
     /// <summary>Whether branches are added in these channels: in a residual stream all members lose a channel together.</summary>
-    public bool IsStream { get; }
+    public bool IsStream => Kind == ChannelKind.Stream;
 
     /// <summary>
     /// Null where a network without a channel equals the one where it is zero. Otherwise why not: some op takes statistics over

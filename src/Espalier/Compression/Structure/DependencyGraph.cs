@@ -1,4 +1,3 @@
-using Espalier.Nn;
 using Espalier.Tensors;
 
 namespace Espalier.Compression;
@@ -15,77 +14,51 @@ namespace Espalier.Compression;
 /// </summary>
 public sealed class DependencyGraph : IDisposable
 {
-    private readonly Func<Tensor, Tensor> forward;
-    private readonly Graph? network;
+    private readonly Graph network;
     private readonly Dictionary<Tensor, string> names = [];
     private readonly Dictionary<string, ChannelGroup> groups;
-    private readonly List<(long MultiplyAdds, (int Size, int[] Channels)[] Axes)> work = [];
+    private readonly List<(long MultiplyAdds, int[][][] Axes)> work = [];
 
-    // Of each attention of the graph: the channel that each column of its queries, and of its values, is; -1 for none.
-    private readonly List<(GraphNode Node, int[] Query, int[] Value)> attentions = [];
+    // Of each attention of the graph: the channels that each column of its queries, and of its values, belongs to.
+    private readonly List<(GraphNode Node, int[][] Query, int[][] Value)> attentions = [];
 
-    private DependencyGraph(IEnumerable<(string Name, Tensor Value)> state, Func<Tensor, Tensor> forward, Graph? network,
-        Tensor example, HeadView view)
+    private DependencyGraph(Graph network, Tensor example, IReadOnlyList<HeadView> views)
     {
-        (this.forward, this.network, State) = (forward, network, [.. state]);
+        (this.network, State) = (network, [.. network.Weights.Values.Select(w => (w.Name, w.Tensor))]);
         foreach (var (name, tensor) in State) names.TryAdd(tensor, name);
         Example = Tensor.Unscoped(example.Shape);
         Example.CopyFrom(example);
         using var recording = Record(out Tensor output);
-        var flow = new FlowReader(recording.Ops, names, Example, output, view);
-        var builder = new GroupBuilder(flow, names);
-        (Groups, Fixed) = (builder.Groups, builder.Fixed);
-        groups = builder.Groups.ToDictionary(g => g.Name);
-        foreach (var (multiplyAdds, axes) in flow.Work)
+        var readings = new List<(FlowReader Flow, GroupBuilder Builder)>();
+        foreach (HeadView view in views)
         {
-            work.Add((multiplyAdds, [.. axes.Select(a => (a.Tensor.Shape[a.Axis], Channels(a.Tensor, a.Axis)))]));
+            var flow = new FlowReader(recording.Ops, Example, output, view);
+            readings.Add((flow, new GroupBuilder(flow, names, readings.Count == 0 ? null : readings[^1].Builder)));
         }
+        Groups = [.. readings.SelectMany(r => r.Builder.Groups)];
+        Fixed = readings[0].Builder.Fixed;
+        groups = Groups.ToDictionary(g => g.Name);
+        // Each view says the same of what work there is; they differ in what the entries of an axis belong to.
+        foreach (var (multiplyAdds, axes) in readings[0].Flow.Work)
+            work.Add((multiplyAdds, [.. axes.Select(a => Channels(a.Tensor, a.Axis))]));
+        // The graph's nodes ran in their order.
+        foreach (var (node, op) in network.Nodes.Zip(recording.Ops))
+            if (op is IOfHeads heads) attentions.Add((node, Columns(heads.Queries), Columns(heads.Values)));
 
-        if (network is not null)
-        {
-            // The graph's nodes ran in their order.
-            foreach (var (node, op) in network.Nodes.Zip(recording.Ops))
-                if (op is IOfHeads heads) attentions.Add((node, Columns(heads.Queries), Columns(heads.Values)));
-        }
+        int[][] Columns(Tensor tensor) => Channels(tensor, tensor.Rank - 1);
 
-        int[] Channels(Tensor tensor, int axis) =>
-            [.. flow.Entries.Sets(tensor, axis).Where(builder.Channels.ContainsKey).Select(set => builder.Channels[set])];
-
-        int[] Columns(Tensor tensor) =>
-            [.. flow.Entries.Sets(tensor, tensor.Rank - 1).Select(set => builder.Channels.GetValueOrDefault(set, -1))];
+        int[][] Channels(Tensor tensor, int axis) => [.. Enumerable.Range(0, tensor.Shape[axis]).Select(entry => readings
+            .Select(r => r.Builder.Channels.GetValueOrDefault(r.Flow.Entries.Find(tensor, axis, entry), -1)).Where(c => c >= 0).ToArray())];
     }
 
-    /// <summary>Reads a network that is a graph; a removal changes its weights and nodes.</summary>
+    /// <summary>Reads a network; a removal changes its weights and nodes.</summary>
     /// <param name="example">A batch of one image or more, [N, C, H, W]; it is copied.</param>
-    /// <param name="view">What of a transformer's heads is a channel.</param>
-    public static DependencyGraph Build(Graph network, Tensor example, HeadView view = HeadView.Heads)
+    /// <param name="views">What of a transformer's heads is a channel: heads where nothing is said. Of several views, such as
+    /// <see cref="HeadView.Heads"/> and <see cref="HeadView.AllHeads"/>, one plan may have channels of each.</param>
+    public static DependencyGraph Build(Graph network, Tensor example, params IReadOnlyList<HeadView> views)
     {
         using var scope = new Scope();
-        return new DependencyGraph(network.Weights.Values.Select(w => (w.Name, w.Tensor)), x => network.Run(x), network, example, view);
-    }
-
-    /// <summary>Runs <paramref name="forward"/> on <paramref name="example"/>, in inference mode, and reads its ops.</summary>
-    /// <param name="model">Owns the parameters; code in its forward pass takes widths from its weights and inputs.</param>
-    /// <param name="forward">The model's forward pass. It must run the same ops every time.</param>
-    /// <param name="example">A batch of one image or more, [N, C, H, W]; the graph keeps a copy.</param>
-    public static DependencyGraph Build(Module model, Func<Tensor, Tensor> forward, Tensor example)
-    {
-        using var scope = new Scope();
-        return new DependencyGraph(model.StateDict(), x => InEvaluation(model, forward, x), null, example, HeadView.Heads);
-    }
-
-    private static Tensor InEvaluation(Module model, Func<Tensor, Tensor> forward, Tensor x)
-    {
-        bool training = model.Training;
-        try
-        {
-            model.Training = false;
-            return forward(x);
-        }
-        finally
-        {
-            model.Training = training;
-        }
+        return new DependencyGraph(network, example, views.Count == 0 ? [HeadView.Heads] : [.. views.Distinct()]);
     }
 
     /// <summary>What can be removed, in the order of the forward pass.</summary>
@@ -119,7 +92,7 @@ public sealed class DependencyGraph : IDisposable
         foreach (var (multiplyAdds, axes) in work)
         {
             long left = multiplyAdds;
-            foreach (var (size, channels) in axes) left = left / size * (size - channels.Count(c => removed[c]));
+            foreach (int[][] entries in axes) left = left / entries.Length * entries.Count(e => IsKept(e, removed));
             total += left;
         }
         return total / Example.Shape[0];
@@ -137,14 +110,16 @@ public sealed class DependencyGraph : IDisposable
         return removed;
     }
 
-    /// <summary>What was read; null where that was a module.</summary>
-    internal Graph? Network => network;
+    private static bool IsKept(int[] channels, bool[] removed) => !Array.Exists(channels, c => removed[c]);
+
+    /// <summary>What was read.</summary>
+    internal Graph Network => network;
 
     /// <summary>Of each attention of a graph whether the plan removes each column of its queries.</summary>
     internal IEnumerable<(GraphNode Node, bool[] Gone)> Attentions(RemovalPlan plan)
     {
         bool[] removed = Removed(plan);
-        return attentions.Select(a => (a.Node, Array.ConvertAll(a.Query, c => c >= 0 && removed[c])));
+        return attentions.Select(a => (a.Node, Array.ConvertAll(a.Query, c => !IsKept(c, removed))));
     }
 
     internal Tensor Example { get; }
@@ -158,13 +133,13 @@ public sealed class DependencyGraph : IDisposable
     /// <summary>Set by a removal: the channels that this graph knows are no longer there.</summary>
     internal bool Stale { get; set; }
 
-    /// <summary>Runs the model on the example in inference mode; the recording's tensors live in the caller's scope.</summary>
+    /// <summary>Runs the network on the example in inference mode; the recording's tensors live in the caller's scope.</summary>
     internal Recording Record(out Tensor output)
     {
         var recording = new Recording(gradients: false);
         try
         {
-            output = forward(Example);
+            output = network.Run(Example);
             return recording;
         }
         catch
@@ -181,7 +156,6 @@ public sealed class DependencyGraph : IDisposable
     /// <exception cref="EspalierException">They do not fit; the nodes are as they were, for the weights as they were.</exception>
     internal Action Narrow(RemovalPlan plan)
     {
-        if (network is null) return () => { };
         bool[] removed = Removed(plan);
         Op[] before = [.. attentions.Select(a => a.Node.Op)];
         try
@@ -190,7 +164,7 @@ public sealed class DependencyGraph : IDisposable
             {
                 var op = (IOfHeads)node.Op;
                 node.Op = op.WithHeads(op.Heads.Keep(
-                    Array.ConvertAll(query, c => c < 0 || !removed[c]), Array.ConvertAll(value, c => c < 0 || !removed[c])));
+                    Array.ConvertAll(query, c => IsKept(c, removed)), Array.ConvertAll(value, c => IsKept(c, removed))));
             }
             network.Refresh();
         }
@@ -213,7 +187,7 @@ public sealed class DependencyGraph : IDisposable
     }
 
     /// <summary>After weights got their old shapes back.</summary>
-    internal void Refresh() => network?.Refresh();
+    internal void Refresh() => network.Refresh();
 
     public void Dispose() => Example.Dispose();
 }

@@ -8,20 +8,20 @@ namespace Espalier.Compression;
 /// </summary>
 internal sealed class FlowReader
 {
-    private readonly IReadOnlyDictionary<Tensor, string> state;
     private readonly HashSet<Tensor> made = [], derived = [];
     private readonly Dictionary<(Tensor, int), ChannelRole> roles = [];
     private readonly List<(Tensor Tensor, int Axis, string Reason)> stays = [], mixed = [];
     private readonly List<(Tensor A, Tensor B, Tensor Sum)> sums = [];
     private readonly List<(long MultiplyAdds, (Tensor Tensor, int Axis)[] Axes)> work = [];
     private readonly List<Tensor> leaves = [];
+    private readonly AttentionOp[] attentions;
 
-    /// <param name="state">Parameters and buffers with their names.</param>
     /// <param name="view">What of a transformer's heads is a channel.</param>
-    public FlowReader(IReadOnlyList<Op> ops, IReadOnlyDictionary<Tensor, string> state, Tensor input, Tensor output,
+    public FlowReader(IReadOnlyList<Op> ops, Tensor input, Tensor output,
         HeadView view = HeadView.Heads)
     {
-        this.state = state;
+        View = view;
+        attentions = [.. ops.OfType<AttentionOp>()];
         StayWhole(input, "they are the network's input");
         StayWhole(output, "they are the network's output");
         made.Add(input);
@@ -30,7 +30,15 @@ internal sealed class FlowReader
         for (int i = flows.Length - 1; i >= 0; i--) PassRolesBack(ops[i], flows[i]);
     }
 
+    public HeadView View { get; }
+
     public EntryUnion Entries { get; } = new();
+
+    /// <summary>The sets of the columns of queries of all attentions.</summary>
+    public HashSet<int> Queries => Columns(a => a.Inputs[0]);
+
+    /// <summary>The same of values.</summary>
+    public HashSet<int> Values => Columns(a => a.Inputs[2]);
 
     /// <summary>Parameters and buffers that the pass used, in the order of their first use.</summary>
     public IReadOnlyList<Tensor> Leaves => leaves;
@@ -62,7 +70,7 @@ internal sealed class FlowReader
 
     private void Read(Op op, ChannelFlow flow)
     {
-        foreach (Tensor input in op.Inputs) Meet(op, input);
+        foreach (Tensor input in op.Inputs) Meet(input);
         made.Add(op.Output);
         if (op.Inputs.All(derived.Contains)) derived.Add(op.Output);
         op.Flow(flow);
@@ -81,13 +89,12 @@ internal sealed class FlowReader
         }
     }
 
-    /// <summary>Sees an operand for the first time: a parameter, or a constant of the forward pass, which nobody can cut.</summary>
-    private void Meet(Op op, Tensor input)
+    /// <summary>Sees a weight for the first time.</summary>
+    private void Meet(Tensor input)
     {
         if (!made.Add(input)) return;
         derived.Add(input);
-        if (state.ContainsKey(input)) leaves.Add(input);
-        else StayWhole(input, $"{op.Name} meets a constant there that the forward pass makes");
+        leaves.Add(input);
     }
 
     /// <summary>A weight that was reshaped or standardised before its use: its axes are what the result's axes are.</summary>
@@ -100,6 +107,9 @@ internal sealed class FlowReader
             if (c.B == op.Output && roles.TryGetValue((c.B, c.AxisB), out role)) roles.TryAdd((c.A, c.AxisA), role);
         }
     }
+
+    private HashSet<int> Columns(Func<AttentionOp, Tensor> operand) =>
+        [.. attentions.Select(operand).SelectMany(x => Entries.Sets(x, x.Rank - 1))];
 
     private void StayWhole(Tensor tensor, string reason)
     {

@@ -12,11 +12,18 @@ internal sealed class GroupBuilder
     private readonly IReadOnlyDictionary<Tensor, string> names;
     private readonly List<(Tensor Tensor, int Axis)> axes = [];
     private readonly SortedDictionary<int, List<(int Axis, int Entry)>> sets = [];
-    private readonly HashSet<string> taken = [];
+    private readonly HashSet<string> taken;
+    private readonly HashSet<int> queries, values;
+    private readonly int first;
+    private readonly bool again;
 
-    public GroupBuilder(FlowReader flow, IReadOnlyDictionary<Tensor, string> names)
+    /// <param name="before">The groups by another view of attention's heads: those that do not go through any attention are the
+    /// same and are not made again.</param>
+    public GroupBuilder(FlowReader flow, IReadOnlyDictionary<Tensor, string> names, GroupBuilder? before = null)
     {
-        (this.flow, this.names) = (flow, names);
+        (this.flow, this.names, again) = (flow, names, before is not null);
+        (taken, first) = (before?.taken ?? [], before is null ? 0 : before.first + before.Channels.Count);
+        (queries, values) = (flow.Queries, flow.Values);
         foreach (Tensor leaf in flow.Leaves)
         {
             for (int axis = 0; axis < leaf.Rank; axis++) Add(leaf, axis);
@@ -26,6 +33,7 @@ internal sealed class GroupBuilder
         foreach (var group in sets.GroupBy(set => Signature(set.Value)))
         {
             int[] members = [.. group.Select(set => set.Key)];
+            if (again && !Array.Exists(members, set => queries.Contains(set) || values.Contains(set))) continue;
             if (members.FirstOrDefault(stays.ContainsKey, -1) is var fixedSet and >= 0)
             {
                 // Some of a layer's channels may have to stay and others not.
@@ -83,13 +91,21 @@ internal sealed class GroupBuilder
         List<int[]>[] entries = [.. used.Select(_ => new List<int[]>())];
         foreach (int set in members.OrderBy(set => sets[set].First(e => e.Axis == used[0]).Entry))
         {
-            Channels.Add(set, Channels.Count);
+            Channels.Add(set, first + Channels.Count);
             for (int i = 0; i < used.Length; i++)
                 entries[i].Add([.. sets[set].Where(e => e.Axis == used[i]).Select(e => e.Entry).Order()]);
         }
         GroupSlice[] slices = [.. used.Select((a, i) =>
             new GroupSlice(names[axes[a].Tensor], axes[a].Tensor, axes[a].Axis, Role(a), entries[i]))];
-        Groups.Add(new ChannelGroup(Name(used), Channels.Count - members.Length, slices, stream, inexact));
+        ChannelKind kind = stream ? ChannelKind.Stream : Kind(members[0], slices);
+        Groups.Add(new ChannelGroup(Name(used), first + Channels.Count - members.Length, slices, kind, inexact));
+    }
+
+    private ChannelKind Kind(int member, GroupSlice[] slices)
+    {
+        bool query = queries.Contains(member), value = values.Contains(member);
+        if (query || value) return query && value ? ChannelKind.Heads : query ? ChannelKind.QueryKey : ChannelKind.Value;
+        return Array.Exists(slices, s => s is { Role: ChannelRole.Producer, Tensor.Rank: 2 }) ? ChannelKind.Hidden : ChannelKind.Channels;
     }
 
     private ChannelRole Role(int axis) => flow.Role(axes[axis].Tensor, axes[axis].Axis);
@@ -101,6 +117,7 @@ internal sealed class GroupBuilder
         string name = names[axes[Ordered(used)[0]].Tensor];
         name = name.LastIndexOf('.') is var dot and > 0 ? name[..dot] : name;
         if (used.All(a => Role(a) == ChannelRole.Consumer)) name += " inputs";
+        if (again) name += flow.View == HeadView.Heads ? " heads" : " inside heads";
         string unique = name;
         for (int i = 2; !taken.Add(unique); i++) unique = $"{name}#{i}";
         return unique;

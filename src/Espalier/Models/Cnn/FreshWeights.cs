@@ -10,20 +10,39 @@ namespace Espalier.Models;
 public static class FreshWeights
 {
     /// <summary>
-    /// Draws every convolution by He's rule (fan out) and every linear layer as PyTorch does, and sets norms back to scale 1,
-    /// shift 0 and fresh statistics. Shapes stay as they are.
+    /// Draws every convolution by He's rule (fan out) and every linear layer as PyTorch does, or by Xavier's rule in a transformer,
+    /// and tokens as ViT does; sets norms back to scale 1, shift 0 and fresh statistics. Shapes stay as they are.
     /// </summary>
-    public static void Fill(Cnn net, ulong seed)
+    public static void Fill(Graph graph, ulong seed)
     {
         var rng = new Rng(seed, key0: 1);
-        CnnLayers.InitConvolutions(net, ref rng);
-        foreach (Linear linear in net.Descendants<Linear>()) Init.DefaultLinear(linear.Weight, linear.Bias, ref rng);
-        foreach (BatchNorm2d norm in net.Descendants<BatchNorm2d>())
+        bool transformer = graph.Nodes.Any(n => n.Op is AttentionOp);
+        foreach (GraphNode node in graph.Nodes)
         {
-            norm.Weight.Fill(1);
-            norm.Bias.Fill(0);
-            norm.RunningMean.Fill(0);
-            norm.RunningVariance.Fill(1);
+            Tensor? Of(int operand) => node.Operands.ElementAtOrDefault(operand) is { IsWeight: true } w ? w.Tensor : null;
+            switch (node.Op)
+            {
+                case Conv2dOp when Of(1) is { } weight:
+                    Init.KaimingNormal(weight, ref rng, fanOut: true);
+                    Of(2)?.Fill(0);
+                    break;
+                case LinearOp when Of(1) is { } weight && transformer:
+                    Init.XavierUniform(weight, ref rng);
+                    Of(2)?.Fill(0);
+                    break;
+                case LinearOp when Of(1) is { } weight:
+                    Init.DefaultLinear(weight, Of(2), ref rng);
+                    break;
+                case AssembleTokensOp:
+                    for (int i = 1; i < node.Operands.Count; i++) if (Of(i) is { } tokens) Init.Normal(tokens, 0.02f, ref rng);
+                    break;
+                case BatchNorm2dOp or LayerNormOp or GroupNormOp:
+                    Of(1)?.Fill(1);
+                    Of(2)?.Fill(0);
+                    Of(3)?.Fill(0);
+                    Of(4)?.Fill(1);
+                    break;
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ public sealed class ChannelSelectorTests : IDisposable
     public ChannelSelectorTests()
     {
         net = CnnPresets.Create(new CnnConfig("cifar-vgg11") { ImageSize = 16, Channels = 1, NumClasses = 4, Width = 0.25 });
-        graph = DependencyGraph.Build(net, net.Forward, Tensor.Full(new Shape(1, 1, 16, 16), 1));
+        graph = ModuleGraphs.Build(net, net.Forward, Tensor.Full(new Shape(1, 1, 16, 16), 1));
         groups = new SelectionOptions { Ratio = 0.5 }.Candidates(graph);
     }
 

@@ -10,7 +10,7 @@ public sealed class LayerRatiosTests : IDisposable
     private readonly DependencyGraph graph;
 
     public LayerRatiosTests() =>
-        graph = DependencyGraph.Build(net, net.Forward, Tensor.Zeros(new Shape(1, 1, 16, 16)));
+        graph = ModuleGraphs.Build(net, net.Forward, Tensor.Zeros(new Shape(1, 1, 16, 16)));
 
     public void Dispose()
     {

@@ -63,5 +63,5 @@ public sealed class SensitivityTests
         Assert.All(result.Groups, g => Assert.True(g.Channels - g.Points[0].Removed >= Math.Min(10, g.Channels)));
     }
 
-    private static float[] Weights(Cnn net) => [.. net.StateDict().SelectMany(s => s.Value.ToArray())];
+    private static float[] Weights(Cnn net) => [.. net.Trace().ReadWeights().SelectMany(w => w.Tensor.ToArray())];
 }

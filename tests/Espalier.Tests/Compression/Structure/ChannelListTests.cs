@@ -12,7 +12,7 @@ public class ChannelListTests
     {
         using var net = new PreActivationNet();
         using Tensor x = ToyNet.Images(1, 2), other = ToyNet.Images(2, 3);
-        using var graph = DependencyGraph.Build(net, net.Forward, x);
+        using var graph = ModuleGraphs.Build(net, net.Forward, x);
         Assert.Equal(
             ["select: 6 channels of select, conv1", "conv1: 5 channels of conv1, bn2, conv2", "last: 6 channels of last, head"],
             graph.Groups.Select(g => g.ToString()));
@@ -36,7 +36,7 @@ public class ChannelListTests
         // Zeroed filters, with the norm's constants left: Soft Filter Pruning, specification section 4.
         using var net = new BranchNet();
         using Tensor x = ToyNet.Images(1, 2), other = ToyNet.Images(2, 3);
-        using var graph = DependencyGraph.Build(net, net.Forward, x);
+        using var graph = ModuleGraphs.Build(net, net.Forward, x);
         Assert.Equal(
             ["conv1: 5 channels of conv1, bn1, conv2", "conv2: 6 channels of conv2, bn2, sum"],
             graph.Groups.Select(g => g.ToString()));
@@ -64,7 +64,7 @@ public class ChannelListTests
     {
         using var net = new BranchNet();
         using Tensor x = ToyNet.Images(1, 2), other = ToyNet.Images(2, 3);
-        using var graph = DependencyGraph.Build(net, net.Forward, x);
+        using var graph = ModuleGraphs.Build(net, net.Forward, x);
         var plan = new RemovalPlan().Add(graph["conv2"], 5).Add(graph["conv1"], 1);
         float[] zero = Masked(graph, plan, MaskKind.Zero, net, other);
         Removal.Apply(graph, plan, new RemovalOptions(MoveConstants: false));

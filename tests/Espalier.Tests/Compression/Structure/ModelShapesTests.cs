@@ -10,7 +10,7 @@ public class ModelShapesTests
     {
         using ToyNet pruned = new(1), fresh = new(2);
         using Tensor x = ToyNet.Images(1, 2);
-        using (var graph = DependencyGraph.Build(pruned, pruned.Forward, x))
+        using (var graph = ModuleGraphs.Build(pruned, pruned.Forward, x))
         {
             var plan = new RemovalPlan().Add(graph["stem.conv"], 1, 6).Add(graph["grouped.conv"], 0).Add(graph["hidden"], 4);
             Removal.Apply(graph, plan);

@@ -29,7 +29,7 @@ public class NetworkTests
         using Tensor x = Tensor.Unscoped(new Shape(2, 3, size, size));
         var rng = new Rng(3);
         Init.Normal(x, 1, ref rng);
-        using var graph = DependencyGraph.Build(net, net.Forward, x);
+        using var graph = ModuleGraphs.Build(net, net.Forward, x);
         var plan = new RemovalPlan();
         foreach (ChannelGroup group in graph.Groups)
             for (int k = 1; k < group.Count; k++)

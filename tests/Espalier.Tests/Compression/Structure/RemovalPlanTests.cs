@@ -10,7 +10,7 @@ public sealed class RemovalPlanTests : IDisposable
     private readonly DependencyGraph graph;
     private readonly string path = Path.GetTempFileName();
 
-    public RemovalPlanTests() => graph = DependencyGraph.Build(net, net.Forward, x);
+    public RemovalPlanTests() => graph = ModuleGraphs.Build(net, net.Forward, x);
 
     [Fact]
     public void ComesBackFromItsFile()

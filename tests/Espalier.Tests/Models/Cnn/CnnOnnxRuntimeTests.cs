@@ -98,7 +98,7 @@ public sealed class CnnOnnxRuntimeTests
     {
         using Tensor image = Tensor.Unscoped(new Shape(1, net.Channels, net.ImageSize, net.ImageSize));
         image.Fill(0.5f);
-        using var graph = DependencyGraph.Build(net, net.Forward, image);
+        using var graph = DependencyGraph.Build(net.Trace(), image);
         var plan = new RemovalPlan();
         foreach (ChannelGroup group in graph.Groups.Where(g => g.Count > 2)) plan.Add(group, group.Count / 2);
         Removal.Apply(graph, plan);

@@ -1,5 +1,6 @@
 using Espalier.Models;
 using Espalier.Nn;
+using Espalier.Tensors;
 
 namespace Espalier.Tests.Models;
 
@@ -10,10 +11,10 @@ public sealed class FreshWeightsTests
     {
         CnnConfig config = CnnPresets.Get("resnet20") with { Channels = 1, ImageSize = 28, Width = 0.5 };
         using Cnn net = CnnPresets.Create(config, seed: 1), other = CnnPresets.Create(config, seed: 1);
-        foreach (var (_, tensor) in net.StateDict()) tensor.Fill(7);
+        foreach (GraphValue weight in net.Trace().ReadWeights()) weight.Tensor.Fill(7);
         string[] shapes = [.. net.StateDict().Select(t => $"{t.Name} {t.Value.Shape}")];
-        FreshWeights.Fill(net, seed: 5);
-        FreshWeights.Fill(other, seed: 5);
+        FreshWeights.Fill(net.Trace(), seed: 5);
+        FreshWeights.Fill(other.Trace(), seed: 5);
         Assert.Equal(shapes, net.StateDict().Select(t => $"{t.Name} {t.Value.Shape}"));
         foreach (var (a, b) in net.StateDict().Zip(other.StateDict())) Assert.Equal(a.Value.ToArray(), b.Value.ToArray());
         foreach (Conv2d conv in net.Descendants<Conv2d>())

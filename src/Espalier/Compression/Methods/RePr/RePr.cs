@@ -121,19 +121,18 @@ public sealed record RePr : CompressionMethod
             throw new EspalierException("RePr takes a ratio, or a target of multiply-adds or latency, not a threshold");
         using DependencyGraph graph = job.Graph();
         IReadOnlyList<ChannelGroup> layers = ReprLayers.Find(graph, selection, Branches, ExcludeFirst);
-        RemovalPlan? plan = null;
         var probe = new ReprProbe(job);
-        job.Train("repr", TrainSteps, new ReprHook(this, schedule, Choose, probe));
+        var hook = new ReprHook(this, schedule, layers, Choose, probe);
+        job.Train("repr", TrainSteps, hook);
         // Filters have been held at zero, constants included: nothing is left that could be moved.
-        if (EndThin) job.Remove(graph, plan ?? Final(job, graph, layers), new RemovalOptions(MoveConstants: false));
+        if (EndThin) job.Remove(graph, hook.Dropped?.Plan ?? Final(job, graph, layers), new RemovalOptions(MoveConstants: false));
         else probe.Report(TrainSteps, going: null);
         job.Train("fine-tune", FineTuneSteps);
 
         IReadOnlyList<(ChannelGroup, int[])> Choose(bool last)
         {
             if (!last || !EndThin) return Cycle(layers);
-            plan = Final(job, graph, layers);
-            return [.. plan.Channels.Select(c => (graph[c.Key], c.Value))];
+            return [.. Final(job, graph, layers).Channels.Select(c => (graph[c.Key], c.Value))];
         }
     }
 
@@ -264,7 +263,7 @@ internal static class ReprLayers
             slices.Add(Slice(norm.Inputs[4], ChannelRole.Statistic));
         }
         return ops.OfType<AddOp>().Any(add => add.Inputs.Contains(result))
-            ? new ChannelGroup(slices[0].Layer, 0, slices, isStream: true, inexact: null) : null;
+            ? new ChannelGroup(slices[0].Layer, 0, slices, ChannelKind.Stream, inexact: null) : null;
 
         GroupSlice Slice(Tensor tensor, ChannelRole role) => new(graph.Names[tensor], tensor, 0, role, entries);
     }

@@ -1,6 +1,5 @@
 using System.Globalization;
-using Espalier.Data;
-using Espalier.Models;
+using System.Runtime.InteropServices;
 using Espalier.Nn;
 using Espalier.Optim;
 using Espalier.Tensors;
@@ -10,9 +9,10 @@ using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 namespace Espalier.Compression.Methods.RePr;
 
 /// <summary>Drops and restores filters while a network trains, at the beginnings of the steps that the schedule names.</summary>
+/// <param name="layers">All that may lose filters.</param>
 /// <param name="choose">The filters of a drop; the argument is whether it is the last one.</param>
 /// <param name="probe">Watches what restored filters do.</param>
-internal sealed class ReprHook(RePr method, ReprSchedule schedule,
+internal sealed class ReprHook(RePr method, ReprSchedule schedule, IReadOnlyList<ChannelGroup> layers,
     Func<bool, IReadOnlyList<(ChannelGroup Group, int[] Channels)>> choose, ReprProbe probe) : ITrainingHook
 {
     private readonly OrthogonalFilters filters = new(method.Clip, method.Relax);
@@ -24,9 +24,6 @@ internal sealed class ReprHook(RePr method, ReprSchedule schedule,
     /// <inheritdoc/>
     public IReadOnlyList<(string Name, string Value)> Identity =>
         [.. method.Settings.Select(s => ($"Repr/{s.Name}", s.Of(method)))];
-
-    /// <summary>What is away would be lost.</summary>
-    public bool HasState => true;
 
     /// <inheritdoc/>
     public void BeforeForward(in StepContext context)
@@ -46,6 +43,12 @@ internal sealed class ReprHook(RePr method, ReprSchedule schedule,
 
     /// <inheritdoc/>
     public void AfterStep(long step) => Dropped?.Hold();
+
+    /// <inheritdoc/>
+    public void SaveState(StateWriter state) => Dropped?.Save(state);
+
+    /// <inheritdoc/>
+    public void LoadState(StateReader state) => Dropped = DroppedFilters.Load(state, layers);
 
     private void Drop(long done, Optimizer? optimizer)
     {
@@ -77,7 +80,14 @@ internal sealed class DroppedFilters
 
     /// <summary>Drops channels: from here on they are zero.</summary>
     /// <param name="optimizer">Forgets what it keeps for the weights that are zero now; null for none.</param>
-    public DroppedFilters(IReadOnlyList<(ChannelGroup Group, int[] Channels)> dropped, Optimizer? optimizer)
+    public DroppedFilters(IReadOnlyList<(ChannelGroup Group, int[] Channels)> dropped, Optimizer? optimizer) : this(dropped)
+    {
+        Hold();
+        foreach (var (tensor, elements) in silent) optimizer?.Renew(tensor, elements);
+    }
+
+    /// <summary>Remembers what the channels are now.</summary>
+    private DroppedFilters(IReadOnlyList<(ChannelGroup Group, int[] Channels)> dropped)
     {
         this.dropped = dropped;
         foreach (var (slice, elements, rows) in Slices())
@@ -90,9 +100,37 @@ internal sealed class DroppedFilters
             if (!old.TryGetValue(tensor, out var saved)) old.Add(tensor, saved = []);
             foreach (int row in rows) saved[row] = FilterWeights.Row(tensor, row).ToArray();
         }
-        Hold();
-        foreach (var (tensor, elements) in silent) optimizer?.Renew(tensor, elements);
     }
+
+    /// <summary>What is away, as channels to remove.</summary>
+    public RemovalPlan Plan => dropped.Aggregate(new RemovalPlan(), (plan, d) => plan.Add(d.Group, d.Channels));
+
+    /// <summary>Keeps what is away, what it was, and what its statistics are.</summary>
+    public void Save(StateWriter state)
+    {
+        foreach (var (group, channels) in dropped) state.Add(group.Name, Array.ConvertAll(channels, c => (long)c));
+        state.Section("values").Add("away", MemoryMarshal.AsBytes<float>([.. Remembered().SelectMany(v => v)]).ToArray());
+    }
+
+    /// <summary>What <see cref="Save"/> kept; null where nothing was away.</summary>
+    public static DroppedFilters? Load(StateReader state, IReadOnlyList<ChannelGroup> layers)
+    {
+        (ChannelGroup, int[])[] dropped = [.. layers.Where(g => state.Has(g.Name))
+            .Select(g => (g, Array.ConvertAll(state.ReadLongs(g.Name), c => (int)Math.Clamp(c, 0, g.Count - 1))))];
+        if (dropped.Length == 0) return null;
+        var filters = new DroppedFilters(dropped);
+        ReadOnlySpan<float> values = MemoryMarshal.Cast<byte, float>(state.Section("values").ReadBytes("away"));
+        if (values.Length != filters.Remembered().Sum(v => v.Length))
+            throw new EspalierException("the training state has other filters away than it says; delete it and start again");
+        foreach (float[] to in filters.Remembered())
+        {
+            values[..to.Length].CopyTo(to);
+            values = values[to.Length..];
+        }
+        return filters;
+    }
+
+    private IEnumerable<float[]> Remembered() => [.. frozen.Select(f => f.Values), .. old.Values.SelectMany(rows => rows.Values)];
 
     /// <summary>The dropped channels of each layer.</summary>
     public IReadOnlyList<(ChannelGroup Group, int[] Channels)> Channels => dropped;
@@ -248,24 +286,7 @@ internal sealed class ReprProbe(CompressionJob job)
     private double Loss(IReadOnlyList<(ChannelGroup Group, int[] Channels)> masked)
     {
         using var mask = new MaskedModel(masked, MaskKind.Zero);
-        bool training = job.Net.Training;
-        job.Net.Training = false;
-        try
-        {
-            double sum = 0;
-            int images = 0;
-            foreach (Batch batch in job.RankingBatches())
-            {
-                Tensor logits = job.Net.Forward(batch.ToTensor(job.Net.Channels, job.Net.ImageSize));
-                sum += F.CrossEntropy(logits, batch.Labels).Item() * batch.Count;
-                images += batch.Count;
-            }
-            return sum / Math.Max(images, 1);
-        }
-        finally
-        {
-            job.Net.Training = training;
-        }
+        return job.RankingLoss()[0];
     }
 
     private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);

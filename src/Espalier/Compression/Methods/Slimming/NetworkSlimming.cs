@@ -1,5 +1,3 @@
-using System.Globalization;
-using Espalier.Nn;
 using Espalier.Tensors;
 using Espalier.Training;
 
@@ -53,11 +51,12 @@ public sealed record NetworkSlimming : CompressionMethod
     public override void Run(CompressionJob job)
     {
         SelectionOptions final = (Selection with { Global = Scope == SlimmingScope.Global }).Checked();
-        if (InitialScale > 0)
-            foreach (BatchNorm2d norm in job.Net.Descendants<BatchNorm2d>()) norm.Weight.Fill((float)InitialScale);
+        using (DependencyGraph graph = job.Graph()) ScaleScores.Of(graph, final.Candidates(graph));
+        Tensor[] scales = [.. job.Model.Graph.Nodes.Where(n => n.Op is BatchNorm2dOp).Select(n => n.Operands[1]!.Tensor).Distinct()];
+        if (InitialScale > 0) foreach (Tensor scale in scales) scale.Fill((float)InitialScale);
         for (int round = 1; round <= Rounds; round++)
         {
-            job.Train(Stage("sparse training", round), Share(TrainSteps, round), SparsityHook.Of(job.Net, (float)Lambda));
+            job.Train(Stage("sparse training", round), Share(TrainSteps, round), new L1Penalty(scales, (float)Lambda, "SlimmingLambda"));
             using (DependencyGraph graph = job.Graph())
             {
                 SelectionOptions selection = final.Round(Schedule, round, Rounds);
@@ -76,7 +75,7 @@ public sealed record NetworkSlimming : CompressionMethod
     /// </summary>
     internal static SelectionOptions ByThreshold(ChannelScores scores, SelectionOptions selection)
     {
-        if (!selection.Global || selection.Ratio?.OfAll is not { } ratio) return selection;
+        if (!selection.Global || selection.Isomorphic || selection.Ratio?.OfAll is not { } ratio) return selection;
         double[] sorted = [.. scores.Groups.Values.SelectMany(s => s).Order()];
         int place = Math.Min((int)(sorted.Length * ratio + 1e-9), sorted.Length - 1);
         return selection with { Ratio = null, Threshold = sorted[place] };
@@ -88,30 +87,4 @@ public sealed record NetworkSlimming : CompressionMethod
         $"{removed} of {all} scales, {(double)removed / all:0.0%}")
         + (selection.Ratio?.OfAll is { } ratio ? FormattableString.Invariant($", where {ratio:0.0%} were asked for") : "")
         + FormattableString.Invariant($"; accuracy without them, before fine-tuning: {accuracy:0.00%}");
-}
-
-/// <summary>
-/// Adds the sub-gradient of lambda · Σ|gamma| to the gradients of the scales: lambda · sign(gamma), nothing at 0. Each
-/// micro-batch adds its share, so that a step sees lambda once.
-/// </summary>
-internal sealed class SparsityHook(IReadOnlyList<Tensor> gammas, float lambda) : ITrainingHook
-{
-    /// <summary>For all batch norms of a network.</summary>
-    public static SparsityHook Of(Module net, float lambda) => new([.. net.Descendants<BatchNorm2d>().Select(n => n.Weight)], lambda);
-
-    /// <inheritdoc/>
-    public IReadOnlyList<(string Name, string Value)> Identity =>
-        [("SlimmingLambda", lambda.ToString(CultureInfo.InvariantCulture))];
-
-    /// <inheritdoc/>
-    public void AfterBackward(in StepContext context)
-    {
-        float step = lambda * context.GradientScale;
-        foreach (Tensor gamma in gammas)
-        {
-            if (gamma.Grad is not { } grad) continue;
-            Span<float> to = grad.Span, values = gamma.Span;
-            for (int i = 0; i < to.Length; i++) to[i] += step * MathF.Sign(values[i]);
-        }
-    }
 }

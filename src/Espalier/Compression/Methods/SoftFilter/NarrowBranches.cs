@@ -1,47 +1,43 @@
-using Espalier.Models;
 using Espalier.Tensors;
 
 namespace Espalier.Compression.Methods.SoftFilter;
 
 /// <summary>
-/// Lets the last convolution of each residual block lose filters of its own while the stream stays whole: the sum goes by a list
-/// of channels from then on (section 4 of the paper's rules for residual networks).
+/// Lets the last layer of each residual branch lose filters of its own while the stream stays whole: the sum goes by a list of
+/// channels from then on (section 4 of the paper's rules for residual networks).
 /// </summary>
 internal static class NarrowBranches
 {
-    /// <summary>For all blocks with a shortcut that have no such list yet.</summary>
-    /// <param name="image">Any input of the network.</param>
-    public static void Allow(ImageClassifier net, Tensor image)
+    /// <summary>For all branches of a network that have no such list yet.</summary>
+    public static void Allow(Graph graph)
     {
-        ResidualBlock[] blocks = [.. net.Descendants<ResidualBlock>().Where(b => b is { Scatter: null, Gate: null })];
-        if (blocks.Length == 0) return;
-        var probe = new WidthProbe();
-        bool training = net.Training;
-        try
+        using var edit = new GraphEdit(graph);
+        foreach (ResidualBranch branch in ResidualBranch.Find(graph))
         {
-            net.Training = false;
-            foreach (ResidualBlock block in blocks) block.Gate = probe;
-            using var scope = new Scope();
-            net.Forward(image);
+            // Rows of tokens or maps, whose channels are axis 1.
+            if (branch.Sum.Op is not AddOp || branch.Sum.Output.Shape.Rank is not (2 or 4)) continue;
+            int width = branch.Sum.Output.Shape[1];
+            Tensor index = Tensor.Unscoped(new Shape(width)), shift = Tensor.Unscoped(new Shape(width));
+            for (int c = 0; c < width; c++) index.Span[c] = c;
+            shift.Fill(0);
+            GraphValue sum = graph.Add([branch.ShortcutOf(branch.Sum), branch.BranchOf(branch.Sum)], x => F.IndexAdd(x[0], shift, index, x[1]),
+                [($"{branch.Name}.scatter.index", index), ($"{branch.Name}.scatter.shift", shift)]);
+            edit.Take(branch.Sum, sum);
         }
-        finally
-        {
-            foreach (ResidualBlock block in blocks) block.Gate = null;
-            net.Training = training;
-        }
-        foreach (var (block, width) in probe.Widths) block.AddScatter(width);
+        edit.Commit();
     }
 
-    /// <summary>Sees how wide each block's stream is.</summary>
-    private sealed class WidthProbe : IResidualGate
+    /// <summary>Plain sums again where the branch has lost nothing.</summary>
+    public static void Tidy(Graph graph)
     {
-        public Dictionary<ResidualBlock, int> Widths { get; } = [];
-
-        public Tensor Join(ResidualBlock block, Tensor x)
+        using var edit = new GraphEdit(graph);
+        foreach (GraphNode sum in graph.Nodes.Where(n => n.Op is IndexAddOp).ToArray())
         {
-            Tensor sum = block.Sum(block.Branch(x), block.Shortcut(x));
-            Widths[block] = sum.Shape[1];
-            return sum;
+            IndexAddOp op = (IndexAddOp)sum.Op;
+            bool whole = op.Index.Length == sum.Output.Shape[1] && !op.Index.Span.ToArray().Where((place, k) => place != k).Any();
+            if (!whole || sum.Operands[1]!.Tensor.Span.ContainsAnyExcept(0f)) continue;
+            edit.Take(sum, graph.Add([sum.Operands[3]!, sum.Operands[0]!], x => F.Add(x[0], x[1])));
         }
+        edit.Commit();
     }
 }

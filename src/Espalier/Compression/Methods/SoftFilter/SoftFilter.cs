@@ -1,6 +1,5 @@
 using System.Globalization;
 using Espalier.Optim;
-using Espalier.Tensors;
 using Espalier.Training;
 
 namespace Espalier.Compression.Methods.SoftFilter;
@@ -59,8 +58,7 @@ public sealed record SoftFilter : CompressionMethod
     {
         SelectionOptions selection = Selection.Checked();
         long every = Every > 0 ? Every : Math.Max(1, TrainSteps / 10);
-        using (new Scope())
-            if (Scatter && !selection.Streams) NarrowBranches.Allow(job.Net, job.Example(1));
+        if (Scatter && !selection.Streams) NarrowBranches.Allow(job.Model.Graph);
         using DependencyGraph graph = job.Graph();
         ChannelGroup[] groups = [.. selection.Candidates(graph).Where(g => FilterWeights.Of(g).Any())];
         if (groups.Length == 0)
@@ -82,6 +80,7 @@ public sealed record SoftFilter : CompressionMethod
         job.Log(FormattableString.Invariant($"their constants moved into what follows; this changes logits by {difference:0.0e+0}"));
         foreach (string note in notes) job.Log(note);
         job.Remove(graph, plan);
+        NarrowBranches.Tidy(job.Model.Graph);
         job.Train("fine-tune", FineTuneSteps);
     }
 

@@ -1,106 +1,55 @@
 using System.Globalization;
-using Espalier.Data;
-using Espalier.Models;
 using Espalier.Tensors;
 
 namespace Espalier.Compression.Methods.StochasticDepth;
 
-/// <summary>Residual blocks that could go: what they are worth, what they cost, and their removal with its check.</summary>
+/// <summary>Residual blocks that could go: what they are worth, and their removal with its check.</summary>
 internal static class BlockRemoval
 {
     /// <summary>Every block that a network can do without: those with an identity for a shortcut.</summary>
     /// <param name="keep">Blocks to leave alone, as name patterns with * and ?.</param>
     /// <exception cref="EspalierException">A pattern matches no block, or there is no such block.</exception>
-    public static IReadOnlyList<(string Name, ResidualBlock Block)> Candidates(Cnn net, IReadOnlyList<string> keep)
+    public static IReadOnlyList<ResidualBranch> Candidates(Graph graph, IReadOnlyList<string> keep)
     {
-        (string Name, ResidualBlock Block)[] blocks =
-            [.. net.ResidualBlocks().Where(b => b.Block is { HasIdentityShortcut: true, IsRemoved: false })];
+        ResidualBranch[] blocks = [.. ResidualBranch.Find(graph).Where(b => b.HasIdentityShortcut)];
         foreach (string pattern in keep)
         {
-            if (!blocks.Any(b => SelectionOptions.Matches(b.Name, pattern)))
+            if (!blocks.Any(b => b.Fits(pattern)))
                 throw new EspalierException($"no block that could be removed matches '{pattern}'; there are "
                     + (blocks.Length == 0 ? "none" : string.Join(", ", blocks.Select(b => b.Name))));
         }
-        blocks = [.. blocks.Where(b => !keep.Any(pattern => SelectionOptions.Matches(b.Name, pattern)))];
+        blocks = [.. blocks.Where(b => !keep.Any(b.Fits))];
         return blocks.Length > 0 ? blocks : throw new EspalierException(
-            $"{net.Config.Network} has no residual blocks that could be removed: none has an identity for a shortcut");
+            "the model has no residual blocks that could be removed: none has an identity for a shortcut");
     }
 
-    /// <summary>By how much the mean loss of some batches rises when each block is left out.</summary>
-    public static double[] LossIncreases(Cnn net, IReadOnlyList<ResidualBlock> blocks, IEnumerable<Batch> batches)
+    /// <summary>By how much the mean loss of the ranking batches rises when each block is left out.</summary>
+    public static double[] LossIncreases(CompressionJob job, IReadOnlyList<ResidualBranch> blocks)
     {
-        var sums = new double[blocks.Count];
-        int images = 0;
-        using var mode = new Inference(net);
-        foreach (Batch batch in batches)
-        {
-            Tensor x = batch.ToTensor(net.Channels, net.ImageSize);
-            double whole = Loss();
-            for (int i = 0; i < sums.Length; i++)
-            {
-                using var scope = new Scope();
-                using BlockGates gates = BlockGates.LeaveOut(blocks[i]);
-                sums[i] += batch.Count * (Loss() - whole);
-            }
-            images += batch.Count;
-
-            double Loss() => F.CrossEntropy(net.Forward(x), batch.Labels).Item();
-        }
-        return [.. sums.Select(s => s / Math.Max(1, images))];
+        Graph graph = job.Model.Graph;
+        double[] losses = job.RankingLoss([graph, .. blocks.Select(b => ResidualBranch.Without(graph, b))]);
+        return [.. losses.Skip(1).Select(loss => loss - losses[0])];
     }
 
-    /// <summary>Euclidean norms of what the branches end with: the scales of their last batch norms.</summary>
-    public static double[] Scales(Cnn net, IReadOnlyList<ResidualBlock> blocks, Tensor images)
-    {
-        IReadOnlyDictionary<ResidualBlock, Tensor[]> ends = BranchEnds.Find(net, images);
-        return [.. blocks.Select(b => Math.Sqrt(ends[b][0].ToArray().Sum(x => (double)x * x)))];
-    }
-
-    /// <summary>Multiply-adds an image of the network, without the branches of <paramref name="leftOut"/>.</summary>
-    public static long MultiplyAdds(Cnn net, Tensor images, params IEnumerable<ResidualBlock> leftOut)
-    {
-        using var gates = BlockGates.LeaveOut(leftOut);
-        return Run(net, images).MultiplyAdds;
-    }
+    /// <summary>Euclidean norms of what the branches end with: the scales of their last batch norms, or the last weights.</summary>
+    public static double[] Scales(Graph graph, IReadOnlyList<ResidualBranch> blocks) =>
+        [.. blocks.Select(b => Math.Sqrt(BranchEnds.Of(graph, b)[0].Span.ToArray().Sum(x => (double)x * x)))];
 
     /// <summary>
     /// Removes blocks for good, and compares the result with the network in which their branches are left out.
     /// </summary>
     /// <param name="images">To compare on: [N, C, S, S].</param>
-    public static RemovalReport Apply(Cnn net, IReadOnlyList<string> names, Tensor images)
+    public static RemovalReport Apply(Model model, IReadOnlyList<ResidualBranch> blocks, Tensor images)
     {
-        long parameters = net.ParameterCount, multiplyAdds = MultiplyAdds(net, images);
+        Graph graph = model.Graph;
+        long parameters = model.ParameterCount, multiplyAdds = graph.CostPerImage.MultiplyAdds;
         float[] masked;
-        using (BlockGates.LeaveOut(net.ResidualBlocks().Where(b => names.Contains(b.Name)).Select(b => b.Block)))
-            masked = Run(net, images).Logits;
-        net.RemoveBlocks(names);
-        var (logits, left) = Run(net, images);
-        return new RemovalReport(new PlanSummary([], [], parameters, net.ParameterCount, multiplyAdds, left),
-            Removal.Difference(masked, logits), []);
-    }
-
-    private static (float[] Logits, long MultiplyAdds) Run(Cnn net, Tensor images)
-    {
-        using var scope = new Scope();
-        using var recording = new Recording(gradients: false);
-        using var mode = new Inference(net);
-        float[] logits = net.Forward(images).ToArray();
-        return (logits, recording.Cost.MultiplyAdds / images.Shape[0]);
-    }
-
-    /// <summary>The network at its running statistics until this is disposed.</summary>
-    private readonly struct Inference : IDisposable
-    {
-        private readonly Cnn net;
-        private readonly bool before;
-
-        public Inference(Cnn net)
-        {
-            (this.net, before) = (net, net.Training);
-            net.Training = false;
-        }
-
-        public void Dispose() => net.Training = before;
+        using (new Scope()) masked = ResidualBranch.Without(graph, blocks).Run(images).ToArray();
+        using var edit = new GraphEdit(graph);
+        foreach (ResidualBranch block in blocks) edit.Take(block.Sum, block.ShortcutOf(block.Sum));
+        float difference = edit.Commit(images, masked);
+        return new RemovalReport(new PlanSummary([], [], parameters, model.ParameterCount, multiplyAdds,
+            graph.CostPerImage.MultiplyAdds), difference, []);
     }
 }
 
@@ -174,107 +123,32 @@ internal sealed class BlockSelection
 }
 
 /// <summary>
-/// What residual branches end with, read from a forward pass: the scale and shift of the last batch norm, or the weight and bias
-/// of the last convolution where no norm follows it. A branch is proportional to them together.
+/// What a residual branch ends with: the scale and shift of the last norm, or the weight and bias of the last layer where no norm
+/// follows it. A branch is proportional to them together.
 /// </summary>
 internal static class BranchEnds
 {
-    /// <param name="images">An example, [N, C, S, S].</param>
-    /// <returns>For each block that adds a branch to its shortcut, the tensors.</returns>
-    /// <exception cref="EspalierException">A branch ends in some other way.</exception>
-    public static IReadOnlyDictionary<ResidualBlock, Tensor[]> Find(ImageClassifier net, Tensor images)
+    /// <exception cref="EspalierException">The branch ends in some other way.</exception>
+    public static IReadOnlyList<Tensor> Of(Graph graph, ResidualBranch branch)
     {
-        using var scope = new Scope();
-        var probe = new Probe();
-        using var gates = new BlockGates();
-        foreach (ResidualBlock block in net.Descendants<ResidualBlock>()) gates.Put(block, probe);
-        using var recording = new Recording(gradients: false);
-        bool training = net.Training;
-        net.Training = false;
-        try
+        GraphValue[] shift = [.. branch.Summands.Skip(1)];
+        GraphValue value = branch.Branch;
+        while (value.Producer is { } node)
         {
-            net.Forward(images);
-        }
-        finally
-        {
-            net.Training = training;
-        }
-        Dictionary<Tensor, Op> makers = [];
-        foreach (Op op in recording.Ops) makers[op.Output] = op;
-        return probe.Branches.ToDictionary(b => b.Key, b => (Tensor[])[.. End(makers, b.Value), .. Shift(b.Key)]);
-    }
-
-    /// <summary>Multiplies branches by their gates' factors for good, so that the plain sum is what evaluation gave.</summary>
-    public static void Fold(ImageClassifier net, Tensor images, IEnumerable<(ResidualBlock Block, DepthGate Gate)> gates)
-    {
-        IReadOnlyDictionary<ResidualBlock, Tensor[]> ends = Find(net, images);
-        foreach (var (block, gate) in gates)
-            foreach (Tensor tensor in ends[block])
-                foreach (ref float x in tensor.Span) x *= gate.Factor;
-    }
-
-    /// <summary>What the channels emit that a branch has lost.</summary>
-    private static Tensor[] Shift(ResidualBlock block) => block.Scatter is { } scatter ? [scatter.Shift] : [];
-
-    private static Tensor[] End(Dictionary<Tensor, Op> makers, Tensor branch)
-    {
-        while (makers.TryGetValue(branch, out Op? op))
-        {
-            switch (op)
+            GraphValue?[] ends = node.Op switch
             {
-                case BatchNorm2dOp: return [op.Inputs[1], op.Inputs[2]];
-                case Conv2dOp conv: return conv.Bias is { } bias ? [op.Inputs[1], bias] : [op.Inputs[1]];
+                BatchNorm2dOp or LayerNormOp or GroupNormOp => [node.Operands[1], node.Operands[2]],
+                Conv2dOp or LinearOp { Gelu: false, Residual: null } => [node.Operands[1], node.Operands[2]],
                 // The largest of scaled values is the largest, scaled.
-                case MaxPool2dOp or AvgPool2dOp: branch = op.Inputs[0]; break;
-                default: throw new EspalierException(
-                    $"a residual branch ends with {op.Name}, not with a batch norm or a convolution");
-            }
+                MaxPool2dOp or AvgPool2dOp or DropoutOp => [],
+                _ => throw new EspalierException($"the residual branch {branch.Name} ends with {node.Op.Name}, not with a norm, a "
+                    + "convolution or a linear layer"),
+            };
+            if (ends.Length > 0)
+                return ends.Concat(shift).OfType<GraphValue>().All(w => w.IsWeight) ? [.. ends.Concat(shift).OfType<GraphValue>()
+                    .Select(w => w.Tensor)] : throw new EspalierException($"what the residual branch {branch.Name} ends with is no weight");
+            value = node.Operands[0]!;
         }
-        throw new EspalierException("a residual branch computes nothing");
-    }
-
-    /// <summary>Notes what branches give, and joins them as usual.</summary>
-    private sealed class Probe : IResidualGate
-    {
-        public Dictionary<ResidualBlock, Tensor> Branches { get; } = [];
-
-        public Tensor Join(ResidualBlock block, Tensor x)
-        {
-            Tensor branch = block.Branch(x);
-            Branches.Add(block, branch);
-            return block.Sum(branch, block.Shortcut(x));
-        }
-    }
-}
-
-/// <summary>Gates on residual blocks until this is disposed.</summary>
-internal sealed class BlockGates : IDisposable
-{
-    private readonly List<(ResidualBlock Block, IResidualGate? Before)> blocks = [];
-
-    /// <summary>Branches of these blocks do not run: the shortcuts go on alone.</summary>
-    public static BlockGates LeaveOut(params IEnumerable<ResidualBlock> blocks)
-    {
-        var gates = new BlockGates();
-        foreach (ResidualBlock block in blocks) gates.Put(block, LeftOut.Gate);
-        return gates;
-    }
-
-    public void Put(ResidualBlock block, IResidualGate gate)
-    {
-        blocks.Add((block, block.Gate));
-        block.Gate = gate;
-    }
-
-    public void Dispose()
-    {
-        foreach (var (block, before) in blocks) block.Gate = before;
-    }
-
-    private sealed class LeftOut : IResidualGate
-    {
-        public static readonly LeftOut Gate = new();
-
-        public Tensor Join(ResidualBlock block, Tensor x) => block.Shortcut(x);
+        throw new EspalierException($"the residual branch {branch.Name} computes nothing");
     }
 }

@@ -1,14 +1,13 @@
 using System.Globalization;
-using Espalier.Models;
-using Espalier.Nn;
 using Espalier.Tensors;
 using Espalier.Training;
 
 namespace Espalier.Compression.Methods.StochasticDepth;
 
 /// <summary>
-/// Puts gates on all residual blocks of a network until it is disposed, and draws for each step anew; micro-batches of a step
-/// share what was drawn.
+/// Lets the residual branches of a network take part in training at random, until it is disposed or folded. One draw is for a step:
+/// then closed branches do not run at all, and micro-batches share what was drawn; or each image draws for itself. In evaluation
+/// every branch runs, times its survival probability, or as it is where training divides by that.
 /// </summary>
 internal sealed class RandomDepth : ITrainingHook, IDisposable
 {
@@ -16,21 +15,34 @@ internal sealed class RandomDepth : ITrainingHook, IDisposable
     private const ulong Stream = 0x64_65_70_74_68;
 
     private readonly StochasticDepth method;
-    private readonly BlockGates put = new();
+    private readonly Graph graph;
+    private readonly ResidualBranch[] branches;
+    private readonly List<GraphNode>[] put;
+    private readonly bool[] open;
+    private bool inPlace = true;
 
     /// <exception cref="EspalierException">There are no residual blocks.</exception>
-    public RandomDepth(Module net, StochasticDepth method)
+    public RandomDepth(Graph graph, StochasticDepth method)
     {
-        this.method = method;
-        ResidualBlock[] blocks = [.. net.Descendants<ResidualBlock>().Where(b => b is { HasShortcut: true, IsRemoved: false })];
-        if (blocks.Length == 0) throw new EspalierException("the model has no residual blocks, so there is no depth to vary");
-        double[] survival = SurvivalRules.Of(method.Rule, blocks.Length, method.Survival);
-        Gates = [.. blocks.Select((b, i) => (b, new DepthGate(survival[i], method.PerSample, method.Inverted)))];
-        foreach (var (block, gate) in Gates) put.Put(block, gate);
+        (this.graph, this.method) = (graph, method);
+        branches = [.. ResidualBranch.Find(graph)];
+        if (branches.Length == 0) throw new EspalierException("the model has no residual blocks, so there is no depth to vary");
+        Survival = SurvivalRules.Of(method.Rule, branches.Length, method.Survival);
+        foreach (ResidualBranch branch in branches) BranchEnds.Of(graph, branch);
+        open = [.. branches.Select(_ => true)];
+        using var edit = new GraphEdit(graph);
+        put = [.. branches.Select((b, i) => Survival[i] < 1 ? Put(edit, b, (float)Survival[i]) : [])];
+        edit.Commit();
     }
 
-    /// <summary>In the order of the forward pass.</summary>
-    public IReadOnlyList<(ResidualBlock Block, DepthGate Gate)> Gates { get; }
+    /// <summary>The probability of each branch, in the order of the forward pass.</summary>
+    public double[] Survival { get; }
+
+    /// <summary>The same.</summary>
+    public IReadOnlyList<ResidualBranch> Branches => branches;
+
+    /// <summary>Which branches run until the next draw.</summary>
+    internal bool[] Open => open;
 
     /// <inheritdoc/>
     public IReadOnlyList<(string Name, string Value)> Identity =>
@@ -43,22 +55,47 @@ internal sealed class RandomDepth : ITrainingHook, IDisposable
     ];
 
     /// <inheritdoc/>
-    public void BeforeForward(in StepContext context)
+    public Graph ForStep(Graph network, in StepContext context)
     {
-        if (context.MicroBatch > 0 && !method.PerSample) return;
-        Rng rng = context.Rng, own = new(rng.NextULong(), Stream);
-        foreach (var (_, gate) in Gates) gate.Draw(() => own.NextDouble());
+        if (method.PerSample) return network;
+        if (context.MicroBatch == 0)
+        {
+            Rng rng = context.Rng, own = new(rng.NextULong(), Stream);
+            for (int i = 0; i < open.Length; i++) open[i] = Survival[i] >= 1 || own.NextDouble() >= 1 - Survival[i];
+        }
+        return Drawn(network);
+    }
+
+    /// <summary>The network as it is trained until the next draw.</summary>
+    internal Graph Drawn(Graph network)
+    {
+        Graph copy = network.Copy();
+        var nodes = copy.Nodes.ToDictionary(n => n.Name);
+        for (int i = 0; i < branches.Length; i++)
+        {
+            if (!nodes.TryGetValue(branches[i].Sum.Name, out GraphNode? sum)) continue;
+            if (!open[i]) copy.Redirect(sum.Output, branches[i].ShortcutOf(sum), _ => true);
+            // What evaluation multiplies with is left out.
+            else foreach (GraphNode factor in put[i].Where(n => n.Op is AffineOp).Select(n => nodes[n.Name]))
+                    copy.Redirect(factor.Output, factor.Operands[0]!, _ => true);
+            if (!open[i] || !method.Inverted || Survival[i] >= 1) continue;
+            float scale = (float)(1 / Survival[i]);
+            foreach (GraphValue summand in branches[i].Summands)
+                if (sum.Operands.FirstOrDefault(o => o?.Name == summand.Name) is { } value)
+                    copy.Redirect(value, copy.Add([value], x => F.Mul(x[0], scale)), n => n == sum);
+        }
+        copy.Refresh();
+        return copy;
     }
 
     /// <inheritdoc/>
     public void AfterBackward(in StepContext context)
     {
         if (method.FreezeSkipped) return;
-        foreach (var (block, gate) in Gates)
+        for (int i = 0; i < branches.Length; i++)
         {
-            if (gate.IsOpen) continue;
-            // The shortcut ran; what has no gradient is of the branch.
-            foreach (Tensor parameter in block.Parameters())
+            if (open[i]) continue;
+            foreach (Tensor parameter in branches[i].Weights.Select(w => w.Tensor))
             {
                 if (parameter is not { RequiresGrad: true, Grad: null }) continue;
                 parameter.Grad = Tensor.Unscoped(parameter.Shape);
@@ -67,60 +104,60 @@ internal sealed class RandomDepth : ITrainingHook, IDisposable
         }
     }
 
-    public void Dispose() => put.Dispose();
-}
-
-/// <summary>
-/// Lets a residual block's branch take part in training at random. In evaluation every branch runs, times its survival
-/// probability; or as it is, where training divided by that probability (<paramref name="inverted"/>).
-/// </summary>
-/// <param name="survival">In (0, 1]; at 1 nothing is drawn.</param>
-/// <param name="perSample">Whether each image is decided on; the branch then runs for all of them.</param>
-internal sealed class DepthGate(double survival, bool perSample = false, bool inverted = false) : IResidualGate
-{
-    private Func<double> uniform = () => throw new InvalidOperationException("nothing was drawn for this step");
-
-    public double Survival => survival;
-
-    /// <summary>Whether the branch runs in training until the next draw.</summary>
-    public bool IsOpen { get; private set; } = true;
-
-    /// <summary>What the trained branch is to be multiplied with, so that the plain sum gives what evaluation gave.</summary>
-    public float Factor => inverted ? 1 : (float)survival;
-
-    /// <summary>Decides for the next step.</summary>
-    /// <param name="uniform">Gives numbers in [0, 1): one is taken for a batch, or later one for each image.</param>
-    public void Draw(Func<double> uniform)
+    /// <summary>Multiplies branches by what evaluation multiplied them with for good, so that the plain sum is what it gave.</summary>
+    public void Fold()
     {
-        this.uniform = uniform;
-        if (!perSample) IsOpen = Survives();
+        using var edit = new GraphEdit(graph);
+        TakeOut(edit);
+        for (int i = 0; i < branches.Length; i++)
+        {
+            if (method.Inverted || Survival[i] >= 1) continue;
+            float factor = (float)Survival[i];
+            foreach (Tensor tensor in BranchEnds.Of(graph, branches[i]))
+                edit.Change(tensor, values => System.Numerics.Tensors.TensorPrimitives.Multiply(values, factor, values));
+        }
+        edit.Commit();
+        inPlace = false;
     }
 
-    /// <inheritdoc/>
-    public Tensor Join(ResidualBlock block, Tensor x)
+    public void Dispose()
     {
-        Tensor shortcut = block.Shortcut(x);
-        if (block.Training && !IsOpen) return shortcut;
-        Tensor branch = block.Branch(x);
-        // A branch that lost channels is brought to the stream's width first: the constants of those are part of it.
-        if (block.Scatter is not null) branch = block.Sum(branch, Tensor.Zeros(shortcut.Shape));
-        if (!block.Training) return F.Add(Times(branch, Factor), shortcut);
-        float scale = inverted ? (float)(1 / survival) : 1;
-        branch = perSample && survival < 1 ? F.Mul(branch, Mask(x.Shape[0], scale)) : Times(branch, scale);
-        return F.Add(branch, shortcut);
+        if (!inPlace) return;
+        using var edit = new GraphEdit(graph);
+        TakeOut(edit);
+        edit.Commit();
+        inPlace = false;
     }
 
-    /// <summary>[images, 1, 1, 1]: <paramref name="scale"/> where the branch takes part, else 0.</summary>
-    private Tensor Mask(int images, float scale)
+    /// <summary>Puts behind a branch what is drawn for each image, and what evaluation multiplies with.</summary>
+    private List<GraphNode> Put(GraphEdit edit, ResidualBranch branch, float survival)
     {
-        Tensor mask = Tensor.Zeros(new Shape(images, 1, 1, 1));
-        foreach (ref float m in mask.Span) if (Survives()) m = scale;
-        return mask;
+        var nodes = new List<GraphNode>();
+        if (method.PerSample && branch.Sum.Op is IndexAddOp)
+            throw new EspalierException($"the branch {branch.Name} has lost channels, whose constants no image can leave out alone; "
+                + "draw for each batch");
+        foreach (GraphValue summand in branch.Summands)
+        {
+            GraphValue value = summand;
+            if (method.PerSample)
+                value = Add(value, x => F.DropImages(x, 1 - survival, new RandomStream(0), training: false));
+            if (!method.Inverted) value = Add(value, x => F.Mul(x, survival));
+            if (value != summand) edit.Take(branch.Sum, summand, value);
+        }
+        return nodes;
+
+        GraphValue Add(GraphValue value, Func<Tensor, Tensor> op)
+        {
+            GraphValue made = graph.Add([value], x => op(x[0]));
+            nodes.Add(made.Producer!);
+            return made;
+        }
     }
 
-    private bool Survives() => survival >= 1 || uniform() >= 1 - survival;
-
-    private static Tensor Times(Tensor x, float factor) => factor == 1 ? x : F.Mul(x, factor);
+    private void TakeOut(GraphEdit edit)
+    {
+        foreach (GraphNode node in Enumerable.Reverse(put.SelectMany(p => p).ToArray())) edit.Take(node, node.Operands[0]!);
+    }
 }
 
 /// <summary>How likely a residual block is to run in training, by its place.</summary>

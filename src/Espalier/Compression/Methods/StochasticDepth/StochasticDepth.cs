@@ -1,5 +1,4 @@
 using System.Globalization;
-using Espalier.Models;
 using Espalier.Tensors;
 
 namespace Espalier.Compression.Methods.StochasticDepth;
@@ -72,68 +71,64 @@ public sealed record StochasticDepth : CompressionMethod
     /// <inheritdoc/>
     public override void Run(CompressionJob job)
     {
-        if (job.Net is not Cnn net) throw new EspalierException($"{Name} works on convolutional networks only");
         if (!Removes)
         {
             if (TrainSteps == 0) throw new EspalierException("nothing to do: set TrainSteps, or let blocks be removed");
-            Train(job, net);
+            Train(job);
             job.Train("fine-tune", FineTuneSteps);
             return;
         }
-        BlockSelection blocks = Blocks(job, net);
-        Train(job, net);
+        BlockSelection blocks = Blocks(job.Model.Graph);
+        Train(job);
         for (int round = 1; round <= Rounds; round++)
         {
             int now = round;
-            RemoveBlocks(job, net, blocks, end => Schedule.Left(end, now, Rounds));
+            RemoveBlocks(job, blocks, end => Schedule.Left(end, now, Rounds));
             job.Train(Stage("fine-tune", round), Share(FineTuneSteps, round));
         }
         if (job.Removals.Count == 0) throw new EspalierException("nothing would be removed: no block is within the target");
     }
 
-    private BlockSelection Blocks(CompressionJob job, Cnn net)
+    private BlockSelection Blocks(Graph graph)
     {
-        using var scope = new Scope();
-        Tensor image = job.Example(1);
-        var candidates = BlockRemoval.Candidates(net, Selection.Keep);
-        return new BlockSelection(Remove, Selection, candidates.Count, BlockRemoval.MultiplyAdds(net, image),
-            BlockRemoval.MultiplyAdds(net, image, candidates.Select(c => c.Block)));
+        var candidates = BlockRemoval.Candidates(graph, Selection.Keep);
+        return new BlockSelection(Remove, Selection, candidates.Count, graph.CostPerImage.MultiplyAdds,
+            ResidualBranch.Without(graph, candidates).CostPerImage.MultiplyAdds);
     }
 
     /// <summary>Trains with random depth, and folds the factors of inference into the weights.</summary>
-    private void Train(CompressionJob job, Cnn net)
+    private void Train(CompressionJob job)
     {
         if (TrainSteps == 0) return;
-        using var depth = new RandomDepth(net, this);
-        double[] survival = [.. depth.Gates.Select(g => g.Gate.Survival)];
+        using var depth = new RandomDepth(job.Model.Graph, this);
+        double[] survival = depth.Survival;
         job.Log(string.Create(CultureInfo.InvariantCulture,
             $"random depth: on average {survival.Sum():0.##} of {survival.Length} blocks run in a step, "
                 + $"the first with probability {survival[0]:0.###}, the last with {survival[^1]:0.###}"));
         job.Train("random depth", TrainSteps, depth);
-        using var scope = new Scope();
-        BranchEnds.Fold(net, job.Example(1), depth.Gates);
+        depth.Fold();
     }
 
-    private void RemoveBlocks(CompressionJob job, Cnn net, BlockSelection selection, Func<double, double> left)
+    private void RemoveBlocks(CompressionJob job, BlockSelection selection, Func<double, double> left)
     {
         using var scope = new Scope();
-        var candidates = BlockRemoval.Candidates(net, Selection.Keep);
-        ResidualBlock[] blocks = [.. candidates.Select(c => c.Block)];
+        Graph graph = job.Model.Graph;
+        var candidates = BlockRemoval.Candidates(graph, Selection.Keep);
         Tensor image = job.Example(1);
-        double[] scores = ByScale
-            ? BlockRemoval.Scales(net, blocks, image) : BlockRemoval.LossIncreases(net, blocks, job.RankingBatches());
+        double[] scores = ByScale ? BlockRemoval.Scales(graph, candidates) : BlockRemoval.LossIncreases(job, candidates);
         int[] order = [.. Enumerable.Range(0, scores.Length).OrderBy(i => scores[i]).ThenBy(i => i)];
         job.Log((ByScale ? "scale of each block: " : "rise of the loss without each block: ") + string.Join(", ",
             order.Select(i => string.Create(CultureInfo.InvariantCulture, $"{candidates[i].Name} {scores[i]:0.####}"))));
         int count = selection.Count(left, [.. order.Select(i => scores[i])], Cost);
         if (count <= 0) return;
-        string[] names = [.. order.Take(count).Select(i => candidates[i].Name)];
-        job.Removed($"{count} blocks ({string.Join(", ", names)})", BlockRemoval.Apply(net, names, job.Example(4)));
+        ResidualBranch[] gone = [.. order.Take(count).Select(i => candidates[i])];
+        job.Removed($"{count} blocks ({string.Join(", ", gone.Select(b => b.Name))})",
+            BlockRemoval.Apply(job.Model, gone, job.Example(4)));
 
         double Cost(int without)
         {
-            using BlockGates gates = BlockGates.LeaveOut(order.Take(without).Select(i => blocks[i]));
-            return Selection.TargetLatency is null ? BlockRemoval.MultiplyAdds(net, image) : Latency.Of(net, image);
+            Graph smaller = ResidualBranch.Without(graph, order.Take(without).Select(i => candidates[i]));
+            return Selection.TargetLatency is null ? smaller.CostPerImage.MultiplyAdds : Latency.Of(smaller, image);
         }
     }
 

@@ -54,17 +54,16 @@ public sealed record Taylor : ImportanceMethod
     /// <inheritdoc/>
     public override ChannelScores Score(CompressionJob job, DependencyGraph graph, IReadOnlyList<ChannelGroup> groups)
     {
-        bool training = job.Net.Training;
+        Graph network = job.Model.Graph;
         List<TaylorSum>? sums = null;
         Dictionary<ChannelGroup, double> gigaFlops = [];
-        // Dropout off and batch norms at their running statistics: the network that is cut is the one that will be used.
-        job.Net.Training = false;
         try
         {
             foreach (Batch batch in job.RankingBatches())
             {
                 using var recording = new Recording();
-                Tensor logits = job.Net.Forward(batch.ToTensor(job.Net.Channels, job.Net.ImageSize));
+                // Dropout off and batch norms at their running statistics: the network that is cut is the one that will be used.
+                Tensor logits = network.Run(batch.ToTensor(job.Model.Channels, job.Model.ImageSize));
                 Tensor loss = F.CrossEntropy(logits, batch.Labels);
                 List<ChannelReading> readings = ChannelReading.Find(recording.Ops, groups);
                 sums ??= [.. readings.Select(r => new TaylorSum(r.Group, Variant))];
@@ -74,15 +73,19 @@ public sealed record Taylor : ImportanceMethod
                 {
                     foreach (int i in at[map]) sums[i].Add(readings[i], map.Grad!, batch.Count);
                 });
-                job.Net.ClearGrads();
+                ClearGradients(network);
             }
         }
         finally
         {
-            job.Net.Training = training;
-            job.Net.ClearGrads();
+            ClearGradients(network);
         }
         return Scores(groups, sums ?? [], gigaFlops);
+    }
+
+    private static void ClearGradients(Graph network)
+    {
+        foreach (var (_, parameter) in network.Parameters) parameter.ClearGrad();
     }
 
     /// <summary>Sums over a group's maps, normalised in each group, less lambda times the group's cost.</summary>

@@ -98,6 +98,9 @@ internal sealed record ChannelReading(ChannelGroup Group, Tensor Map, int Axis, 
     {
         Conv2dOp when slice.Tensor == op.Inputs[1] && slice is { Role: ChannelRole.Consumer, Axis: 1 } =>
             new ChannelReading(group, op.Inputs[0], 1, InAllGroups(op.Inputs[0].Shape[1], slice)),
+        // What attention compares has no weight that reads it: as good as there it is where it is made.
+        LinearOp when group.Kind == ChannelKind.QueryKey && slice.Tensor == op.Inputs[1] && FilterWeights.IsFilter(slice) =>
+            new ChannelReading(group, op.Output, op.Output.Rank - 1, slice.Entries),
         LinearOp when slice.Tensor == op.Inputs[1] && slice is { Role: ChannelRole.Consumer, Axis: 1 } =>
             new ChannelReading(group, op.Inputs[0], op.Inputs[0].Rank - 1, slice.Entries),
         IndexAddOp add when slice.Tensor == add.Index => new ChannelReading(group, op.Inputs[3], 1, slice.Entries),

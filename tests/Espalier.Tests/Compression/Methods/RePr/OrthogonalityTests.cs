@@ -61,7 +61,7 @@ public sealed class FilterOverlapTests
 
     internal static ChannelGroup Group(Tensor weight) => new("layer", 0,
         [new GroupSlice("layer.weight", weight, 0, ChannelRole.Producer,
-            [.. Enumerable.Range(0, weight.Shape[0]).Select(k => (int[])[k])])], false, null);
+            [.. Enumerable.Range(0, weight.Shape[0]).Select(k => (int[])[k])])], ChannelKind.Channels, null);
 
     private static void Expect(double[] expected, double[] actual)
     {

@@ -145,7 +145,7 @@ public sealed class RePrTests
     private static string[] Names(IReadOnlyList<ChannelGroup> layers) => [.. layers.Select(g => g.Name)];
 
     private static CompressionJob Job(Cnn net, CompressionMethod repr, ITrainingProgress? progress = null) =>
-        new(net, CompressionJobs.Data(net.ImageSize), repr with
+        new(Model.FromModule(net), CompressionJobs.Data(net.ImageSize), repr with
         {
             Training = repr.Training with { BatchSize = 16, DataThreads = 0 }, RankBatches = 2,
         }, progress);

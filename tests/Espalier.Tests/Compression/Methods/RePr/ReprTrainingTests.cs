@@ -149,11 +149,11 @@ public sealed class ReprTrainingTests
         public Trial(string network, double width, string optimizer)
         {
             Net = CompressionJobs.Net(network, width: width);
-            Graph = CompressionJobs.Job(Net, new CompressionOptions()).Graph();
+            Graph = DependencyGraph.Build(Net.Trace(), Tensor.Zeros(new Shape(2, 1, Net.ImageSize, Net.ImageSize)));
             foreach (ChannelGroup group in Graph.Groups.Where(g => !g.IsStream))
                 Plan.Add(group, Enumerable.Range(0, group.Count).Where(k => k % 3 == 1));
             Optimizer = Optimizers.Create(optimizer, ParameterGroup.Of(Net), weightDecay: 0.01f);
-            task = new ClassifierTask(Net, new ClassifierTaskOptions { Hooks = [new HoldHook(this)] });
+            task = new ClassifierTask(Model.FromModule(Net), new ClassifierTaskOptions { Hooks = [new HoldHook(this)] });
             TrainingData data = CompressionJobs.Data(Net.ImageSize);
             loader = new DataLoader(data.Train, data.TrainPipeline, 16, shuffle: true, seed: 1, dropLast: true, threads: 0);
         }

@@ -64,7 +64,7 @@ public sealed class NetworkSlimmingTests
         Tensor gamma = Tensor.Parameter(new Shape(3));
         new[] { 0.5f, 0, -0.5f }.CopyTo(gamma.Span);
         using var sgd = new Sgd([new ParameterGroup("all", [("gamma", gamma)])], weightDecay: 1e-4f);
-        var hook = new SparsityHook([gamma], 1e-4f);
+        var hook = new L1Penalty([gamma], 1e-4f, "Lambda");
         for (int part = 0; part < microBatches; part++)
         {
             var context = new StepContext(1, 1, 0, part, microBatches, new Rng(1));
@@ -94,7 +94,7 @@ public sealed class NetworkSlimmingTests
         Assert.Equal(284, net.ParameterCount);
         using Tensor example = Tensor.Unscoped(new Shape(2, 3, 8, 8));
         Init.Uniform(example, -1, 1, ref rng);
-        using DependencyGraph graph = DependencyGraph.Build(net, net.Forward, example);
+        using DependencyGraph graph = ModuleGraphs.Build(net, net.Forward, example);
         ChannelScores scores = ScaleScores.Of(graph, graph.Groups);
         SelectionOptions selection = NetworkSlimming.ByThreshold(scores,
             new SelectionOptions { Ratio = 0.3, Global = true, MinKept = 1 });
@@ -106,5 +106,5 @@ public sealed class NetworkSlimmingTests
 
     private static ChannelGroup Group(int channels) => new("layer", 0,
         [new GroupSlice("layer.weight", Tensor.Zeros(new Shape(channels, 1)), 0, ChannelRole.Producer,
-            [.. Enumerable.Range(0, channels).Select(k => (int[])[k])])], false, null);
+            [.. Enumerable.Range(0, channels).Select(k => (int[])[k])])], ChannelKind.Channels, null);
 }

@@ -20,7 +20,7 @@ public sealed class SlimmedNetworksTests
     {
         using InitSkip _ = Init.Skip();
         using Cnn net = CnnPresets.Create(CnnPresets.Get(network) with { ImageSize = 16 });
-        using DependencyGraph graph = DependencyGraph.Build(net, net.Forward, Tensor.Zeros(new Shape(1, 3, 16, 16)));
+        using DependencyGraph graph = ModuleGraphs.Build(net, net.Forward, Tensor.Zeros(new Shape(1, 3, 16, 16)));
         ChannelScores scores = ScaleScores.Of(graph, new SelectionOptions { Ratio = 0.7 }.Candidates(graph));
         Assert.Equal((channels, norms), (scores.Groups.Keys.Sum(g => g.Count), scores.Groups.Count));
         if (network != "cifar-vgg19") return;
@@ -90,7 +90,7 @@ public sealed class SlimmedNetworksTests
         using var net = new GroupedNet();
         using var scope = new Scope();
         Tensor x = ToyNet.Images(1, 2);
-        using DependencyGraph graph = DependencyGraph.Build(net, net.Forward, x);
+        using DependencyGraph graph = ModuleGraphs.Build(net, net.Forward, x);
         ChannelGroup group = graph["first"];
         Assert.Equal(48 / 12, group.Count);
         Assert.All(group.Of(ChannelRole.Producer).Single().Entries, e => Assert.Equal(12, e.Length));
@@ -116,11 +116,11 @@ public sealed class SlimmedNetworksTests
         using Cnn net = CompressionJobs.Net("cifar-vgg11");
         foreach (BatchNorm2d norm in net.Descendants<BatchNorm2d>()) norm.Weight.Fill(0.5f);
         var log = new ProgressLog();
-        var job = new CompressionJob(net, CompressionJobs.Data(net.ImageSize), new NetworkSlimming
+        var job = new CompressionJob(Model.FromModule(net), CompressionJobs.Data(net.ImageSize), new NetworkSlimming
         {
             Ratio = 0.3, Training = new() { BatchSize = 16, DataThreads = 0 },
         }, log);
-        int all = job.Net.Descendants<BatchNorm2d>().Sum(n => n.Weight.Shape[0]);
+        int all = net.Descendants<BatchNorm2d>().Sum(n => n.Weight.Shape[0]);
         job.Run();
         // All equal the threshold: only what a layer must keep is left.
         string line = Assert.Single(log.Messages, l => l.Contains("scales"));

@@ -157,6 +157,6 @@ public sealed class SoftFilterTests
 
     private static SoftFilters Filters(Tensor weight) => new([new ChannelGroup("layer", 0,
         [new GroupSlice("layer.weight", weight, 0, ChannelRole.Producer,
-            [.. Enumerable.Range(0, weight.Shape[0]).Select(k => (int[])[k])])], false, null)],
+            [.. Enumerable.Range(0, weight.Shape[0]).Select(k => (int[])[k])])], ChannelKind.Channels, null)],
             new SelectionOptions { MinKept = 1 });
 }

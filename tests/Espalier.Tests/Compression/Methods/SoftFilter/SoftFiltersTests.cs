@@ -20,7 +20,7 @@ public sealed class LastZeroingTests
         Tensor x = Tensor.Full(new Shape(1, 1, 4, 4), 1);
         float[] before = net.Forward(x).ToArray();
         Assert.Equal([2, 3, 3, 2, 3, 4.5f, 4.5f, 3, 3, 4.5f, 4.5f, 3, 2, 3, 3, 2], before);
-        using DependencyGraph graph = DependencyGraph.Build(net, net.Forward, x);
+        using DependencyGraph graph = ModuleGraphs.Build(net, net.Forward, x);
         RemovalPlan plan = new RemovalPlan().Add(graph["first"], 0);
         var (difference, notes) = LastZeroing.Run(graph, plan);
         Assert.Equal(4.5f, net.Bias);

@@ -13,23 +13,27 @@ public sealed class StochasticDepthTests
     [InlineData("resnet18", 32, "rule=ramp,scaling=inverted")]
     [InlineData("mobilenet_v2", 32, "")]
     [InlineData("preresnet164", 16, "criterion=scale")]
+    [InlineData(CompressionJobs.TinyVit, 8, "survival=0.5")]
+    [InlineData(CompressionJobs.TinyVit, 8, "granularity=sample,scaling=inverted,criterion=scale")]
+    [InlineData(CompressionJobs.TinyHybrid, 32, "rule=uniform")]
     public void TrainsAndRemovesBlocks(string network, int size, string settings)
     {
-        using Cnn net = CompressionJobs.Net(network, size);
-        CompressionJob job = Job(net, settings, new() { Ratio = 0.4 }, trainSteps: 3, fineTuneSteps: 1);
-        int could = BlockRemoval.Candidates(net, []).Count;
-        long before = net.ParameterCount;
+        using Model model = CompressionJobs.Model(network, size);
+        CompressionJob job = Job(model, settings, new() { Ratio = 0.4 }, trainSteps: 3, fineTuneSteps: 1);
+        int could = BlockRemoval.Candidates(model.Graph, []).Count;
+        string[] all = [.. ResidualBranch.Find(model.Graph).Select(b => b.Name)];
+        long before = model.ParameterCount;
         job.Run();
         RemovalReport report = Assert.Single(job.Removals);
         Assert.InRange(report.Difference, 0, 1e-6f);
-        Assert.Equal((int)(0.4 * could), net.Config.Removed!.Length);
-        Assert.Equal((before, net.ParameterCount), (report.Summary.ParametersBefore, report.Summary.ParametersAfter));
+        string[] left = [.. ResidualBranch.Find(model.Graph).Select(b => b.Name)];
+        Assert.Equal(all.Length - (int)(0.4 * could), left.Length);
+        Assert.Equal((before, model.ParameterCount), (report.Summary.ParametersBefore, report.Summary.ParametersAfter));
         using DependencyGraph graph = job.Graph();
         Assert.Equal(graph.MultiplyAdds(), report.Summary.MultiplyAddsAfter);
         Assert.True(report.Summary.MultiplyAddsAfter < report.Summary.MultiplyAddsBefore);
-        Assert.All(net.ResidualBlocks(), b => Assert.Null(b.Block.Gate));
-        Assert.All(net.ResidualBlocks(), b => Assert.Equal(b.Block.IsRemoved, net.Config.Removed.Contains(b.Name)));
-        Assert.DoesNotContain(net.StateDict(), s => net.Config.Removed.Any(r => s.Name.StartsWith($"{r}.", StringComparison.Ordinal)));
+        Assert.DoesNotContain(model.Graph.Nodes, n => n.Op is AffineOp or DropoutOp { PerImage: true });
+        Assert.DoesNotContain(model.Graph.Weights.Keys, w => all.Except(left).Any(r => w.StartsWith($"{r}.", StringComparison.Ordinal)));
     }
 
     [Theory]
@@ -39,72 +43,68 @@ public sealed class StochasticDepthTests
     [InlineData("3", 2)]
     public void ReachesItsTarget(string remove, int rounds)
     {
-        using Cnn net = CompressionJobs.Net("resnet20");
-        CompressionJob job = Job(net, $"remove={remove}", new() { TargetFlops = 0.6 }, rounds: rounds);
+        using Model model = CompressionJobs.Model("resnet20");
+        CompressionJob job = Job(model, $"remove={remove}", new() { TargetFlops = 0.6 }, rounds: rounds);
         job.Run();
         Assert.Equal(rounds, job.Removals.Count);
         double share = (double)job.Removals[^1].Summary.MultiplyAddsAfter / job.Removals[0].Summary.MultiplyAddsBefore;
         // All blocks but the two at stages' beginnings cost the same, 0.115 of the whole.
         if (remove == "target") Assert.InRange(share, 0.6 - 0.116, 0.6);
-        else Assert.Equal(3, net.Config.Removed!.Length);
+        else Assert.Equal(9 - 3, ResidualBranch.Find(model.Graph).Count);
     }
 
     [Fact]
     public void BlocksThatDoNothingGoFirst()
     {
-        using Cnn net = CompressionJobs.Net("resnet20");
-        Zero(net, "layer1.1");
-        Zero(net, "layer3.2");
-        CompressionJob job = Job(net, "remove=2,criterion=scale", new() { Ratio = 0.5 });
+        using Model model = CompressionJobs.Model("resnet20");
+        Zero(model, "layer1.1");
+        Zero(model, "layer3.2");
+        CompressionJob job = Job(model, "remove=2,criterion=scale", new() { Ratio = 0.5 });
         using var scope = new Scope();
-        float[] before = Logits(net, job);
+        float[] before = Logits(model, job);
         job.Run();
-        Assert.Equal(["layer1.1", "layer3.2"], net.Config.Removed!);
-        Assert.InRange(Removal.Difference(before, Logits(net, job)), 0, 1e-6f);
+        Assert.Equal(["layer1.1", "layer3.2"], Gone(model));
+        Assert.InRange(Removal.Difference(before, Logits(model, job)), 0, 1e-6f);
     }
 
     /// <summary>What leaving a block out costs is what zeros in its last batch norm cost.</summary>
     [Fact]
     public void ABlocksWorthIsTheLossWithoutIt()
     {
-        using Cnn net = CompressionJobs.Net("resnet20");
-        CompressionJob job = Job(net, "", new() { Ratio = 0.5 });
-        var candidates = BlockRemoval.Candidates(net, []);
+        using Model model = CompressionJobs.Model("resnet20");
+        CompressionJob job = Job(model, "", new() { Ratio = 0.5 });
+        var candidates = BlockRemoval.Candidates(model.Graph, []);
         Assert.Equal(["layer1.0", "layer1.1", "layer1.2", "layer2.1", "layer2.2", "layer3.1", "layer3.2"],
             candidates.Select(c => c.Name));
-        double[] worth = BlockRemoval.LossIncreases(net, [.. candidates.Select(c => c.Block)], job.RankingBatches());
+        double[] worth = BlockRemoval.LossIncreases(job, candidates);
         double whole = Loss();
-        Zero(net, "layer2.2");
+        Zero(model, "layer2.2");
         Assert.Equal(Loss() - whole, worth[4], 1e-6);
         Assert.True(Math.Abs(worth[4]) > 1e-4, $"{worth[4]}");
 
-        double Loss()
-        {
-            net.Training = false;
-            return job.RankingBatches().Average(
-                b => F.CrossEntropy(net.Forward(b.ToTensor(net.Channels, net.ImageSize)), b.Labels).Item());
-        }
+        double Loss() => job.RankingBatches().Average(
+            b => F.CrossEntropy(model.Graph.Run(b.ToTensor(model.Channels, model.ImageSize)), b.Labels).Item());
     }
 
     [Fact]
     public void BlocksToKeepStay()
     {
-        using Cnn net = CompressionJobs.Net("resnet20");
-        Job(net, "remove=2", new() { Ratio = 0.5, Keep = ["layer1*", "*.2"] }).Run();
-        Assert.Equal(["layer2.1", "layer3.1"], net.Config.Removed!);
+        using Model model = CompressionJobs.Model("resnet20");
+        Job(model, "remove=2", new() { Ratio = 0.5, Keep = ["layer1*", "*.2"] }).Run();
+        Assert.Equal(["layer2.1", "layer3.1"], Gone(model));
     }
 
     [Fact]
     public void WithNothingToRemoveTheNetworkIsTrainedAndFolded()
     {
-        using Cnn net = CompressionJobs.Net("resnet20");
-        CompressionJob job = Job(net, "remove=0", new() { Ratio = 0.5 }, trainSteps: 2);
-        long before = net.ParameterCount;
+        using Model model = CompressionJobs.Model("resnet20");
+        CompressionJob job = Job(model, "remove=0", new() { Ratio = 0.5 }, trainSteps: 2);
+        long before = model.ParameterCount;
         job.Run();
-        Assert.Equal(before, net.ParameterCount);
+        Assert.Equal(before, model.ParameterCount);
         Assert.False(((CompressionMethod)job.Options).Removes);
         Assert.Empty(job.Removals);
-        Assert.Null(net.Config.Removed);
+        Assert.Empty(Gone(model));
     }
 
     /// <summary>Channels before blocks, blocks before channels, and blocks again: each time the file loads with nothing else.</summary>
@@ -113,8 +113,7 @@ public sealed class StochasticDepthTests
     [InlineData("stochastic-depth", "l1", "stochastic-depth")]
     public void ComposesWithRemovalOfChannels(params string[] methods)
     {
-        using Cnn net = CompressionJobs.Net("resnet20");
-        Cnn current = net;
+        Model current = CompressionJobs.Model("resnet20");
         string path = Path.Combine(Path.GetTempPath(), $"{Guid.NewGuid():n}.safetensors");
         try
         {
@@ -126,19 +125,19 @@ public sealed class StochasticDepthTests
                 });
                 job.Run();
                 Assert.True(Assert.Single(job.Removals).Difference < 1e-4f);
-                CnnFile.Save(path, current, new CnnStructure { Config = current.Config });
-                LoadedCnn loaded = CnnFile.Load(path);
+                current.Save(path);
+                Model loaded = Model.Open(path);
                 using var scope = new Scope();
-                Assert.InRange(Removal.Difference(Logits(current, job), Logits(loaded.Net, job)), 0, 1e-6f);
-                Assert.Equal(current.Config.Removed ?? [], loaded.Structure.Config.Removed ?? []);
-                if (current != net) current.Dispose();
-                current = loaded.Net;
+                Assert.Equal(Logits(current, job), Logits(loaded, job));
+                Assert.Equal(Gone(current), Gone(loaded));
+                current.Dispose();
+                current = loaded;
             }
-            Assert.Equal(methods.Count(m => m == "stochastic-depth") == 2 ? 3 : 2, current.Config.Removed!.Length);
+            Assert.Equal(methods.Count(m => m == "stochastic-depth") == 2 ? 3 : 2, Gone(current).Length);
         }
         finally
         {
-            if (current != net) current.Dispose();
+            current.Dispose();
             File.Delete(path);
         }
     }
@@ -154,33 +153,40 @@ public sealed class StochasticDepthTests
     [InlineData("resnet20", "", -0.1, "remove channels as well")]
     public void ImpossibleRequestsAreOneLineBeforeAnyTraining(string network, string settings, double ratio, string message)
     {
-        using Cnn net = CompressionJobs.Net(network);
-        float[] before = net.Parameters().First().ToArray();
+        using Model model = CompressionJobs.Model(network);
+        float[] before = model.Graph.Parameters.First().Value.ToArray();
         SelectionOptions selection = ratio < 0 ? new() { TargetFlops = -ratio } : new() { Ratio = ratio };
-        string text = Assert.Throws<EspalierException>(() => Job(net, settings, selection, trainSteps: 1).Run()).Message;
+        string text = Assert.Throws<EspalierException>(() => Job(model, settings, selection, trainSteps: 1).Run()).Message;
         Assert.Contains(message, text);
         Assert.DoesNotContain('\n', text);
-        Assert.Equal(before, net.Parameters().First().ToArray());
+        Assert.Equal(before, model.Graph.Parameters.First().Value.ToArray());
     }
 
-    private static CompressionJob Job(Cnn net, string settings, SelectionOptions selection, long trainSteps = 0,
+    private static CompressionJob Job(Model model, string settings, SelectionOptions selection, long trainSteps = 0,
         long fineTuneSteps = 0, int rounds = 1) =>
-        CompressionJobs.Job(net, settings.Split(',', StringSplitOptions.RemoveEmptyEntries).Select(s => s.Split('='))
+        CompressionJobs.Job(model, settings.Split(',', StringSplitOptions.RemoveEmptyEntries).Select(s => s.Split('='))
             .Aggregate(CompressionMethods.Get("stochastic-depth"), (method, s) => method.Set(s[0], s[1])) with
             {
                 Selection = selection, TrainSteps = trainSteps, FineTuneSteps = fineTuneSteps, Rounds = rounds,
                 Training = new() { LearningRate = 1e-3f },
             });
 
-    private static void Zero(Cnn net, string block)
+    private static void Zero(Model model, string block)
     {
-        foreach (var (name, tensor) in net.StateDict())
-            if (name == $"{block}.bn2.weight" || name == $"{block}.bn2.bias") tensor.Fill(0);
+        model.Graph[$"{block}.bn2.weight"].Tensor.Fill(0);
+        model.Graph[$"{block}.bn2.bias"].Tensor.Fill(0);
     }
 
-    private static float[] Logits(Cnn net, CompressionJob job)
+    /// <summary>Blocks of a ResNet-20 that are no longer there.</summary>
+    private static string[] Gone(Model model)
     {
-        net.Training = false;
-        return net.Forward(job.Example(4)).ToArray();
+        using Model whole = CompressionJobs.Model("resnet20");
+        return [.. ResidualBranch.Find(whole.Graph).Select(b => b.Name).Except(ResidualBranch.Find(model.Graph).Select(b => b.Name))];
+    }
+
+    private static float[] Logits(Model model, CompressionJob job)
+    {
+        using var scope = new Scope();
+        return model.Graph.Run(job.Example(4)).ToArray();
     }
 }

@@ -100,14 +100,14 @@ public sealed class TaylorTests
         using ImageClassifier net = network.EndsWith("it", StringComparison.Ordinal) ? Vit(network == "deit")
             : CompressionJobs.Net(network);
         var taylor = new Taylor { RankBatches = Images, Training = new() { BatchSize = batch, DataThreads = 0 } };
-        var job = new CompressionJob(net, CompressionJobs.Data(net.ImageSize, Images), taylor);
+        var job = new CompressionJob(Model.FromModule(net), CompressionJobs.Data(net.ImageSize, Images), taylor);
         using DependencyGraph graph = job.Graph();
         ChannelGroup[] groups = [.. graph.Groups.Where(g => g.Inexact is null && !g.IsStream)];
         if (net is VisionTransformer)
             Assert.Equal(["attn.query", "ffn.fc1"],
                 groups.Select(g => string.Join('.', g.Name.Split('.')[4..])).Distinct().Order());
         ChannelScores together = taylor.Score(job, graph, groups), alone = new();
-        var one = new CompressionJob(net, CompressionJobs.Data(net.ImageSize, Images),
+        var one = new CompressionJob(Model.FromModule(net), CompressionJobs.Data(net.ImageSize, Images),
             taylor with { Training = new() { BatchSize = 1 } });
         foreach (ChannelGroup g in groups) alone.Set(g, ByHand(one, g));
         Assert.True(groups.Length >= 4);
@@ -126,11 +126,10 @@ public sealed class TaylorTests
     {
         var sums = new double[group.Count];
         GroupSlice[] readers = [.. group.Of(ChannelRole.Consumer)];
-        job.Net.Training = false;
         foreach (Espalier.Data.Batch image in job.RankingBatches())
         {
             using var recording = new Recording();
-            Tensor loss = F.CrossEntropy(job.Net.Forward(image.ToTensor(1, job.Net.ImageSize)), image.Labels);
+            Tensor loss = F.CrossEntropy(job.Model.Graph.Run(image.ToTensor(1, job.Model.ImageSize)), image.Labels);
             var maps = (from reader in readers
                         from op in recording.Ops
                         where op.Inputs.Count > 1 && op.Inputs[1] == reader.Tensor
@@ -147,7 +146,7 @@ public sealed class TaylorTests
                     }
                 }
             });
-            job.Net.ClearGrads();
+            foreach (var (_, parameter) in job.Model.Graph.Parameters) parameter.ClearGrad();
         }
         return sums;
     }
@@ -225,7 +224,7 @@ public sealed class TaylorTests
     {
         using InitSkip skip = Init.Skip();
         using Cnn vgg = CnnPresets.Create(CnnPresets.Get("cifar-vgg16"));
-        using (DependencyGraph graph = DependencyGraph.Build(vgg, vgg.Forward, Tensor.Zeros(new Shape(1, 3, 32, 32))))
+        using (DependencyGraph graph = ModuleGraphs.Build(vgg, vgg.Forward, Tensor.Zeros(new Shape(1, 3, 32, 32))))
             Assert.Equal(4224, graph.Groups.Sum(g => g.Count));
         Assert.Equal(8, 4224 / 512);
         Assert.Equal(5, Taylor.PipelineRounds(4224, 512, 2.0 / 3));
@@ -244,7 +243,7 @@ public sealed class TaylorTests
     public void ColumnsOfVggsFirstLinearLayer()
     {
         using Cnn net = CnnPresets.Create(new CnnConfig("vgg16") { NumClasses = 10, Width = 1 / 64.0 });
-        using DependencyGraph graph = DependencyGraph.Build(net, net.Forward, Tensor.Zeros(new Shape(1, 3, 224, 224)));
+        using DependencyGraph graph = ModuleGraphs.Build(net, net.Forward, Tensor.Zeros(new Shape(1, 3, 224, 224)));
         GroupSlice reader = Assert.Single(graph["features.28"].Of(ChannelRole.Consumer));
         Assert.Equal("classifier.0.weight", reader.Name);
         for (int c = 0; c < 8; c++) Assert.Equal(Enumerable.Range(49 * c, 49), reader.Entries[c]);
@@ -309,6 +308,6 @@ public sealed class TaylorTests
     {
         Tensor weight = Tensor.Zeros(new Shape(channels, 1));
         return new ChannelGroup("layer", 0, [new GroupSlice("layer.weight", weight, 0, ChannelRole.Producer,
-            [.. Enumerable.Range(0, channels).Select(k => (int[])[k])])], false, null);
+            [.. Enumerable.Range(0, channels).Select(k => (int[])[k])])], ChannelKind.Channels, null);
     }
 }

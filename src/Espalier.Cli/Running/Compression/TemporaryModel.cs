@@ -1,11 +1,9 @@
-using Espalier.Models;
-
 namespace Espalier.Cli.Running;
 
 /// <summary>A network in a file that is gone afterwards.</summary>
-internal sealed class TemporaryCnn : IDisposable
+internal sealed class TemporaryModel : IDisposable
 {
-    public TemporaryCnn(LoadedCnn model) => CnnFile.Save(Path, model.Net, model.Structure);
+    public TemporaryModel(Model model) => model.Save(Path);
 
     public string Path { get; } =
         System.IO.Path.Combine(System.IO.Path.GetTempPath(), $"espalier-{Guid.NewGuid():n}.safetensors");
