@@ -1,10 +1,15 @@
+using Espalier.Compression.Methods.AdaptiveSampling;
 using Espalier.Compression.Methods.Apt;
+using Espalier.Compression.Methods.ClassAttention;
 using Espalier.Compression.Methods.Magnitude;
+using Espalier.Compression.Methods.PatchSlimming;
+using Espalier.Compression.Methods.RandomTokens;
 using Espalier.Compression.Methods.RePr;
 using Espalier.Compression.Methods.Slimming;
 using Espalier.Compression.Methods.SoftFilter;
 using Espalier.Compression.Methods.StochasticDepth;
 using Espalier.Compression.Methods.Taylor;
+using Espalier.Compression.Methods.TokenMerging;
 
 namespace Espalier.Compression;
 
@@ -14,8 +19,9 @@ public static class CompressionMethods
     /// <summary>Each with its usual options, by name.</summary>
     public static IReadOnlyList<CompressionMethod> All { get; } =
     [
-        new Apt(), new BnScale(), new Fpgm(), new L1Norm(), new L2Norm(), new NetworkSlimming(), new RandomFilters(), new RePr(),
-        new SoftFilter(), new StochasticDepth(), new Taylor(),
+        new Apt(), new Ats(), new BnScale(), new ClassTopK(), new Evit(), new Fpgm(), new L1Norm(), new L2Norm(),
+        new NetworkSlimming(), new PatchSlimming(), new RandomFilters(), new RandomTokens(), new RePr(), new SoftFilter(),
+        new StochasticDepth(), new Taylor(), new ToMe(),
     ];
 
     /// <exception cref="EspalierException">There is no method of that name.</exception>

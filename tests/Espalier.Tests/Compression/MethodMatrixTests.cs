@@ -42,8 +42,8 @@ public sealed class MethodMatrixTests : IDisposable
         get
         {
             var rows = new TheoryData<string, string, int>();
-            // Methods that train in a way of their own are for networks that have what they need.
-            foreach (CompressionMethod method in CompressionMethods.All.Where(m => m is not ITrainingMethod))
+            // Methods that train in a way of their own, or shorten tokens, are for networks that have what they need.
+            foreach (CompressionMethod method in CompressionMethods.All.Where(m => m is not ITrainingMethod && m.Removes))
             {
                 bool everywhere = method.Name is "taylor" or "network-slimming" or "l1";
                 foreach (var (network, size) in Classic.Concat(everywhere ? Mobile : []).Concat(Transformers))

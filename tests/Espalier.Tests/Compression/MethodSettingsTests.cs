@@ -39,6 +39,12 @@ public sealed class MethodSettingsTests
     [InlineData("soft-filter", "every=0 norm=2 reset-momentum=no scatter=yes asymptotic=no")]
     [InlineData("stochastic-depth", "survival=0.8 rule=linear granularity=batch scaling=inference freeze-skipped=no remove=target "
         + "criterion=loss")]
+    [InlineData("tome", "merge=target inflection=0 proportional=yes")]
+    [InlineData("evit", "keep=target blocks=quarters fuse=yes")]
+    [InlineData("topk", "keep=target blocks=quarters")]
+    [InlineData("ats", "count=197 blocks=usual")]
+    [InlineData("random-tokens", "keep=target blocks=quarters")]
+    [InlineData("patch-slimming", "epsilon=0.01 step=10 tune=50 rate=1E-05 same-head=no")]
     [InlineData("taylor", "variant=paper per-round=0 flops-lambda=0")]
     public void NamesAndUsualValues(string method, string settings) => Assert.Equal(settings,
         string.Join(' ', CompressionMethods.Get(method).Settings.Select(s => $"{s.Name}={s.Usual}")));
@@ -49,6 +55,8 @@ public sealed class MethodSettingsTests
     [InlineData("repr", "drop", "0.25", "0,25", "a number from 0.001 to 0.9")]
     [InlineData("repr", "rank", "layer", "Layer", "one of fan-in, global, layer")]
     [InlineData("network-slimming", "lambda", "0.00001", "Infinity", "a number of at least 0")]
+    [InlineData("tome", "merge", "13", "-1", "target or a whole number of at least 0")]
+    [InlineData("evit", "keep", "0.7", "1.1", "target or a number above 0, at most 1")]
     [InlineData("stochastic-depth", "remove", "3", "-1", "a number of blocks, or target")]
     public void TextsAreReadOrRefused(string name, string setting, string right, string wrong, string allowed)
     {

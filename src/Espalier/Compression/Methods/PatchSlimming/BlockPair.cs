@@ -1,0 +1,133 @@
+using Espalier.Optim;
+using Espalier.Tensors;
+
+namespace Espalier.Compression.Methods.PatchSlimming;
+
+/// <summary>The network as it was before the search, with weights of its own.</summary>
+internal sealed class Original : IDisposable
+{
+    private readonly List<(Tensor Weight, Tensor Copy)> weights = [];
+
+    public Original(Graph graph)
+    {
+        Graph = graph.Copy();
+        foreach (GraphValue weight in graph.Weights.Values)
+        {
+            Tensor copy = Tensor.Unscoped(weight.Shape);
+            copy.CopyFrom(weight.Tensor);
+            weights.Add((weight.Tensor, copy));
+        }
+        Blocks = TransformerBlocks.Of(Graph).Blocks;
+    }
+
+    public Graph Graph { get; }
+
+    public IReadOnlyList<TransformerBlock> Blocks { get; }
+
+    /// <summary>What goes into block t and what comes out of the next one, with the weights of then.</summary>
+    public Tensor[] Run(Tensor images, int t)
+    {
+        using Recording.PauseBlock pause = Recording.Pause();
+        Swap();
+        try
+        {
+            return Graph.Between(Graph.Inputs, [Blocks[t].Input, Blocks[t + 1].Output]).Run([images]);
+        }
+        finally
+        {
+            Swap();
+        }
+    }
+
+    public void Dispose()
+    {
+        foreach (var (_, copy) in weights) copy.Dispose();
+    }
+
+    private void Swap()
+    {
+        foreach (var (weight, copy) in weights) weight.Exchange(copy);
+    }
+}
+
+/// <summary>A block with fewer outputs and the one behind it, which has lost its own already, against the original's.</summary>
+internal sealed class BlockPair
+{
+    private readonly Original original;
+    private readonly Graph part;
+    private readonly int block;
+    private readonly int[] targets;
+    private readonly (string Name, Tensor Value)[] own;
+
+    /// <param name="kept">Positions of each block.</param>
+    /// <param name="t">The block; the next one is the second.</param>
+    public BlockPair(Original original, Graph graph, int[][] kept, int t)
+    {
+        (this.original, block) = (original, t);
+        Graph copy = graph.Copy();
+        int prefix = TransformerBlocks.Of(copy).PrefixTokens;
+        for (int i = t; i <= t + 1; i++) PatchSlimming.Cut(copy, prefix, i, kept[i]);
+        IReadOnlyList<TransformerBlock> blocks = TransformerBlocks.Of(copy).Blocks;
+        part = copy.Between([blocks[t].Input], [blocks[t + 1].Output]);
+        targets = [.. Enumerable.Range(0, prefix), .. kept[t + 1]];
+        Graph first = copy.Between([blocks[t].Input], [blocks[t].Output]);
+        own = [.. first.Parameters];
+    }
+
+    /// <summary>The mean squared error of what the second block keeps.</summary>
+    public double Error(IEnumerable<Tensor> images)
+    {
+        double sum = 0;
+        int count = 0;
+        foreach (Tensor batch in images)
+        {
+            using var scope = new Scope();
+            sum += Loss(batch).Item() * batch.Shape[0];
+            count += batch.Shape[0];
+        }
+        return sum / Math.Max(1, count);
+    }
+
+    /// <summary>Trains the first block alone; gradients pass through the second, which stays.</summary>
+    public void Tune(Func<IEnumerable<Tensor>> images, int steps, float rate, float clip)
+    {
+        if (steps == 0) return;
+        Tensor[] others = [.. part.Parameters.Select(p => p.Value).Except(own.Select(p => p.Value))];
+        foreach (Tensor other in others) other.RequiresGrad = false;
+        using var optimizer = new AdamW([new ParameterGroup("block", own)], weightDecay: 0);
+        Tensor[] trained = [.. own.Select(p => p.Value)];
+        try
+        {
+            for (int done = 0; done < steps;)
+            {
+                foreach (Tensor batch in images())
+                {
+                    using var scope = new Scope();
+                    using var recording = new Recording();
+                    recording.Backward(Loss(batch));
+                    GradientClip.ByGlobalNorm(trained, clip);
+                    optimizer.Step(rate);
+                    foreach (Tensor weight in trained) weight.ClearGrad();
+                    if (++done == steps) break;
+                }
+            }
+        }
+        finally
+        {
+            foreach (Tensor other in others) other.RequiresGrad = true;
+        }
+    }
+
+    public void Dispose()
+    {
+    }
+
+    private Tensor Loss(Tensor images)
+    {
+        Tensor[] values = original.Run(images, block);
+        Tensor wanted = values[1];
+        RowSet rows = wanted.Rows!;
+        int[] index = [.. Enumerable.Range(0, rows.Images).SelectMany(b => targets.Select(t => rows[b] + t))];
+        return F.Mse(part.Run([values[0]])[0], F.GatherRows(wanted, index));
+    }
+}

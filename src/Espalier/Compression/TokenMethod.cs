@@ -1,0 +1,94 @@
+using System.Globalization;
+using Espalier.Tensors;
+
+namespace Espalier.Compression;
+
+/// <summary>
+/// Shortens the token rows of a vision transformer: an edit of its graph that adds ops and changes no weight. What is dropped or
+/// merged is gone for all that follows, in training, in sessions and in ONNX files. A network with such ops is not trained for
+/// them;
+/// <see cref="CompressionOptions.FineTuneSteps"/> do that where asked for.
+/// </summary>
+public abstract record TokenMethod : CompressionMethod
+{
+    /// <summary>No weight goes.</summary>
+    public sealed override bool Removes => false;
+
+    /// <summary>Puts the ops into a graph.</summary>
+    /// <exception cref="EspalierException">It is no transformer that the method can work on, or the target cannot be reached; the
+    /// graph is as it was.</exception>
+    public void Apply(Graph graph)
+    {
+        TransformerBlocks blocks = TransformerBlocks.Of(graph);
+        CheckBlocks(blocks);
+        Fitted(graph, blocks).Edit(blocks);
+        graph.Refresh();
+    }
+
+    /// <inheritdoc/>
+    public sealed override void Run(CompressionJob job)
+    {
+        Graph graph = job.Model.Graph;
+        long before = graph.CostPerImage.MultiplyAdds;
+        Apply(graph);
+        long after = graph.CostPerImage.MultiplyAdds;
+        string cost = after == before ? "the image decides how many multiply-adds are left"
+            : string.Create(CultureInfo.InvariantCulture, $"multiply-adds {before} -> {after}");
+        job.Log($"{Name}: {cost}; no weight has changed");
+        job.Model.Card = job.Model.Card.With($"{Name}: {cost}");
+        job.Train("fine-tune", FineTuneSteps);
+    }
+
+    /// <summary>Refuses networks that the method has nothing to work on in.</summary>
+    private protected virtual void CheckBlocks(TransformerBlocks blocks)
+    {
+        if (blocks.Graph.Nodes.FirstOrDefault(n => n.Op is MergeRowsOp) is { } merge)
+            throw new EspalierException($"{Name}: the network merges tokens already ('{merge.Name}'), which comes last");
+        foreach (TransformerBlock block in blocks.Blocks)
+            if (block.QueryNorm != block.AttentionNorm)
+                throw new EspalierException($"{Name}: block {block.Index} attends from other tokens than to, of another method");
+    }
+
+    /// <summary>The method with all that <see cref="Edit"/> needs, where a target has to say it.</summary>
+    private protected abstract TokenMethod Fitted(Graph graph, TransformerBlocks blocks);
+
+    /// <summary>Puts the ops in.</summary>
+    private protected abstract void Edit(TransformerBlocks blocks);
+
+    /// <summary>
+    /// The mildest of some settings, sorted from mild to strong, with which the target for multiply-adds is met: found by halves,
+    /// on copies of the graph.
+    /// </summary>
+    /// <param name="count">Settings, from number 0.</param>
+    private protected TokenMethod Mildest(Graph graph, int count, Func<int, TokenMethod> with)
+    {
+        double target = Selection.TargetFlops
+            ?? throw new EspalierException($"{Name} has a target for multiply-adds (TargetFlops), or a number of its own");
+        long whole = graph.CostPerImage.MultiplyAdds, most = (long)(target * whole);
+        int low = 0, high = count - 1;
+        if (Cost(high) > most)
+            throw new EspalierException(string.Create(CultureInfo.InvariantCulture,
+                $"{Name} cannot leave {target:0.##%} of the multiply-adds, at the least {(double)Cost(high) / whole:0.##%}"));
+        while (low < high)
+        {
+            int middle = (low + high) / 2;
+            if (Cost(middle) <= most) high = middle;
+            else low = middle + 1;
+        }
+        return with(low);
+
+        long Cost(int setting)
+        {
+            Graph copy = graph.Copy();
+            with(setting).Edit(TransformerBlocks.Of(copy));
+            return copy.CostPerImage.MultiplyAdds;
+        }
+    }
+
+    /// <summary>A class token, or a row in front that stands for it.</summary>
+    private protected void CheckClassToken(TransformerBlocks blocks)
+    {
+        if (blocks.PrefixTokens == 0)
+            throw new EspalierException($"{Name} goes by the attention of a class token, which the network does not have");
+    }
+}
