@@ -7,7 +7,7 @@ namespace Espalier.Tensors;
 /// <see cref="Scope"/> of the thread that made it, or, where none is open or <see cref="Keep"/> took it out, to its user,
 /// who disposes it.
 /// </summary>
-public sealed unsafe class Tensor : IDisposable
+public sealed unsafe partial class Tensor : IDisposable
 {
     private Storage? storage;
     private bool disposed;

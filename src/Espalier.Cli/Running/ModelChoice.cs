@@ -1,8 +1,11 @@
 using System.CommandLine;
 using Espalier.Cli.Options;
 using Espalier.Data;
+using Espalier.Files;
 using Espalier.Formats;
 using Espalier.Models;
+using Espalier.Onnx;
+using Espalier.Tensors;
 
 namespace Espalier.Cli.Running;
 
@@ -46,8 +49,9 @@ internal static class ModelChoice
     /// <exception cref="EspalierException">It is missing or damaged.</exception>
     public static bool SaysItsNetwork(string path)
     {
+        if (OnnxNetwork.Is(path)) return true;
         using SafetensorsReader? file = CheckpointFile.OpenSafetensors(path);
-        return file is not null && Files.ModelFormat.Kind(file.Metadata, path) is not null;
+        return file is not null && ModelFormat.Kind(file.Metadata, path) is not null;
     }
 
     /// <summary>Whether what is to be trained is a transformer: by its name, else by the checkpoint to start from.</summary>
@@ -55,8 +59,15 @@ internal static class ModelChoice
     {
         if (modelType is not null) return !CnnPresets.Names.Contains(modelType);
         if (start is null || !SaysItsNetwork(start)) return true;
-        using Files.ModelReader reader = Files.ModelReader.Open(start, new OpenOptions());
-        return reader.Graph.Nodes.Any(n => n.Op is Tensors.AttentionOp);
+        if (!OnnxNetwork.Is(start))
+        {
+            using ModelReader reader = ModelReader.Open(start, new OpenOptions());
+            return HasAttention(reader.Graph);
+        }
+        using Model model = Model.Open(start);
+        return HasAttention(model.Graph);
+
+        static bool HasAttention(Graph graph) => graph.Nodes.Any(n => n.Op is AttentionOp);
     }
 
     /// <summary>A new network of the shape that --config or --model-type names, with the --img-size and --width that are given.

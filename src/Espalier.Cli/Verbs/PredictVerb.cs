@@ -62,7 +62,7 @@ internal static class PredictVerb
                 code = ExitCodes.WrongInput;
                 continue;
             }
-            ImagePrediction prediction = predictor.Run(image);
+            Prediction prediction = predictor.Run(image);
             if (!prediction.Probabilities.All(float.IsFinite))
                 throw new EspalierException($"{path}: gives no numbers for {file}; the checkpoint is damaged");
             context.Terminal.Line();
@@ -91,17 +91,17 @@ internal static class PredictVerb
         }
     }
 
-    private static void Print(Terminal terminal, string file, Session model, ImagePrediction prediction, int top)
+    private static void Print(Terminal terminal, string file, Session model, Prediction prediction, int top)
     {
         terminal.Line(file);
         foreach (int c in prediction.Ranking.Take(top))
-            terminal.Line($"  {Format.Percent(prediction.Probabilities[c]),8}  {ClassName(model, c)}");
+            terminal.Line($"  {Format.Percent(prediction.Probabilities[c]),8}  {prediction.Name(c)}");
         if (prediction.Tokens.Length == 0) return;
         terminal.Line("  tokens: " + string.Join(", ", prediction.Tokens.Select((n, i) =>
             i == 0 ? $"{n} initial" : $"{n} after layer {model.AgentLayers[i - 1]}")));
     }
 
-    private static void Draw(Terminal terminal, Image image, Session model, ImagePrediction prediction)
+    private static void Draw(Terminal terminal, Image image, Session model, Prediction prediction)
     {
         foreach (string line in TerminalPicture.Render(image, model.TokenGrid, prediction.Kept, Math.Max(terminal.Width, 4),
             terminal.Interactive ? TerminalPicture.Detect() : TerminalColors.None, model.PrefixTokens))
@@ -109,9 +109,6 @@ internal static class PredictVerb
             terminal.Line(line);
         }
     }
-
-    private static string ClassName(Session model, int c) =>
-        model.ClassNames is { } names && c < names.Count ? names[c] : "class " + c.ToString(CultureInfo.InvariantCulture);
 
     private static string Unique(HashSet<string> used, string name)
     {

@@ -72,7 +72,7 @@ public sealed class Model : IDisposable
         {
             var (graph, card) = OnnxNetwork.Read(path, options);
             return Fitted(new Model(graph, card, LoadReport.Empty), options, path,
-                needsHead: options.Classes is { } classes && classes != graph.Outputs[0].Shape[1]);
+                needsHead: options.Classes is { } classes && (options.NewHead || classes != graph.Outputs[0].Shape[1]));
         }
         using ModelReader reader = ModelReader.Open(path, options);
         reader.ReadAll();

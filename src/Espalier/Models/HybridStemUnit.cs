@@ -37,6 +37,6 @@ internal sealed class HybridStemUnit : Module
         Tensor y = F.Relu(norm1.Forward(conv1.Forward(x)));
         y = F.Relu(norm2.Forward(conv2.Forward(y)));
         y = norm3.Forward(conv3.Forward(y));
-        return F.Relu(F.Add(shortcut, y));
+        return F.Relu(shortcut + y);
     }
 }

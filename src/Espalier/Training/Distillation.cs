@@ -60,13 +60,13 @@ public sealed record Distillation(DistillationKind Kind, float Weight, float Tem
     /// <param name="student">[N, K] logits: of the distillation head where there is one, else of the class head.</param>
     /// <param name="teacher">[N, K] logits, no gradient wanted.</param>
     public Tensor Loss(Tensor labelLoss, Tensor student, Tensor teacher) =>
-        F.Add(F.Mul(labelLoss, 1 - Weight), F.Mul(FromTeacher(student, teacher), Weight));
+        labelLoss * (1 - Weight) + FromTeacher(student, teacher) * Weight;
 
     /// <summary>What the teacher says alone, not weighted: [].</summary>
     public Tensor FromTeacher(Tensor student, Tensor teacher)
     {
         if (Kind == DistillationKind.DeitHard) return F.CrossEntropy(student, F.ArgMax(teacher));
         float scale = Temperature * Temperature / (Kind == DistillationKind.DeitSoft ? student.Shape[1] : 1);
-        return F.Mul(F.KlDivergence(student, teacher, Temperature), scale);
+        return F.KlDivergence(student, teacher, Temperature) * scale;
     }
 }

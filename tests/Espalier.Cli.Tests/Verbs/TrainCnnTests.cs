@@ -1,5 +1,5 @@
 using System.Text.Json;
-using Espalier.Models;
+using Espalier.Onnx;
 
 namespace Espalier.Cli.Tests.Verbs;
 
@@ -112,6 +112,13 @@ public sealed class TrainCnnTests : IDisposable
             Assert.Equal(("Ankle boot", 10), (tuned.Card.Classes![9], tuned.NumClasses));
             Assert.NotEqual(Weight(before, "classifier.weight"), Weight(tuned, "classifier.weight"));
             Assert.Equal(before.Graph.Parameters.First().Value.ToArray(), tuned.Graph.Parameters.First().Value.ToArray());
+        }
+        using (Model net = Model.Open(model)) net.ExportOnnx(folder.File("net.onnx"));
+        Train(["--init", folder.File("net.onnx"), "--num-steps", "3", "--name", "imported"]).MustSucceed();
+        using (Model net = Model.Open(model), tuned = Model.Open(folder.File("imported.safetensors")))
+        {
+            Assert.Equal(net.ParameterCount, tuned.ParameterCount);
+            Assert.NotEqual(Weight(net, "classifier.weight"), Weight(tuned, "classifier.weight"));
         }
         Train(["--pretrained", model, "--num-steps", "1", "--learning-rate", "0", "--name", "backbone"]).MustSucceed();
         using Model backbone = Model.Open(folder.File("backbone.safetensors")), whole = Model.Open(model);

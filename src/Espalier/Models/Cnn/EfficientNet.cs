@@ -88,6 +88,6 @@ public sealed class SqueezeExcitation : Module
     public Tensor Forward(Tensor x)
     {
         Tensor means = F.Mean(x, [2, 3], keepDims: true);                 // [N, C, 1, 1]
-        return F.Mul(x, F.Sigmoid(fc2.Forward(F.Silu(fc1.Forward(means)))));
+        return x * F.Sigmoid(fc2.Forward(F.Silu(fc1.Forward(means))));
     }
 }

@@ -61,7 +61,7 @@ public sealed class TokenAgent
     /// <summary>The logits [n, 2] of n tokens, each with the class token of its image: [n, D] both.</summary>
     public Tensor Logits(Tensor classTokens, Tensor tokens)
     {
-        Tensor match = F.Mul(Linear(0, classTokens), Linear(1, tokens));
+        Tensor match = Linear(0, classTokens) * Linear(1, tokens);
         return Linear(3, F.Concat(1, Linear(2, tokens), match));
     }
 
@@ -73,14 +73,14 @@ public sealed class TokenAgent
     public Tensor Score(Tensor x)
     {
         Tensor output = weights[6], outputBias = weights[7];
-        Tensor u = F.Sub(F.Slice(output, 0, 1, 1), F.Slice(output, 0, 0, 1));                               // [1, 2D]
+        Tensor u = F.Slice(output, 0, 1, 1) - F.Slice(output, 0, 0, 1);                                     // [1, 2D]
         Tensor uv = F.Slice(u, 1, 0, width), uk = F.Slice(u, 1, width, width);                              // [1, D]
-        Tensor bias = F.Sub(F.Slice(outputBias, 0, 1, 1), F.Slice(outputBias, 0, 0, 1));                    // [1]
+        Tensor bias = F.Slice(outputBias, 0, 1, 1) - F.Slice(outputBias, 0, 0, 1);                          // [1]
         Tensor shared = F.Linear(uv, F.Split(weights[5], 0, 1, -1), bias);                                  // [1, 1]
-        Tensor scaled = F.Mul(Linear(0, F.TakeRows(x, 0)), uk);                                             // [B, D]
-        Tensor direction = F.Add(F.MatMul(scaled, weights[2]), F.MatMul(uv, weights[4]));                   // [B, D]
-        Tensor offset = F.Add(F.Linear(scaled, F.Split(weights[3], 0, 1, -1)), shared);                     // [B, 1]
-        return F.Neg(F.Sigmoid(F.RowDot(x, direction, offset)));
+        Tensor scaled = Linear(0, F.TakeRows(x, 0)) * uk;                                                   // [B, D]
+        Tensor direction = F.MatMul(scaled, weights[2]) + F.MatMul(uv, weights[4]);                         // [B, D]
+        Tensor offset = F.Linear(scaled, F.Split(weights[3], 0, 1, -1)) + shared;                           // [B, 1]
+        return -F.Sigmoid(F.RowDot(x, direction, offset));
     }
 
     /// <summary>As <see cref="Score"/>, not recorded: agents decide by it, they are not trained here.</summary>

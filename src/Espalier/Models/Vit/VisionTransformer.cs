@@ -83,7 +83,7 @@ public sealed class VisionTransformer : ImageClassifier
     public Tensor Classify(Tensor x)
     {
         var (logits, other) = Heads(x);
-        return other is null ? logits : F.Mul(F.Add(logits, other), 0.5f);
+        return other is null ? logits : (logits + other) * 0.5f;
     }
 
     /// <summary>Every token kept -> output of the last block.</summary>

@@ -20,8 +20,8 @@ public sealed class VitBlock : Module
 
     public Tensor Forward(Tensor x)
     {
-        x = F.Add(attention.Forward(attentionNorm.Forward(x)), x);
-        return F.Add(mlp.Forward(mlpNorm.Forward(x)), x);
+        x = attention.Forward(attentionNorm.Forward(x)) + x;
+        return mlp.Forward(mlpNorm.Forward(x)) + x;
     }
 }
 

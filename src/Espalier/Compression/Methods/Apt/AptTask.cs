@@ -178,7 +178,7 @@ public sealed class AptTask : ITrainingTask
         var (pruned, observed) = passes.Both(images, Training, recordPlain: options.PlainLoss > 0);
         Tensor loss = PrunedLoss(pruned, labels, observed, log);
         if (options.PlainLoss > 0)
-            loss = F.Add(loss, F.Mul(PlainLoss(observed, labels, log), options.PlainLoss));
+            loss += PlainLoss(observed, labels, log) * options.PlainLoss;
         recording.Backward(loss, scale);
         Keep([.. pruned.AgentInputs, .. observed.AgentInputs], pruned.Logits, observed.Logits);
         return (pruned, observed);
@@ -225,7 +225,7 @@ public sealed class AptTask : ITrainingTask
         Tensor target;
         using (Recording.Pause()) target = F.Softmax(teacher.Logits);
         Tensor distilled = F.CrossEntropy(output.Logits, target);
-        return F.Add(F.Mul(loss, 1 - options.SelfDistill), F.Mul(distilled, options.SelfDistill));
+        return loss * (1 - options.SelfDistill) + distilled * options.SelfDistill;
     }
 
     private Tensor PlainLoss(AptPlainOutput output, int[] labels, Dictionary<string, double> log)
