@@ -25,10 +25,10 @@ internal static class SmallCnn
             if (name.EndsWith("running_var", StringComparison.Ordinal))
                 foreach (ref float x in values.Span) x = 0.5f + rng.NextFloat();
         }
-        CnnFile.Save(path, net, new CnnStructure
+        Model.FromModule(net, new ModelCard
         {
-            Config = config, Dataset = "fashion-mnist-sample", ClassNames = [.. Espalier.Data.FashionMnist.ClassNames],
-        });
+            Dataset = "fashion-mnist-sample", Classes = Espalier.Data.FashionMnist.ClassNames,
+        }).Save(path);
         return path;
     }
 

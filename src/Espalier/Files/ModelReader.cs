@@ -118,7 +118,7 @@ internal sealed class ModelReader : IDisposable
                 if (card.Architecture is { } name) RequireName(file, options, name);
                 return (graph, card);
             case { Format: 1, Architecture: CnnStructure.KnownArchitecture }:
-                CnnStructure cnn = CnnFile.Structure(file, null);
+                CnnStructure cnn = CnnStructure.Parse(file.Metadata[ModelStructure.MetadataKey], file.Source);
                 RequireName(file, options, cnn.Config.Network);
                 return NamedNetwork.Cnn(file, options.ImageSize is not { } size ? cnn : cnn with
                 {

@@ -30,13 +30,6 @@ public sealed class BatchNorm2d : Module
 
     public float Epsilon => epsilon;
 
-    /// <summary>Whether it goes by its running statistics in training too, and leaves them as they are.</summary>
-    internal bool IsFixed { get; set; }
-
     /// <exception cref="EspalierException">In training: a batch of one value a channel has no variance.</exception>
-    public Tensor Forward(Tensor x)
-    {
-        bool learns = Training && !IsFixed;
-        return F.BatchNorm2d(x, Weight, Bias, RunningMean, RunningVariance, learns, momentum, epsilon);
-    }
+    public Tensor Forward(Tensor x) => F.BatchNorm2d(x, Weight, Bias, RunningMean, RunningVariance, Training, momentum, epsilon);
 }

@@ -6,29 +6,15 @@ namespace Espalier.Nn;
 public static class Init
 {
     [ThreadStatic]
-    private static bool skipped, shapesOnly;
+    private static bool shapesOnly;
 
-    /// <summary>While it is open, this thread's initialisers do nothing: for models whose values are read from a file next.
-    /// </summary>
-    internal static InitSkip Skip()
-    {
-        bool before = skipped;
-        skipped = true;
-        return new InitSkip(() => skipped = before);
-    }
-
-    /// <summary>While it is open, also the parameters of this thread's new modules are shapes without values, which take no memory: for
-    /// finding out what a network of that name looks like.</summary>
+    /// <summary>While it is open, parameters of this thread's new modules are shapes without values, which take no memory, and
+    /// initialisers do nothing: for finding out what a network of that name looks like.</summary>
     internal static InitSkip ShapesOnly()
     {
         bool before = shapesOnly;
         shapesOnly = true;
-        InitSkip skip = Skip();
-        return new InitSkip(() =>
-        {
-            shapesOnly = before;
-            skip.Dispose();
-        });
+        return new InitSkip(() => shapesOnly = before);
     }
 
     /// <summary>Whether <see cref="ShapesOnly"/> is open.</summary>
@@ -36,20 +22,20 @@ public static class Init
 
     public static void Uniform(Tensor t, float low, float high, ref Rng rng)
     {
-        if (skipped) return;
+        if (shapesOnly) return;
         foreach (ref float x in t.Span) x = rng.NextFloat(low, high);
     }
 
     public static void Normal(Tensor t, float std, ref Rng rng)
     {
-        if (skipped) return;
+        if (shapesOnly) return;
         foreach (ref float x in t.Span) x = std * rng.NextNormal();
     }
 
     /// <summary>Normal with mean 0, drawn again while outside ±<paramref name="bound"/> (an absolute bound, not in units of std).</summary>
     public static void TruncatedNormal(Tensor t, float std, ref Rng rng, float bound = 2)
     {
-        if (skipped) return;
+        if (shapesOnly) return;
         foreach (ref float x in t.Span)
             do x = std * rng.NextNormal();
             while (MathF.Abs(x) > bound);
@@ -88,7 +74,7 @@ public static class Init
     }
 }
 
-/// <summary>Ends <see cref="Init.Skip"/>.</summary>
+/// <summary>Ends <see cref="Init.ShapesOnly"/>.</summary>
 internal sealed class InitSkip(Action end) : IDisposable
 {
     public void Dispose() => end();

@@ -60,7 +60,6 @@ public abstract class Module : IDisposable
     /// <summary>Registers a zero-filled parameter; the caller initialises it.</summary>
     protected Tensor Parameter(string name, Shape shape)
     {
-        SizeLimit.Take(shape);
         Tensor t = Init.IsShapesOnly ? Tensor.Meta(shape) : Tensor.Parameter(shape);
         (t.Name, t.RequiresGrad) = (name, true);
         parameters.Add((name, t));
@@ -69,7 +68,6 @@ public abstract class Module : IDisposable
 
     protected Tensor Buffer(string name, Shape shape, float value = 0)
     {
-        SizeLimit.Take(shape);
         Tensor t = Tensor.Unscoped(shape);
         t.Fill(value);
         t.Name = name;

@@ -45,7 +45,7 @@ public sealed class CompressTeacherTests : IDisposable
         Tool.Run([.. start, "--teacher", folder.File("none.safetensors")]).MustFail(2);
         string other = folder.File("other.safetensors");
         var config = new CnnConfig("cifar-vgg11") { ImageSize = 16, Channels = 1, NumClasses = 7, Width = 0.1 };
-        using (Cnn net = CnnPresets.Create(config)) CnnFile.Save(other, net, new CnnStructure { Config = config });
+        using (Model net = Model.FromModule(CnnPresets.Create(config))) net.Save(other);
         Assert.Contains("7 classes", Tool.Run([.. start, "--teacher", other]).MustFail(2));
     }
 

@@ -31,8 +31,8 @@ public sealed class MeasureCnnTests : IDisposable
     public void A_pruned_file_is_profiled_as_it_is()
     {
         string model = SmallCnn.WritePruned(folder.File("small.safetensors"));
-        using LoadedCnn loaded = CnnFile.Load(model);
-        Assert.Matches($@"total\s+{loaded.Net.ParameterCount / 1e3:0.00} k",
+        using Model loaded = Model.Open(model);
+        Assert.Matches($@"total\s+{loaded.ParameterCount / 1e3:0.00} k",
             Tool.Run("profile", "--model", model).MustSucceed().Out);
     }
 
@@ -42,11 +42,11 @@ public sealed class MeasureCnnTests : IDisposable
         string model = SmallCnn.WritePruned(folder.File("small.safetensors"));
         JsonElement[] rows = Bench(["--model", model, "--mode", "infer,train", "--batch-size", "2,3"]);
         Assert.Equal(["infer", "infer", "train", "train"], rows.Select(r => r.GetProperty("mode").GetString()));
-        using LoadedCnn loaded = CnnFile.Load(model);
+        using Model loaded = Model.Open(model);
         foreach (JsonElement row in rows)
         {
             string mode = row.GetProperty("mode").GetString()!;
-            double macs = loaded.Net.CountMultiplyAdds() * (mode == "train" ? 3 : 1) / 1e9;
+            double macs = loaded.Graph.CostPerImage.MultiplyAdds * (mode == "train" ? 3 : 1) / 1e9;
             Assert.Equal(macs, row.GetProperty($"{mode}_gmacs").GetDouble(), 4);
             Assert.Equal(16, row.GetProperty($"{mode}_img_size").GetInt32());
             Assert.Equal("dense", row.GetProperty("variant").GetString());

@@ -84,7 +84,7 @@ public sealed class PreprocessTests : IDisposable
         Assert.Contains("--preprocess clip", Tool.Run("compress", "l1", "--model", model, "--target-flops", "0.6", "--output", small,
             "--preprocess", "clip").MustSucceed().Out);
         Preprocessing clip = Preprocessing.Preset("clip", 16, 1);
-        using (LoadedCnn loaded = CnnFile.Load(small)) Assert.Equal(clip, loaded.Structure.Preprocessing);
+        Assert.Equal(clip, Card(small));
         Tool.Run("export", "--onnx", onnx, "--model", small).MustSucceed();
         Assert.Contains(FormattableString.Invariant($"[{clip.Mean[0]}]"), File.ReadAllText(onnx));
         Tool.Run("export", "--onnx", onnx, "--model", small, "--preprocess", "half").MustSucceed();
@@ -126,7 +126,7 @@ public sealed class PreprocessTests : IDisposable
         JsonElement[] lines = [.. File.ReadLines(output).Select(l => JsonDocument.Parse(l).RootElement)];
         IImageDataset test = Datasets.Open("folder", data).Test;
         Assert.Equal(test.Count, lines.Length);
-        using LoadedCnn loaded = CnnFile.Load(model, CnnPresets.Get(Published));
+        using Model loaded = Model.Open(model, new OpenOptions { Architecture = Published });
         using var scope = new Scope();
         for (int i = 0; i < lines.Length; i++)
         {
@@ -134,7 +134,7 @@ public sealed class PreprocessTests : IDisposable
             var rng = new Rng(0);
             ImagePipeline.Eval(p).Run(test.ReadImage(i), ref rng, pixels.Span);
             float[] logits = [.. lines[i].GetProperty("logits").EnumerateArray().Select(x => x.GetSingle())];
-            Golden.AssertClose(loaded.Net.Forward(pixels).ToArray(), logits, $"image {i}");
+            Golden.AssertClose(loaded.Graph.Run(pixels).ToArray(), logits, $"image {i}");
         }
     }
 }

@@ -35,7 +35,7 @@ public sealed class ModelTests : IDisposable
         float[] expected = net.Forward(images).ToArray();
 
         // The old format says the same.
-        CnnFile.Save(path, net, new CnnStructure { Config = net.Config, Dataset = "fashion-mnist" });
+        FormatOne.Save(path, net, new CnnStructure { Config = net.Config, Dataset = "fashion-mnist" });
         using (Model old = Model.Open(path))
         {
             Assert.Equal(expected, old.Graph.Run(images).ToArray());
@@ -60,7 +60,7 @@ public sealed class ModelTests : IDisposable
     {
         Cnn net = CompressionJobs.Net("resnet20");
         net.RemoveBlocks(["layer1.1", "layer3.2"]);
-        CnnFile.Save(path, net, new CnnStructure { Config = net.Config });
+        FormatOne.Save(path, net, new CnnStructure { Config = net.Config });
         using Model old = Model.Open(path), model = Model.FromModule(net);
         model.Save(path);
         using Model read = Model.Open(path);

@@ -2,6 +2,7 @@ using Espalier.Compression;
 using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Tensors;
+using Espalier.Tests.Models;
 using Espalier.Tensors.Threading;
 
 namespace Espalier.Tests.Inference;
@@ -152,7 +153,7 @@ public sealed class CnnSessionTests
         {
             using Cnn net = CnnNets.Create("mobilenet_v2", 32, width: 0.125);
             Prune(net, 0.3f);
-            CnnFile.Save(path, net, new CnnStructure { Config = net.Config, ClassNames = ["a", "b", "c", "d", "e", "f", "g"] });
+            FormatOne.Save(path, net, new CnnStructure { Config = net.Config, ClassNames = ["a", "b", "c", "d", "e", "f", "g"] });
             using (Session session = Session.Open(path))
             {
                 Assert.Equal("g", session.ClassNames![6]);

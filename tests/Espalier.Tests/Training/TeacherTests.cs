@@ -115,7 +115,7 @@ public sealed class TeacherTests : IDisposable
     {
         var config = new CnnConfig("cifar-vgg11") { ImageSize = size, Channels = channels, NumClasses = names?.Length ?? 10, Width = 0.1 };
         Cnn net = CnnPresets.Create(config, seed: 3);
-        CnnFile.Save(path, net, new CnnStructure { Config = config, ClassNames = names, Preprocessing = preprocessing });
+        FormatOne.Save(path, net, new CnnStructure { Config = config, ClassNames = names, Preprocessing = preprocessing });
         return net;
     }
 

@@ -30,11 +30,10 @@ public abstract class Cnn(CnnConfig config) : ImageClassifier
     /// <exception cref="EspalierException">
     /// There is no such block, its shortcut is no identity, or it was removed before; the network is as it was.
     /// </exception>
-    public void RemoveBlocks(IEnumerable<string> names) => RemoveBlocks(names, Config.Network);
-
-    /// <param name="source">Of the names, for messages.</param>
-    internal void RemoveBlocks(IEnumerable<string> names, string source)
+    /// <param name="source">Of the names, for messages; null for the network.</param>
+    internal void RemoveBlocks(IEnumerable<string> names, string? source = null)
     {
+        source ??= Config.Network;
         Dictionary<string, ResidualBlock> blocks = ResidualBlocks().ToDictionary(b => b.Name, b => b.Block);
         var removed = new HashSet<ResidualBlock>();
         foreach (string? name in names)

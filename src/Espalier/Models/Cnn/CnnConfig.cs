@@ -18,7 +18,7 @@ public sealed record CnnConfig(string Network)
     public double Width { get; init; } = 1;
 
     /// <summary>
-    /// Residual blocks that are gone, such as "layer1.1"; null for none. See <see cref="Cnn.RemoveBlocks(IEnumerable{string})"/>.
+    /// Residual blocks that are gone, such as "layer1.1"; null for none. See <see cref="Cnn.RemoveBlocks"/>.
     /// </summary>
     public string[]? Removed { get; init; }
 

@@ -6,9 +6,6 @@ namespace Espalier.Models;
 /// <summary>activation(branch(x) + shortcut(x)): what residual networks repeat.</summary>
 public abstract class ResidualBlock : Module
 {
-    /// <summary>Decides whether and how the branch takes part; null where it always does.</summary>
-    public IResidualGate? Gate { get; set; }
-
     /// <summary>Whether the shortcut hands the input on unchanged, so that the branch can be left out for good.</summary>
     public abstract bool HasIdentityShortcut { get; }
 
@@ -28,7 +25,7 @@ public abstract class ResidualBlock : Module
         // No activation: x has been through that of the block before.
         if (IsRemoved) return x;
         if (!HasShortcut) return Activate(Branch(x));
-        return Activate(Gate?.Join(this, x) ?? Sum(Branch(x), Shortcut(x)));
+        return Activate(Sum(Branch(x), Shortcut(x)));
     }
 
     /// <summary>f(x), up to its last batch norm or convolution.</summary>
@@ -38,7 +35,7 @@ public abstract class ResidualBlock : Module
     public abstract Tensor Shortcut(Tensor x);
 
     /// <summary>branch + shortcut, where the branch may have lost channels.</summary>
-    public Tensor Sum(Tensor branch, Tensor shortcut) => Scatter?.Forward(shortcut, branch) ?? F.Add(branch, shortcut);
+    public Tensor Sum(Tensor branch, Tensor shortcut) => Scatter?.Forward(shortcut, branch) ?? branch + shortcut;
 
     /// <summary>
     /// From now on the branch may lose channels that the stream keeps. The lists are in the state as <c>scatter.index</c> and
@@ -76,11 +73,4 @@ public abstract class LinearBottleneck(int inputs, int outputs, int stride) : Re
 
     /// <inheritdoc/>
     protected override Tensor Activate(Tensor sum) => sum;
-}
-
-/// <summary>Joins a residual block's branch and shortcut in some other way than by their sum.</summary>
-public interface IResidualGate
-{
-    /// <summary>What takes the place of branch(x) + shortcut(x); it need not run the branch.</summary>
-    Tensor Join(ResidualBlock block, Tensor x);
 }

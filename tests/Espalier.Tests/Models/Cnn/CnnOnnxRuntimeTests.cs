@@ -23,7 +23,7 @@ public sealed class CnnOnnxRuntimeTests
     private static readonly string[] All =
     [
         .. CnnPresets.Names, ListNet.Name, .. Pruned.Select(n => n + " pruned"), "resnet50 opset 23", "densenet121 opset 23",
-        "preresnet164 with-lists", "densenet40 with-lists", "resnet20 narrow-branches", "resnet20 without-blocks", "resnet20 gated",
+        "preresnet164 with-lists", "densenet40 with-lists", "resnet20 narrow-branches", "resnet20 without-blocks",
     ];
 
     public static TheoryData<string> Cases => [.. All];
@@ -87,9 +87,6 @@ public sealed class CnnOnnxRuntimeTests
             case "without-blocks":
                 net.RemoveBlocks(net.ResidualBlocks().Where(b => b.Block.HasIdentityShortcut).Select(b => b.Name).Skip(3));
                 break;
-            case "gated":
-                foreach (ResidualBlock block in blocks) block.Gate = new WeakBranch();
-                break;
         }
     }
 
@@ -111,9 +108,4 @@ public sealed class CnnOnnxRuntimeTests
         "vanilla-c3" => CompressionJobs.Net(network, 9),
         _ => CompressionJobs.Net(network, CnnPresets.Get(network).ImageSize == 32 ? 20 : 72),
     };
-
-    private sealed class WeakBranch : IResidualGate
-    {
-        public Tensor Join(ResidualBlock block, Tensor x) => F.Add(F.Mul(block.Branch(x), 0.7f), block.Shortcut(x));
-    }
 }

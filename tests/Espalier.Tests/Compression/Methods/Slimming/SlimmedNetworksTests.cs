@@ -18,7 +18,6 @@ public sealed class SlimmedNetworksTests
     [InlineData("densenet40", 9360, 39)]
     public void ThePoolHoldsAllScales(string network, int channels, int norms)
     {
-        using InitSkip _ = Init.Skip();
         using Cnn net = CnnPresets.Create(CnnPresets.Get(network) with { ImageSize = 16 });
         using DependencyGraph graph = ModuleGraphs.Build(net, net.Forward, Tensor.Zeros(new Shape(1, 3, 16, 16)));
         ChannelScores scores = ScaleScores.Of(graph, new SelectionOptions { Ratio = 0.7 }.Candidates(graph));

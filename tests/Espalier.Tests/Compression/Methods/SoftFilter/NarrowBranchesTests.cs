@@ -81,7 +81,6 @@ public sealed class NarrowBranchesTests : IDisposable
     [InlineData(110, 30, 252_887_040, null, 40.8)]
     public void MultipliesThatGo(int depth, int percent, long all, double? whole, double published)
     {
-        using InitSkip skip = Init.Skip();
         var rng = new Rng(1);
         using var net = new CifarResNet(depth, CnnPresets.Get("resnet20"), ref rng);
         using var scope = new Scope();

@@ -222,7 +222,6 @@ public sealed class TaylorTests
     [Fact]
     public void ThePipelineRemovesAFixedNumberARound()
     {
-        using InitSkip skip = Init.Skip();
         using Cnn vgg = CnnPresets.Create(CnnPresets.Get("cifar-vgg16"));
         using (DependencyGraph graph = ModuleGraphs.Build(vgg, vgg.Forward, Tensor.Zeros(new Shape(1, 3, 32, 32))))
             Assert.Equal(4224, graph.Groups.Sum(g => g.Count));
@@ -253,7 +252,6 @@ public sealed class TaylorTests
     [Fact]
     public void CountsOperationsAsThePaperDoes()
     {
-        using InitSkip skip = Init.Skip();
         var rng = new Rng(1);
         using Sequential convolutions = Vgg.Convolutions(Vgg.Stages(16), new CnnConfig("vgg16") { ImageSize = 32 }, norm: false,
             bias: true, poolLast: true, ref rng, out int width);
