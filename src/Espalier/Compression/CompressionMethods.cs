@@ -10,6 +10,7 @@ using Espalier.Compression.Methods.SoftFilter;
 using Espalier.Compression.Methods.StochasticDepth;
 using Espalier.Compression.Methods.Taylor;
 using Espalier.Compression.Methods.TokenMerging;
+using Espalier.Compression.Methods.Vtp;
 
 namespace Espalier.Compression;
 
@@ -21,7 +22,7 @@ public static class CompressionMethods
     [
         new Apt(), new Ats(), new BnScale(), new ClassTopK(), new Evit(), new Fpgm(), new L1Norm(), new L2Norm(),
         new NetworkSlimming(), new PatchSlimming(), new RandomFilters(), new RandomTokens(), new RePr(), new SoftFilter(),
-        new StochasticDepth(), new Taylor(), new ToMe(),
+        new StochasticDepth(), new Taylor(), new ToMe(), new Vtp(),
     ];
 
     /// <exception cref="EspalierException">There is no method of that name.</exception>

@@ -32,6 +32,9 @@ public abstract class Optimizer : IDisposable
 
     public float WeightDecay { get; }
 
+    /// <summary>Of the last step, before the groups' scales; 0 before the first.</summary>
+    public float LearningRate { get; private set; }
+
     /// <summary>Names of the tensors kept for each parameter.</summary>
     public IReadOnlyList<string> Slots => slots;
 
@@ -42,6 +45,7 @@ public abstract class Optimizer : IDisposable
     /// <param name="lr">Learning rate of this step, before the groups' scales.</param>
     public void Step(float lr)
     {
+        LearningRate = lr;
         foreach (Entry entry in entries)
         {
             if (entry.Value.Grad is not { } gradient) continue;

@@ -3,6 +3,7 @@ using Espalier.Data;
 using Espalier.Files;
 using Espalier.Inference;
 using Espalier.Models;
+using Espalier.Optim;
 using Espalier.Tensors;
 
 namespace Espalier.Training;
@@ -60,6 +61,18 @@ public sealed class ClassifierTask : ITrainingTask
         .. options.Identity,
         .. options.Hooks.SelectMany(h => h.Identity),
     ];
+
+    /// <inheritdoc/>
+    public IReadOnlyList<ParameterGroup> ParameterGroups
+    {
+        get
+        {
+            HashSet<Tensor> spared = [.. options.Hooks.SelectMany(h => h.WithoutDecay)];
+            if (spared.Count == 0) return ParameterGroup.Of(Graph);
+            var parts = Graph.Parameters.ToLookup(p => spared.Contains(p.Value));
+            return [new("all", [.. parts[false]]), new("without decay", [.. parts[true]]) { WeightDecay = 0 }];
+        }
+    }
 
     /// <inheritdoc/>
     public bool SkipsUntrained => true;

@@ -13,6 +13,10 @@ public interface ITrainingHook
     /// begins.</summary>
     IReadOnlyList<GraphValue> Watched => [];
 
+    /// <summary>Parameters that no weight decay may draw towards zero beside what the method does. Asked once, when the
+    /// training begins.</summary>
+    IReadOnlyList<Tensor> WithoutDecay => [];
+
     /// <summary>What this micro-batch runs in place of the network: a copy with other ops, which shares its weights; the network
     /// itself where nothing changes.</summary>
     Graph ForStep(Graph network, in StepContext context) => network;

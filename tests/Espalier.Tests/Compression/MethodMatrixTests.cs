@@ -18,6 +18,9 @@ public sealed class MethodMatrixTests : IDisposable
 
     private static readonly (string Network, int Size)[] Transformers = [(CompressionJobs.TinyVit, 8), (CompressionJobs.TinyHybrid, 32)];
 
+    /// <summary>What works on blocks of transformers only.</summary>
+    private static readonly string[] ForTransformers = ["vtp"];
+
     /// <summary>What cannot be: no residual blocks to leave out, or no filters but those that concats need in their places.</summary>
     private static readonly HashSet<(string Method, string Network)> Refused =
     [
@@ -27,6 +30,8 @@ public sealed class MethodMatrixTests : IDisposable
         ("bn-scale", CompressionJobs.TinyVit), ("bn-scale", CompressionJobs.TinyHybrid),
         ("network-slimming", CompressionJobs.TinyVit), ("network-slimming", CompressionJobs.TinyHybrid), ("repr", CompressionJobs.TinyVit),
         ("repr", CompressionJobs.TinyHybrid),
+        // Dimensions of transformer blocks, where there are none.
+        .. from classic in Classic from method in ForTransformers select (method, classic.Network),
     ];
 
     /// <summary>Settings that so small a task needs: few blocks can go, so a share of them is less than one.</summary>
@@ -48,7 +53,8 @@ public sealed class MethodMatrixTests : IDisposable
                 bool everywhere = method.Name is "taylor" or "network-slimming" or "l1";
                 foreach (var (network, size) in Classic.Concat(everywhere ? Mobile : []).Concat(Transformers))
                     rows.Add(method.Name, network, size);
-                if (Refused.Contains((method.Name, "densenet40"))) rows.Add(method.Name, "densenet121", 32);
+                if (Refused.Contains((method.Name, "densenet40")) && !ForTransformers.Contains(method.Name))
+                    rows.Add(method.Name, "densenet121", 32);
             }
             return rows;
         }

@@ -46,9 +46,10 @@ public static class ChannelSelector
         var all = new List<Candidate>();
         foreach (var (group, values) in scores.Groups)
         {
-            int[] byScore = [.. Enumerable.Range(0, group.Count).OrderBy(k => values[k]).ThenBy(k => k)];
-            for (int rank = 0; rank < group.Count - options.Fewest(group); rank++)
-                all.Add(new Candidate(group, byScore, values[byScore[rank]], rank + 1));
+            int[] byScore = scores.InOrder(group);
+            int most = group.Count - scores.Staying(group);
+            for (int rank = 0; rank < Math.Min(most, group.Count - options.Fewest(group)); rank++)
+                all.Add(new Candidate(group, byScore, values[byScore[rank]], rank + 1) { Most = most });
         }
         if (options.Isomorphic) return [.. InClasses(all, scores).OrderBy(c => c.Share)];
         bool byValue = options.Global || options.Threshold is not null;
@@ -98,7 +99,7 @@ public static class ChannelSelector
         {
             ChannelGroup group = layer.Key;
             int kept = options.Rounded(group.Count - layer.Count(), group.Count);
-            plan.Add(group, layer.First().InOrder.Take(group.Count - kept));
+            plan.Add(group, layer.First().InOrder.Take(Math.Min(group.Count - kept, layer.First().Most)));
         }
         return plan;
     }
@@ -106,5 +107,9 @@ public static class ChannelSelector
     /// <param name="InOrder">All channels of the group, the least important first.</param>
     /// <param name="Rank">In its layer, from 1, the least important first.</param>
     /// <param name="Share">Of its class, that goes with it and those less important.</param>
-    private readonly record struct Candidate(ChannelGroup Group, int[] InOrder, double Score, int Rank, double Share = 0);
+    private readonly record struct Candidate(ChannelGroup Group, int[] InOrder, double Score, int Rank, double Share = 0)
+    {
+        /// <summary>How many of the group's channels may go at all.</summary>
+        public int Most { get; init; }
+    }
 }

@@ -147,10 +147,12 @@ public sealed class TransformerBlocks
     private static GraphNode? NormOf(GraphNode linear) =>
         Back(linear.Operands[0]!).Producer is { Op: LayerNormOp } norm ? norm : null;
 
-    /// <summary>The value before activations, gates, dropouts and dropped rows: what the next layer up gives.</summary>
+    /// <summary>The value before activations, gates, dropouts, dropped rows and picked channels: what the next layer up
+    /// gives.</summary>
     private static GraphValue Back(GraphValue value)
     {
-        while (value.Producer is { } node && (IsOfRows(node.Op) || node.Op is UnaryOp or GeluOp or DropoutOp || IsGate(node)))
+        while (value.Producer is { } node && (IsOfRows(node.Op) || IsGate(node)
+            || node.Op is UnaryOp or GeluOp or DropoutOp or IndexSelectOp))
             value = node.Inputs.First(x => !x.IsWeight);
         return value;
     }
