@@ -14,7 +14,7 @@ namespace Espalier.Inference;
 internal sealed unsafe class Scheduler(Plan plan, long multiplyAdds, bool tries) : IDisposable
 {
     /// <summary>Bytes of maps that a chunk should not exceed, so that they stay in the second-level cache.</summary>
-    private const long ChunkBytes = 512 << 10;
+    private const long ChunkBytes = 640 << 10;
 
     /// <summary>Bytes of maps a thread that shared steps should not exceed, so that they stay in the last-level cache.</summary>
     private const long SharedBytes = 8 << 20;
@@ -28,9 +28,9 @@ internal sealed unsafe class Scheduler(Plan plan, long multiplyAdds, bool tries)
     /// <summary>Most images of a chunk.</summary>
     private const int MostImages = 64;
 
-    /// <summary>Multiply-adds of an image from which shared steps are the first guess: the chunks of one thread alone would wait
-    /// for the weights, which do not fit its cache.</summary>
-    private const long SharedFrom = 1_000_000_000;
+    /// <summary>Of more weights than the last-level cache holds, multiply-adds of an image a byte below which shared steps are the
+    /// first guess: chunks of few images would wait for the weights, as those of VGG do for its last layers.</summary>
+    private const long SharedBelow = 32, CacheBytes = 32 << 20;
 
     /// <summary>Chunks that a thread takes at least of images that may come to differ in length.</summary>
     private const int UnevenRounds = 2;
@@ -61,7 +61,7 @@ internal sealed unsafe class Scheduler(Plan plan, long multiplyAdds, bool tries)
     {
         if (call.Batch == 0) return;
         int threads = Workers.Available;
-        bool share = multiplyAdds >= SharedFrom || call.Batch < threads;
+        bool share = call.Batch < threads || (plan.WeightBytes > CacheBytes && multiplyAdds < SharedBelow * plan.WeightBytes);
         Trial? trial = tries ? Of(call, threads, share) : null;
         if (trial is not null) share = trial.Way;
         long started = Stopwatch.GetTimestamp();

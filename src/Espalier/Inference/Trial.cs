@@ -17,8 +17,9 @@ internal sealed class Trial(bool first)
     /// <summary>Comparisons that are remembered. Of these the best times count: what disturbs only makes slower.</summary>
     private const int Memory = 8;
 
-    /// <summary>A way must be so many times as fast as the present one to take its place.</summary>
-    private const double Gain = 1.01;
+    /// <summary>How many times as fast the other way must be to take the place of the first: what less there is to gain is no more
+    /// than what chance makes of equal ways.</summary>
+    private const double Gain = 1.03;
 
     /// <summary>A way that takes so many times as long is not tried again at once.</summary>
     private const double Hopeless = 1.5;
@@ -33,6 +34,7 @@ internal sealed class Trial(bool first)
     private static readonly double Learning = Stopwatch.Frequency / 4;
 
     private readonly double[] presentTimes = Unknown(), otherTimes = Unknown();
+    private readonly bool first = first;
     private bool present = first, asksOther;
     private int gap = Timed, left = Timed, comparisons;
     private double spent, presentBest = double.MaxValue, otherBest = double.MaxValue;
@@ -60,8 +62,8 @@ internal sealed class Trial(bool first)
         (presentTimes[at], otherTimes[at]) = (presentBest, otherBest);
         presentBest = otherBest = double.MaxValue;
         if (++comparisons == 1) return;
-        double slower = otherTimes.Min() / presentTimes.Min();
-        if (slower * Gain < 1)
+        double slower = otherTimes.Min() / presentTimes.Min(), gain = present == first ? Gain : 1 / Gain;
+        if (slower * gain < 1)
         {
             for (int i = 0; i < Memory; i++) (presentTimes[i], otherTimes[i]) = (otherTimes[i], presentTimes[i]);
             present = !present;
