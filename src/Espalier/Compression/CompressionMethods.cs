@@ -2,6 +2,7 @@ using Espalier.Compression.Methods.AdaptiveSampling;
 using Espalier.Compression.Methods.Apt;
 using Espalier.Compression.Methods.ClassAttention;
 using Espalier.Compression.Methods.Magnitude;
+using Espalier.Compression.Methods.NVit;
 using Espalier.Compression.Methods.PatchSlimming;
 using Espalier.Compression.Methods.RandomTokens;
 using Espalier.Compression.Methods.RePr;
@@ -21,8 +22,8 @@ public static class CompressionMethods
     public static IReadOnlyList<CompressionMethod> All { get; } =
     [
         new Apt(), new Ats(), new BnScale(), new ClassTopK(), new Evit(), new Fpgm(), new L1Norm(), new L2Norm(),
-        new NetworkSlimming(), new PatchSlimming(), new RandomFilters(), new RandomTokens(), new RePr(), new SoftFilter(),
-        new StochasticDepth(), new Taylor(), new ToMe(), new Vtp(),
+        new NetworkSlimming(), new NVit(), new PatchSlimming(), new RandomFilters(), new RandomTokens(), new RePr(),
+        new SoftFilter(), new StochasticDepth(), new Taylor(), new ToMe(), new Vtp(),
     ];
 
     /// <exception cref="EspalierException">There is no method of that name.</exception>
