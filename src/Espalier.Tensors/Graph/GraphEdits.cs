@@ -62,6 +62,21 @@ public sealed partial class Graph
         Edited(input);
     }
 
+    /// <summary>Puts an output behind those that are there, such as the logits of a classifier after a block.</summary>
+    public void AddOutput(GraphValue value)
+    {
+        Outputs = [.. Outputs, value];
+        Refresh();
+    }
+
+    /// <summary>Takes an output that is not the first away, and what nobody else reads with it.</summary>
+    public void RemoveOutput(GraphValue value)
+    {
+        if (Outputs[0] == value) throw new ArgumentException($"{value} is the graph's first output, which stays");
+        Outputs = [.. Outputs.Where(o => o != value)];
+        Refresh();
+    }
+
     /// <summary>
     /// Makes every op again on the example, for weights that have changed their shapes; drops nodes and weights that no output
     /// depends on. Nothing is computed.

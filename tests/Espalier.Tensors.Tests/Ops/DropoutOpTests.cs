@@ -52,4 +52,28 @@ public class DropoutOpTests
         Assert.Equal(0UL, stream.Calls);
         Assert.Throws<ArgumentException>(() => F.Dropout(x, 1, stream));
     }
+
+    /// <summary>Images go or stay as a whole, rows of a set with their image; the gradient has the same mask.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Whole_images(bool rows)
+    {
+        using var scope = new Scope();
+        const int images = 300, each = 3;
+        Tensor x = rows ? Tensor.Full(new Shape(images * each, 2), 1) : Tensor.Full(new Shape(images, each, 2), 1);
+        if (rows) x.Rows = RowSet.Uniform(images, each);
+        x.RequiresGrad = true;
+        using var recording = new Recording();
+        Tensor y = F.DropImages(x, 0.25f, new RandomStream(5));
+        float[][] all = [.. y.ToArray().Chunk(2 * each)];
+        Assert.All(all, image => Assert.True(image.All(v => v == 0) || image.All(v => Math.Abs(v - 4 / 3f) < 1e-6f)));
+        Assert.InRange(all.Count(image => image[0] == 0), 45, 105);
+        recording.Backward(F.Sum(y));
+        Assert.Equal(y.ToArray(), x.Grad!.ToArray());
+        Assert.Equal(x.ToArray(), F.DropImages(x, 0.25f, new RandomStream(5), training: false).ToArray());
+        var op = (DropoutOp)recording.Ops[0];
+        Assert.True(((DropoutOp)OpTable.Create("Dropout", [x], op.Settings)).PerImage);
+        Assert.False(((DropoutOp)OpTable.Create("Dropout", [x], new OpSettings().Set("rate", 0.1f))).PerImage);
+    }
 }

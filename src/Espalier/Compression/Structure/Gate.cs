@@ -1,4 +1,5 @@
 using Espalier.Tensors;
+using Espalier.Training;
 
 namespace Espalier.Compression;
 
@@ -17,8 +18,10 @@ public sealed class Gate
     private readonly HeadLayout? heads;
     private readonly Func<Tensor, Tensor> function;
 
-    private Gate(GraphValue on, GraphValue output, Tensor factors, HeadLayout? heads, Func<Tensor, Tensor> function) =>
-        (On, Output, Factors, this.heads, this.function) = (on, output, factors, heads, function);
+    private readonly Tensor? offset;
+
+    private Gate(GraphValue on, GraphValue output, Tensor factors, Tensor? offset, HeadLayout? heads, Func<Tensor, Tensor> function) =>
+        (On, Output, Factors, this.offset, this.heads, this.function) = (on, output, factors, offset, heads, function);
 
     /// <summary>What is gated: rows [.., C], or maps [N, C, H, W].</summary>
     public GraphValue On { get; }
@@ -34,13 +37,15 @@ public sealed class Gate
     /// channel.</param>
     /// <param name="initial">What w begins with.</param>
     /// <param name="function">What the factor is, of w; null for w itself. Such as a sigmoid.</param>
+    /// <param name="hard">Whether the factor is 0 or 1 as <see cref="Harden"/> says, at first 1, while gradients come to w as if it were
+    /// the factor (straight-through): y = x · (w + c), where c, which is not trained, is what is missing.</param>
     /// <exception cref="ArgumentException">The value has no axis of channels, or heads of different widths.</exception>
     public static Gate Insert(Graph graph, GraphValue value, HeadLayout? heads = null, float initial = 1,
-        Func<Tensor, Tensor>? function = null)
+        Func<Tensor, Tensor>? function = null, bool hard = false)
     {
         if (value.Shape.Rank < 2 || heads is { IsUniform: false } || (heads is not null && heads.ValueWidth != value.Shape[-1]))
             throw new ArgumentException($"a gate of {(heads is null ? "channels" : heads)} does not fit {value}");
-        function ??= f => f;
+        if (hard && function is not null) throw new ArgumentException("a hard gate has no other function");
         bool map = value.Shape.Rank == 4;
         Tensor factors = Tensor.Unscoped(heads is not null ? new Shape(heads.Count, 1)
             : map ? new Shape(value.Shape[1], 1, 1) : new Shape(value.Shape[-1]));
@@ -48,13 +53,16 @@ public sealed class Gate
         factors.RequiresGrad = true;
         string name = $"{value.Name}.gate";
         for (int i = 1; graph.Weights.ContainsKey(name); i++) name = $"{value.Name}.gate.{i}";
+        Tensor? offset = hard ? Tensor.Unscoped(factors.Shape) : null;
+        offset?.Fill(1 - initial);
+        function ??= offset is null ? f => f : f => F.Add(f, offset);
         GraphValue output = graph.InsertAfter(value, x =>
         {
             if (heads is null) return F.Mul(x, function(factors));
             Tensor split = F.Reshape(x, [.. x.Shape.ToArray()[..^1], heads.Count, heads.ValueWidth / heads.Count]);
             return F.Reshape(F.Mul(split, function(factors)), x.Shape);
-        }, [(name, factors)]);
-        return new Gate(value, output, factors, heads, function);
+        }, offset is null ? [(name, factors)] : [(name, factors), ($"{name}.offset", offset)]);
+        return new Gate(value, output, factors, offset, heads, function);
     }
 
     /// <summary>The factors f(w) as they are now, one an entry of the value's channels.</summary>
@@ -65,6 +73,14 @@ public sealed class Gate
         float[] values = function(Factors).ToArray();
         return heads is null ? values
             : [.. Enumerable.Range(0, heads.Count).SelectMany(h => Enumerable.Repeat(values[h], heads.ValueWidthOf(h)))];
+    }
+
+    /// <summary>Of a hard gate: opens and closes channels (or heads).</summary>
+    /// <param name="isOpen">By number.</param>
+    public void Harden(Func<int, bool> isOpen)
+    {
+        if (offset is null) throw new InvalidOperationException($"the gate on '{On.Name}' was not made as a hard one");
+        for (int i = 0; i < offset.Length; i++) offset.Span[i] = (isOpen(i) ? 1 : 0) - Factors.Span[i];
     }
 
     /// <summary>
@@ -113,8 +129,12 @@ public sealed class Gate
 
     private static bool IntoReaders(Graph graph, GraphEdit edit, GraphValue value, float[] factors)
     {
-        GraphNode[] readers = [.. graph.Nodes.Where(n => n.Inputs.Contains(value))];
-        if (readers.Length == 0 || graph.Outputs.Contains(value) || !readers.All(n => n.Operands[0] == value
+        // A dropout hands factors on.
+        GraphValue[] same = [value];
+        for (int i = 0; i < same.Length; i++)
+            same = [.. same, .. graph.Nodes.Where(n => n.Op is DropoutOp && n.Operands[0] == same[i]).Select(n => n.Output)];
+        GraphNode[] readers = [.. graph.Nodes.Where(n => n.Op is not DropoutOp && n.Inputs.Any(same.Contains))];
+        if (readers.Length == 0 || graph.Outputs.Any(same.Contains) || !readers.All(n => same.Contains(n.Operands[0])
             && n.Op is LinearOp or Conv2dOp { Groups: 1 } && n.Operands[1] is { IsWeight: true } w && IsReadOnce(graph, w))) return false;
         foreach (GraphNode reader in readers)
         {
@@ -130,4 +150,18 @@ public sealed class Gate
 
     private static bool IsReadOnce(Graph graph, GraphValue value) =>
         graph.Nodes.Sum(n => n.Inputs.Count(i => i == value)) + graph.Outputs.Count(o => o == value) == 1;
+}
+
+/// <summary>Opens and closes hard gates anew before and after each step, by what they have learnt until then.</summary>
+/// <param name="isOpen">Whether an entry of a gate is open.</param>
+public sealed class StraightThrough(IReadOnlyList<Gate> gates, Func<Gate, int, bool> isOpen) : ITrainingHook
+{
+    /// <inheritdoc/>
+    public void BeforeForward(in StepContext context) => AfterStep(context.Step);
+
+    /// <summary>So that an evaluation that follows sees what was learnt.</summary>
+    public void AfterStep(long step)
+    {
+        foreach (Gate gate in gates) gate.Harden(i => isOpen(gate, i));
+    }
 }

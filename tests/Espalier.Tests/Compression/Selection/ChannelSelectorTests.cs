@@ -156,4 +156,33 @@ public sealed class ChannelSelectorTests : IDisposable
         foreach (ChannelGroup g in groups) scores.Set(g, [.. Enumerable.Range(0, g.Count).Select(k => (double)k)]);
         return scores;
     }
+
+    /// <summary>Two layers of one kind and a stream whose scores are of another size: each class loses half, within it the least.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true, "a:2,3", "b:1,3", "c:1,3")]
+    public void Layers_compete_with_those_of_their_structure(bool isomorphic, params string[] expected)
+    {
+        using Tensor a = Tensor.Unscoped(new Shape(4, 2)), b = Tensor.Unscoped(new Shape(4, 2)), c = Tensor.Unscoped(new Shape(4, 2));
+        var scores = new ChannelScores().Set(Group("a", a, ChannelKind.Hidden), [0.9, 0.8, 0.1, 0.2])
+            .Set(Group("b", b, ChannelKind.Hidden), [0.7, 0.3, 0.6, 0.05]).Set(Group("c", c, ChannelKind.Stream), [90, 10, 50, 20]);
+        RemovalPlan plan = ChannelSelector.Choose(graph, scores, new SelectionOptions
+        {
+            Ratio = 0.5, Global = true, Isomorphic = isomorphic, MinKept = 1,
+        });
+        if (isomorphic) Assert.Equal(expected, plan.Channels.Select(p => $"{p.Key}:{string.Join(',', p.Value)}"));
+        else Assert.False(plan.Channels.ContainsKey("c"));
+
+        static ChannelGroup Group(string name, Tensor weight, ChannelKind kind) => new(name, 0,
+            [new GroupSlice(name + ".weight", weight, 0, ChannelRole.Producer, [[0], [1], [2], [3]])], kind, null);
+    }
+
+    [Fact]
+    public void Isomorphic_is_a_way_to_compete()
+    {
+        Assert.Contains("Global", Assert.Throws<EspalierException>(() => new SelectionOptions { Ratio = 0.5, Isomorphic = true }.Checked())
+            .Message);
+        Assert.Contains("threshold", Assert.Throws<EspalierException>(() =>
+            new SelectionOptions { Threshold = 1, Isomorphic = true, Global = true }.Checked()).Message);
+    }
 }

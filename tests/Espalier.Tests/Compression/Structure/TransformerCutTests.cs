@@ -84,6 +84,29 @@ public sealed class TransformerCutTests : IDisposable
             new RemovalOptions(MoveConstants: false)).Difference, Rounding);
     }
 
+    /// <summary>Whole heads, indices inside the others and hidden units in one plan.</summary>
+    [Fact]
+    public void Two_views_in_one_plan()
+    {
+        using var graph = DependencyGraph.Build(network, images, HeadView.Heads, HeadView.AllHeads);
+        Assert.Equal((3, ChannelKind.Heads), (graph[Block + "attn.query"].Count, graph[Block + "attn.query"].Kind));
+        ChannelGroup query = graph[Block + "attn.query inside heads"], value = graph[Block + "attn.value inside heads"];
+        Assert.Equal((4, ChannelKind.QueryKey), (query.Count, query.Kind));
+        Assert.Equal((4, ChannelKind.Value), (value.Count, value.Kind));
+        Assert.Equal(ChannelKind.Hidden, graph[Block + "ffn.fc1"].Kind);
+        Assert.Equal(8, graph.Groups.Count - 1);
+        Assert.Equal(network.CostPerImage.MultiplyAdds, graph.MultiplyAdds());
+        RemovalPlan plan = new RemovalPlan().Add(graph[Block + "attn.query"], 1).Add(query, 2).Add(value, 0, 3).Add(graph[Block + "ffn.fc1"], 5);
+        long cost = graph.MultiplyAdds(plan);
+        RemovalReport report = Apply(graph, plan);
+        Assert.Equal(HeadLayout.Uniform(2, 3, 2), Heads());
+        Assert.InRange(report.Difference, 0, Rounding);
+        Assert.Equal(cost, network.CostPerImage.MultiplyAdds);
+        Assert.Equal([HeadView.Heads, HeadView.EachHead], new SelectionOptions { Groups = ChannelKind.Heads | ChannelKind.Value,
+            UnequalHeads = true }.Views);
+        Assert.Equal([HeadView.AllHeads], new SelectionOptions { Groups = ChannelKind.QueryKey }.Views);
+    }
+
     [Fact]
     public void What_does_not_fit_leaves_everything_as_it_was()
     {
