@@ -106,6 +106,21 @@ public sealed partial class Graph
         return [.. unread.Select(w => w.Tensor)];
     }
 
+    /// <summary>A weight that no node reads yet.</summary>
+    internal GraphValue AddWeight(string name, Tensor tensor)
+    {
+        var weight = new GraphValue(name, tensor, isWeight: true);
+        weights.Add(name, weight);
+        return weight;
+    }
+
+    internal void RenameWeight(GraphValue weight, string name)
+    {
+        weights.Remove(weight.Name);
+        weight.Name = name;
+        weights.Add(name, weight);
+    }
+
     private GraphValue Edited(GraphValue made)
     {
         Refresh();

@@ -40,6 +40,17 @@ public sealed class OnnxImportTests : IDisposable
     }
 
     [Fact]
+    public void ASecondRoundTripChangesNothing()
+    {
+        using Model model = Model.Create("mobilenet_v2", classes: 5, imageSize: 32, width: 0.25);
+        string first = Path.Combine(folder.Path, "first.onnx"), second = Path.Combine(folder.Path, "second.onnx");
+        model.ExportOnnx(first);
+        using (Model read = Model.Open(first)) read.ExportOnnx(first);
+        using (Model read = Model.Open(first)) read.ExportOnnx(second);
+        Assert.Equal(File.ReadAllBytes(first), File.ReadAllBytes(second));
+    }
+
+    [Fact]
     public void OtherNumbersOfClassesGetAFreshHeadAndForeignOptionsAreRefused()
     {
         using Model model = Model.Create("resnet20", classes: 5, imageSize: 32, width: 0.25);

@@ -109,6 +109,14 @@ internal sealed class OnnxEmitter
     {
         int[] from2 = x.Dims, from3 = x.DimsOfThree;
         if (from2.AsSpan().SequenceEqual(two) && from3.AsSpan().SequenceEqual(three)) return x;
+        var (from, to, sizes) = Groups(from2, from3, two, three);
+        return Node("Reshape", new OpSettings().Set("from", from).Set("to", to).Set("sizes", sizes), x) is var y && Fits(y, two, three) ? y
+            : throw new InvalidDataException($"[{string.Join(",", from2)}] to [{string.Join(",", two)}] is not for any number of images");
+    }
+
+    /// <summary>Axes that become neighbouring axes, and their lengths, for two images and for three: see <see cref="ReshapeOp"/>.</summary>
+    public static (int[] From, int[] To, int[] Sizes) Groups(int[] from2, int[] from3, int[] two, int[] three)
+    {
         List<int> from = [], to = [], sizes = [];
         int i = 0, j = 0;
         while (i < from2.Length && j < two.Length)
@@ -136,8 +144,7 @@ internal sealed class OnnxEmitter
             while (grow.Length == 0 && free > at && two[free] == 1) free--;
             for (int a = at; a < at + to[g]; a++) sizes.Add(a == free ? -1 : two[a]);
         }
-        return Node("Reshape", new OpSettings().Set("from", from).Set("to", to).Set("sizes", sizes), x) is var y && Fits(y, two, three) ? y
-            : throw new InvalidDataException($"[{string.Join(",", from2)}] to [{string.Join(",", two)}] is not for any number of images");
+        return ([.. from], [.. to], [.. sizes]);
     }
 
     public OnnxOperand Permute(OnnxOperand x, params int[] axes) => axes.SequenceEqual(Enumerable.Range(0, axes.Length)) ? x

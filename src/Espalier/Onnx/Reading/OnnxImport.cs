@@ -112,7 +112,8 @@ internal sealed class OnnxImport
         for (int i = 0; i < computed.Length; i++)
             if (computed[i].Value!.Producer is not null && Array.IndexOf(computed, computed[i]) == i)
                 OnnxEmitter.NameOutput(computed[i], source.Outputs[i].Name);
-        if (source.Inputs.Count == 0 || emitter.FirstInput is null) throw new InvalidDataException("it has no input");
+        if (!options.OpenBatch && emitter.FirstInput is null) emitter.Input(emitter.Free("nothing"), OnnxType.Float, [1], [1]);
+        if (emitter.FirstInput is null) throw new InvalidDataException("it has no input");
         Graph graph = emitter.Builder.Build([.. computed.Select(c => c.Value!)], anyImages: options.OpenBatch);
         graph.Refresh();
         foreach (Tensor unread in graph.DropUnreadWeights()) unread.Dispose();

@@ -25,28 +25,33 @@ internal static class OnnxReadShapes
         long[] two = call.Has(1) ? call.Two(1)!.Longs() : call.Node.Longs("shape") ?? throw new InvalidDataException("it has no shape");
         long[] three = call.Has(1) ? call.Three(1)!.Longs() : two;
         bool zero = call.Node.Int("allowzero", 0) != 0;
-        if (call.FixedImages > 0 && two.AsSpan().SequenceEqual(three) && Opened(x, two, call.FixedImages, zero) is { } open) (two, three) = open;
+        bool made = call.FixedImages > 0 && two.AsSpan().SequenceEqual(three) && !x.Dims.AsSpan().SequenceEqual(x.DimsOfThree);
+        if (made) (two, three) = Opened(x, two, (int)call.FixedImages, zero);
         return call.Emit.Reshape(x, OnnxMoves.Reshaped(x.Dims, two, zero), OnnxMoves.Reshaped(x.DimsOfThree, three, zero));
     }
 
     /// <summary>
-    /// A target that was written for a certain number of images, for two and for three of them; null where it holds for any. The
-    /// images' axis is the first that is as long as there were images, else the first of which they are a part.
+    /// A target that was written for a certain number of images, for two and for three of them. Where images are in the order of the
+    /// numbers says which of the new axes they are in, or two neighbours: then an axis of its own comes first, and the last axis last.
     /// </summary>
-    private static (long[] Two, long[] Three)? Opened(OnnxOperand x, long[] target, long images, bool allowZero)
+    private static (long[] Two, long[] Three) Opened(OnnxOperand x, long[] target, int images, bool allowZero)
     {
-        int at = Array.IndexOf(target, images);
-        long[] exact = [.. target.Select((n, i) => n == 0 && !allowZero && i < x.Rank ? x.Dims[i] : n)];
-        long all = x.Dims.Aggregate(1L, (a, n) => a * n);
-        bool free = target.Contains(-1);
-        if (!free && exact.Aggregate(1L, (a, n) => a * n) == all) return null;
-        // A 0 that takes over the axis of images leaves nothing to open.
-        if (target.Where((n, i) => n == 0 && i < x.Rank && x.Dims[i] != x.DimsOfThree[i]).Any()) return null;
-        if (at < 0 && free) return null;
-        if (at < 0) at = Array.FindIndex(target, n => n > 0 && n % images == 0);
-        if (at < 0) return null;
-        long each = target[at] / images;
-        return ([.. target.Select((n, i) => i == at ? 2 * each : n)], [.. target.Select((n, i) => i == at ? 3 * each : n)]);
+        int axis = Array.FindIndex(Enumerable.Range(0, x.Rank).ToArray(), i => x.Dims[i] != x.DimsOfThree[i]);
+        int[] made = [.. x.Dims.Select((n, i) => n + (x.DimsOfThree[i] - n) * (images - 2))];
+        int[] dims = OnnxMoves.Reshaped(made, target, allowZero);
+        long before = made[..axis].Aggregate(1L, (a, n) => a * n), product = 1, within = before * made[axis] / images;
+        List<int> places = [];
+        int own = -1;
+        for (int i = 0; i < dims.Length; product *= dims[i++])
+        {
+            // The images are the slowest part of the axis, or all of it that is not before them.
+            bool starts = product == before, ends = product * dims[i] == before * images && product < before;
+            if ((starts || ends) && dims[i] % images == 0) places.Add(i);
+            if (own < 0 && dims[i] == images && product >= before && product <= within) own = i;
+        }
+        int at = own >= 0 ? own : places.Where(i => i < dims.Length - 1).DefaultIfEmpty(places.Count > 0 ? places[^1] : -1).Last();
+        if (at < 0) throw new InvalidDataException($"it was written for {images} images, and where they are is not seen");
+        return ([.. dims.Select((n, i) => i == at ? n / images * 2L : n)], [.. dims.Select((n, i) => i == at ? n / images * 3L : n)]);
     }
 
     public static OnnxOperand Concat(OnnxReadCall call)

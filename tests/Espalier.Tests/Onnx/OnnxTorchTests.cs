@@ -1,0 +1,168 @@
+using Espalier.Compression;
+using Espalier.Formats;
+using Espalier.Inference;
+using Espalier.Nn;
+using Espalier.Onnx;
+using Espalier.Tensors;
+using Espalier.Tests.Imaging;
+
+namespace Espalier.Tests.Onnx;
+
+/// <summary>Networks as PyTorch exports them (tests/goldens/make_onnx.py): they give PyTorch's values, and are the graphs that this
+/// library's own networks are.</summary>
+public sealed class OnnxTorchTests : IDisposable
+{
+    private static readonly string Files = Path.Combine(AppContext.BaseDirectory, "Goldens", "Onnx");
+
+    private readonly TempFolder folder = new();
+    private readonly Checkpoint golden = CheckpointFile.Read(Path.Combine(Files, "values.safetensors"));
+
+    public void Dispose() => folder.Dispose();
+
+    public static TheoryData<string> Networks => [.. Directory.GetFiles(Files, "*.onnx").Select(f => Path.GetFileNameWithoutExtension(f)).Order()];
+
+    [Theory, MemberData(nameof(Networks))]
+    public void GivesWhatPyTorchGivesHoweverItIsRunOrStored(string name)
+    {
+        using Model model = Open(name);
+        Matches(name, model.Graph);
+        // PyTorch folds batch norms, and tables of relative positions are read as the biases that they make.
+        if (name is not ("opset9" or "swin")) Assert.Equal((long)golden[$"{name}/count"].Data[0], model.ParameterCount);
+
+        string saved = Path.Combine(folder.Path, "net.safetensors"), written = Path.Combine(folder.Path, "net.onnx");
+        model.Save(saved);
+        using (Model read = Model.Open(saved)) Matches(name, read.Graph);
+        foreach (int opset in OnnxFile.Opsets)
+        {
+            model.ExportOnnx(written, new OnnxOptions { Opset = opset });
+            using Model again = Model.Open(written);
+            Matches(name, again.Graph);
+            Assert.Equal(model.Graph.Outputs.Select(o => o.Name), again.Graph.Outputs.Select(o => o.Name));
+        }
+        if (model.Graph.Outputs.Count > 1) return;
+        using Session session = Session.Open(written);
+        float[] x = golden[$"{name}/in"].Data, expected = golden[$"{name}/{model.Graph.Outputs[0].Name}"].Data;
+        var actual = new float[expected.Length];
+        session.Run(x, golden[$"{name}/in"].Shape[0], actual);
+        Close(expected, actual);
+    }
+
+    /// <summary>What a file for one image gives for three is what it gives for each.</summary>
+    [Fact]
+    public void AFileForOneImageIsForAnyNumber()
+    {
+        using Model model = Open("static");
+        using var scope = new Scope();
+        var images = new Tensor(new Shape(3, 3, 16, 16));
+        var rng = new Rng(4);
+        Init.Normal(images, 1, ref rng);
+        float[] all = model.Graph.Run(images).ToArray();
+        for (int i = 0; i < 3; i++) Close(all[(5 * i)..(5 * i + 5)], model.Graph.Run(F.Slice(images, 0, i, 1)).ToArray());
+    }
+
+    /// <summary>With as many layers as the modules have, and nothing left of what exporters put around them.</summary>
+    [Theory]
+    [InlineData("torchvision", "Gelu:2")]
+    [InlineData("fresh", "Gelu:2")]
+    [InlineData("static", "Gelu:2")]
+    [InlineData("timm", "Gelu:2")]
+    [InlineData("huggingface", "Element:2")]
+    [InlineData("norm17", "Gelu:2")]
+    public void TransformersOfAllExportersAreOneKindOfGraph(string name, string activation)
+    {
+        using Model model = Open(name);
+        string expected = $"Add:4 AssembleTokens:1 Attention:2 {activation} LayerNorm:5 Linear:14 PatchesToRows:1 Reshape:1 TakeRows:1";
+        string found = string.Join(' ', model.Graph.Nodes.GroupBy(n => n.Op.Name).OrderBy(n => n.Key, StringComparer.Ordinal)
+            .Select(n => $"{n.Key}:{n.Count()}"));
+        Assert.Equal(expected.Split(' ').Order(StringComparer.Ordinal), found.Split(' ').Order(StringComparer.Ordinal));
+        Assert.All(model.Graph.Nodes.Select(n => n.Op).OfType<AttentionOp>(), a => Assert.Equal(HeadLayout.Uniform(3, 4), a.Heads));
+    }
+
+    [Theory]
+    [InlineData("torchvision")]
+    [InlineData("timm")]
+    public void HeadsAndHiddenUnitsAreCut(string name)
+    {
+        using Model model = Open(name);
+        Tensor images = Images(name);
+        using var flow = DependencyGraph.Build(model.Graph, images);
+        GraphNode attention = model.Graph.Nodes.First(n => n.Op is AttentionOp);
+        GraphNode hidden = model.Graph.Nodes.First(n => n.Op is GeluOp);
+        RemovalPlan plan = new RemovalPlan().Add(flow[Layer(attention)], 1).Add(flow[Layer(hidden)], 2, 3, 19);
+        RemovalReport report = Removal.Apply(flow, plan, new RemovalOptions(MoveConstants: false));
+        Assert.InRange(report.Difference, 0, 2e-5f);
+        Assert.Equal(HeadLayout.Uniform(2, 4), ((AttentionOp)model.Graph.Nodes.First(n => n.Op is AttentionOp).Op).Heads);
+        string written = Path.Combine(folder.Path, "small.onnx");
+        model.ExportOnnx(written);
+        using Model read = Model.Open(written);
+        Close(model.Graph.Run(images).ToArray(), read.Graph.Run(images).ToArray());
+    }
+
+    [Fact]
+    public void TokensAreDroppedInAnImportedTransformerAndItTrains()
+    {
+        using Model model = Open("torchvision");
+        Graph graph = model.Graph;
+        GraphValue block = graph.Nodes.Where(n => n.Op is AddOp).ElementAt(1).Output;
+        graph.InsertAfter(block, x => F.KeepRows(x, F.RowDot(x, F.TakeRows(x, 0)), KeepRule.Count(6)));
+        Tensor images = Images("torchvision");
+        int rows = 0;
+        using var scope = new Scope();
+        float before = Loss(step: true), after = Loss(step: false);
+        Assert.Equal(images.Shape[0] * 7, rows);
+        Assert.True(after < before, $"{before} to {after}");
+
+        float Loss(bool step)
+        {
+            using var recording = new Recording();
+            Tensor y = graph.Run([images], default, (v, t) => rows = v.Name == graph.Nodes.Last(n => n.Op is LayerNormOp).Name ? t.Shape[0] : rows)[0];
+            Tensor loss = F.Sum(F.Square(y));
+            if (!step) return loss.Item();
+            recording.Backward(loss);
+            foreach (var (_, weight) in graph.Parameters)
+            {
+                if (weight.Grad is not { } grad) continue;
+                for (int i = 0; i < weight.Length; i++) weight.Span[i] -= 1e-3f * grad.Span[i];
+                weight.ClearGrad();
+            }
+            return loss.Item();
+        }
+    }
+
+    /// <summary>PyTorch 1.13 writes equal weights once: each is a weight of its own again, and they part while training.</summary>
+    [Fact]
+    public void EqualWeightsThatWereWrittenOnceAreWeightsOfTheirOwn()
+    {
+        using Model fresh = Open("fresh"), other = Open("torchvision");
+        Assert.Equal(other.ParameterCount, fresh.ParameterCount);
+        Assert.Equal(fresh.Graph.Parameters.Count(), fresh.Graph.Parameters.Select(p => p.Value).Distinct().Count());
+    }
+
+    /// <summary>What the layer is called that makes a node's first operand.</summary>
+    private static string Layer(GraphNode node) => node.Operands[0]!.Producer!.Operands[1]!.Name[..^".weight".Length];
+
+    private static Model Open(string name) => Model.Open(Path.Combine(Files, $"{name}.onnx"));
+
+    private Tensor Images(string name) => Tensor.From(new Shape(golden[$"{name}/in"].Shape), golden[$"{name}/in"].Data);
+
+    /// <summary>The images together, and the first by itself.</summary>
+    private void Matches(string name, Graph graph)
+    {
+        using var scope = new Scope();
+        Tensor images = Images(name), first = F.Slice(images, 0, 0, 1);
+        Tensor[] all = graph.Run([images]), one = graph.Run([first]);
+        for (int i = 0; i < all.Length; i++)
+        {
+            float[] expected = golden[$"{name}/{graph.Outputs[i].Name}"].Data;
+            Close(expected, all[i].ToArray());
+            Close(expected[..(int)one[i].Length], one[i].ToArray());
+        }
+    }
+
+    private static void Close(float[] expected, float[] actual)
+    {
+        Assert.Equal(expected.Length, actual.Length);
+        float most = 1e-5f * Math.Max(1, expected.Max(MathF.Abs));
+        for (int i = 0; i < expected.Length; i++) Assert.True(MathF.Abs(expected[i] - actual[i]) <= most, $"{i}: {expected[i]} and {actual[i]}");
+    }
+}
