@@ -17,8 +17,8 @@ internal sealed class Trial(bool first)
     /// <summary>Comparisons that are remembered. Of these the best times count: what disturbs only makes slower.</summary>
     private const int Memory = 8;
 
-    /// <summary>How many times as fast the other way must be to take the place of the first: what less there is to gain is no more
-    /// than what chance makes of equal ways.</summary>
+    /// <summary>How many times as fast the other way must be to take the place of the first: less is what chance makes of equal
+    /// ways.</summary>
     private const double Gain = 1.03;
 
     /// <summary>A way that takes so many times as long is not tried again at once.</summary>
@@ -27,11 +27,15 @@ internal sealed class Trial(bool first)
     /// <summary>The share of the time that trying the slower way may cost in the end.</summary>
     private const double Cost = 0.004;
 
-    /// <summary>Calls between two comparisons in the end, however near or far the two ways are.</summary>
-    private const int Fewest = 64, Most = 2048;
+    /// <summary>Calls between two comparisons in the end, however near or far the two ways are; and how many times as many as
+    /// before until then.</summary>
+    private const int Fewest = 64, Most = 2048, Growth = 4;
 
     /// <summary>Time that the two are compared all the time: the runtime compiles what is slow at first once more.</summary>
     private static readonly double Learning = Stopwatch.Frequency / 4;
+
+    /// <summary>A call that takes so long fills the caches itself: one is timed.</summary>
+    private static readonly double Long = Stopwatch.Frequency / 50;
 
     private readonly double[] presentTimes = Unknown(), otherTimes = Unknown();
     private readonly bool first = first;
@@ -49,7 +53,7 @@ internal sealed class Trial(bool first)
         spent += ticks;
         if (asksOther) otherBest = Math.Min(otherBest, ticks / images);
         else if (left <= Timed) presentBest = Math.Min(presentBest, ticks / images);
-        if (--left > 0) return;
+        if (--left > 0 && !(asksOther && ticks >= Long)) return;
         if (asksOther) Compare();
         asksOther = !asksOther;
         left = asksOther ? Timed : gap;
@@ -72,7 +76,7 @@ internal sealed class Trial(bool first)
         }
         else if (spent >= Learning || slower > Hopeless)
         {
-            gap = Math.Min(2 * gap, (int)Math.Clamp(Timed * (slower - 1) / Cost, Fewest, Most));
+            gap = Math.Min(Growth * gap, (int)Math.Clamp(Timed * (slower - 1) / Cost, Fewest, Most));
         }
     }
 
