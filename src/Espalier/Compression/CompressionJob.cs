@@ -182,11 +182,18 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
     {
         if (steps <= 0) return;
         ClassifierTaskOptions how = Task with { Hooks = [.. Task.Hooks, .. hooks] };
+        // The states are what a run is resumed from; a model file beside each would be written for nobody.
+        Train(stage, steps, new ClassifierTask(model, how with { Save = how.Save ?? (_ => { }) }));
+    }
+
+    /// <summary>As the other, by a task of the method's own.</summary>
+    /// <param name="task">It trains the job's model.</param>
+    public void Train(string stage, long steps, ITrainingTask task)
+    {
+        if (steps <= 0) return;
         TrainOptions training = options.Training with { Steps = steps, Name = StageName(stage), EvalEvery = 0,
             CheckpointEvery = options.Training.OutputDir is null ? 0 : options.Training.CheckpointEvery,
             Seed = options.Seed + (ulong)stages.Count };
-        // The states are what a run is resumed from; a model file beside each would be written for nobody.
-        var task = new ClassifierTask(model, how with { Save = how.Save ?? (_ => { }) });
         var recorder = new StageRecorder(progress);
         TrainResult result = new Trainer(task, data, training).Run(recorder, cancel);
         stages.Add(recorder.Record(stage, result));

@@ -57,7 +57,7 @@ public record CompressionOptions
     public long FineTuneSteps { get; init; }
 
     /// <summary>How any training goes; steps and name are set for each stage. With a folder a run can be resumed, see
-    /// <see cref="CompressionJob.Train"/>.</summary>
+    /// <see cref="CompressionJob.Train(string, long, ITrainingHook[])"/>.</summary>
     public TrainOptions Training { get; init; } = new() { BatchSize = 64, LearningRate = 0.01f };
 
     /// <summary>Label smoothing, mixing and the teacher of any training.</summary>

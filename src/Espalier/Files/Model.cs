@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Espalier.Files;
 using Espalier.Models;
 using Espalier.Onnx;
@@ -134,6 +135,30 @@ public sealed class Model : IDisposable
             Description = card.Description ?? net.Description,
             Preprocessing = card.Preprocessing ?? (net is Cnn or VisionTransformer ? PreprocessingDefaults.For(net) : null),
         }, LoadReport.Empty);
+    }
+
+    /// <summary>Another model with the same weights, to be changed while this one stays.</summary>
+    public Model Copy()
+    {
+        using var json = new MemoryStream();
+        using (var writer = new Utf8JsonWriter(json)) GraphFile.Write(writer, Graph);
+        using JsonDocument document = JsonDocument.Parse(json.ToArray());
+        Dictionary<string, GraphValue> weights = Graph.ReadWeights().ToDictionary(w => w.Name);
+        Graph copy = GraphFile.Read(document.RootElement, Description, weights.ToDictionary(w => w.Key, w => w.Value.Shape.ToArray()),
+            name => weights[name].Tensor.ToArray());
+        foreach (GraphValue weight in copy.ReadWeights())
+        {
+            Tensor from = weights[weight.Name].Tensor;
+            if (!weight.Tensor.IsMeta)
+            {
+                weight.Tensor.CopyFrom(from);
+                continue;
+            }
+            using Tensor values = Tensor.Unscoped(from.Shape);
+            values.CopyFrom(from);
+            weight.Tensor.Exchange(values);
+        }
+        return new Model(copy, Card, Report);
     }
 
     /// <summary>

@@ -132,9 +132,13 @@ public sealed record Apt : CompressionMethod, ITrainingMethod
     }
 
     /// <inheritdoc/>
+    /// <remarks>Trains backbone and agents together; the target is the budget, where <see cref="Budget"/> gives none.</remarks>
     public override void Run(CompressionJob job)
     {
-        throw new EspalierException("apt trains agents and removes nothing; train them with 'train --method apt'");
+        long steps = TrainSteps + FineTuneSteps;
+        if (steps == 0) throw new EspalierException("apt trains agents, so that it needs steps, but TrainSteps is 0");
+        Apt how = Budget is null && Selection.TargetFlops is { } share ? this with { Budget = (float)share } : this;
+        job.Train("agents", steps, how.NewTask(job.Model, UsualDropout ?? 0, Task.LabelSmoothing, Seed));
     }
 
     /// <summary>All options by name, as a training state keeps them.</summary>
