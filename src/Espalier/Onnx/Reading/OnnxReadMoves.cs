@@ -1,4 +1,3 @@
-using Espalier.Formats.Onnx;
 using Espalier.Tensors;
 
 namespace Espalier.Onnx;

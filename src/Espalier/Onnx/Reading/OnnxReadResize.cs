@@ -1,5 +1,4 @@
 using Espalier.Tensors;
-using Espalier.Tensors.Kernels;
 
 namespace Espalier.Onnx;
 
