@@ -32,7 +32,8 @@ public abstract record TokenMethod : CompressionMethod
         long before = graph.CostPerImage.MultiplyAdds;
         Apply(graph);
         long after = graph.CostPerImage.MultiplyAdds;
-        string cost = after == before ? "the image decides how many multiply-adds are left"
+        bool dynamic = graph.Nodes.Any(n => n.Op is KeepRowsOp { Rule.By: KeepBy.Limit });
+        string cost = dynamic ? "images decide how many multiply-adds are left"
             : string.Create(CultureInfo.InvariantCulture, $"multiply-adds {before} -> {after}");
         job.Log($"{Name}: {cost}; no weight has changed");
         job.Model.Card = job.Model.Card.With($"{Name}: {cost}");

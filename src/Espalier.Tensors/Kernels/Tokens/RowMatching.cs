@@ -36,22 +36,35 @@ internal static unsafe class RowMatching
 
         private void Image(float* rows, int tokens, float* target)
         {
-            int merged = tokens - Left(tokens, count, prefix), half = (tokens + 1) / 2;
-            float* metric = Scratch.Rent((nint)tokens * width + 2 * half);
-            float* best = metric + (nint)tokens * width;
+            int merged = tokens - Left(tokens, count, prefix), half = (tokens + 1) / 2, others = tokens / 2;
+            float* a = Scratch.Rent((nint)tokens * width + (nint)half * others + 2 * half);
+            float* b = a + (nint)half * width, likeness = b + (nint)others * width, best = likeness + (nint)half * others;
             int* match = (int*)(best + half);
             if (merged > 0)
             {
-                Metric(rows, tokens, metric);
-                for (int a = 0; a < tokens; a += 2) Match(metric, tokens, a, best, match);
+                for (int i = 0; i < tokens; i++) Direction(rows + i * ld, (i % 2 == 0 ? a : b) + (nint)(i / 2) * width);
+                // On this thread alone, in one order, whatever other images there are.
+                var product = new Product
+                {
+                    Tiles = KernelInfo.Tiles, M = half, N = others, K = width, TransB = true, A = a, Lda = width, B = b, Ldb = width,
+                    C = likeness, Ldc = others,
+                };
+                Region.Run(product, new Range(0, half), new Range(0, others), new Range(0, width));
+                int first = prefix / 2;
+                for (int i = 0; i < half; i++)
+                {
+                    var row = new ReadOnlySpan<float>(likeness + (nint)i * others + first, others - first);
+                    int nearest = TensorPrimitives.IndexOfMax(row);
+                    (best[i], match[i]) = (row[nearest], 2 * (first + nearest) + 1);
+                }
             }
             for (int i = 0; i < tokens; i++) target[i * ldp] = -1;
             // The best first, of equals the first.
             for (int n = 0; n < merged; n++)
             {
                 int next = -1;
-                for (int a = 0; a < tokens; a += 2)
-                    if (a >= prefix && target[a * ldp] == -1 && (next < 0 || best[a / 2] > best[next / 2])) next = a;
+                for (int i = 0; i < tokens; i += 2)
+                    if (i >= prefix && target[i * ldp] == -1 && (next < 0 || best[i / 2] > best[next / 2])) next = i;
                 target[next * ldp] = -2 - match[next / 2];
             }
             int place = 0;
@@ -62,30 +75,14 @@ internal static unsafe class RowMatching
                 if (target[i * ldp] < 0) target[i * ldp] = target[(nint)(-2 - target[i * ldp]) * ldp];
         }
 
-        /// <summary>The rows by which they are compared, of length 1.</summary>
-        private void Metric(float* rows, int tokens, float* metric)
+        /// <summary>What a row is compared by, of length 1.</summary>
+        private void Direction(float* x, float* target)
         {
-            for (nint i = 0; i < tokens; i++)
-            {
-                var row = new Span<float>(metric + i * width, width);
-                new ReadOnlySpan<float>(rows + i * ld, width).CopyTo(row);
-                for (int n = 1; n < heads; n++)
-                    TensorPrimitives.Add(row, new ReadOnlySpan<float>(rows + i * ld + n * width, width), row);
-                float norm = TensorPrimitives.Norm<float>(row);
-                if (norm > 0) TensorPrimitives.Divide(row, norm, row);
-            }
-        }
-
-        private void Match(float* metric, int tokens, int a, float* best, int* match)
-        {
-            var row = new ReadOnlySpan<float>(metric + (nint)a * width, width);
-            (best[a / 2], match[a / 2]) = (float.NegativeInfinity, -1);
-            for (int other = 1; other < tokens; other += 2)
-            {
-                if (other < prefix) continue;
-                float likeness = TensorPrimitives.Dot(row, new ReadOnlySpan<float>(metric + (nint)other * width, width));
-                if (match[a / 2] < 0 || likeness > best[a / 2]) (best[a / 2], match[a / 2]) = (likeness, other);
-            }
+            var row = new Span<float>(target, width);
+            new ReadOnlySpan<float>(x, width).CopyTo(row);
+            for (int n = 1; n < heads; n++) TensorPrimitives.Add(row, new ReadOnlySpan<float>(x + n * width, width), row);
+            float norm = TensorPrimitives.Norm<float>(row);
+            if (norm > 0) TensorPrimitives.Divide(row, norm, row);
         }
     }
 }
