@@ -116,6 +116,7 @@ public sealed class TransformerBlocks
     private static Half? HalfOf(GraphNode sum)
     {
         if (sum is { Op: LinearOp { Residual: not null } }) return Branch(sum, sum, sum.Operands[3]!);
+        if (sum.Op is IndexAddOp) return Branch(sum, Back(sum.Operands[3]!).Producer, sum.Operands[0]!);
         if (sum.Op is not AddOp || sum.Inputs.Any(x => x.IsWeight)) return null;
         GraphValue a = sum.Operands[0]!, b = sum.Operands[1]!;
         return Branch(sum, Back(a).Producer, b) ?? Branch(sum, Back(b).Producer, a);

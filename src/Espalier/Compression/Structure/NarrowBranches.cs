@@ -1,6 +1,6 @@
 using Espalier.Tensors;
 
-namespace Espalier.Compression.Methods.SoftFilter;
+namespace Espalier.Compression;
 
 /// <summary>
 /// Lets the last layer of each residual branch lose filters of its own while the stream stays whole: the sum goes by a list of

@@ -1,0 +1,79 @@
+namespace Espalier.Compression.Methods.WdPruning;
+
+/// <summary>How many rows a layer keeps and which (WDPruning, section 3.2), and what a budget costs (3.4).</summary>
+internal static class WdRule
+{
+    public static double Sigmoid(double t) => 1 / (1 + Math.Exp(-t));
+
+    /// <summary>
+    /// Of <paramref name="n"/> rows the share <paramref name="keep"/>, rounded up; where n is a multiple of 16 to the nearest
+    /// multiple of 16, at least one, upward where two are as near.
+    /// </summary>
+    public static int Count(int n, double keep)
+    {
+        int j = Math.Clamp((int)Math.Ceiling(keep * n), 1, n);
+        if (n % 16 != 0 || j % 16 == 0) return j;
+        int low = Math.Max(16, j / 16 * 16), high = Math.Max(16, low + (j > 16 ? 16 : 0));
+        return Math.Min(n, j - low < high - j ? low : high);
+    }
+
+    /// <summary>1 for the rows of the highest scores, of equal ones the first; 0 for the rest.</summary>
+    public static double[] Mask(double[] scores, double threshold)
+    {
+        var mask = new double[scores.Length];
+        int count = Count(mask.Length, Sigmoid(threshold));
+        foreach (int k in Enumerable.Range(0, mask.Length).OrderByDescending(k => scores[k]).Take(count)) mask[k] = 1;
+        return mask;
+    }
+
+    /// <summary>What a threshold's gradient is on the way through the mask: sum of gradient times mask, as the reference has it.
+    /// </summary>
+    public static double ThresholdGradient(double[] gradient, double[] mask) => gradient.Zip(mask, (g, m) => g * m).Sum();
+
+    /// <summary>The slope by R of λ1 (R - target) + λ2 (R - target)², which is nothing where R is at the target or below.</summary>
+    public static double Push(double remaining, double target, double lambda1, double lambda2) =>
+        remaining <= target ? 0 : lambda1 + 2 * lambda2 * (remaining - target);
+}
+
+/// <summary>Numbers that Adam trains, with what it keeps for them; a negative rate climbs.</summary>
+internal sealed class WdLearned
+{
+    private readonly double[] first, second;
+    private long steps;
+
+    public WdLearned(int count, double initial)
+    {
+        (Values, first, second) = (new double[count], new double[count], new double[count]);
+        Array.Fill(Values, initial);
+    }
+
+    public double[] Values { get; }
+
+    public void Step(double[] gradient, double rate)
+    {
+        steps++;
+        for (int i = 0; i < Values.Length; i++)
+        {
+            first[i] = 0.9 * first[i] + 0.1 * gradient[i];
+            second[i] = 0.999 * second[i] + 0.001 * gradient[i] * gradient[i];
+            double mean = first[i] / (1 - Math.Pow(0.9, steps)), square = second[i] / (1 - Math.Pow(0.999, steps));
+            Values[i] -= rate * mean / (Math.Sqrt(square) + 1e-8);
+        }
+    }
+
+    public void Save(Training.StateWriter state)
+    {
+        state.Add("steps", steps);
+        state.Add("values", Values);
+        state.Add("first", first);
+        state.Add("second", second);
+    }
+
+    public void Load(Training.StateReader state)
+    {
+        steps = state.ReadLong("steps");
+        state.ReadDoubles("values").CopyTo(Values, 0);
+        state.ReadDoubles("first").CopyTo(first, 0);
+        state.ReadDoubles("second").CopyTo(second, 0);
+    }
+}
