@@ -55,7 +55,10 @@ internal sealed class FilterReproduction(CommandContext context, string folder, 
                 using Model? teacher = method.Distilled ? Runs.Open(Run(Whole)) : null;
                 CompressionOptions options = Trained(method.Options(steps, share, seed));
                 if (teacher is not null)
-                    options = options with { Task = new() { Distillation = Distillation.Hinton, Teacher = x => teacher.Graph.Prepared(training: false).Run(x) } };
+                {
+                    Func<Tensors.Tensor, Tensors.Tensor> logits = x => teacher.Graph.Prepared(training: false).Run(x);
+                    options = options with { Task = new() { Distillation = Distillation.Hinton, Teacher = logits } };
+                }
                 CnnRecord record = Runs.Do(Run(method.Id), Start, options, job => job.Run(), steps);
                 Runs.Do(Run(Scratch(record.Shape)), () => Runs.Fresh(Run(method.Id), seed), plain, job =>
                 {

@@ -20,7 +20,8 @@ internal static class CompressVerb
         var verb = new Verb("compress", "Removes channels, heads or blocks of any network for good, and trains what is left.",
             "espalier compress l1 --model-type resnet20 --data fashion-mnist --pretrain-steps 2000 --target-flops 0.5 "
                 + "--fine-tune-steps 1000 --output small.safetensors",
-            "espalier compress l1 --model vit.safetensors --target-flops 0.5 --groups heads,hidden,qk,v --output small.safetensors",
+            "espalier compress l1 --model vit.safetensors --target-flops 0.5 --groups heads,hidden,qk,v "
+                + "--output small.safetensors",
             "espalier compress l1 --model small.safetensors --ratio 0.3 --plan", "espalier compress --list");
         verb.Arguments.Add(Method);
         foreach (Option option in CompressFlags.All) verb.Options.Add(option);

@@ -6,8 +6,8 @@ namespace Espalier.Tensors;
 /// <summary>
 /// Inverted dropout (Srivastava et al. 2014): each element is set to 0 with probability p and else multiplied by 1 / (1 - p).
 /// x of any shape -> y of the same shape. The mask is never stored: it follows from the stream's seed, the number of the
-/// call and the element's index, whatever the number of threads. Of whole images, where asked for: all values of an image go or stay
-/// together, which leaves a residual branch out for it (Stochastic Depth, arXiv 1603.09382; drop path).
+/// call and the element's index, whatever the number of threads. Of whole images, where asked for: all values of an image go or
+/// stay together, which leaves a residual branch out for it (Stochastic Depth, arXiv 1603.09382; drop path).
 /// </summary>
 public sealed unsafe class DropoutOp : Op
 {

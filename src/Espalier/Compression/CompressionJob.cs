@@ -62,8 +62,8 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
     public void Log(string line) => progress?.Message(line);
 
     /// <summary>The dependency graph of the model as it is now, on the first images of the evaluation set.</summary>
-    /// <param name="views">What of attention's heads is a channel; what <see cref="SelectionOptions.Groups"/> ask for where nothing is
-    /// said.</param>
+    /// <param name="views">What of attention's heads is a channel; what <see cref="SelectionOptions.Groups"/> ask for where nothing
+    /// is said.</param>
     public DependencyGraph Graph(params IReadOnlyList<HeadView> views)
     {
         using var scope = new Scope();

@@ -3,7 +3,7 @@ using Espalier.Tensors;
 
 namespace Espalier.Training;
 
-/// <summary>What a method adds to ordinary training: loss terms, terms of the gradient, masks, something after each step.</summary>
+/// <summary>What a method adds to ordinary training: loss terms, terms of the gradient, masks, what follows a step.</summary>
 public interface ITrainingHook
 {
     /// <summary>Options of the method that decide which weights come out, as in <see cref="ITrainingTask.Identity"/>.</summary>

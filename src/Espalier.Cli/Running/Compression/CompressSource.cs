@@ -60,7 +60,8 @@ internal sealed record CompressSource
             try
             {
                 if (model.Channels is not (1 or 3))
-                    throw new EspalierException($"{path}: is for images of {model.Channels} channels; images have 1 (grey) or 3 (RGB)");
+                    throw new EspalierException($"{path}: is for images of {model.Channels} channels; "
+                        + "images have 1 (grey) or 3 (RGB)");
                 pair = Datasets.Open(DataChoice.Name(Data, DataDir, model.Card.Dataset)
                     ?? throw new EspalierException($"{path}: does not say which data set it was trained on; give --data NAME"),
                     DataDir, strict: Strict);

@@ -48,8 +48,8 @@ public sealed record SelectionOptions
         init => Groups = value ? Groups | ChannelKind.Stream : Groups & ~ChannelKind.Stream;
     }
 
-    /// <summary>Whether each head loses its own indices, so that heads come to differ in width; else all heads of a layer lose the
-    /// same.</summary>
+    /// <summary>Whether each head loses its own indices, so that heads come to differ in width; else all heads of a layer lose
+    /// the same.</summary>
     public bool UnequalHeads { get; init; }
 
     /// <summary>How attention's channels are looked at for these <see cref="Groups"/>.</summary>
@@ -78,7 +78,7 @@ public sealed record SelectionOptions
         Ratio?.CheckShares();
         Require(!Global || Ratio is null || Ratio.OfAll is not null,
             $"layers that compete have one ratio, not {Ratio}; let each layer lose its own share, or say one number");
-        Require(!Isomorphic || Global, "layers of one structure compete where layers compete at all: Isomorphic goes with Global");
+        Require(!Isomorphic || Global, "layers of one structure compete where layers compete: Isomorphic goes with Global");
         Require(!Isomorphic || Threshold is null, "one threshold for all layers leaves nothing to Isomorphic; say a share");
         Require(Groups != 0, "no kind of channels may go");
         Require(TargetFlops is null or (> 0 and < 1),

@@ -48,7 +48,8 @@ public sealed class DependencyGraph : IDisposable
         int[][] Columns(Tensor tensor) => Channels(tensor, tensor.Rank - 1);
 
         int[][] Channels(Tensor tensor, int axis) => [.. Enumerable.Range(0, tensor.Shape[axis]).Select(entry => readings
-            .Select(r => r.Builder.Channels.GetValueOrDefault(r.Flow.Entries.Find(tensor, axis, entry), -1)).Where(c => c >= 0).ToArray())];
+            .Select(r => r.Builder.Channels.GetValueOrDefault(r.Flow.Entries.Find(tensor, axis, entry), -1))
+            .Where(c => c >= 0).ToArray())];
     }
 
     /// <summary>Reads a network; a removal changes its weights and nodes.</summary>

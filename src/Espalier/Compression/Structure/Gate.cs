@@ -5,8 +5,8 @@ namespace Espalier.Compression;
 
 /// <summary>
 /// A trained factor for each channel of a value, or for each attention head: y = x · f(w). What methods learn importance or masks
-/// with. It is put into the network's graph, where its parameter is trained, saved and resumed like any other, and folded into the
-/// weights around it in the end.
+/// with. It is put into the network's graph, where its parameter is trained, saved and resumed like any other, and folded into
+/// the weights around it in the end.
 /// <code>
 /// Gate[] gates = [.. hidden.Select(value => Gate.Insert(graph, value))];
 /// job.Train("sparse training", steps, new L1Penalty([.. gates.Select(g => g.Factors)], lambda, "GateLambda"));
@@ -20,7 +20,8 @@ public sealed class Gate
 
     private readonly Tensor? offset;
 
-    private Gate(GraphValue on, GraphValue output, Tensor factors, Tensor? offset, HeadLayout? heads, Func<Tensor, Tensor> function) =>
+    private Gate(GraphValue on, GraphValue output, Tensor factors, Tensor? offset, HeadLayout? heads,
+        Func<Tensor, Tensor> function) =>
         (On, Output, Factors, this.offset, this.heads, this.function) = (on, output, factors, offset, heads, function);
 
     /// <summary>What is gated: rows [.., C], or maps [N, C, H, W].</summary>
@@ -37,8 +38,8 @@ public sealed class Gate
     /// channel.</param>
     /// <param name="initial">What w begins with.</param>
     /// <param name="function">What the factor is, of w; null for w itself. Such as a sigmoid.</param>
-    /// <param name="hard">Whether the factor is 0 or 1 as <see cref="Harden"/> says, at first 1, while gradients come to w as if it were
-    /// the factor (straight-through): y = x · (w + c), where c, which is not trained, is what is missing.</param>
+    /// <param name="hard">Whether the factor is 0 or 1 as <see cref="Harden"/> says, at first 1, while gradients come to w as if it
+    /// were the factor (straight-through): y = x · (w + c), where c, which is not trained, is what is missing.</param>
     /// <exception cref="ArgumentException">The value has no axis of channels, or heads of different widths.</exception>
     public static Gate Insert(Graph graph, GraphValue value, HeadLayout? heads = null, float initial = 1,
         Func<Tensor, Tensor>? function = null, bool hard = false)
@@ -84,8 +85,8 @@ public sealed class Gate
     }
 
     /// <summary>
-    /// Takes gates out of a network and multiplies the weights that make the gated values with their factors; where something else
-    /// than a layer makes a value, the weights that read it. The network gives what it gave, to rounding.
+    /// Takes gates out of a network and multiplies the weights that make the gated values with their factors; where something
+    /// else than a layer makes a value, the weights that read it. The network gives what it gave, to rounding.
     /// </summary>
     /// <exception cref="EspalierException">There are no such weights; nothing was changed.</exception>
     public static void Fold(Graph graph, IEnumerable<Gate> gates) => TakeOut(graph, gates, fold: true);
@@ -135,7 +136,10 @@ public sealed class Gate
             same = [.. same, .. graph.Nodes.Where(n => n.Op is DropoutOp && n.Operands[0] == same[i]).Select(n => n.Output)];
         GraphNode[] readers = [.. graph.Nodes.Where(n => n.Op is not DropoutOp && n.Inputs.Any(same.Contains))];
         if (readers.Length == 0 || graph.Outputs.Any(same.Contains) || !readers.All(n => same.Contains(n.Operands[0])
-            && n.Op is LinearOp or Conv2dOp { Groups: 1 } && n.Operands[1] is { IsWeight: true } w && IsReadOnce(graph, w))) return false;
+            && n.Op is LinearOp or Conv2dOp { Groups: 1 } && n.Operands[1] is { IsWeight: true } w && IsReadOnce(graph, w)))
+        {
+            return false;
+        }
         foreach (GraphNode reader in readers)
         {
             Tensor weight = reader.Operands[1]!.Tensor;

@@ -105,7 +105,8 @@ internal sealed class GroupBuilder
     {
         bool query = queries.Contains(member), value = values.Contains(member);
         if (query || value) return query && value ? ChannelKind.Heads : query ? ChannelKind.QueryKey : ChannelKind.Value;
-        return Array.Exists(slices, s => s is { Role: ChannelRole.Producer, Tensor.Rank: 2 }) ? ChannelKind.Hidden : ChannelKind.Channels;
+        bool linear = Array.Exists(slices, s => s is { Role: ChannelRole.Producer, Tensor.Rank: 2 });
+        return linear ? ChannelKind.Hidden : ChannelKind.Channels;
     }
 
     private ChannelRole Role(int axis) => flow.Role(axes[axis].Tensor, axes[axis].Axis);

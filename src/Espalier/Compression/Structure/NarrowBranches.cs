@@ -20,7 +20,8 @@ internal static class NarrowBranches
             Tensor index = Tensor.Unscoped(new Shape(width)), shift = Tensor.Unscoped(new Shape(width));
             for (int c = 0; c < width; c++) index.Span[c] = c;
             shift.Fill(0);
-            GraphValue sum = graph.Add([branch.ShortcutOf(branch.Sum), branch.BranchOf(branch.Sum)], x => F.IndexAdd(x[0], shift, index, x[1]),
+            GraphValue sum = graph.Add([branch.ShortcutOf(branch.Sum), branch.BranchOf(branch.Sum)],
+                x => F.IndexAdd(x[0], shift, index, x[1]),
                 [($"{branch.Name}.scatter.index", index), ($"{branch.Name}.scatter.shift", shift)]);
             edit.Take(branch.Sum, sum);
         }

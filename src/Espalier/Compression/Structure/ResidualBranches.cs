@@ -76,7 +76,8 @@ public sealed record ResidualBranch(string Name, GraphNode Sum, GraphValue Branc
     private static bool IsShortcut(GraphValue a, HashSet<GraphNode> beforeA, GraphValue b, HashSet<GraphNode> beforeB)
     {
         if (a.Producer is null || beforeB.Contains(a.Producer)) return true;
-        return !(b.Producer is null || beforeA.Contains(b.Producer)) && beforeA.Except(beforeB).Count() < beforeB.Except(beforeA).Count();
+        if (b.Producer is null || beforeA.Contains(b.Producer)) return false;
+        return beforeA.Except(beforeB).Count() < beforeB.Except(beforeA).Count();
     }
 
     /// <summary>The nodes that a value comes of.</summary>
@@ -93,8 +94,8 @@ public sealed record ResidualBranch(string Name, GraphNode Sum, GraphValue Branc
     }
 
     /// <summary>
-    /// What the names of all weights begin with; where the last weight is of a part with a word for a name, as attention and MLP of a
-    /// transformer's block are, with that word. So a name says nothing of which other branches are there.
+    /// What the names of all weights begin with; where the last weight is of a part with a word for a name, as attention and MLP of
+    /// a transformer's block are, with that word. So a name says nothing of which other branches are there.
     /// </summary>
     private static List<ResidualBranch> Named(List<ResidualBranch> branches)
     {
@@ -102,7 +103,8 @@ public sealed record ResidualBranch(string Name, GraphNode Sum, GraphValue Branc
         for (int i = 0; i < branches.Count; i++)
         {
             string[] prefix = Prefix(branches[i].Weights), last = branches[i].Weights[^1].Name.Split('.');
-            if (last.Length - prefix.Length > 2 && !char.IsAsciiDigit(last[prefix.Length][0])) prefix = last[..(prefix.Length + 1)];
+            bool part = last.Length - prefix.Length > 2 && !char.IsAsciiDigit(last[prefix.Length][0]);
+            if (part) prefix = last[..(prefix.Length + 1)];
             string name = prefix.Length == 0 ? branches[i].Sum.Name : string.Join('.', prefix), unique = name;
             for (int n = 2; !taken.Add(unique); n++) unique = $"{name}#{n}";
             branches[i] = branches[i] with { Name = unique };

@@ -10,7 +10,7 @@ namespace Espalier.Models;
 public static class FreshWeights
 {
     /// <summary>
-    /// Draws every convolution by He's rule (fan out) and every linear layer as PyTorch does, or by Xavier's rule in a transformer,
+    /// Draws every convolution by He's rule (fan out), every linear layer as PyTorch does, or by Xavier's rule in a transformer,
     /// and tokens as ViT does; sets norms back to scale 1, shift 0 and fresh statistics. Shapes stay as they are.
     /// </summary>
     public static void Fill(Graph graph, ulong seed)

@@ -52,11 +52,13 @@ public sealed record NetworkSlimming : CompressionMethod
     {
         SelectionOptions final = (Selection with { Global = Scope == SlimmingScope.Global }).Checked();
         using (DependencyGraph graph = job.Graph()) ScaleScores.Of(graph, final.Candidates(graph));
-        Tensor[] scales = [.. job.Model.Graph.Nodes.Where(n => n.Op is BatchNorm2dOp).Select(n => n.Operands[1]!.Tensor).Distinct()];
+        Tensor[] scales = [.. job.Model.Graph.Nodes.Where(n => n.Op is BatchNorm2dOp).Select(n => n.Operands[1]!.Tensor)
+            .Distinct()];
+        var penalty = new L1Penalty(scales, (float)Lambda, "SlimmingLambda");
         if (InitialScale > 0) foreach (Tensor scale in scales) scale.Fill((float)InitialScale);
         for (int round = 1; round <= Rounds; round++)
         {
-            job.Train(Stage("sparse training", round), Share(TrainSteps, round), new L1Penalty(scales, (float)Lambda, "SlimmingLambda"));
+            job.Train(Stage("sparse training", round), Share(TrainSteps, round), penalty);
             using (DependencyGraph graph = job.Graph())
             {
                 SelectionOptions selection = final.Round(Schedule, round, Rounds);

@@ -31,7 +31,7 @@ internal static class BlockRemoval
         return [.. losses.Skip(1).Select(loss => loss - losses[0])];
     }
 
-    /// <summary>Euclidean norms of what the branches end with: the scales of their last batch norms, or the last weights.</summary>
+    /// <summary>Euclidean norms of what the branches end with: the scales of their last norms, or the last weights.</summary>
     public static double[] Scales(Graph graph, IReadOnlyList<ResidualBranch> blocks) =>
         [.. blocks.Select(b => Math.Sqrt(BranchEnds.Of(graph, b)[0].Span.ToArray().Sum(x => (double)x * x)))];
 
@@ -141,12 +141,16 @@ internal static class BranchEnds
                 Conv2dOp or LinearOp { Gelu: false, Residual: null } => [node.Operands[1], node.Operands[2]],
                 // The largest of scaled values is the largest, scaled.
                 MaxPool2dOp or AvgPool2dOp or DropoutOp => [],
-                _ => throw new EspalierException($"the residual branch {branch.Name} ends with {node.Op.Name}, not with a norm, a "
-                    + "convolution or a linear layer"),
+                _ => throw new EspalierException($"the residual branch {branch.Name} ends with {node.Op.Name}, not with a norm, "
+                    + "a convolution or a linear layer"),
             };
             if (ends.Length > 0)
-                return ends.Concat(shift).OfType<GraphValue>().All(w => w.IsWeight) ? [.. ends.Concat(shift).OfType<GraphValue>()
-                    .Select(w => w.Tensor)] : throw new EspalierException($"what the residual branch {branch.Name} ends with is no weight");
+            {
+                GraphValue[] all = [.. ends.Concat(shift).OfType<GraphValue>()];
+                if (!all.All(w => w.IsWeight))
+                    throw new EspalierException($"what the residual branch {branch.Name} ends with is no weight");
+                return [.. all.Select(w => w.Tensor)];
+            }
             value = node.Operands[0]!;
         }
         throw new EspalierException($"the residual branch {branch.Name} computes nothing");

@@ -5,8 +5,8 @@ using Espalier.Training;
 namespace Espalier.Compression.Methods.StochasticDepth;
 
 /// <summary>
-/// Lets the residual branches of a network take part in training at random, until it is disposed or folded. One draw is for a step:
-/// then closed branches do not run at all, and micro-batches share what was drawn; or each image draws for itself. In evaluation
+/// Lets the residual branches of a network take part in training at random, until it is disposed or folded. One draw is for a
+/// step: then closed branches do not run at all, and micro-batches share what was drawn; or each image draws for itself. In evaluation
 /// every branch runs, times its survival probability, or as it is where training divides by that.
 /// </summary>
 internal sealed class RandomDepth : ITrainingHook, IDisposable
@@ -104,7 +104,7 @@ internal sealed class RandomDepth : ITrainingHook, IDisposable
         }
     }
 
-    /// <summary>Multiplies branches by what evaluation multiplied them with for good, so that the plain sum is what it gave.</summary>
+    /// <summary>Multiplies branches by what evaluation multiplied them with for good: the plain sum is what it gave.</summary>
     public void Fold()
     {
         using var edit = new GraphEdit(graph);
@@ -134,8 +134,8 @@ internal sealed class RandomDepth : ITrainingHook, IDisposable
     {
         var nodes = new List<GraphNode>();
         if (method.PerSample && branch.Sum.Op is IndexAddOp)
-            throw new EspalierException($"the branch {branch.Name} has lost channels, whose constants no image can leave out alone; "
-                + "draw for each batch");
+            throw new EspalierException($"the branch {branch.Name} has lost channels, whose constants no image can leave out "
+                + "alone; draw for each batch");
         foreach (GraphValue summand in branch.Summands)
         {
             GraphValue value = summand;
