@@ -118,6 +118,8 @@ export("huggingface", lambda: Vit(HuggingFaceAttention, lambda x: 0.5 * x * (1 +
 export("norm17", lambda: Vit(TimmAttention, nn.GELU()), opset=17)
 export("swin", lambda: tv.SwinTransformer(patch_size=[2, 2], embed_dim=8, depths=[2, 1], num_heads=[2, 4], window_size=[3, 3], num_classes=5))
 export("mixed", Mixed)
+export("decoder", lambda: nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.ConvTranspose2d(6, 4, 3, 2, 1, output_padding=1, groups=2), nn.PReLU(4),
+                                        nn.ConvTranspose2d(4, 3, 2, 2, bias=False), nn.ReflectionPad2d(1), nn.ELU(0.7)))
 export("opset9", lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU6(), nn.MaxPool2d(3, 2, ceil_mode=True),
                                        nn.Upsample(scale_factor=2), nn.Flatten(), nn.Linear(4 * 14 * 14, 5), nn.LogSoftmax(1)), opset=9)
 g.save(f"{FOLDER}/values.safetensors")

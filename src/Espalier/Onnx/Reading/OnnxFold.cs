@@ -23,7 +23,8 @@ internal static class OnnxFold
         ["CumSum"] = OnnxFoldReduce.CumSum,
         ["Div"] = c => c[0].IsWhole ? c.Pair((a, b) => b == 0 ? throw new InvalidDataException("divides by 0") : Math.Truncate(a / b))
             : c.Pair((a, b) => a / b),
-        ["Dropout"] = c => c[0],
+        ["Dropout"] = c => c.Optional(2) is { Values: [not 0] } && c.Number(1, "ratio", 0.5) > 0
+            ? throw new InvalidDataException("drops at random; what it gives is not known") : c[0],
         ["Exp"] = c => c.Map(Math.Exp),
         ["Expand"] = c => c[0].Expanded(OnnxArray.Joint(c[0].Dims, c[1].Ints())),
         ["EyeLike"] = OnnxFoldMoves.Eye,

@@ -43,7 +43,7 @@ internal sealed class OnnxImport
     }
 
     /// <summary>The first and last version of the standard operators that are read.</summary>
-    public const int FirstOpset = 7, LastOpset = 25;
+    public const int FirstOpset = 1, LastOpset = 25;
 
     /// <summary>What became of the file.</summary>
     /// <param name="Graph">Owns weights, whose values are read.</param>

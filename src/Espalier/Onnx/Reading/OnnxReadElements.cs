@@ -11,6 +11,14 @@ internal static class OnnxReadElements
     {
         OnnxOperand a = call[0], b = call[1];
         OnnxEmitter emit = call.Emit;
+        // Before opset 7 the second operand was laid beside axes of the first from a certain one on.
+        if (call.Node.Opset < 7 && call.Node.Has("axis") && call.Node.Int("broadcast", 0) != 0)
+        {
+            int from = OnnxArray.Axis(call.Node.Int("axis", 0), a.Rank), ones = a.Rank - from - b.Rank;
+            if (ones < 0) throw new InvalidDataException("its operands do not fit its axis");
+            int[] two = [.. b.Dims, .. Enumerable.Repeat(1, ones)], three = [.. b.DimsOfThree, .. Enumerable.Repeat(1, ones)];
+            b = b.IsConstant ? emit.Shaped(b, two) : emit.Reshape(b, two, three);
+        }
         bool whole = op == "Div" && a.Type is not (OnnxType.Float or OnnxType.Double or OnnxType.Float16 or OnnxType.BFloat16);
         if (b.Scalar is { } right && b.Rank <= a.Rank && !whole)
         {
@@ -101,8 +109,11 @@ internal static class OnnxReadElements
     /// <summary>max(x, 0) - slope max(-x, 0).</summary>
     public static OnnxOperand PRelu(OnnxReadCall call)
     {
-        OnnxOperand negative = call.Make("Relu", call.Make("Neg", call[0]));
-        return call.Make("Sub", call.Make("Relu", call[0]), call.Make("Mul", negative, call[1]));
+        OnnxOperand x = call[0], slope = call[1], negative = call.Make("Relu", call.Make("Neg", x));
+        // Before opset 7 one number for each channel.
+        if (slope is { IsConstant: true, Rank: 1 } && x.Rank > 2 && slope.Dims[0] == x.Dims[1] && call.Node.Opset < 7)
+            slope = call.Emit.Shaped(slope, [slope.Dims[0], .. Enumerable.Repeat(1, x.Rank - 2)]);
+        return call.Make("Sub", call.Make("Relu", x), call.Make("Mul", negative, slope));
     }
 
     /// <summary>Along one axis since opset 13; before it, over all axes from one on.</summary>

@@ -8,7 +8,8 @@ internal static class OnnxReadNorms
     public static OnnxOperand Batch(OnnxReadCall call)
     {
         OnnxOperand x = call[0];
-        if (call.Node.Int("training_mode", 0) != 0) throw new InvalidDataException("is in training mode");
+        bool training = call.Node.Opset < 7 ? call.Node.Int("is_test", 0) == 0 : call.Node.Int("training_mode", 0) != 0;
+        if (training) throw new InvalidDataException("is in training mode");
         if (call.Node.Int("spatial", 1) == 0) throw new InvalidDataException("normalises every pixel for itself");
         float momentum = Math.Clamp(1 - call.Node.Float("momentum", 0.9f), 0, 1);
         OnnxOperand[] vectors = [.. Enumerable.Range(1, 4).Select(i => call[i].IsConstant ? call.Emit.Weight(call[i]) : call[i])];

@@ -10,7 +10,7 @@ internal static class OnnxReadPools
         var (x, kernel, window) = Window(call);
         Padding p = window.Padding;
         p = new Padding(p.Top, p.Bottom + window.Extra.Rows, p.Left, p.Right + window.Extra.Columns);
-        return call.Emit.Node("MaxPool2d", new OpSettings().Set("kernel", kernel).Set("stride", window.Stride).Set("padding", p), x);
+        return Back(call, call.Emit.Node("MaxPool2d", new OpSettings().Set("kernel", kernel).Set("stride", window.Stride).Set("padding", p), x));
     }
 
     public static OnnxOperand Average(OnnxReadCall call)
@@ -18,6 +18,12 @@ internal static class OnnxReadPools
         var (x, kernel, window) = Window(call);
         Padding p = window.Padding;
         bool counts = call.Node.Int("count_include_pad", 0) != 0;
+        if (call[0].Rank == 3)
+        {
+            // Rows below a line, which make its window square, are never counted.
+            if (counts && (p.Left | p.Right) != 0) throw new InvalidDataException("its count_include_pad is not read of lines");
+            counts = false;
+        }
         if (window.Extra != (0, 0))
         {
             // What ceil_mode adds is never counted.
@@ -25,8 +31,8 @@ internal static class OnnxReadPools
             counts = false;
             p = new Padding(p.Top, p.Bottom + window.Extra.Rows, p.Left, p.Right + window.Extra.Columns);
         }
-        return call.Emit.Node("AvgPool2d", new OpSettings().Set("kernel", kernel).Set("stride", window.Stride).Set("padding", p)
-            .Set("countIncludePad", counts), x);
+        return Back(call, call.Emit.Node("AvgPool2d", new OpSettings().Set("kernel", kernel).Set("stride", window.Stride).Set("padding", p)
+            .Set("countIncludePad", counts), x));
     }
 
     /// <summary>[N, C, ..] -> [N, C, 1, ..].</summary>
@@ -37,10 +43,22 @@ internal static class OnnxReadPools
         return OnnxReadShapes.Shaped(call, call.Make("GlobalAvgPool2d", x), x.Dims[1], 1, 1);
     }
 
+    /// <summary>The one row of maps that were lines.</summary>
+    private static OnnxOperand Back(OnnxReadCall call, OnnxOperand y) =>
+        call[0].Rank == 3 ? OnnxReadShapes.Shaped(call, y, y.Dims[1], y.Dims[3]) : y;
+
     private static (OnnxOperand X, int Kernel, OnnxWindow Window) Window(OnnxReadCall call)
     {
         OnnxOperand x = call[0];
         int[] kernel = call.Node.Ints("kernel_shape") ?? throw new InvalidDataException("it has no kernel_shape");
+        if (x.Rank == 3 && kernel is [>= 1 and < 1 << 12 and var length])
+        {
+            OnnxWindow line = OnnxWindow.Of(call.Node, x.Dims[2..], kernel);
+            if (line.Dilation != 1) throw new InvalidDataException("its dilations are not 1");
+            // One row, with as many empty ones below it as make the window square.
+            return (OnnxReadShapes.Shaped(call, x, x.Dims[1], 1, x.Dims[2]), length,
+                line with { Padding = line.Padding with { Bottom = length - 1 } });
+        }
         if (x.Rank != 4 || kernel.Length != 2 || kernel[0] != kernel[1] || kernel[0] is < 1 or > 1 << 12)
             throw new InvalidDataException($"a window [{string.Join(",", kernel)}] on {x.Rank} axes; square ones on maps [N, C, H, W] are read");
         OnnxWindow window = OnnxWindow.Of(call.Node, x.Dims[2..], kernel);

@@ -146,7 +146,7 @@ internal sealed record OnnxResizeRule(string Kind, string Coordinates, string Ro
         "half_pixel" => (i + 0.5) / scale - 0.5,
         "half_pixel_symmetric" => from / 2.0 * (1 - to / (scale * from)) + (i + 0.5) / scale - 0.5,
         "pytorch_half_pixel" => to > 1 ? (i + 0.5) / scale - 0.5 : 0,
-        "align_corners" => to > 1 ? i * (from - 1.0) / (to - 1) : 0,
+        "align_corners" => to > 1 ? i * (from - 1.0) / (scale * from - 1) : 0,
         "asymmetric" => i / scale,
         "tf_half_pixel_for_nn" => (i + 0.5) / scale,
         "tf_crop_and_resize" when Roi.Length == 2 * Rank => to > 1

@@ -12,6 +12,8 @@ internal static class OnnxReaders
     private static readonly Dictionary<string, Func<OnnxReadCall, IReadOnlyList<OnnxOperand>>> Known = new(StringComparer.Ordinal)
     {
         ["Add"] = One(c => OnnxReadElements.Binary(c, "Add")),
+        ["ArgMax"] = One(c => OnnxReadReductions.Arg(c, c[0])),
+        ["ArgMin"] = One(c => OnnxReadReductions.Arg(c, c.Make("Neg", c[0]))),
         ["Attention"] = One(OnnxReadAttention.Read),
         ["AveragePool"] = One(OnnxReadPools.Average),
         ["BatchNormalization"] = One(OnnxReadNorms.Batch),
@@ -21,6 +23,7 @@ internal static class OnnxReaders
         ["Concat"] = One(OnnxReadShapes.Concat),
         ["Conv"] = One(OnnxReadConv.Read),
         ["ConvInteger"] = One(OnnxReadQuantised.Conv),
+        ["ConvTranspose"] = One(OnnxReadTransposed.Read),
         ["CumSum"] = One(OnnxReadMoves.CumSum),
         ["DepthToSpace"] = One(OnnxReadShapes.DepthToSpace),
         ["DequantizeLinear"] = One(OnnxReadQuantised.Dequantise),
@@ -63,6 +66,7 @@ internal static class OnnxReaders
         ["ReduceMax"] = One(c => OnnxReadReductions.Read(c, "Max")),
         ["ReduceMean"] = One(c => OnnxReadReductions.Read(c, "Mean")),
         ["ReduceMin"] = One(c => c.Make("Neg", OnnxReadReductions.Read(c, "Max", "Neg"))),
+        ["ReduceProd"] = One(OnnxReadReductions.Product),
         ["ReduceSum"] = One(c => OnnxReadReductions.Read(c, "Sum")),
         ["ReduceSumSquare"] = One(c => OnnxReadReductions.Read(c, "Sum", "Square")),
         ["Reshape"] = One(OnnxReadShapes.Reshape),
@@ -90,6 +94,8 @@ internal static class OnnxReaders
     public static IReadOnlyList<OnnxOperand> Read(OnnxReadCall call)
     {
         string name = call.Node.Operator;
+        if (call.Node.Opset < 7 && call.Node.Has("broadcast") && call.Node.Has("axis") && name is not ("Add" or "Sub" or "Mul" or "Div"))
+            throw new InvalidDataException("lays its operands beside one another as before opset 7");
         if (call.Node.Source.Domain.Length == 0 && Known.TryGetValue(name, out Func<OnnxReadCall, IReadOnlyList<OnnxOperand>>? read))
             return read(call);
         if (call.Node.Source.Domain.Length > 0 && name is not "Gelu") throw new InvalidDataException("is not read");

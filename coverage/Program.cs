@@ -1,0 +1,14 @@
+using Espalier.Coverage;
+
+return args switch
+{
+    ["scoreboard", var data, var page] => Scoreboard.Run(data, page),
+    ["network", var name, var folder, var page] => Networks.Run(name, folder, page),
+    _ => Usage(),
+};
+
+static int Usage()
+{
+    Console.Error.WriteLine("Espalier.Coverage scoreboard /usr/share/libonnx-testdata/data docs/onnx.md | network NAME FOLDER docs/coverage.md");
+    return 2;
+}

@@ -1,0 +1,45 @@
+"""export.py NAME FOLDER: a network of torchvision with random weights as model.onnx, an input as x.npy, what it gives as y.npy."""
+import sys
+import warnings
+
+import numpy as np
+import torch
+import torchvision
+
+warnings.filterwarnings("ignore")
+name, folder = sys.argv[1:3]
+segmentation = not hasattr(torchvision.models, name)
+make = getattr(torchvision.models.segmentation if segmentation else torchvision.models, name)
+extra = {"weights_backbone": None} if segmentation else {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
+torch.manual_seed(0)
+net = make(weights=None, **extra).eval()
+g = torch.Generator().manual_seed(1)
+with torch.no_grad():
+    # Equal weights, as fresh ones are, would be written once.
+    for p in net.parameters():
+        p.add_(torch.randn(p.shape, generator=g) * 0.02 * (p.abs().mean() + 0.1))
+    for key, b in net.named_buffers():
+        if key.endswith("running_mean"):
+            b.copy_(torch.randn(b.shape, generator=g) * 0.1)
+        if key.endswith("running_var"):
+            b.copy_(torch.rand(b.shape, generator=g) + 0.5)
+
+
+class First(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        y = self.net(x)
+        return y["out"] if segmentation else y
+
+
+size = 299 if name == "inception_v3" else 518 if name == "vit_h_14" else 224
+x = torch.randn(2, 3, size, size, generator=g)
+with torch.no_grad():
+    y = First()(x)
+    torch.onnx.export(First().eval() if segmentation else net, x, f"{folder}/model.onnx", opset_version=16, input_names=["images"],
+                      output_names=["output"], dynamic_axes={"images": {0: "N"}, "output": {0: "N"}})
+np.save(f"{folder}/x.npy", x.numpy())
+np.save(f"{folder}/y.npy", y.numpy())
