@@ -17,9 +17,9 @@ internal sealed class TrainFlags
     private readonly Option<string?> method =
         Opt.Choice("--method", "What is trained: APT (the usual for a vision transformer) or the plain model", "apt", "none");
     private readonly Option<string?> init = Opt.Text("--init",
-        "Start from this checkpoint: backbone, head and agents, as far as it has them", "CHECKPOINT");
+        "Start from this checkpoint, pruned or whole, in any format; a head for other classes is replaced", "CHECKPOINT");
     private readonly Option<string?> pretrained = Opt.Text("--pretrained",
-        "Start from this backbone with a new, zero classifier", "CHECKPOINT", "--pretrained-dir");
+        "Start from this backbone with a new classifier, which is zero in a transformer", "CHECKPOINT", "--pretrained-dir");
     private readonly Option<int?> batchSize = Opt.Number("--train-batch-size", "Images an optimiser step [72]", 1, 1 << 20);
     private readonly Option<int?> accumulation = Opt.Number("--gradient-accumulation-steps",
         "Micro-batches that a step's images are computed in [1]", 1, 1 << 20);

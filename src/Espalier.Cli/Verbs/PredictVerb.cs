@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Globalization;
 using Espalier.Cli.Display;
 using Espalier.Cli.Options;
 using Espalier.Cli.Running;

@@ -192,18 +192,12 @@ public sealed class Model : IDisposable
 
     /// <summary>Writes graph, weights and card as one safetensors file, which appears whole or not at all.</summary>
     /// <exception cref="EspalierException">It cannot be written.</exception>
-    public void Save(string path) => Save(path, Graph, Card);
-
-    /// <summary>As <see cref="Save(string)"/>, of a network that is still a module.</summary>
-    public static void Save(string path, ImageClassifier net, ModelCard card) => Save(path, net.Trace(), card);
+    public void Save(string path) => ModelFormat.Write(path, Graph, Card.Checked(path, Graph));
 
     public void Dispose()
     {
         foreach (GraphValue weight in Graph.Weights.Values) weight.Tensor.Dispose();
     }
-
-    private static void Save(string path, Graph graph, ModelCard card) =>
-        ModelFormat.Write(path, graph, card.Checked(path, graph));
 
     private void Resize(int size, string path)
     {

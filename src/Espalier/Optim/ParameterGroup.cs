@@ -23,15 +23,4 @@ public sealed class ParameterGroup(string name, IReadOnlyList<(string Name, Tens
 
     /// <summary>All parameters of a graph in one group.</summary>
     public static IReadOnlyList<ParameterGroup> Of(Graph graph) => [new("all", [.. graph.Parameters])];
-
-    /// <summary>
-    /// Two groups: weights (rank 2 and more), which decay, and biases, norms and other vectors, which do not. Empty groups are
-    /// left out.
-    /// </summary>
-    public static IReadOnlyList<ParameterGroup> DecayWeightsOnly(Module module)
-    {
-        var all = module.NamedParameters().ToLookup(p => p.Value.Rank >= 2);
-        ParameterGroup[] groups = [new("weights", [.. all[true]]), new("vectors", [.. all[false]]) { WeightDecay = 0 }];
-        return Array.FindAll(groups, g => g.Parameters.Count > 0);
-    }
 }

@@ -1,6 +1,5 @@
 using System.Text.Json;
 using Espalier.Compression;
-using Espalier.Models;
 
 namespace Espalier.Cli.Tests.Verbs;
 

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using Espalier.Models;
 
 namespace Espalier.Cli.Tests.Verbs;
 

@@ -2,7 +2,6 @@ using Espalier.Compression;
 using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Nn;
-using Espalier.Tensors;
 
 namespace Espalier.Peers;
 

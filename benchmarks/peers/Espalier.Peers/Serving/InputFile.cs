@@ -1,5 +1,4 @@
 using System.Runtime.InteropServices;
-using Espalier.Models;
 
 namespace Espalier.Peers;
 
@@ -7,8 +6,6 @@ namespace Espalier.Peers;
 internal static class InputFile
 {
     /// <summary>The first images: [batch, C, S, S].</summary>
-    public static float[] Read(string path, int batch, VitConfig config) => Read(path, batch, config.Channels, config.ImageSize);
-
     public static float[] Read(string path, int batch, int channels, int size)
     {
         var images = new float[batch * channels * size * size];

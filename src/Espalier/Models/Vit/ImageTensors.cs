@@ -7,10 +7,6 @@ namespace Espalier.Models;
 public static class ImageTensors
 {
     /// <summary>[N, C, S, S].</summary>
-    public static Tensor ToTensor(this Batch batch, VitConfig config) =>
-        batch.ToTensor(config.Channels, config.ImageSize);
-
-    /// <summary>[N, C, S, S].</summary>
     public static Tensor ToTensor(this Batch batch, int channels, int imageSize) =>
         Tensor.From(new Shape(batch.Count, channels, imageSize, imageSize), batch.Pixels);
 }

@@ -53,7 +53,7 @@ public sealed class VisionTransformer : ImageClassifier
     }
 
     /// <summary>Zero classifier weights: every class equally likely, as fine-tuning starts.</summary>
-    public void ClearHead()
+    private void ClearHead()
     {
         foreach (Linear layer in new[] { head, distillationHead }.OfType<Linear>())
         {
