@@ -1,5 +1,4 @@
 using Espalier.Compression;
-using Espalier.Tensors;
 using Espalier.Training;
 
 namespace Espalier.Tests.Compression;

@@ -1,6 +1,5 @@
 using Espalier.Compression;
 using Espalier.Models;
-using Espalier.Nn;
 using Espalier.Tensors;
 using Espalier.Tests.Compression;
 using Espalier.Training;

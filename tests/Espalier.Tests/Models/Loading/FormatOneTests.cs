@@ -2,7 +2,6 @@ using Espalier.Formats;
 using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Nn;
-using Espalier.Tensors;
 
 namespace Espalier.Tests.Models.Loading;
 

@@ -1,6 +1,5 @@
 using System.Runtime.InteropServices;
 using System.Text.Json;
-using Espalier.Models;
 using Espalier.Onnx;
 using Espalier.Tensors;
 using Espalier.Tests.Formats.Onnx;

@@ -1,6 +1,5 @@
 using Espalier.Data;
 using Espalier.Models;
-using Espalier.Onnx;
 using Espalier.Tensors;
 using Espalier.Tests.Formats.Onnx;
 using Espalier.Tests.Imaging;

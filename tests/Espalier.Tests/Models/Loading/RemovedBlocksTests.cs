@@ -3,7 +3,6 @@ using Espalier.Formats;
 using Espalier.Models;
 using Espalier.Tensors;
 using Espalier.Tests.Compression;
-using Espalier.Tests.Inference;
 
 namespace Espalier.Tests.Models.Loading;
 

@@ -1,4 +1,3 @@
-using Espalier.Compression;
 using Espalier.Compression.Methods.AdaptiveSampling;
 using Espalier.Inference;
 using Espalier.Tensors;

@@ -1,7 +1,6 @@
 using Espalier.Compression;
 using Espalier.Compression.Methods.SoftFilter;
 using Espalier.Models;
-using Espalier.Nn;
 using Espalier.Tensors;
 
 namespace Espalier.Tests.Compression.Methods;

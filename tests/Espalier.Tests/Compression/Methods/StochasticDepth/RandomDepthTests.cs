@@ -1,7 +1,6 @@
 using Espalier.Compression;
 using Espalier.Compression.Methods.StochasticDepth;
 using Espalier.Models;
-using Espalier.Nn;
 using Espalier.Optim;
 using Espalier.Tensors;
 using Espalier.Training;
