@@ -23,7 +23,7 @@ internal static class Commands
     internal static RootCommand Build(CommandContext context) => CommandLine.Root(
         "Runs methods on one data set and writes the table of results.",
         [$"{Start} apt --output-dir runs/apt --output docs/results.md"],
-        [TokenPruning(context), Filters(context), Repr(context)]);
+        [TokenPruning(context), Filters(context), Repr(context), Times(context)]);
 
     private static Verb TokenPruning(CommandContext context)
     {
@@ -68,6 +68,19 @@ internal static class Commands
             var runs = new ReprReproduction(context, folder, parse.GetValue(Shared.DataDir), parse.GetValue(steps) ?? 600, seeds);
             runs.Train();
             return parse.GetValue(TrainOnly) ? null : runs.Section();
+        });
+    }
+
+    private static Verb Times(CommandContext context)
+    {
+        Option<int?> networks = Opt.Number("--networks", "Networks of random widths to try of each [200]", 1, 100_000);
+        return Experiment("times", "How far predicted times are off.", [networks], context, (parse, folder, _) =>
+        {
+            var runs = new TimesReproduction(context, folder, parse.GetValue(networks) ?? 200);
+            Folders.MakeFor(Path.Combine(folder, "times.json"));
+            string section = runs.Section();
+            if (!context.Cancel.IsCancellationRequested) runs.SavePicture(parse.GetValue(Output) ?? Path.Combine(folder, "RESULTS.md"));
+            return section;
         });
     }
 

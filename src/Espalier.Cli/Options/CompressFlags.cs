@@ -36,6 +36,12 @@ internal static class CompressFlags
         "Steps between saves of the training state; 0 for one at the end of each training [500]", 0, long.MaxValue);
     private static readonly Option<bool> MoveConstants = Opt.Flag("--move-constants",
         "Move what removed channels would still emit into the next layer; exact but for padded borders");
+    private static readonly Option<bool> Recover = Opt.Flag("--recover",
+        "After a removal fit what read the channels to give what it gave, in closed form: no labels, no training");
+    private static readonly Option<string?> Calibration = Opt.Text("--calibration",
+        "Images for --recover and for scores by activations, without labels; by default the training images", "DIR");
+    private static readonly Option<int?> CalibrationImages =
+        Opt.Number("--calibration-images", "Of these how many --recover looks at [512]", 1, 1 << 20);
     private static readonly Option<bool> Plan = Opt.Flag("--plan", "Only print what would go, and the shapes and MACs then");
     private static readonly Option<string?> PlanFile = Opt.Text("--plan-file", "Save the (last) plan", "FILE.json");
 
@@ -54,7 +60,7 @@ internal static class CompressFlags
     [
         Shared.Model, ModelType, Shared.Width, Shared.ImageSize, Shared.Preprocess, Shared.Data, Shared.DataDir, Shared.Strict, PretrainSteps,
         Output, .. SelectionFlags.All, Rounds, Schedule, TrainSteps, FineTuneSteps, BatchSize, Optimizer, LearningRate, WeightDecay,
-        Decay, Warmup, Shared.TrainOnly, .. RecipeFlags.All, RunDir, CheckpointEvery, Resume, Set, MoveConstants, Plan, PlanFile,
+        Decay, Warmup, Shared.TrainOnly, .. RecipeFlags.All, RunDir, CheckpointEvery, Resume, Set, MoveConstants, Recover, Calibration, CalibrationImages, Plan, PlanFile,
         Report, Seed,
     ];
 
@@ -85,6 +91,8 @@ internal static class CompressFlags
                 TrainSteps = p.GetValue(TrainSteps) ?? 0,
                 FineTuneSteps = p.GetValue(FineTuneSteps) ?? 0,
                 MoveConstants = p.GetValue(MoveConstants),
+                Recover = !p.GetValue(Recover) ? null
+                    : p.GetValue(CalibrationImages) is { } images ? new RecoverOptions { Images = images } : new RecoverOptions(),
                 Seed = p.GetValue(Seed) ?? 42,
                 Training = new TrainOptions
                 {
@@ -104,6 +112,7 @@ internal static class CompressFlags
         Model = p.GetValue(Shared.Model), ModelType = p.GetValue(ModelType), Width = p.GetValue(Shared.Width),
         ImageSize = p.GetValue(Shared.ImageSize), Preprocess = p.GetValue(Shared.Preprocess),
         Data = p.GetValue(Shared.Data), DataDir = p.GetValue(Shared.DataDir), Strict = p.GetValue(Shared.Strict),
+        Calibration = p.GetValue(Calibration),
     };
 
     public static ReportFile? ReadReport(ParseResult p) => p.GetValue(Report) is { } path ? new ReportFile(path) : null;

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using Espalier.Compression;
 
 namespace Espalier.Cli.Options;
@@ -27,12 +28,27 @@ internal static class SelectionFlags
         double.MinValue, double.MaxValue, "SCORE");
     private static readonly Option<double?> TargetFlops = Opt.Number("--target-flops",
         "Share of the multiply-adds to keep [0.5 where no other target is given]", 0.001, 0.999, "SHARE");
+    private static readonly Option<double?> TargetTime = Opt.Number("--target-time",
+        "Share of the time on this machine to need at most, by a table of the times of steps that is measured once", 0.001, 0.999, "SHARE");
     private static readonly Option<double?> TargetLatency =
-        Opt.Number("--target-latency", "Milliseconds that one image may take on this machine", 0.001, 1e6, "MS");
+        Opt.Number("--target-latency", "Milliseconds that a call may take on this machine, by the same table", 0.001, 1e6, "MS");
+    private static readonly Option<int?> TimeBatch = Opt.Number("--time-batch", "Images of a call, for targets of time [1]", 1, 4096);
     private static readonly Option<bool> Global = Opt.Flag("--global", "Let all layers compete; else each loses the same share");
     private static readonly Option<bool> Isomorphic = Opt.Flag("--isomorphic",
         "Let layers compete with those of the same structure only, which all lose the same share; implies --global");
-    private static readonly Option<int?> RoundTo = Opt.Number("--round-to", "Keep multiples of this many channels [1]", 1, 4096);
+    private static readonly Option<int?> RoundTo = new("--round-to")
+    {
+        Description = "Keep multiples of this many channels; auto: whole vectors of this processor, as others cost no less [auto]",
+        HelpName = "auto|N",
+        CustomParser = result =>
+        {
+            string text = result.Tokens[0].Value;
+            if (text == "auto") return SelectionOptions.Automatic;
+            if (int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int n) && n is >= 1 and <= 4096) return n;
+            result.AddError($"--round-to: '{text}' is neither auto nor a whole number from 1 to 4096");
+            return null;
+        },
+    };
 
     public static Option<int?> MinKept { get; } =
         Opt.Number("--min-kept", "Fewest channels that a layer keeps [2]", 1, 1 << 20);
@@ -68,15 +84,15 @@ internal static class SelectionFlags
         "With qk or v: each head loses its own; else all heads of a layer lose the same");
 
     public static IReadOnlyList<Option> All { get; } =
-        [Ratio, Threshold, TargetFlops, TargetLatency, Global, Isomorphic, RoundTo, MinKept, Keep, Streams, Groups, UnequalHeads];
+        [Ratio, Threshold, TargetFlops, TargetTime, TargetLatency, TimeBatch, Global, Isomorphic, RoundTo, MinKept, Keep, Streams, Groups, UnequalHeads];
 
     public static SelectionOptions Read(ParseResult p)
     {
         SelectionOptions given = Limits(p) with
         {
             Ratio = p.GetValue(Ratio), Threshold = p.GetValue(Threshold), TargetFlops = p.GetValue(TargetFlops),
-            TargetLatency = p.GetValue(TargetLatency), Global = p.GetValue(Global) || p.GetValue(Isomorphic),
-            Isomorphic = p.GetValue(Isomorphic), RoundTo = p.GetValue(RoundTo) ?? 1,
+            TargetTime = p.GetValue(TargetTime), TargetLatency = p.GetValue(TargetLatency), TimeBatch = p.GetValue(TimeBatch) ?? 1, Global = p.GetValue(Global) || p.GetValue(Isomorphic),
+            Isomorphic = p.GetValue(Isomorphic), RoundTo = p.GetValue(RoundTo) ?? SelectionOptions.Automatic,
         };
         return new CompressionOptions { Selection = given }.Selection.Checked();
     }

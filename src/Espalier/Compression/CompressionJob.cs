@@ -21,6 +21,8 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
     private readonly List<RemovalReport> removals = [];
     private readonly List<SelectionRecord> selections = [];
     private readonly List<StageRecord> stages = [];
+    private readonly List<IReadOnlyList<RecoveredLayer>> recoveries = [];
+    private readonly TimedSelection timed = new(line => progress?.Message(line), cancel);
     private (string Weights, EvaluationResult Result)? evaluated;
 
     /// <summary>The network, whose graph methods read and edit, and its card.</summary>
@@ -36,6 +38,9 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
 
     /// <summary>Every choice of channels by scores, in order; methods that choose in another way have none.</summary>
     public IReadOnlyList<SelectionRecord> Selections => selections;
+
+    /// <summary>The layers that were fitted after each removal, where <see cref="CompressionOptions.Recover"/> says so.</summary>
+    public IReadOnlyList<IReadOnlyList<RecoveredLayer>> Recoveries => recoveries;
 
     /// <summary>Every training, in order.</summary>
     public IReadOnlyList<StageRecord> Stages => stages;
@@ -67,6 +72,7 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
     public DependencyGraph Graph(params IReadOnlyList<HeadView> views)
     {
         using var scope = new Scope();
+        if (options.Recover is not null) Recovery.AddBiases(model.Graph);
         return DependencyGraph.Build(model.Graph, Example(4), views.Count > 0 ? views : options.Selection.Views);
     }
 
@@ -98,6 +104,18 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
         }
     }
 
+    /// <summary>Images without labels to look at, of <see cref="CompressionOptions.Calibration"/> or else the training images; each
+    /// batch [n, C, S, S] is freed when the next is asked for.</summary>
+    /// <param name="count">How many images.</param>
+    public IEnumerable<Tensor> CalibrationBatches(int count)
+    {
+        foreach (Tensor batch in CalibrationImages.Of(options.Calibration ?? data.Train, data.EvaluationPipeline, count))
+        {
+            cancel.ThrowIfCancellationRequested();
+            yield return batch;
+        }
+    }
+
     /// <summary>The mean cross-entropy of the ranking batches, in inference; one number for each network.</summary>
     /// <param name="networks">Graphs of the job's classes; the model's own where none is given.</param>
     public double[] RankingLoss(params IReadOnlyList<Graph> networks)
@@ -118,25 +136,45 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
         return [.. sums.Select(s => s / Math.Max(1, images))];
     }
 
-    /// <summary>Chooses channels by the options' selection; a latency target is measured with one image at a time.</summary>
+    /// <summary>Chooses channels by the options' selection; for a target of time by the table of this machine's times.</summary>
     /// <param name="orNone">Whether the plan may be empty: true for rounds after the first, whose share of the target may be less
     /// than one channel, and which find a latency or threshold reached already.</param>
     public RemovalPlan Select(DependencyGraph graph, ChannelScores scores, SelectionOptions selection, bool orNone = false)
     {
         using var scope = new Scope();
-        Tensor image = Example(1);
-        RemovalPlan plan = Kept(selection, () =>
-            ChannelSelector.Choose(graph, scores, selection, tried => Latency.Of(model.Graph, graph, tried, image), orNone));
+        RemovalPlan plan = Kept(selection, () => selection.IsTimed
+            ? timed.Choose(graph, scores, selection, Example(Math.Min(selection.TimeBatch, 16)), orNone)
+            : ChannelSelector.Choose(graph, scores, selection, null, orNone));
         selections.Add(new SelectionRecord([.. scores.Groups.Select(s => new ScoredGroup(s.Key.Name,
             [.. s.Value.Select(x => (float)x)], plan.Channels.GetValueOrDefault(s.Key.Name, [])))]));
         if (plan.Count == 0) Log("nothing is left to remove in this round");
+        else LogRounding(graph, scores, selection, plan);
         return plan;
+    }
+
+    /// <summary>What rounded widths gave or took.</summary>
+    private void LogRounding(DependencyGraph graph, ChannelScores scores, SelectionOptions selection, RemovalPlan plan)
+    {
+        if (selection.Multiple == 1 || selection.IsTimed) return;
+        RemovalPlan free = ChannelSelector.Choose(graph, scores, selection with { RoundTo = 1 }, null, orNone: true);
+        if (free.Channels.All(c => plan.Channels.TryGetValue(c.Key, out int[]? gone) && gone.Length == c.Value.Length)) return;
+        double all = graph.MultiplyAdds();
+        Log(FormattableString.Invariant($"widths are multiples of {selection.Multiple}: {graph.MultiplyAdds(plan) / all:0.0%} of the ")
+            + FormattableString.Invariant($"multiply-adds are left, {graph.MultiplyAdds(free) / all:0.0%} without rounding"));
+    }
+
+    /// <summary>The same selection with milliseconds in the place of a share of the time, for what times networks itself.</summary>
+    internal SelectionOptions InMilliseconds(SelectionOptions selection)
+    {
+        if (selection.TargetTime is not { } share) return selection;
+        using var scope = new Scope();
+        return selection with { TargetTime = null, TargetLatency = share * Latency.Of(model.Graph, Example(selection.TimeBatch)) };
     }
 
     /// <summary>Times differ from run to run: what was chosen by them before an interruption stays chosen.</summary>
     private RemovalPlan Kept(SelectionOptions selection, Func<RemovalPlan> choose)
     {
-        if (options.Training.OutputDir is not { } folder || selection.TargetLatency is null) return choose();
+        if (options.Training.OutputDir is not { } folder || !selection.IsTimed) return choose();
         byte[] asked = SHA256.HashData(Encoding.UTF8.GetBytes($"{selection} {string.Join(',', selection.Keep)}"));
         string path = Path.Combine(folder, $"{selections.Count + 1}-plan-{Convert.ToHexStringLower(asked)[..8]}.json");
         if (options.Training.Resume && File.Exists(path)) return RemovalPlan.Load(path);
@@ -153,10 +191,24 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
     /// <summary>Cuts, checks against the masked network, and says so.</summary>
     public RemovalReport Remove(DependencyGraph graph, RemovalPlan plan, RemovalOptions? how = null)
     {
-        RemovalReport report = Removal.Apply(graph, plan, how ?? new RemovalOptions(options.MoveConstants));
+        how ??= new RemovalOptions(options.MoveConstants);
+        using RecoveredWeights? recovered = options.Recover is { } o && how.Recovered is null
+            ? Recovery.Fit(graph, plan, CalibrationBatches(o.Images), o) : null;
+        RemovalReport report = Removal.Apply(graph, plan, how with { Recovered = how.Recovered ?? recovered });
         LastPlan = plan;
         Removed($"{plan.Count} channels of {report.Summary.Groups.Count} layers", report);
+        if (recovered is not null) LogRecovery(recovered);
         return report;
+    }
+
+    private void LogRecovery(RecoveredWeights recovered)
+    {
+        recoveries.Add([.. recovered.Layers]);
+        Log(FormattableString.Invariant($"recovered without training: {recovered.Layers.Count} layers fitted to {recovered.Images} images; ")
+            + FormattableString.Invariant($"the output is off by {recovered.OutputError:0.0%} of its variance there"));
+        foreach (RecoveredLayer layer in recovered.Layers.Where(l => l.Growth > 10))
+            Log(FormattableString.Invariant($"{layer.Layer}: its largest weight grew {layer.Growth:0} times; a larger ridge may be better"));
+        foreach (string note in recovered.Notes) Log(note);
     }
 
     /// <summary>Keeps the report of something that was removed, and says so.</summary>

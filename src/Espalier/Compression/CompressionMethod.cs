@@ -18,6 +18,9 @@ public abstract record CompressionMethod : CompressionOptions
     /// <summary>Whether it makes a network smaller; one that only trains in its own way leaves the size as it is.</summary>
     public virtual bool Removes => true;
 
+    /// <summary>Whether it looks at labels, besides any training.</summary>
+    public virtual bool NeedsLabels => true;
+
     /// <summary>
     /// Makes the job's model smaller for good; training is part of it where the method has some. Called by the job that was made
     /// with this method.
@@ -47,6 +50,7 @@ public abstract record CompressionMethod : CompressionOptions
         if (Rounds < 1) throw new EspalierException($"Rounds is {Rounds}; it is at least 1");
         if (TrainSteps < 0 || FineTuneSteps < 0)
             throw new EspalierException($"TrainSteps is {TrainSteps} and FineTuneSteps {FineTuneSteps}; both are at least 0");
+        Recover?.Checked();
         if (RankBatches < 0) throw new EspalierException($"RankBatches is {RankBatches}; it is at least 0");
     }
 }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Espalier.Data;
 using Espalier.Training;
 
 namespace Espalier.Compression;
@@ -25,7 +26,14 @@ public record CompressionOptions
         init => selection = selection with { TargetFlops = value };
     }
 
-    /// <summary>As in <see cref="Selection"/>: milliseconds a batch of one image to need at most.</summary>
+    /// <summary>As in <see cref="Selection"/>: the share of the time to need at most.</summary>
+    public double? TargetTime
+    {
+        get => Selection.TargetTime;
+        init => selection = selection with { TargetTime = value };
+    }
+
+    /// <summary>As in <see cref="Selection"/>: milliseconds a call may need at most.</summary>
     public double? TargetLatency
     {
         get => Selection.TargetLatency;
@@ -44,6 +52,14 @@ public record CompressionOptions
     /// borders; else it counts as zero, which is exact everywhere.
     /// </summary>
     public bool MoveConstants { get; init; }
+
+    /// <summary>After each removal of channels, what read them is fitted in closed form to give what it gave, without training; null
+    /// for not. See <see cref="Recovery"/>.</summary>
+    public RecoverOptions? Recover { get; init; }
+
+    /// <summary>Images that <see cref="Recover"/> and scores of activations look at; null for the training images. They need no
+    /// labels.</summary>
+    public IImageDataset? Calibration { get; init; }
 
     /// <summary>Rounds of removing and fine-tuning; 1 removes all at once.</summary>
     public int Rounds { get; init; } = 1;

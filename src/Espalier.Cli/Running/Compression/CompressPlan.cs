@@ -52,6 +52,7 @@ internal sealed record CompressPlan
             ("Stages", FormattableString.Invariant($"{PretrainSteps}, {Method.TrainSteps}, {Method.FineTuneSteps} in ")
                 + FormattableString.Invariant($"{Method.Rounds} rounds, {Method.Schedule}")),
             ("MoveConstants", Method.MoveConstants ? "yes" : "no"),
+            ("Recover", Method.Recover is { } recover ? $"{recover} {Path.GetFileName(Source.Calibration)}" : "no"),
             ("Teacher", Path.GetFileName(Recipe.Teacher) ?? "none"),
         ],
     };

@@ -16,27 +16,38 @@ internal sealed class CompressRun(CompressPlan plan, CommandContext context)
     {
         using CompressInput input = plan.Source.Open(plan.Method.Seed);
         context.Opened(input.Pair);
+        if (input.Skipped != input.Pair.Skipped) context.Opened(input.Skipped);
+        RequireLabels(input);
         Folders.MakeFor(plan.Output, plan.PlanFile, plan.Report?.Path);
         PreprocessChoice.Show(terminal, input.Preprocessing);
         if (plan.PlanOnly)
         {
-            PlanDisplay.Show(new CompressionJob(input.Model, input.Data, plan.Method, cancel: context.Cancel), plan.Method,
-                terminal, plan.PlanFile);
+            PlanDisplay.Show(new CompressionJob(input.Model, input.Data, plan.Method with { Calibration = input.Calibration },
+                cancel: context.Cancel), plan.Method, terminal, plan.PlanFile);
             return;
         }
         if (plan.Output is null) terminal.Line("model       is not kept: --output FILE.safetensors keeps the smaller network");
         using Teacher? teacher = plan.Recipe.Teacher is null || plan.TeachesItself ? null
             : plan.Recipe.LoadTeacher(input.Model.NumClasses, input.Model.Card.Classes, input.Preprocessing);
-        CompressionMethod method = plan.Method with { Task = plan.Task(teacher, input.Preprocessing) };
+        CompressionMethod method = plan.Method with { Task = plan.Task(teacher, input.Preprocessing), Calibration = input.Calibration };
         Table table = TrainingDisplay.Run(terminal, plan.Method.Name, progress =>
             Compress(new CompressionJob(input.Model, input.Data, method, progress, context.Cancel), input));
         terminal.Console.Write(table);
-        terminal.Line($"on {input.Pair.Test.Count} test images of {input.Pair.Info.Name}; the time is of one image at a time, "
+        terminal.Line($"on {input.Pair.Test.Count} {(input.IsLabelled ? "test images of" : "held-out images without labels from")} "
+            + $"{input.Pair.Info.Name}; the time is of one image at a time, "
             + "both in turn");
         if (plan.PlanFile is not null)
             terminal.Line(planned ? $"plan        {plan.PlanFile}" : "plan        none: channels were not removed");
         if (plan.Report is not null) terminal.Line($"report      {plan.Report.Path}");
         if (plan.Output is not null) terminal.Line($"model       {plan.Output}");
+    }
+
+    private void RequireLabels(CompressInput input)
+    {
+        if (input.IsLabelled) return;
+        if (plan.Method.NeedsLabels || plan.PretrainSteps + plan.Method.TrainSteps + plan.Method.FineTuneSteps > 0)
+            throw new EspalierException($"{plan.Source.Calibration}: its images have no labels, which "
+                + (plan.Method.NeedsLabels ? plan.Method.Name : "training") + " needs; give --data NAME as well");
     }
 
     /// <summary>Trains where asked to, runs the method, and measures before and after.</summary>
@@ -48,13 +59,14 @@ internal sealed class CompressRun(CompressPlan plan, CommandContext context)
         using var original = new TemporaryModel(model);
         using Teacher? itself = plan.TeachesItself ? Teacher.Load(original.Path) : null;
         if (itself is not null) job.Task = plan.Task(itself, input.Preprocessing);
-        CompressNumbers before = CompressNumbers.Of(job, original);
+        CompressNumbers before = CompressNumbers.Of(job, original, input.IsLabelled ? null : 1);
         job.Run();
         if (job.Removals.Count == 0 && plan.Method.Removes)
             throw new EspalierException($"{plan.Method.Name} removed nothing");
         if (plan.Output is not null) model.Save(plan.Output);
         using var smaller = new TemporaryModel(model);
-        CompressNumbers after = CompressNumbers.Of(job, smaller);
+        OutputComparison outputs = OutputComparison.Of(original, model, input);
+        CompressNumbers after = CompressNumbers.Of(job, smaller, input.IsLabelled ? null : outputs.SameAnswer);
         planned = job.LastPlan is not null;
         if (plan.PlanFile is not null) job.LastPlan?.Save(plan.PlanFile);
         var milliseconds = CompressTiming.MillisecondsInTurn(original, model, job);
@@ -64,6 +76,6 @@ internal sealed class CompressRun(CompressPlan plan, CommandContext context)
             if (file.IsPage) report.SaveHtml(file.Path);
             else report.SaveJson(file.Path);
         }
-        return CompressNumbers.Compare(before, after, milliseconds);
+        return CompressNumbers.Compare(before, after, milliseconds, outputs, input.IsLabelled);
     }
 }

@@ -25,22 +25,35 @@ internal sealed record CompressSource
 
     public string? DataDir { get; init; }
 
+    /// <summary>A folder of images without labels, to look at; on its own it is the data set, of which nothing is learnt.</summary>
+    public string? Calibration { get; init; }
+
     /// <summary>A picture that cannot be read ends the work; else it is left out and named in the end.</summary>
     public bool Strict { get; init; }
 
     /// <exception cref="EspalierException">There is no such network or data, or they do not go together.</exception>
     public CompressInput Open(ulong seed)
     {
-        Model model = OpenModel(seed, out DatasetPair pair);
+        SkippedFiles? skipped = null;
+        FolderDataset? pictures = Calibration is null ? null : FolderDataset.Unlabelled(Calibration, out skipped, Strict);
+        Model model = OpenModel(seed, pictures, out DatasetPair pair);
         try
         {
             string source = Model ?? "the network";
-            ModelChoice.RequireClasses(model.NumClasses, source, pair.Train);
-            pair = pair.For(model.Card.Classes, source);
+            bool labelled = pair.Train.Classes > 0;
+            if (labelled)
+            {
+                ModelChoice.RequireClasses(model.NumClasses, source, pair.Train);
+                pair = pair.For(model.Card.Classes, source);
+            }
             Preprocessing p = PreprocessChoice.Of(Preprocess, model.ImageSize, model.Channels, model.Card.Preprocessing);
             model.Card = model.Card with { Preprocessing = p };
+            ImagePipeline evaluation = ImagePipeline.Eval(p);
             return new CompressInput(model, pair, p,
-                new TrainingData(pair.Train, ImagePipeline.Train(pair.Info, p), pair.Test, ImagePipeline.Eval(p)));
+                new TrainingData(pair.Train, labelled ? ImagePipeline.Train(pair.Info, p) : evaluation, pair.Test, evaluation))
+            {
+                Calibration = labelled ? pictures : null, Skipped = skipped ?? pair.Skipped,
+            };
         }
         catch
         {
@@ -49,7 +62,8 @@ internal sealed record CompressSource
         }
     }
 
-    private Model OpenModel(ulong seed, out DatasetPair pair)
+    /// <param name="pictures">Images without labels, where there are any.</param>
+    private Model OpenModel(ulong seed, FolderDataset? pictures, out DatasetPair pair)
     {
         if (Model is { } path)
         {
@@ -62,7 +76,8 @@ internal sealed record CompressSource
                 if (model.Channels is not (1 or 3))
                     throw new EspalierException($"{path}: is for images of {model.Channels} channels; "
                         + "images have 1 (grey) or 3 (RGB)");
-                pair = Datasets.Open(DataChoice.Name(Data, DataDir, model.Card.Dataset)
+                pair = Data is null && DataDir is null && pictures is not null ? Unlabelled(pictures, model)
+                    : Datasets.Open(DataChoice.Name(Data, DataDir, model.Card.Dataset)
                     ?? throw new EspalierException($"{path}: does not say which data set it was trained on; give --data NAME"),
                     DataDir, strict: Strict);
                 return model;
@@ -80,11 +95,29 @@ internal sealed record CompressSource
         made.Card = made.Card with { Dataset = pair.Info.Name, Classes = [.. pair.Train.ClassNames] };
         return made;
     }
+
+    /// <summary>Four of five pictures to look at; on the fifth the networks are compared.</summary>
+    private DatasetPair Unlabelled(FolderDataset pictures, Model model)
+    {
+        ILookup<bool, int> parts = Enumerable.Range(0, pictures.Count).ToLookup(i => pictures.Count > 1 && i % 5 == 4 % pictures.Count);
+        int[] seen = [.. parts[false]], held = [.. parts[true]];
+        return new DatasetPair(new Subset(pictures, seen), new Subset(pictures, held.Length == 0 ? seen : held),
+            new DatasetInfo(Path.GetFileName(Path.TrimEndingDirectorySeparator(Calibration!)), "images without labels", model.Channels,
+                model.ImageSize, 0));
+    }
 }
 
 /// <summary>A network, how images become its input, and the images to train and to evaluate it on.</summary>
 internal sealed record CompressInput(Model Model, DatasetPair Pair, Preprocessing Preprocessing, TrainingData Data) : IDisposable
 {
+    /// <summary>Images without labels to look at; null for the training images.</summary>
+    public IImageDataset? Calibration { get; init; }
+
+    public required SkippedFiles Skipped { get; init; }
+
+    /// <summary>Whether images have labels to learn from and to measure accuracy by.</summary>
+    public bool IsLabelled => Pair.Train.Classes > 0;
+
     /// <summary>The network's, for reports.</summary>
     public string Name => Model.Card.Architecture ?? Model.Description;
 

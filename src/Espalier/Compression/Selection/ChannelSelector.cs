@@ -98,7 +98,7 @@ public static class ChannelSelector
         foreach (var layer in chosen.GroupBy(c => c.Group))
         {
             ChannelGroup group = layer.Key;
-            int kept = options.Rounded(group.Count - layer.Count(), group.Count);
+            int kept = options.Rounded(group.Count - layer.Count(), group);
             plan.Add(group, layer.First().InOrder.Take(Math.Min(group.Count - kept, layer.First().Most)));
         }
         return plan;

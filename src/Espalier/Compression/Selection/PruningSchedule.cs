@@ -34,13 +34,15 @@ public static class PruningSchedules
         return schedule == PruningSchedule.Remaining ? Math.Pow(end, progress) : 1 - (1 - end) * progress;
     }
 
-    /// <summary>The selection of one round, whose ratio and target are of what is left before it.</summary>
+    /// <summary>The selection of one round, whose ratio and share of the multiply-adds are of what is left before it. Time gets to its
+    /// share of the whole by the same ratio in each round, whatever the schedule.</summary>
     public static SelectionOptions Round(this SelectionOptions final, PruningSchedule schedule, int round, int rounds)
     {
         if (rounds == 1) return final;
         double Part(double end) => schedule.Left(end, round, rounds) / schedule.Left(end, round - 1, rounds);
         if (final.Ratio is { } ratio) return final with { Ratio = ratio.Map(r => 1 - Part(1 - r)) };
         if (final.TargetFlops is { } share) return final with { TargetFlops = Part(share) };
+        if (final.TargetTime is { } time) return final with { TargetTime = Math.Pow(time, (double)round / rounds) };
         return final;
     }
 }

@@ -3,7 +3,7 @@ using Espalier.Tensors;
 
 namespace Espalier.Compression;
 
-/// <summary>How many channels go, and from where. Exactly one of the first four says how many.</summary>
+/// <summary>How many channels go, and from where. Exactly one of the first five says how many.</summary>
 public sealed record SelectionOptions
 {
     /// <summary>Share of the channels to remove, in (0, 1): a number, or shares that differ by layer.</summary>
@@ -15,14 +15,28 @@ public sealed record SelectionOptions
     /// <summary>Share of the multiply-adds to keep at most, in (0, 1).</summary>
     public double? TargetFlops { get; init; }
 
-    /// <summary>Milliseconds a batch of one image to need at most, measured on this machine.</summary>
+    /// <summary>Share of the time to need at most, in (0, 1), on this machine and for <see cref="TimeBatch"/> images at a time: of the
+    /// network before anything was removed.</summary>
+    public double? TargetTime { get; init; }
+
+    /// <summary>Milliseconds that <see cref="TimeBatch"/> images at a time may need at most, on this machine.</summary>
     public double? TargetLatency { get; init; }
+
+    /// <summary>Images of a call, for targets of time.</summary>
+    public int TimeBatch { get; init; } = 1;
 
     /// <summary>Whether all layers compete with one another; else each layer loses the same share.</summary>
     public bool Global { get; init; }
 
-    /// <summary>Kept counts are brought to the nearest multiple of this, upward where two are as near; 1 for any count.</summary>
+    /// <summary>Kept counts are brought to the nearest multiple of this, upward where two are as near; 1 for any count,
+    /// <see cref="Automatic"/> for what this processor's kernels run without waste.</summary>
     public int RoundTo { get; init; } = 1;
+
+    /// <summary>For <see cref="RoundTo"/>: whole vectors of this processor, which 31 channels cost as 32 do.</summary>
+    public const int Automatic = -1;
+
+    /// <summary>What <see cref="RoundTo"/> is on this machine.</summary>
+    public int Multiple => RoundTo == Automatic ? Inference.Map.WholeVectors(1) : RoundTo;
 
     /// <summary>Fewest channels that a layer keeps; of heads one is enough.</summary>
     public int MinKept { get; init; } = 2;
@@ -69,12 +83,12 @@ public sealed record SelectionOptions
     /// <summary>Whether anything says how much goes.</summary>
     internal bool HasTarget => Targets > 0;
 
-    private int Targets => (Ratio is null ? 0 : 1) + new[] { Threshold, TargetFlops, TargetLatency }.Count(t => t is not null);
+    private int Targets => (Ratio is null ? 0 : 1) + new[] { Threshold, TargetFlops, TargetTime, TargetLatency }.Count(t => t is not null);
 
     /// <exception cref="EspalierException">A number is out of its range, or there is not exactly one target.</exception>
     public SelectionOptions Checked()
     {
-        Require(Targets == 1, "say how much to remove by one of Ratio, Threshold, TargetFlops or TargetLatency");
+        Require(Targets == 1, "say how much to remove by one of Ratio, Threshold, TargetFlops, TargetTime or TargetLatency");
         Ratio?.CheckShares();
         Require(!Global || Ratio is null || Ratio.OfAll is not null,
             $"layers that compete have one ratio, not {Ratio}; let each layer lose its own share, or say one number");
@@ -84,7 +98,9 @@ public sealed record SelectionOptions
         Require(TargetFlops is null or (> 0 and < 1),
             $"the target is {TargetFlops} of the multiply-adds; it is a share above 0 and below 1");
         Require(TargetLatency is null or > 0, $"the target latency is {TargetLatency} ms; it is above 0");
-        Require(RoundTo >= 1, $"channels cannot be rounded to multiples of {RoundTo}");
+        Require(TargetTime is null or (> 0 and < 1), $"the target is {TargetTime} of the time; it is a share above 0 and below 1");
+        Require(TimeBatch is >= 1 and <= 4096, $"times are of 1 to 4096 images at a time, not of {TimeBatch}");
+        Require(RoundTo is >= 1 or Automatic, $"channels cannot be rounded to multiples of {RoundTo}");
         Require(MinKept >= 1, $"a layer keeps at least 1 channel, not {MinKept}");
         Require(MinKeptShare is >= 0 and < 1, $"the share that a layer keeps is 0 to 1, not {MinKeptShare}");
         return this;
@@ -120,10 +136,18 @@ public sealed record SelectionOptions
     private int Fewest(int count, int least) => Math.Min(count, Math.Max(least, (int)Math.Ceiling(MinKeptShare * count - 1e-9)));
 
     /// <summary>
-    /// A count to keep, rounded to <see cref="RoundTo"/> where it is larger than that, and at most <paramref name="width"/>.
+    /// A count to keep, rounded to <see cref="Multiple"/> where it is larger than that, and at most <paramref name="width"/>.
     /// </summary>
     public int Rounded(int kept, int width) =>
-        kept <= RoundTo || kept % RoundTo == 0 ? kept : Math.Min(width, (kept + RoundTo / 2) / RoundTo * RoundTo);
+        kept <= Multiple || kept % Multiple == 0 ? kept : Math.Min(width, (kept + Multiple / 2) / Multiple * Multiple);
+
+    /// <summary>The same for a group: what is inside attention's heads is no map of whole vectors, so that it stays as chosen where
+    /// nobody asked for a number.</summary>
+    internal int Rounded(int kept, ChannelGroup group) => RoundTo == Automatic
+        && group.Kind is ChannelKind.Heads or ChannelKind.QueryKey or ChannelKind.Value ? kept : Rounded(kept, group.Count);
+
+    /// <summary>Whether time says how much goes.</summary>
+    internal bool IsTimed => TargetTime is not null || TargetLatency is not null;
 
     /// <summary>Whether a name fits a pattern of <see cref="Keep"/>.</summary>
     internal static bool Matches(string name, string pattern) =>

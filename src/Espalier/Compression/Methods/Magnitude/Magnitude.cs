@@ -60,6 +60,9 @@ public sealed record Fpgm : FilterPruning
 public sealed record BnScale : ImportanceMethod
 {
     /// <inheritdoc/>
+    public override bool NeedsLabels => false;
+
+    /// <inheritdoc/>
     public override string Name => "bn-scale";
 
     /// <inheritdoc/>
@@ -73,6 +76,9 @@ public sealed record BnScale : ImportanceMethod
 /// <summary>Removes filters by chance: what every method must beat.</summary>
 public sealed record RandomFilters : ImportanceMethod
 {
+    /// <inheritdoc/>
+    public override bool NeedsLabels => false;
+
     /// <inheritdoc/>
     public override string Name => "random";
 
@@ -95,6 +101,9 @@ public sealed record RandomFilters : ImportanceMethod
 /// </summary>
 public abstract record FilterPruning : ImportanceMethod
 {
+    /// <inheritdoc/>
+    public override bool NeedsLabels => false;
+
     private protected delegate double OfRow(ReadOnlySpan<float> row);
 
     /// <inheritdoc/>

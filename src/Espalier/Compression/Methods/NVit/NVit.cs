@@ -27,9 +27,6 @@ public sealed record NVit : CompressionMethod
             "what a score loses for a unit that saves the network's whole time; 0: time has no say and is not measured" },
         { "momentum", m => m.Momentum, (m, x) => m with { Momentum = x }, 0.0, 0.9999,
             "how much of a score stays from one pruning to the next" },
-        { "target-time", m => m.TargetTime, (m, x) => m with { TargetTime = x }, 0.0, 0.9999,
-            "share of the time to keep at most, in the place of other targets; 0: these" },
-        { "images", m => m.Images, (m, x) => m with { Images = x }, 1, 1 << 12, "images of a call whose time counts" },
         { "shape", m => m.Shape, (m, x) => m with { Shape = x },
             "scores: widths come of the scores; revit: widths by the ReViT rule, scores say which units stay" },
     };
@@ -58,12 +55,6 @@ public sealed record NVit : CompressionMethod
     /// <summary>Of the scores, from pruning to pruning.</summary>
     public double Momentum { get; init; } = 0.9;
 
-    /// <summary>Share of the predicted time to keep at most; 0 for another target.</summary>
-    public double TargetTime { get; init; }
-
-    /// <summary>Images of a call, for times.</summary>
-    public int Images { get; init; } = 1;
-
     public NVitShape Shape { get; init; }
 
     /// <inheritdoc/>
@@ -73,7 +64,7 @@ public sealed record NVit : CompressionMethod
         ChannelKind kinds = selection.Groups == new SelectionOptions().Groups ? All : selection.Groups;
         using DependencyGraph graph = job.Graph(HeadView.Heads, HeadView.AllHeads);
         NVitUnits units = NVitUnits.Of(job.Model.Graph, graph, selection, kinds);
-        bool byTime = TargetTime > 0 || selection.TargetLatency is not null;
+        bool byTime = selection.TargetTime is not null || selection.TargetLatency is not null;
         NetworkTimes? times = byTime || Eta > 0 ? Times(job, graph, units) : null;
         double target = Target(selection, times);
         Func<RemovalPlan, double> left = byTime ? plan => times!.Of(plan) / times.Of()
@@ -110,7 +101,7 @@ public sealed record NVit : CompressionMethod
     /// <summary>The share of the whole to keep at most.</summary>
     private double Target(SelectionOptions selection, NetworkTimes? times)
     {
-        if (TargetTime > 0) return TargetTime;
+        if (selection.TargetTime is { } share) return share;
         if (selection.TargetLatency is { } latency)
         {
             double now = times!.Of() * 1000;
@@ -127,10 +118,10 @@ public sealed record NVit : CompressionMethod
         ChannelGroup[] groups = [.. units.Layers.Select(l => l.Group)];
         string? kept = Training.OutputDir is { } folder ? Path.Combine(folder, $"{Name}-times.json") : null;
         TimeTable table = TimeTable.Open(kept);
-        var times = new NetworkTimes(graph, table, groups, Images);
+        var times = new NetworkTimes(graph, table, groups, Selection.TimeBatch);
         if (kept is not null && Training.Resume && File.Exists(kept)) return times;
         if (times.Measure()) job.Log($"measured {table.Count} times of this machine");
-        return kept is null ? times : new NetworkTimes(graph, TimeTable.Open(kept), groups, Images);
+        return kept is null ? times : new NetworkTimes(graph, TimeTable.Open(kept), groups, Selection.TimeBatch);
     }
 
     /// <summary>Without training: the scores of some batches, and all goes at once.</summary>

@@ -78,21 +78,22 @@ public sealed record StochasticDepth : CompressionMethod
             job.Train("fine-tune", FineTuneSteps);
             return;
         }
-        BlockSelection blocks = Blocks(job.Model.Graph);
+        SelectionOptions target = job.InMilliseconds(Selection);
+        BlockSelection blocks = Blocks(job.Model.Graph, target);
         Train(job);
         for (int round = 1; round <= Rounds; round++)
         {
             int now = round;
-            RemoveBlocks(job, blocks, end => Schedule.Left(end, now, Rounds));
+            RemoveBlocks(job, target, blocks, end => Schedule.Left(end, now, Rounds));
             job.Train(Stage("fine-tune", round), Share(FineTuneSteps, round));
         }
         if (job.Removals.Count == 0) throw new EspalierException("nothing would be removed: no block is within the target");
     }
 
-    private BlockSelection Blocks(Graph graph)
+    private BlockSelection Blocks(Graph graph, SelectionOptions target)
     {
         var candidates = BlockRemoval.Candidates(graph, Selection.Keep);
-        return new BlockSelection(Remove, Selection, candidates.Count, graph.CostPerImage.MultiplyAdds,
+        return new BlockSelection(Remove, target, candidates.Count, graph.CostPerImage.MultiplyAdds,
             ResidualBranch.Without(graph, candidates).CostPerImage.MultiplyAdds);
     }
 
@@ -109,12 +110,12 @@ public sealed record StochasticDepth : CompressionMethod
         depth.Fold();
     }
 
-    private void RemoveBlocks(CompressionJob job, BlockSelection selection, Func<double, double> left)
+    private void RemoveBlocks(CompressionJob job, SelectionOptions target, BlockSelection selection, Func<double, double> left)
     {
         using var scope = new Scope();
         Graph graph = job.Model.Graph;
         var candidates = BlockRemoval.Candidates(graph, Selection.Keep);
-        Tensor image = job.Example(1);
+        Tensor image = job.Example(target.TimeBatch);
         double[] scores = ByScale ? BlockRemoval.Scales(graph, candidates) : BlockRemoval.LossIncreases(job, candidates);
         int[] order = [.. Enumerable.Range(0, scores.Length).OrderBy(i => scores[i]).ThenBy(i => i)];
         job.Log((ByScale ? "scale of each block: " : "rise of the loss without each block: ") + string.Join(", ",
@@ -128,7 +129,7 @@ public sealed record StochasticDepth : CompressionMethod
         double Cost(int without)
         {
             Graph smaller = ResidualBranch.Without(graph, order.Take(without).Select(i => candidates[i]));
-            return Selection.TargetLatency is null ? smaller.CostPerImage.MultiplyAdds : Latency.Of(smaller, image);
+            return target.TargetLatency is null ? smaller.CostPerImage.MultiplyAdds : Latency.Of(smaller, image);
         }
     }
 
