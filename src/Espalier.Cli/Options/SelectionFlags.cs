@@ -29,7 +29,8 @@ internal static class SelectionFlags
     private static readonly Option<double?> TargetFlops = Opt.Number("--target-flops",
         "Share of the multiply-adds to keep [0.5 where no other target is given]", 0.001, 0.999, "SHARE");
     private static readonly Option<double?> TargetTime = Opt.Number("--target-time",
-        "Share of the time on this machine to need at most, by a table of the times of steps that is measured once", 0.001, 0.999, "SHARE");
+        "Share of the time on this machine to need at most, by a table of the times of steps that is measured once", 0.001, 0.999,
+        "SHARE");
     private static readonly Option<double?> TargetLatency =
         Opt.Number("--target-latency", "Milliseconds that a call may take on this machine, by the same table", 0.001, 1e6, "MS");
     private static readonly Option<int?> TimeBatch = Opt.Number("--time-batch", "Images of a call, for targets of time [1]", 1, 4096);
@@ -84,14 +85,16 @@ internal static class SelectionFlags
         "With qk or v: each head loses its own; else all heads of a layer lose the same");
 
     public static IReadOnlyList<Option> All { get; } =
-        [Ratio, Threshold, TargetFlops, TargetTime, TargetLatency, TimeBatch, Global, Isomorphic, RoundTo, MinKept, Keep, Streams, Groups, UnequalHeads];
+        [Ratio, Threshold, TargetFlops, TargetTime, TargetLatency, TimeBatch, Global, Isomorphic, RoundTo, MinKept, Keep, Streams,
+            Groups, UnequalHeads];
 
     public static SelectionOptions Read(ParseResult p)
     {
         SelectionOptions given = Limits(p) with
         {
             Ratio = p.GetValue(Ratio), Threshold = p.GetValue(Threshold), TargetFlops = p.GetValue(TargetFlops),
-            TargetTime = p.GetValue(TargetTime), TargetLatency = p.GetValue(TargetLatency), TimeBatch = p.GetValue(TimeBatch) ?? 1, Global = p.GetValue(Global) || p.GetValue(Isomorphic),
+            TargetTime = p.GetValue(TargetTime), TargetLatency = p.GetValue(TargetLatency), TimeBatch = p.GetValue(TimeBatch) ?? 1,
+            Global = p.GetValue(Global) || p.GetValue(Isomorphic),
             Isomorphic = p.GetValue(Isomorphic), RoundTo = p.GetValue(RoundTo) ?? SelectionOptions.Automatic,
         };
         return new CompressionOptions { Selection = given }.Selection.Checked();
