@@ -43,8 +43,9 @@ def batch(step):
     return single(np.sin(0.013 * i * i + 0.5 * i)).reshape(BATCH, 1, 8, 8), torch.tensor([(3 * n + step) % CLASSES for n in range(BATCH)])
 
 
-def forward(p, x, gate=lambda place, block, y: y):
-    """gate(place, block, value): what becomes of "ln1", "q", "k", "v", "attention", "ln2" and "gelu"."""
+def forward(p, x, gate=lambda place, block, y: y, keys=None):
+    """gate(place, block, value): what becomes of "ln1", "q", "k", "v", "attention", "ln2" and "gelu". keys[block]: the tokens that
+    queries see; all for None."""
     n = len(x)
     e = "transformer.embeddings."
     patches = F.conv2d(x, p[e + "patch_embeddings.weight"], p[e + "patch_embeddings.bias"], stride=4).flatten(2).transpose(1, 2)
@@ -61,7 +62,10 @@ def forward(p, x, gate=lambda place, block, y: y):
         u = gate("ln1", b, norm(x, l + "attention_norm"))
         q, k, v = (gate(s, b, linear(u, l + "attn." + w)).view(n, TOKENS, HEADS, -1).transpose(1, 2)
                    for s, w in (("q", "query"), ("k", "key"), ("v", "value")))
-        a = torch.softmax(q @ k.transpose(-1, -2) / (D // HEADS) ** 0.5, -1) @ v
+        logits = q @ k.transpose(-1, -2) / (D // HEADS) ** 0.5
+        if keys:
+            logits = logits.masked_fill(torch.tensor([t not in keys[b] for t in range(TOKENS)]), float("-inf"))
+        a = torch.softmax(logits, -1) @ v
         x = x + linear(gate("attention", b, a.transpose(1, 2).reshape(n, TOKENS, -1)), l + "attn.out")
         w = gate("ln2", b, norm(x, l + "ffn_norm"))
         x = x + linear(gate("gelu", b, F.gelu(linear(w, l + "ffn.fc1"))), l + "ffn.fc2")

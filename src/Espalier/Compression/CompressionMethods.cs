@@ -12,6 +12,7 @@ using Espalier.Compression.Methods.SoftFilter;
 using Espalier.Compression.Methods.StochasticDepth;
 using Espalier.Compression.Methods.Taylor;
 using Espalier.Compression.Methods.TokenMerging;
+using Espalier.Compression.Methods.VitSlim;
 using Espalier.Compression.Methods.Vtp;
 using Espalier.Compression.Methods.WdPruning;
 
@@ -26,7 +27,7 @@ public static class CompressionMethods
         new Apt(), new Ats(), new BnScale(), new ClassTopK(), new Evit(), new Fpgm(), new L1Norm(), new L2Norm(),
         new LowOutputError(), new LowVariance(),
         new NetworkSlimming(), new NVit(), new PatchSlimming(), new RandomFilters(), new RandomTokens(), new RePr(),
-        new SoftFilter(), new StochasticDepth(), new Taylor(), new ToMe(), new Vtp(), new WdPruning(),
+        new SoftFilter(), new StochasticDepth(), new Taylor(), new ToMe(), new VitSlim(), new Vtp(), new WdPruning(),
     ];
 
     /// <exception cref="EspalierException">There is no method of that name.</exception>

@@ -1,0 +1,139 @@
+using Espalier.Tensors;
+
+namespace Espalier.Compression.Methods.VitSlim;
+
+/// <summary>What stays of one block, entry by entry.</summary>
+/// <param name="Tokens">Numbers of the tokens that the block sees, those in front among them.</param>
+internal sealed record BlockKept(bool[] Attention, bool[] Hidden, int[] Tokens);
+
+/// <summary>A sub-network that masks choose for given budgets, and its cut.</summary>
+internal sealed class SubNetwork(IReadOnlyList<BlockKept> kept)
+{
+    public IReadOnlyList<BlockKept> Kept => kept;
+
+    /// <summary>
+    /// Which entries of all blocks stay: by the published rule those of at least the value at place int((1 - budget) n) in rising
+    /// order; by count all but floor((1 - budget) n), of equal ones the first go.
+    /// </summary>
+    /// <param name="fewest">Entries that each block keeps in any case, its largest.</param>
+    public static bool[][] Choose(IReadOnlyList<double[]> values, double budget, SlimRule rule, Func<int, int> fewest)
+    {
+        (int Block, int Entry, double Value)[] order =
+            [.. values.SelectMany((v, b) => v.Select((x, i) => (b, i, x))).OrderBy(e => e.x)];
+        int goes = Math.Min(order.Length, (int)((1 - budget) * order.Length + (rule == SlimRule.Count ? 1e-9 : 0)));
+        if (rule == SlimRule.Threshold && goes < order.Length)
+        {
+            double threshold = order[goes].Value;
+            goes = order.Count(e => e.Value < threshold);
+        }
+        bool[][] stays = [.. values.Select(v => Enumerable.Repeat(true, v.Length).ToArray())];
+        foreach (var (block, entry, _) in order.Take(goes)) stays[block][entry] = false;
+        for (int b = 0; b < stays.Length; b++)
+        {
+            int[] largest = [.. Enumerable.Range(0, values[b].Length).OrderByDescending(i => values[b][i])];
+            foreach (int i in largest.Take(fewest(largest.Length))) stays[b][i] = true;
+        }
+        return stays;
+    }
+
+    /// <summary>A token that a later block needs stays in all before: from the last block to the first.</summary>
+    public static void Nest(bool[][] tokens)
+    {
+        for (int b = tokens.Length - 2; b >= 0; b--)
+            for (int t = 0; t < tokens[b].Length; t++) tokens[b][t] |= tokens[b + 1][t];
+    }
+
+    /// <summary>The narrowest of all, where what is searched keeps its least and no token but those in front.</summary>
+    public static SubNetwork Least(Graph graph, VitSlim options)
+    {
+        TransformerBlocks blocks = TransformerBlocks.Of(graph);
+        return new SubNetwork([.. blocks.Blocks.Select(b => new BlockKept(
+            First(b.Heads.QueryWidth, options.AttentionWeight), First(b.Fc2.Operands[0]!.Shape[-1], options.HiddenWeight),
+            [.. Ids(b).Where(t => options.TokenWeight == 0 || t < blocks.PrefixTokens)]))]);
+
+        bool[] First(int count, double weight) =>
+            [.. Enumerable.Range(0, count).Select(i => weight == 0 || i < options.Selection.Fewest(count))];
+    }
+
+    /// <summary>Whether there are tokens that go.</summary>
+    public bool Drops(Graph graph) =>
+        TransformerBlocks.Of(graph).Blocks.Any(b => Ids(b).Length != kept[b.Index].Tokens.Length);
+
+    /// <summary>Drops tokens in front of the blocks that do not keep them.</summary>
+    public void DropTokens(Graph graph)
+    {
+        TransformerBlocks blocks = TransformerBlocks.Of(graph);
+        foreach (TransformerBlock block in blocks.Blocks)
+        {
+            int[] tokens = kept[block.Index].Tokens;
+            GraphValue input = TransformerBlocks.Of(graph).Blocks[block.Index].Input;
+            if (input.Tensor.Rows!.Length(0) == tokens.Length) continue;
+            int[] list = [.. tokens.Where(t => t >= blocks.PrefixTokens)];
+            // A list does not look at the scores.
+            graph.InsertAfter(input, x => list.Length == 0 ? F.TakeRows(x, 0, blocks.PrefixTokens)
+                : F.KeepRows(x, F.Sum(x, 1), KeepRule.Tokens(list), blocks.PrefixTokens));
+        }
+    }
+
+    /// <summary>What the network gives where no query sees a key that its block drops: the class token's row is that of the
+    /// network without them.</summary>
+    public float[] MaskedTokens(Graph graph, Tensor images)
+    {
+        using var scope = new Scope();
+        Graph copy = graph.Copy();
+        foreach (TransformerBlock block in TransformerBlocks.Of(copy).Blocks)
+        {
+            int[] there = Ids(block);
+            Tensor mask = Tensor.From(new Shape(1, there.Length),
+                [.. there.Select(t => kept[block.Index].Tokens.Contains(t) ? 1f : 0)]);
+            GraphNode node = block.Attention;
+            var op = block.AttentionOp;
+            GraphValue[] operands = [.. node.Inputs, copy.Inputs[0]];
+            bool biased = node.Operands.ElementAtOrDefault(3) is not null;
+            GraphValue masked = copy.Add(operands, t => F.Attention(t[0], t[1], t[2], op.Heads, op.Scale, biased ? t[3] : null,
+                F.Reshape(F.Repeat(mask, t[^1]), [t[1].Shape[0]]), op.Mask));
+            copy.Redirect(node.Output, masked, _ => true);
+        }
+        copy.Refresh();
+        return copy.Run(images).ToArray();
+    }
+
+    /// <summary>The channels that go: of each dimension of a head its query, key and value.</summary>
+    public RemovalPlan Plan(DependencyGraph channels)
+    {
+        var plan = new RemovalPlan();
+        foreach (TransformerBlock block in TransformerBlocks.Of(channels.Network).Blocks)
+        {
+            (bool[] attention, bool[] hidden) = (kept[block.Index].Attention, kept[block.Index].Hidden);
+            Add(block.Query, attention);
+            Add(block.Value, attention);
+            Add(block.Fc1, hidden);
+        }
+        return plan;
+
+        void Add(GraphNode layer, bool[] stays)
+        {
+            if (!stays.Contains(false)) return;
+            Tensor weight = layer.Operands[1]!.Tensor;
+            ChannelGroup group = channels.Groups.FirstOrDefault(g => g.Slices.Any(s => s.Tensor == weight && s.Axis == 0))
+                ?? throw new EspalierException($"what '{layer.Name}' makes cannot be removed: another layer needs all of it");
+            IReadOnlyList<int[]> entries = group.Slices.First(s => s.Tensor == weight && s.Axis == 0).Entries;
+            plan.Add(group, Enumerable.Range(0, group.Count).Where(k => entries[k].All(e => !stays[e])));
+        }
+    }
+
+    private static int[] Ids(TransformerBlock block)
+    {
+        RowSet rows = block.Input.Tensor.Rows!;
+        return rows.Tokens[..rows.Length(0)].ToArray();
+    }
+
+    /// <summary>Multiply-adds for one image of a network so cut, which is left as it is.</summary>
+    public long MultiplyAdds(Graph graph, Tensor image)
+    {
+        Graph copy = graph.Copy();
+        DropTokens(copy);
+        using var channels = DependencyGraph.Build(copy, image, HeadView.EachHead);
+        return channels.MultiplyAdds(Plan(channels));
+    }
+}
