@@ -34,7 +34,7 @@ public sealed class MethodSettingsTests
     [Theory]
     [InlineData("l1", "")]
     [InlineData("network-slimming", "lambda=0.0001 scope=global initial-scale=0")]
-    [InlineData("nvit", "every=100 chunks=0 eta=0.0005 momentum=0.9 target-time=0 images=1 shape=scores")]
+    [InlineData("nvit", "every=100 chunks=0 eta=0.0005 momentum=0.9 shape=scores")]
     [InlineData("repr", "first=0 thin=0 cycles=3 drop=0.3 rank=fan-in alpha=0.5 exclude-first=no length=survivors relax=no "
         + "readers=random branches=no reverse=no end=thin")]
     [InlineData("soft-filter", "every=0 norm=2 reset-momentum=no scatter=yes asymptotic=no")]
