@@ -6,6 +6,8 @@ using static Espalier.Tests.Optim.OptimGolden;
 
 namespace Espalier.Tests.Optim;
 
+// One test sets the number of threads, on which the last bits of other tests depend.
+[Collection("Workers")]
 public sealed class OptimizerTests
 {
     [Theory]

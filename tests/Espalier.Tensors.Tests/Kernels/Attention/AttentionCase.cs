@@ -90,7 +90,7 @@ internal sealed unsafe class AttentionCase : IDisposable
             var bias = new AttentionBias
             {
                 Causal = Has(Added.Causal), KeyMask = Has(Added.KeyMask) ? keyMask.Pointer : null,
-                OfKeys = Has(Added.OfKeys) ? ofKeys.Pointer : null, OfPairs = Has(Added.OfPairs) ? ofPairs.Pointer : null,
+                OfKeys = Has(Added.OfKeys) ? ofKeys.Pointer : null, KeyStride = 1, OfPairs = Has(Added.OfPairs) ? ofPairs.Pointer : null,
                 Tokens = most, QueryTokens = ofQueries, KeyTokens = ofKeyRows,
                 DOfKeys = Has(Added.OfKeys) ? dOfKeys.Pointer : null, DOfPairs = Has(Added.OfPairs) ? dOfPairs.Pointer : null,
             };
