@@ -76,6 +76,8 @@ public static unsafe class Workers
 
         if (insideJob || Interlocked.CompareExchange(ref busy, 1, 0) != 0)
         {
+            // Kernels inside find one thread, as they do inside a range that the pool runs: their own split decides the last bits.
+            using AloneBlock alone = Alone();
             for (int part = 0; part < parts; part++)
             {
                 copy.Run(Bound(count, parts, part), Bound(count, parts, part + 1), part);

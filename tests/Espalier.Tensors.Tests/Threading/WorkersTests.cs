@@ -63,6 +63,24 @@ public sealed class WorkersTests : IDisposable
         Assert.Equal(4, Workers.Available);
     }
 
+    /// <summary>Kernels split their own work by it, so another number there would give other last bits.</summary>
+    [Fact]
+    public void OneThreadIsAvailableInsideAJobThatFindsThePoolTaken()
+    {
+        Workers.Threads = 4;
+        using ManualResetEventSlim taken = new(), done = new();
+        var holder = new Thread(() => Workers.For(4, 1, new HoldJob { Taken = taken, Done = done }));
+        holder.Start();
+        taken.Wait();
+        var available = new int[4];
+        Workers.For(4, 1, new AvailableJob { Found = available });
+        int after = Workers.Available;
+        done.Set();
+        holder.Join();
+        Assert.All(available, n => Assert.Equal(1, n));
+        Assert.Equal(4, after);
+    }
+
     [Fact]
     public void NestedCallsRunTheSameRangesInline()
     {
@@ -177,6 +195,18 @@ public sealed class WorkersTests : IDisposable
 
         public readonly void Run(int start, int end, int worker) =>
             Found.AsSpan(start, end - start).Fill(Workers.Available);
+    }
+
+    /// <summary>Keeps the pool until it is told that others are done.</summary>
+    private struct HoldJob : IRangeJob
+    {
+        public ManualResetEventSlim Taken, Done;
+
+        public readonly void Run(int start, int end, int worker)
+        {
+            Taken.Set();
+            Done.Wait();
+        }
     }
 
     private struct NestedJob : IRangeJob

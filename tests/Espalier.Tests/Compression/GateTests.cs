@@ -5,9 +5,7 @@ using Espalier.Training;
 
 namespace Espalier.Tests.Compression;
 
-/// <summary>Learned factors in a graph, and what methods build of them. Runs are compared bit for bit, so workers are not shared.
-/// </summary>
-[Collection("Workers")]
+/// <summary>Learned factors in a graph, and what methods build of them.</summary>
 public sealed class GateTests : IDisposable
 {
     private const string Block = "transformer.encoder.layer.0.";

@@ -6,7 +6,6 @@ using Espalier.Tensors;
 namespace Espalier.Tests.Compression.Methods;
 
 /// <summary>Residual blocks whose last convolution loses filters that the stream keeps.</summary>
-[Collection("Workers")]
 public sealed class NarrowBranchesTests : IDisposable
 {
     private readonly string path = Path.Combine(Path.GetTempPath(), $"{Guid.NewGuid():n}.safetensors");
