@@ -54,6 +54,18 @@ g.case("Repeat", lambda x: x.expand(4, 3, 5), x=r("Repeat", 1, 3, 5))
 places = torch.tensor([3, 0, 14, 3, 7, 7])
 g.case("Pick", lambda x: x.flatten(1)[:, places].reshape(2, 2, 3), x=r("Pick", 2, 3, 5))
 
+# Codes of a few bits; values that are cut have no gradient
+def quantised(x, scale, zero, low, high):
+    codes = torch.round(x / scale) + zero
+    inside = (codes >= low) & (codes <= high)
+    rounded = (codes.clamp(low, high) - zero) * scale
+    return torch.where(inside, x + (rounded - x).detach(), rounded.detach())
+
+
+per_row = torch.tensor([0.1, 0.02, 0.3], dtype=torch.float64)[:, None]
+g.case("Quantise.tensor", lambda x: quantised(x, 0.02, 131, 0, 255), x=r("Quantise.tensor", 3, 7, scale=2))
+g.case("Quantise.axis", lambda x: quantised(x, per_row, 0, -7, 7), x=r("Quantise.axis", 2, 3, 5))
+
 # Matrix products
 g.case("MatMul.deep", lambda a, b: a @ b, a=r("MatMul.deep", 2, 3, 4, 5), b=r("MatMul.b.deep", 2, 3, 5, 2))
 for name, ta, tb, lead in [("plain", 0, 0, ()), ("ta", 1, 0, ()), ("tb", 0, 1, ()), ("both", 1, 1, ()),

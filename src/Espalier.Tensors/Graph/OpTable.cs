@@ -55,6 +55,8 @@ public static class OpTable
         ["Permute"] = new(1, 1, (x, s) => new PermuteOp(x[0]!, s.Ints("axes"))),
         ["Pick"] = new(2, 2, (x, s) => new PickOp(x[0]!, x[1]!, s.Ints("sizes"), s.Float("value")), List: 1),
         ["Pow"] = new(1, 1, (x, s) => new PowOp(x[0]!, s.Float("exponent"))),
+        ["Quantise"] = new(2, 3, (x, s) =>
+            new QuantiseOp(x[0]!, x[1]!, x[2], s.Int("low"), s.Int("high"), s.Int("axis"))),
         ["Relu"] = new(1, 1, (x, s) => new ReluOp(x[0]!)),
         ["Repeat"] = new(2, 2, (x, s) => new RepeatOp(x[0]!, x[1]!)),
         ["Reshape"] = new(1, 1, (x, s) => new ReshapeOp(x[0]!, s.Ints("from"), s.Ints("to"), s.Ints("sizes"))),

@@ -34,7 +34,7 @@ public sealed record OpenOptions
 
 /// <summary>
 /// A network and what is known of it: the graph with its weights, which the model owns, and a card. One file holds both, see
-/// <see cref="Save(string)"/>.
+/// <see cref="Save(string, bool)"/>.
 /// </summary>
 public sealed class Model : IDisposable
 {
@@ -190,9 +190,13 @@ public sealed class Model : IDisposable
         Graph.Refresh();
     }
 
-    /// <summary>Writes graph, weights and card as one safetensors file, which appears whole or not at all.</summary>
+    /// <summary>
+    /// Writes graph, weights and card as one safetensors file, which appears whole or not at all. Weights that the network uses in
+    /// few bits are stored in as many: the file's network gives the same logits.
+    /// </summary>
+    /// <param name="keepFloats">Whether such weights are stored as they are instead, for training to go on with them.</param>
     /// <exception cref="EspalierException">It cannot be written.</exception>
-    public void Save(string path) => ModelFormat.Write(path, Graph, Card.Checked(path, Graph));
+    public void Save(string path, bool keepFloats = false) => ModelFormat.Write(path, Graph, Card.Checked(path, Graph), keepFloats);
 
     public void Dispose()
     {

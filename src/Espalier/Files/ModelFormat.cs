@@ -9,28 +9,41 @@ namespace Espalier.Files;
 
 /// <summary>
 /// Format 2 of model files: safetensors whose metadata has, under the one key <c>espalier</c>,
-/// <c>{"format":2,"card":{...},"graph":{...}}</c>; see <see cref="ModelCard"/> and <see cref="GraphFile"/>.
+/// <c>{"format":2,"card":{...},"graph":{...}}</c>; see <see cref="ModelCard"/> and <see cref="GraphFile"/>. Where tensors are
+/// stored in few bits it is format 3 and has <c>"stored":{"name":{...}}</c> as well, see <see cref="StoredCodes"/>.
 /// </summary>
 internal static class ModelFormat
 {
-    public const int Current = 2;
+    public const int Current = 2, WithCodes = 3;
 
     private const int LongestText = 1 << 24;
 
     /// <summary>Writes a model; the file appears whole or not at all.</summary>
+    /// <param name="keepFloats">Whether weights that are used in few bits are stored as they are, to be trained on.</param>
     /// <exception cref="EspalierException">The file cannot be written.</exception>
-    public static void Write(string path, Graph graph, ModelCard card)
+    public static void Write(string path, Graph graph, ModelCard card, bool keepFloats = false)
     {
+        OrderedDictionary<string, StoredCodes> stored = keepFloats ? [] : StoredCodes.Of(graph);
         using var buffer = new MemoryStream();
         var options = new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
         using (var json = new Utf8JsonWriter(buffer, options))
         {
             json.WriteStartObject();
-            json.WriteNumber("format", Current);
+            json.WriteNumber("format", stored.Count > 0 ? WithCodes : Current);
             json.WritePropertyName("card");
             card.Write(json);
             json.WritePropertyName("graph");
             GraphFile.Write(json, graph);
+            if (stored.Count > 0)
+            {
+                json.WriteStartObject("stored");
+                foreach (var (name, codes) in stored)
+                {
+                    json.WritePropertyName(name);
+                    codes.Write(json);
+                }
+                json.WriteEndObject();
+            }
             json.WriteEndObject();
         }
         string text = Encoding.UTF8.GetString(buffer.GetBuffer().AsSpan(0, (int)buffer.Length));
@@ -39,7 +52,8 @@ internal static class ModelFormat
         var metadata = new Dictionary<string, string> { [ModelStructure.MetadataKey] = text };
         Safetensors.Write(path, graph.ReadWeights().Select(Entry), metadata);
 
-        static SafetensorsEntry Entry(GraphValue weight) => new(weight.Name, ElementType.F32, weight.Shape.ToArray(),
+        SafetensorsEntry Entry(GraphValue weight) => stored.TryGetValue(weight.Name, out StoredCodes? codes)
+            ? codes.Entry(weight, graph) : new(weight.Name, ElementType.F32, weight.Shape.ToArray(),
             stream => FloatBytes.Write(stream, weight.Tensor.Span));
     }
 
@@ -67,10 +81,26 @@ internal static class ModelFormat
         using JsonDocument document = Parse(file.Metadata[ModelStructure.MetadataKey], file.Source);
         var (card, json) = Guarded(file.Source, () =>
         {
-            StrictJson.Members members = new(document.RootElement, "its block", "format", "card", "graph");
+            StrictJson.Members members = new(document.RootElement, "its block", "format", "card", "graph", "stored?");
             return (ModelCard.Read(members["card"]), members["graph"]);
         });
         return (GraphFile.Read(json, file.Source, file.Shapes, file.Read), card);
+    }
+
+    /// <summary>The file with what its codes stand for.</summary>
+    /// <exception cref="EspalierException">What it says of them is damaged.</exception>
+    public static ModelTensors Decoded(ModelTensors file)
+    {
+        if (Kind(file.Metadata, file.Source) is not { Format: WithCodes }) return file;
+        using JsonDocument document = Parse(file.Metadata[ModelStructure.MetadataKey], file.Source);
+        return Guarded(file.Source, () =>
+        {
+            StrictJson.Members members = new(document.RootElement, "its block", "format", "card", "graph", "stored");
+            var codes = new Dictionary<string, StoredCodes>(StringComparer.Ordinal);
+            foreach (JsonProperty stored in StrictJson.Object(members["stored"], "its stored tensors"))
+                codes.Add(stored.Name, StoredCodes.Parse(stored.Value, stored.Name, file.Shapes));
+            return new DecodedTensors(file, codes);
+        });
     }
 
     private static JsonDocument Parse(string text, string source) => Guarded(source, () => StrictJson.Parse(text, LongestText));

@@ -61,6 +61,7 @@ internal sealed class ModelReader : IDisposable
         ModelTensors file = ModelTensors.Open(path);
         try
         {
+            file = ModelFormat.Decoded(file);
             return new ModelReader(file, options);
         }
         catch
@@ -110,10 +111,10 @@ internal sealed class ModelReader : IDisposable
             throw new EspalierException("Config and Architecture both give the network's shape; give one of them");
         switch (ModelFormat.Kind(file.Metadata, file.Source))
         {
-            case { Format: ModelFormat.Current } or { Architecture: CnnStructure.KnownArchitecture }
+            case { Format: ModelFormat.Current or ModelFormat.WithCodes } or { Architecture: CnnStructure.KnownArchitecture }
                 when options.Config is not null:
                 throw new EspalierException($"{file.Source}: says itself which network it is of; leave Config out");
-            case { Format: ModelFormat.Current }:
+            case { Format: ModelFormat.Current or ModelFormat.WithCodes }:
                 var (graph, card) = ModelFormat.Read(file);
                 if (card.Architecture is { } name) RequireName(file, options, name);
                 return (graph, card);
@@ -132,7 +133,7 @@ internal sealed class ModelReader : IDisposable
                 }
                 return Vit(file, ModelStructure.Parse(file.Metadata[ModelStructure.MetadataKey], file.Source), options);
             case { } other:
-                throw new EspalierException($"{file.Source}: is of format {other.Format}, and 1 and {ModelFormat.Current} are "
+                throw new EspalierException($"{file.Source}: is of format {other.Format}, and 1 to {ModelFormat.WithCodes} are "
                     + "read; use the version that wrote it");
         }
         if (options.Config is not null) return Vit(file, null, options);

@@ -35,7 +35,9 @@ internal sealed class OnnxCall(OnnxWriter writer, GraphNode node, string name, b
     /// <summary>An operand as the result is: token rows or not.</summary>
     public string this[int operand] => writer.Read(Operand(operand), tokens);
 
-    public IReadOnlyList<string> Inputs => [.. node.Inputs.Select(x => writer.Read(x, tokens))];
+    /// <summary>All operands that there are; the bias of a layer of few bits as whole numbers.</summary>
+    public IReadOnlyList<string> Inputs => OnnxQuantised.Bias(this) is { } bias ? [this[0], this[1], bias]
+        : [.. node.Inputs.Select(x => writer.Read(x, tokens))];
 
     public GraphValue Operand(int operand) => node.Operands[operand]!;
 

@@ -48,15 +48,27 @@ internal sealed class OnnxConstants
     }
 
     /// <summary>A constant of the value's own name and shape.</summary>
-    public string Of(GraphValue value) => Of(value, "", OnnxTensor.Of);
+    public string Of(GraphValue value) => Quantised(value, transposed: false) ?? Of(value, "", OnnxTensor.Of);
 
     /// <summary>[out, in] as MatMul reads it: [in, out].</summary>
-    public string Transposed(GraphValue value) => Of(value, "transposed", (name, weight) =>
+    public string Transposed(GraphValue value) => Quantised(value, transposed: true) ?? Of(value, "transposed", (name, weight) =>
     {
         int rows = weight.Shape[0], columns = weight.Shape[1];
         return new OnnxTensor(name, OnnxType.Float, [columns, rows],
             stream => stream.Write(MemoryMarshal.AsBytes<float>(Transposed<float>(weight.Span, rows, columns))));
     });
+
+    /// <summary>A weight of few bits; null where it is none.</summary>
+    private string? Quantised(GraphValue value, bool transposed)
+    {
+        if (value.Producer?.Op is not QuantiseOp) return null;
+        string form = transposed ? "quantised.transposed" : "quantised";
+        if (written.TryGetValue((value, form), out string? there)) return there;
+        string name = named.Contains(value) ? Free($"{names[value]}.{form}") : names[value];
+        if (OnnxQuantised.Weight(this, file, value, name, transposed) is not { } made) return null;
+        named.Add(value);
+        return written[(value, form)] = made;
+    }
 
     /// <summary>A weight in another form. The first form that is asked for has the weight's name.</summary>
     public string Of(GraphValue value, string form, Func<string, Tensor, OnnxTensor> make)

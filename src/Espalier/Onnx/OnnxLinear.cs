@@ -36,7 +36,8 @@ internal static class OnnxLinear
         OnnxGraph file = call.Writer.File;
         if (call.Operand(0).Producer is { Op: PatchesToRowsOp } patches && call.Tokens) return Patches(call, name, patches);
         if (!call.Tokens && call.Shape(0).Rank == 2)
-            return file.Node("Gemm", name, [call[0], call[1], .. Bias(call)], OnnxAttribute.Int("transB", 1));
+            return file.Node("Gemm", name, [call[0], call[1], .. OnnxQuantised.Bias(call) is { } codes ? [codes] : Bias(call)],
+                OnnxAttribute.Int("transB", 1));
         IReadOnlyList<string> bias = Bias(call);
         string product = bias.Count > 0 ? call.Constants.Free(name + ".product") : name;
         if (call.Writer.IsInt8(call.Node)) Int8(call, name, product);

@@ -70,6 +70,7 @@ internal static class OnnxTable
         ["Permute"] = One("Transpose", OnRows, new OnnxSetting(Order, "perm", "axes")),
         ["Pick"] = Several(OnnxFunctionNodes.Pick, OnMaps),
         ["Pow"] = Several(OnnxElements.Pow, OnRows),
+        ["Quantise"] = Several(OnnxQuantised.Write, OnRows),
         ["Relu"] = One("Relu", OnRows),
         ["Repeat"] = Several(OnnxFunctionNodes.Repeat, OnMaps),
         ["Reshape"] = Several(OnnxShapes.Reshape, OnRows),

@@ -30,7 +30,7 @@ public sealed record ClassifierTaskOptions
     /// </summary>
     public IReadOnlyList<(string Name, string Value)> Identity { get; init; } = [];
 
-    /// <summary>Writes the model; null for <see cref="Model.Save(string)"/>.</summary>
+    /// <summary>Writes the model; null for <see cref="Model.Save(string, bool)"/>.</summary>
     public Action<string>? Save { get; init; }
 }
 
@@ -146,7 +146,7 @@ public sealed class ClassifierTask : ITrainingTask
     public void SaveModel(string path)
     {
         if (options.Save is { } save) save(path);
-        else model.Save(path);
+        else model.Save(path, keepFloats: true);
     }
 
     /// <inheritdoc/>

@@ -33,6 +33,8 @@ public class OpGoldenTests
         ["Affine"] = t => F.Affine(t["x"], 2.5f, -0.75f),
         ["MatMul.deep"] = t => F.MatMul(t["a"], t["b"]),
         ["Pick"] = t => F.Pick(t["x"], Tensor.From(new Shape(6), [3, 0, 14, 3, 7, 7]), [2, 3]),
+        ["Quantise.tensor"] = t => F.Quantise(t["x"], Tensor.Scalar(0.02f), Tensor.Scalar(131), 0, 255),
+        ["Quantise.axis"] = t => F.Quantise(t["x"], Tensor.From(new Shape(3), [0.1f, 0.02f, 0.3f]), null, -7, 7, axis: 1),
         ["Repeat"] = t => F.Repeat(t["x"], new Tensor(new Shape(4))),
         ["Where"] = t => F.Where(t["c"], t["a"], t["b"]),
         ["MatMul.plain"] = t => F.MatMul(t["a"], t["b"]),

@@ -16,7 +16,7 @@ public sealed class ModelDamageTests : IDisposable
     public void Dispose() => File.Delete(path);
 
     [Theory]
-    [InlineData("format", "3", "is of format 3")]
+    [InlineData("format", "4", "is of format 4")]
     [InlineData("format", "\"2\"", "names no format")]
     [InlineData("card", "", "its block has no 'card'")]
     [InlineData("card", "null", "its card is null")]

@@ -67,6 +67,7 @@ public sealed class OpReadersTests : IDisposable
         ["Permute"] = (_, x) => F.Permute(x, 0, 3, 1, 2),
         ["Pick"] = (t, x) => F.Pick(x, t.List("list", 5, -1, 5, 191, 0, 64), [2, 3], 0.5f),
         ["Pow"] = (_, x) => F.Pow(F.Add(F.Square(x), 0.5f), 1.5f),
+        ["Quantise"] = (t, x) => F.Conv2d(x, F.Quantise(t.Weight("conv", 4, 3, 3, 3), t.Positive("scale", 4), null, -7, 7, axis: 0)),
         ["Relu"] = (_, x) => F.Relu(x),
         ["Repeat"] = (t, x) => F.Add(F.Repeat(t.Weight("token", 1, 3, 1, 8), x), x),
         ["Reshape"] = (_, x) => F.Split(x, 2, 2, -1),

@@ -175,6 +175,14 @@ public sealed class OnnxOpTests : IDisposable
         ["Permute"] = [x => F.Permute(x, 0, 3, 1, 2), x => F.Permute(F.Split(Tokens(x), 1, 2, 8), 0, 2, 1)],
         ["Pick"] = [x => F.Pick(x, L(3, 143, 3, 0), [2, 2]), x => F.Pick(x, L(-1, 5, 70), [3], 0.25f)],
         ["Pow"] = [x => F.Pow(F.Abs(x), 1.5f), x => F.Pow(x, 3)],
+        ["Quantise"] =
+        [
+            x => F.Quantise(x, Tensor.Scalar(0.007f), Tensor.Scalar(120), 0, 255), x => F.Quantise(x, Tensor.Scalar(0.3f), null, -128, 127),
+            x => F.Quantise(x, Tensor.Scalar(0.1f), Tensor.Scalar(7), 0, 15), x => F.Quantise(Tokens(x), Tensor.Scalar(0.01f), Tensor.Scalar(9), 0, 255),
+            x => F.Conv2d(Codes(x), F.Quantise(W(5, 4, 3, 3), Scales(5), null, -127, 127, axis: 0)),
+            x => F.Linear(Codes(Tokens(x)), F.Quantise(W(3, 16), Scales(3), null, -7, 7, axis: 0), W(3)),
+            x => F.Linear(Codes(F.Flatten(x)), F.Quantise(W(2, 144), Tensor.Scalar(0.01f))),
+        ],
         ["Relu"] = [x => F.Relu(x)],
         ["Repeat"] = [x => F.Concat(1, F.Repeat(W(1, 2, 6, 6), x), x)],
         ["Reshape"] =
@@ -269,6 +277,10 @@ public sealed class OnnxOpTests : IDisposable
 
     /// <summary>A weight of that shape.</summary>
     private static Tensor W(params int[] shape) => Values(new Shape(shape), (ulong)shape.Length + 10);
+
+    private static Tensor Codes(Tensor x) => F.Quantise(x, Tensor.Scalar(0.008f), Tensor.Scalar(128), 0, 255);
+
+    private static Tensor Scales(int count) => F.Affine(W(count), 0.002f, 0.01f);
 
     private static Tensor Z(int count) => Tensor.Zeros(new Shape(count));
 

@@ -41,6 +41,21 @@ internal sealed unsafe class Cholesky
         fixed (double* l = lower, p = b) Workers.For((rows + Block - 1) / Block, 1, new Solve(l, n, p, rows));
     }
 
+    /// <summary>[n, n] L⁻¹, row-major, with zeros above the diagonal.</summary>
+    public double[] InverseOfLower()
+    {
+        var inverse = new double[lower.Length];
+        for (int i = 0; i < n; i++)
+        {
+            Span<double> row = inverse.AsSpan(i * n, i + 1);
+            row[i] = 1;
+            for (int k = 0; k < i; k++)
+                TensorPrimitives.MultiplyAdd(inverse.AsSpan(k * n, k + 1), -lower[(long)i * n + k], row[..(k + 1)], row[..(k + 1)]);
+            TensorPrimitives.Divide(row, lower[(long)i * n + i], row);
+        }
+        return inverse;
+    }
+
     private static bool Diagonal(double* l, int n, int first, int end)
     {
         for (int i = first; i < end; i++)

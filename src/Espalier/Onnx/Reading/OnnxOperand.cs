@@ -29,6 +29,12 @@ internal sealed class OnnxOperand
     /// <summary>The shape of what is computed where there are three images.</summary>
     public Tensor? More { get; init; }
 
+    /// <summary>Of codes that the network computes, what they stand for.</summary>
+    public OnnxCodes? Codes { get; init; }
+
+    /// <summary>Of a weight that the file holds as codes, those.</summary>
+    public OnnxFewBits? FewBits { get; init; }
+
     public bool IsConstant => Value is null;
 
     /// <summary>Whether a constant is another one for another number of images.</summary>

@@ -42,7 +42,7 @@ internal sealed class OnnxReadCall(OnnxEmitter emit, OnnxNodeView node, OnnxOper
 
     /// <summary>The same value, called by another type.</summary>
     public static OnnxOperand Typed(OnnxOperand x, OnnxType type) => x.Type == type || x.IsConstant ? x
-        : new OnnxOperand { Name = x.Name, Type = type, Value = x.Value, More = x.More, IsWeight = x.IsWeight };
+        : new OnnxOperand { Name = x.Name, Type = type, Value = x.Value, More = x.More, IsWeight = x.IsWeight, Codes = x.Codes, FewBits = x.FewBits };
 
     private OnnxOperand? Constant(int operand) => Optional(operand) is not { } x ? null : x.IsConstant ? x
         : throw new InvalidDataException($"its operand {operand} is computed by the network; only a constant is read there");

@@ -13,11 +13,12 @@ internal static class OnnxReadProducts
         bool turnA = call.Node.Int("transA", 0) != 0, turnB = call.Node.Int("transB", 0) != 0;
         float alpha = call.Node.Float("alpha", 1), beta = call.Node.Float("beta", 1);
         if (a.Rank != 2 || b.Rank != 2) throw new InvalidDataException("its operands are no matrices");
-        bool linear = b.IsConstant && !turnA;
+        bool linear = (b.IsConstant || b.FewBits is not null) && !turnA;
         OnnxOperand? c = call.Optional(2);
-        if (linear && alpha == 1 && beta == 1 && (c is null || (c is { IsConstant: true, Dims: [var n] } && n == b.Dims[turnB ? 0 : 1])))
-            return Linear(emit, a, turnB ? emit.Weight(b) : emit.Transposed(b), c);
-        OnnxOperand y = linear ? Linear(emit, a, turnB ? emit.Weight(b) : emit.Transposed(b), null)
+        bool plain = c is null || (c is { Dims: [var n] } && (c.IsConstant || c.IsWeight) && n == b.Dims[turnB ? 0 : 1]);
+        if (linear && alpha == 1 && beta == 1 && plain)
+            return Linear(emit, a, Weight(emit, b, !turnB), c);
+        OnnxOperand y = linear ? Linear(emit, a, Weight(emit, b, !turnB), null)
             : emit.Node("MatMul", new OpSettings().Set("transposeA", turnA).Set("transposeB", turnB), a, b);
         y = emit.Affine(y, alpha, 0);
         if (c is null || beta == 0) return y;
@@ -30,6 +31,7 @@ internal static class OnnxReadProducts
     {
         OnnxEmitter emit = call.Emit;
         if (a.Rank == 0 || b.Rank == 0) throw new InvalidDataException("its operands are no matrices");
+        if (a is { IsConstant: false } && b is { FewBits: not null, Rank: 2 }) return Linear(emit, a, Weight(emit, b, transposed: true), null);
         if (a is { IsConstant: false } && b is { IsConstant: true, Rank: 2, Varies: false }) return Linear(emit, a, emit.Transposed(b), null);
         if (a is { IsConstant: true, Rank: 2, Varies: false } && b.Rank >= 2 && !b.IsConstant)
             return Turned(emit, Linear(emit, Turned(emit, b), emit.Weight(a), null));
@@ -45,6 +47,10 @@ internal static class OnnxReadProducts
 
     public static OnnxOperand Linear(OnnxEmitter emit, OnnxOperand x, OnnxOperand weight, OnnxOperand? bias) =>
         emit.Node("Linear", new OpSettings().Set("gelu", false), x, weight, bias);
+
+    /// <summary>A matrix of the file, as it is or turned.</summary>
+    private static OnnxOperand Weight(OnnxEmitter emit, OnnxOperand b, bool transposed) => b.FewBits is { } codes ? codes.Read(emit, transposed)
+        : transposed ? emit.Transposed(b) : emit.Weight(b);
 
     /// <summary>The last two axes change places.</summary>
     private static OnnxOperand Turned(OnnxEmitter emit, OnnxOperand x) =>

@@ -10,11 +10,24 @@ internal static class OnnxReadQuantised
     public static OnnxOperand Quantise(OnnxReadCall call)
     {
         OnnxType type = call.Optional(2)?.Type ?? OnnxType.UInt8;
+        if (IsKnown(call, 1, 2) && !call[0].IsConstant)
+            return Codes(call, call[0], call[1], call.Optional(2), type, call.Node.Int("axis", 1));
         return Rounded(call, call[0], Along(call, call[1], call[0]), call.Optional(2) is { } z ? Along(call, z, call[0]) : null, type);
     }
 
-    public static OnnxOperand Dequantise(OnnxReadCall call) => OnnxReadCall.Typed(call.Make("Mul",
-        Shifted(call, call[0], call.Optional(2) is { } z ? Along(call, z, call[0]) : null), Along(call, call[1], call[0])), OnnxType.Float);
+    /// <summary>Codes that a node before made are the numbers that those stand for; codes of the file are a weight of few bits.
+    /// </summary>
+    public static OnnxOperand Dequantise(OnnxReadCall call)
+    {
+        OnnxOperand x = call[0];
+        if (IsKnown(call, 1, 2))
+        {
+            if (x.Codes is { } codes && codes.Is(call[1], call.Optional(2))) return codes.Number!;
+            if (x.IsConstant && OnnxFewBits.Of(call, x, call[1], call.Optional(2), call.Node.Int("axis", 1)) is { } weight) return weight.Read(call.Emit);
+        }
+        return OnnxReadCall.Typed(call.Make("Mul", Shifted(call, x, call.Optional(2) is { } z ? Along(call, z, x) : null),
+            Along(call, call[1], x)), OnnxType.Float);
+    }
 
     /// <summary>With a scale of the values that are there: y, scale, zero.</summary>
     public static IReadOnlyList<OnnxOperand> Dynamic(OnnxReadCall call)
@@ -38,6 +51,11 @@ internal static class OnnxReadQuantised
 
     public static OnnxOperand LinearConv(OnnxReadCall call)
     {
+        if (Numbers(call, weightAxis: 0) is { } n)
+        {
+            OnnxOperand? bias = call.Optional(8) is { } b ? n.Weight.Bias(call.Emit, b, call[1]) : null;
+            return Codes(call, OnnxReadConv.Of(call, n.X, n.Weight.Read(call.Emit), bias), call[6], call[7], call[7].Type, 1);
+        }
         OnnxOperand sums = OnnxReadConv.Of(call, Shifted(call, call[0], call[2]), Shifted(call, call[3], Rows(call, call[5], call[3].Rank)),
             call.Optional(8));
         OnnxOperand scaled = call.Make("Mul", call.Make("Mul", sums, call[1]), Channels(call, call[4], call[0].Rank));
@@ -46,19 +64,41 @@ internal static class OnnxReadQuantised
 
     public static OnnxOperand LinearMatMul(OnnxReadCall call)
     {
+        if (call[3].Rank == 2 && Numbers(call, weightAxis: 1) is { } n)
+            return Codes(call, OnnxReadProducts.Linear(call.Emit, n.X, n.Weight.Read(call.Emit, transposed: true), null), call[6], call[7], call[7].Type, 1);
         OnnxOperand sums = OnnxReadProducts.MatMul(call, Shifted(call, call[0], call[2]), Shifted(call, call[3], call[5]));
         return Rounded(call, call.Make("Mul", call.Make("Mul", sums, call[1]), call[4]), call[6], call[7], call[7].Type);
+    }
+
+    /// <summary>Operands 0 to 5 as the numbers that they stand for, where they are made by a node before and a weight.</summary>
+    private static (OnnxOperand X, OnnxFewBits Weight)? Numbers(OnnxReadCall call, int weightAxis)
+    {
+        bool known = IsKnown(call, 1, 2) && IsKnown(call, 4, 5) && IsKnown(call, 6, 7) && call[3].IsConstant;
+        if (!known || call[0].Codes is not { } codes || !codes.Is(call[1], call[2])) return null;
+        return OnnxFewBits.Of(call, call[3], call[4], call[5], weightAxis) is { } weight ? (codes.Number!, weight) : null;
+    }
+
+    /// <summary>Whether scale and zero point are constants, and not of blocks.</summary>
+    private static bool IsKnown(OnnxReadCall call, int scale, int zero) => call[scale] is { IsConstant: true, Varies: false, Rank: <= 1 }
+        && call.Optional(zero) is null or { IsConstant: true, Varies: false, Rank: <= 1 } && call.Node.Int("block_size", 0) == 0;
+
+    /// <summary>An op that rounds to codes and back, and the codes of what it gives for whoever asks for those.</summary>
+    private static OnnxOperand Codes(OnnxReadCall call, OnnxOperand x, OnnxOperand scale, OnnxOperand? zero, OnnxType type, long axis)
+    {
+        OnnxOperand number = OnnxFewBits.Quantised(call.Emit, x, scale, zero, type, axis);
+        OnnxOperand codes = call.Emit.Element(ElementFunction.Round, call.Make("Div", number, Along(call, scale, x)));
+        if (zero is not null) codes = call.Make("Add", codes, Along(call, zero, x));
+        return new OnnxOperand
+        {
+            Name = codes.Name, Type = type, Value = codes.Value, More = codes.More, Codes = new OnnxCodes(number, scale, zero),
+        };
     }
 
     private static OnnxOperand Shifted(OnnxReadCall call, OnnxOperand x, OnnxOperand? zero) => zero is null ? x : call.Make("Sub", x, zero);
 
     private static OnnxOperand Rounded(OnnxReadCall call, OnnxOperand x, OnnxOperand scale, OnnxOperand? zero, OnnxType type)
     {
-        (double low, double high) = type switch
-        {
-            OnnxType.UInt8 => (0, 255), OnnxType.Int8 => (-128, 127), OnnxType.Int16 => (-32768, 32767), OnnxType.UInt16 => (0, 65535),
-            _ => throw new InvalidDataException($"it rounds to {type}; whole numbers of 8 and 16 bits are read"),
-        };
+        var (low, high) = OnnxFewBits.Range(type);
         OnnxOperand y = call.Emit.Element(ElementFunction.Round, call.Make("Div", x, scale));
         if (zero is not null) y = call.Make("Add", y, zero);
         return OnnxReadCall.Typed(call.Emit.Clamp(y, low, high), type);

@@ -1,0 +1,111 @@
+using Espalier.Tensors;
+
+namespace Espalier.Quantization;
+
+/// <summary>How a trained network is brought to few bits.</summary>
+public sealed record PostTrainingOptions
+{
+    /// <summary>Bits of weights, 2 to 8.</summary>
+    public int WeightBits { get; init; } = 8;
+
+    /// <summary>Bits of values, 2 to 8.</summary>
+    public int ActivationBits { get; init; } = 8;
+
+    /// <summary>Whether a weight has a scale for each output channel; else one.</summary>
+    public bool PerChannel { get; init; } = true;
+
+    /// <summary>How ranges of values are found.</summary>
+    public ObserverKind Observer { get; init; } = ObserverKind.MinMax;
+
+    /// <summary>See <see cref="Equalisation"/>.</summary>
+    public bool Equalise { get; init; }
+
+    /// <summary>See <see cref="BiasCorrection"/>.</summary>
+    public bool CorrectBias { get; init; }
+
+    /// <summary>See <see cref="SecondMomentRounding"/>.</summary>
+    public bool SecondMoments { get; init; }
+
+    /// <summary>See <see cref="NormRanges"/>.</summary>
+    public bool Reparameterise { get; init; } = true;
+
+    /// <summary>Names of layers that stay as they are.</summary>
+    public IReadOnlySet<string> Floats { get; init; } = new HashSet<string>();
+}
+
+/// <summary>What became of a network.</summary>
+/// <param name="Layers">Names of the layers that compute with codes.</param>
+/// <param name="Floats">Names of convolutions and linear layers that do not.</param>
+/// <param name="Values">The values that are rounded.</param>
+/// <param name="Notes">What was done, a line each.</param>
+public sealed record PostTrainingResult(IReadOnlyList<string> Layers, IReadOnlyList<string> Floats, IReadOnlyList<QuantisedValue> Values,
+    IReadOnlyList<string> Notes);
+
+/// <summary>
+/// Post-training quantisation: batch norms are folded, ranges of values are looked up on some images without labels, and weights
+/// are rounded. The network that comes out is an ordinary graph with <see cref="QuantiseOp"/> nodes: it runs, is saved, compiled
+/// and written as ONNX like any other.
+/// <code>
+/// PostTraining.Run(model.Graph, images, new PostTrainingOptions { Observer = ObserverKind.Mse });
+/// model.Save("small.safetensors");
+/// </code>
+/// Jacob et al., arXiv 1712.05877; Nagel et al., arXiv 2106.08295.
+/// </summary>
+public static class PostTraining
+{
+    /// <param name="images">Batches as the network wants them, preprocessed as in inference; asked for several times.</param>
+    /// <exception cref="EspalierException">There are no images, there is nothing to round, or the network gives numbers that are
+    /// not finite.</exception>
+    public static PostTrainingResult Run(Graph graph, IEnumerable<Tensor> images, PostTrainingOptions? options = null)
+    {
+        options ??= new PostTrainingOptions();
+        if (QuantisedValue.Of(graph).Any())
+            throw new EspalierException("the network has values of few bits already; quantise the one that it was made from");
+        CodeFormat values = CodeFormat.Activation(options.ActivationBits), weights = CodeFormat.Weight(options.WeightBits);
+        using Recording.PauseBlock pause = Recording.Pause();
+        var notes = new List<string>();
+        int folded = BatchNormFolding.Apply(graph);
+        if (folded > 0) notes.Add($"{folded} batch norms folded");
+        foreach (GraphNode layer in graph.Nodes.ToArray())
+            if (layer.Op is Conv2dOp or LinearOp { Gelu: false } && layer.Operands[1] is { IsWeight: true }) BatchNormFolding.WithBias(graph, layer);
+        if (options.Equalise) notes.Add($"{Equalisation.Apply(graph)} pairs of layers equalised");
+        QuantisedPlaces places = QuantisedPlaces.Of(graph, options.Floats);
+        if (places.Layers.Count == 0)
+            throw new EspalierException("the network has no convolution or linear layer that could be rounded");
+        ValueRanges ranges = ValueRanges.Of(graph, places, images, options.Observer);
+        int norms = options.Reparameterise ? NormRanges.Apply(graph, places, ranges, values) : 0;
+        if (norms > 0) notes.Add($"{norms} layer norms with a range for each channel, taken into the layers behind them");
+        List<QuantisedValue> rounded = Insert(graph, places, ranges, values);
+        foreach (QuantisedLayer layer in places.Layers)
+        {
+            QuantisedValue weight = QuantisedValue.Insert(graph, layer.Weight, weights, options.PerChannel ? 0 : -1);
+            weight.SetRangeOfWeight();
+            rounded.Add(weight);
+        }
+        if (options.SecondMoments) notes.Add($"{SecondMomentRounding.Apply(graph, places.Layers, images)} weights rounded by second moments");
+        if (options.CorrectBias) notes.Add($"{BiasCorrection.Apply(graph, places.Layers, images)} biases corrected");
+        BiasCorrection.Round(places.Layers);
+        HashSet<string> used = [.. places.Layers.Select(l => l.Name)];
+        string[] floats = [.. graph.Nodes.Where(n => n.Op is Conv2dOp or LinearOp && !used.Contains(n.Name)).Select(n => n.Name)];
+        return new PostTrainingResult([.. used], floats, rounded, notes);
+    }
+
+    /// <summary>Rounds values in the order of the network; those that share a scale share the buffers.</summary>
+    private static List<QuantisedValue> Insert(Graph graph, QuantisedPlaces places, ValueRanges ranges, CodeFormat format)
+    {
+        var made = new Dictionary<GraphValue, QuantisedValue>();
+        var all = new List<QuantisedValue>();
+        foreach (var (value, source) in places.Values)
+        {
+            QuantisedValue rounded;
+            if (made.TryGetValue(source, out QuantisedValue? own)) rounded = QuantisedValue.Insert(graph, value, own);
+            else
+            {
+                made[source] = rounded = QuantisedValue.Insert(graph, value, format);
+                ranges.Set(source, rounded);
+            }
+            all.Add(rounded);
+        }
+        return all;
+    }
+}

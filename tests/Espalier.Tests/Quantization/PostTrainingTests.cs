@@ -1,0 +1,144 @@
+using Espalier.Formats.Onnx;
+using Espalier.Onnx;
+using Espalier.Quantization;
+using Espalier.Tensors;
+using Espalier.Tests.Formats.Onnx;
+using Espalier.Tests.Imaging;
+
+namespace Espalier.Tests.Quantization;
+
+/// <summary>Whole networks, brought to few bits: outputs, files, ONNX out and in.</summary>
+public sealed class PostTrainingTests : IDisposable
+{
+    private readonly TempFolder folder = new();
+
+    public void Dispose() => folder.Dispose();
+
+    public static TheoryData<string, int> Networks => new()
+    {
+        { "resnet20", 16 }, { "mobilenet_v2", 32 }, { "vgg11_bn", 32 }, { "vit-tiny-28", 28 }, { "densenet40", 16 }, { "shufflenet_v2_x1_0", 32 },
+    };
+
+    [Theory]
+    [MemberData(nameof(Networks))]
+    public void ANetworkInEightBitsIsNearlyTheSame(string name, int size)
+    {
+        using Model model = Create(name, size);
+        using var scope = new Scope();
+        Tensor images = SmallNetworks.Images(4, size, 11, model.Channels);
+        float[] expected = model.Graph.Run(images).ToArray();
+        PostTrainingResult result = PostTraining.Run(model.Graph, Calibration(model));
+        Assert.NotEmpty(result.Layers);
+        float[] rounded = model.Graph.Run(images).ToArray();
+        Assert.InRange(Cosine(expected, rounded), 0.99, 1);
+        Assert.NotEqual(expected, rounded);
+        string file = Path.Combine(folder.Path, "model.safetensors");
+        model.Save(file);
+        using Model read = Model.Open(file);
+        Assert.Equal(rounded, read.Graph.Run(images).ToArray());
+    }
+
+    /// <summary>What ONNX Runtime makes of the file is what the graph gives; read again it is the same network.</summary>
+    [Theory]
+    [MemberData(nameof(Networks))]
+    public void AsOnnxOutAndIn(string name, int size)
+    {
+        using Model model = Create(name, size);
+        using var scope = new Scope();
+        PostTraining.Run(model.Graph, Calibration(model), new PostTrainingOptions { Observer = ObserverKind.Mse });
+        string file = Path.Combine(folder.Path, "model.onnx");
+        model.ExportOnnx(file);
+        Tensor images = SmallNetworks.Images(4, size, 12, model.Channels);
+        float[] expected = model.Graph.Run(images).ToArray();
+        Same(expected, OnnxRuntime.Floats(OnnxRuntime.Run(file, images.Span, 4)["logits"]));
+        using Model read = Model.Open(file);
+        Assert.Equal(QuantisedValue.Of(model.Graph).Count(), QuantisedValue.Of(read.Graph).Count());
+        Same(expected, read.Graph.Run(images).ToArray());
+        Assert.DoesNotContain(read.Graph.Nodes, n => n.Op is ElementOp { Function: ElementFunction.Round });
+    }
+
+    [Theory]
+    [InlineData(true, false, false)]
+    [InlineData(false, true, false)]
+    [InlineData(false, false, true)]
+    public void FourBitsGainByCorrections(bool moments, bool biases, bool equalise)
+    {
+        double[] plain = Errors(new PostTrainingOptions { WeightBits = 4, PerChannel = !equalise });
+        double[] better = Errors(new PostTrainingOptions
+        {
+            WeightBits = 4, SecondMoments = moments, CorrectBias = biases, Equalise = equalise, PerChannel = !equalise,
+        });
+        Assert.True(better.Average() < plain.Average(), $"{better.Average()} is not below {plain.Average()}");
+
+        double[] Errors(PostTrainingOptions options) => [.. new[] { "resnet20", "vgg11_bn" }.Select(name =>
+        {
+            int size = name == "resnet20" ? 16 : 32;
+            using Model model = Create(name, size);
+            using var scope = new Scope();
+            Tensor images = SmallNetworks.Images(8, size, 13);
+            float[] expected = model.Graph.Run(images).ToArray();
+            PostTraining.Run(model.Graph, Calibration(model), options);
+            return 1 - Cosine(expected, model.Graph.Run(images).ToArray());
+        })];
+    }
+
+    [Fact]
+    public void ARangeForEachChannelOfANormLeavesTheFloatNetworkAsItIs()
+    {
+        using Model model = Create("vit-tiny-28", 28);
+        using var scope = new Scope();
+        Tensor images = SmallNetworks.Images(4, 28, 14, model.Channels);
+        float[] expected = model.Graph.Run(images).ToArray();
+        PostTrainingResult result = PostTraining.Run(model.Graph, Calibration(model));
+        Assert.Contains(result.Notes, n => n.Contains("layer norms", StringComparison.Ordinal));
+        foreach (GraphNode node in model.Graph.Nodes.Where(n => n.Op is QuantiseOp).ToArray())
+            model.Graph.Remove(model.Graph.Nodes.Single(n => n.Output == node.Output));
+        float[] floats = model.Graph.Run(images).ToArray();
+        for (int i = 0; i < floats.Length; i++) Assert.Equal(expected[i], floats[i], 2e-3f * expected.Max(MathF.Abs));
+    }
+
+    [Fact]
+    public void WhatCannotBeDoneIsOneLine()
+    {
+        using Model model = Create("resnet20", 16);
+        Assert.Contains("no calibration images", Assert.Throws<EspalierException>(() => PostTraining.Run(model.Graph, [])).Message);
+        PostTraining.Run(model.Graph, Calibration(model));
+        Assert.Contains("already", Assert.Throws<EspalierException>(() => PostTraining.Run(model.Graph, Calibration(model))).Message);
+        using Model floats = Create("resnet20", 16);
+        HashSet<string> all = [.. floats.Graph.Nodes.Select(n => n.Name)];
+        Assert.Contains("no convolution", Assert.Throws<EspalierException>(() =>
+            PostTraining.Run(floats.Graph, Calibration(floats), new PostTrainingOptions { Floats = all })).Message);
+    }
+
+    internal static Model Create(string name, int size)
+    {
+        bool wide = name is "vgg11_bn" or "mobilenet_v2" or "shufflenet_v2_x1_0";
+        Model model = Model.Create(name, classes: 10, imageSize: size, width: name == "vgg11_bn" ? 0.25 : wide ? 0.5 : 1).WithStatistics();
+        // A transformer's head is of zeros at first.
+        var rng = new Rng(8);
+        foreach (var (_, weight) in model.Graph.Parameters)
+            if (weight.Rank == 2 && weight.Span.IndexOfAnyExcept(0) < 0)
+                foreach (ref float w in weight.Span) w = 0.1f * rng.NextNormal();
+        return model;
+    }
+
+    internal static IEnumerable<Tensor> Calibration(Model model)
+    {
+        for (ulong i = 0; i < 2; i++)
+        {
+            using var scope = new Scope();
+            yield return SmallNetworks.Images(16, model.ImageSize, 20 + i, model.Channels);
+        }
+    }
+
+    internal static double Cosine(float[] a, float[] b) => System.Numerics.Tensors.TensorPrimitives.CosineSimilarity<float>(a, b);
+
+    /// <summary>Codes that lie at an edge may be rounded to either side: a few steps of the outputs apart.</summary>
+    private static void Same(float[] expected, float[] actual)
+    {
+        Assert.Equal(expected.Length, actual.Length);
+        float scale = expected.Max(MathF.Abs);
+        Assert.InRange(Cosine(expected, actual), 0.9995, 1.0001);
+        for (int i = 0; i < actual.Length; i++) Assert.Equal(expected[i], actual[i], 0.05f * scale);
+    }
+}

@@ -1,0 +1,92 @@
+using Espalier.Formats;
+using Espalier.Inference;
+using Espalier.Quantization;
+using Espalier.Tensors;
+using Espalier.Tests.Imaging;
+
+namespace Espalier.Tests.Quantization;
+
+/// <summary>Models with weights of few bits as files.</summary>
+public sealed class QuantisedFileTests : IDisposable
+{
+    private readonly TempFolder folder = new();
+
+    private string File => Path.Combine(folder.Path, "model.safetensors");
+
+    public void Dispose() => folder.Dispose();
+
+    [Theory]
+    [InlineData(8, 0, 0.30)]
+    [InlineData(4, 0, 0.18)]
+    [InlineData(8, -1, 0.30)]
+    [InlineData(3, -1, 0.18)]
+    public void AFileHoldsCodesAndGivesTheSameLogits(int bits, int axis, double size)
+    {
+        using Model model = Rounded(bits, axis);
+        using var scope = new Scope();
+        Tensor images = Images();
+        float[] logits = model.Graph.Run(images).ToArray();
+        model.Save(File, keepFloats: true);
+        long floats = new FileInfo(File).Length;
+        using (Model same = Model.Open(File)) Assert.Equal(logits, same.Graph.Run(images).ToArray());
+        model.Save(File);
+        Assert.InRange(new FileInfo(File).Length, 1, size * floats);
+        using Model read = Model.Open(File);
+        Assert.Equal(logits, read.Graph.Run(images).ToArray());
+        using (Session session = Session.Open(File))
+        {
+            var actual = new float[logits.Length];
+            session.Run(images.Span, 2, actual);
+            for (int i = 0; i < actual.Length; i++) Assert.Equal(logits[i], actual[i], 0.02f * logits.Max(MathF.Abs));
+        }
+        read.Save(File);
+        using Model again = Model.Open(File);
+        Assert.Equal(logits, again.Graph.Run(images).ToArray());
+        Assert.Equal(model.ParameterCount, again.ParameterCount);
+    }
+
+    [Fact]
+    public void CodesPastTheirRangeAndMissingScalesAreOneLine()
+    {
+        using Model model = Rounded(8, 0);
+        model.Save(File);
+        Checkpoint file = Safetensors.Read(File);
+        NamedArray codes = file.Arrays.Values.First(a => a.Name == "conv1.weight");
+        Assert.Contains("holds the code -128", Refused(a => a == codes, a => new NamedArray(a.Name, a.Shape, [-128, .. a.Data[1..]])));
+        Assert.Contains("conv1.weight.scale", Refused(a => a.Name == "conv1.weight.scale", a => new NamedArray(a.Name, [1], a.Data[..1])));
+        Assert.Contains("conv1.weight", Refused(a => a == codes, a => new NamedArray(a.Name, [1], a.Data[..1])));
+        Assert.Contains("scales are above 0", Refused(a => a.Name == "conv1.weight.scale", a => new NamedArray(a.Name, a.Shape, new float[a.Data.Length])));
+
+        string Refused(Func<NamedArray, bool> which, Func<NamedArray, NamedArray> damage)
+        {
+            string damaged = Path.Combine(folder.Path, "damaged.safetensors");
+            Safetensors.Write(damaged, file.Arrays.Values.Select(a => which(a) ? damage(a) : a).Select(a => a.Name == "conv1.weight"
+                ? new SafetensorsEntry(a.Name, ElementType.I8, a.Shape, a.Data.Select(v => (byte)(sbyte)v).ToArray())
+                : SafetensorsEntry.FromFloats(a.Name, a.Shape, a.Data)), file.Metadata);
+            string message = Assert.Throws<EspalierException>(() =>
+            {
+                using Model read = Model.Open(damaged);
+                using var scope = new Scope();
+                read.Graph.Run(Images());
+            }).Message;
+            Assert.DoesNotContain('\n', message);
+            return message;
+        }
+    }
+
+    private static Model Rounded(int bits, int axis)
+    {
+        Model model = Model.Create("resnet20", classes: 10, imageSize: 16);
+        foreach (GraphValue weight in model.Graph.Nodes.Where(n => n.Op is Conv2dOp or LinearOp).Select(n => n.Operands[1]!).ToArray())
+            QuantisedValue.Insert(model.Graph, weight, CodeFormat.Weight(bits), axis).SetRangeOfWeight();
+        return model;
+    }
+
+    private static Tensor Images()
+    {
+        var images = new Tensor(new Shape(2, 3, 16, 16));
+        var rng = new Rng(4);
+        foreach (ref float x in images.Span) x = rng.NextFloat(-1, 1);
+        return images;
+    }
+}

@@ -1,0 +1,163 @@
+using Espalier.Quantization;
+using Espalier.Tensors;
+
+namespace Espalier.Tests.Quantization;
+
+/// <summary>The steps of post-training quantisation, against numbers worked out by hand.</summary>
+public class QuantisedStepsTests
+{
+    [Fact]
+    public void ABatchNormGoesIntoTheConvolution()
+    {
+        Tensor weight = Tensor.From(new Shape(1, 1, 1, 1), [3]), bias = Tensor.From(new Shape(1), [1]);
+        BatchNormFolding.Fold(weight, bias, [[2], [0.5f], [3], [3.5f]], 0.5f);
+        Assert.Equal(3, weight.Item(), 1e-6f);
+        Assert.Equal(-1.5f, bias.Item(), 1e-6f);
+    }
+
+    [Fact]
+    public void FoldedNetworksGiveTheSame()
+    {
+        using Model model = SmallNetworks.Resnet();
+        using var scope = new Scope();
+        Tensor images = SmallNetworks.Images(3, 16);
+        float[] expected = model.Graph.Run(images).ToArray();
+        Assert.True(BatchNormFolding.Apply(model.Graph) > 10);
+        Assert.DoesNotContain(model.Graph.Nodes, n => n.Op is BatchNorm2dOp);
+        float[] actual = model.Graph.Run(images).ToArray();
+        for (int i = 0; i < actual.Length; i++) Assert.Equal(expected[i], actual[i], 1e-4f * expected.Max(MathF.Abs));
+    }
+
+    [Fact]
+    public void ChannelsBetweenTwoLayersGetOneRange()
+    {
+        Tensor first = Tensor.From(new Shape(2, 2), [8, -1, 0.25f, -0.5f]), bias = Tensor.From(new Shape(2), [4, 1]);
+        Tensor second = Tensor.From(new Shape(2, 2), [0.5f, 1, -0.25f, -2]);
+        Assert.Equal(3, Equalisation.Equalise(first, bias, second), 1e-6);
+        Assert.Equal([2, -0.25f, 0.5f, -1], first.ToArray());
+        Assert.Equal([1, 2], bias.ToArray());
+        Assert.Equal([2, 0.5f, -1, -1], second.ToArray());
+    }
+
+    [Fact]
+    public void EqualisedNetworksGiveTheSame()
+    {
+        using Model model = Model.Create("vgg11_bn", classes: 10, imageSize: 32, width: 0.1);
+        BatchNormFolding.Apply(model.Graph);
+        using var scope = new Scope();
+        Tensor images = SmallNetworks.Images(2, 32);
+        float[] expected = model.Graph.Run(images).ToArray();
+        Assert.True(Equalisation.Apply(model.Graph) >= 2);
+        float[] actual = model.Graph.Run(images).ToArray();
+        for (int i = 0; i < actual.Length; i++) Assert.Equal(expected[i], actual[i], 1e-4f * expected.Max(MathF.Abs));
+    }
+
+    [Fact]
+    public void TheMeanThatRoundingAddsIsTakenOut()
+    {
+        Tensor weight = Tensor.From(new Shape(1, 2), [0, 0.2f]), rounded = Tensor.From(new Shape(1, 2), [0.1f, 0]);
+        Assert.Equal([-0.3f], BiasCorrection.Shift(weight, rounded, [1, 2]).Select(v => MathF.Round(v, 5)));
+    }
+
+    [Fact]
+    public void RoundingBySecondMoments()
+    {
+        double[] g = [1, 0.9, 0.9, 1], w = [0.6, 0.6];
+        var rounding = new SecondMoments(g, 2, 0);
+        double[] q = rounding.Round(w, -7, 7);
+        Assert.Equal([1, 0], q);
+        Assert.Equal(0.088, rounding.Flip(w, q, -7, 7), 1e-9);
+        double[] nearest = [1, 1];
+        Assert.Equal(0.088, rounding.Flip(w, nearest, -7, 7), 1e-9);
+    }
+
+    /// <summary>The rule by the factor is that by inverses of what is left: w -= (w_i - q_i) / H⁻¹_ii · H⁻¹_i.</summary>
+    [Fact]
+    public void TheFactorGivesWhatInversesGive()
+    {
+        const int N = 8;
+        var rng = new Rng(5);
+        double[] a = [.. Enumerable.Range(0, N * 3 * N).Select(_ => (double)rng.NextNormal())], g = new double[N * N];
+        for (int i = 0; i < N; i++)
+            for (int j = 0; j < N; j++)
+                for (int k = 0; k < 3 * N; k++) g[i * N + j] += a[i * 3 * N + k] * a[j * 3 * N + k];
+        int[] order = [.. Enumerable.Range(0, N).OrderByDescending(i => g[i * N + i])];
+        var rounding = new SecondMoments(g, N, 0);
+        for (int row = 0; row < 40; row++)
+        {
+            double[] w = [.. Enumerable.Range(0, N).Select(_ => 3.0 * rng.NextNormal())], left = [.. w], q = new double[N];
+            for (int step = 0; step < N; step++)
+            {
+                int[] rest = order[step..];
+                double[] inverse = Inverse(g, rest);
+                int at = order[step];
+                q[at] = Math.Clamp(Math.Round(left[at]), -7, 7);
+                for (int k = 0; k < rest.Length; k++) left[rest[k]] -= (left[at] - q[at]) / inverse[0] * inverse[k] * (k == 0 ? 0 : 1);
+            }
+            Assert.Equal(q, rounding.Round(w, -7, 7));
+        }
+    }
+
+    [Fact]
+    public void ALayerNormWithARangeForEachChannel()
+    {
+        Tensor gamma = Tensor.From(new Shape(2), [1, 1]), beta = Tensor.From(new Shape(2), [0, 0]);
+        float[] factors = [0.1f / 0.25f, 0.4f / 0.25f], shifts = [0.1f * (10 - 20), 0.4f * (30 - 20)];
+        NormRanges.OfNorm(gamma, beta, factors, shifts);
+        Assert.Equal([2.5f, 0.625f], gamma.ToArray());
+        Assert.Equal([-2.5f, 2.5f], beta.ToArray());
+    }
+
+    /// <summary>[n, n] of some rows and columns, by elimination.</summary>
+    private static double[] Inverse(double[] g, int[] of)
+    {
+        int n = of.Length;
+        double[] a = new double[n * n], inverse = new double[n * n];
+        for (int i = 0; i < n; i++)
+            for (int j = 0; j < n; j++) (a[i * n + j], inverse[i * n + j]) = (g[of[i] * 8 + of[j]], i == j ? 1 : 0);
+        for (int p = 0; p < n; p++)
+        {
+            double pivot = a[p * n + p];
+            for (int j = 0; j < n; j++) (a[p * n + j], inverse[p * n + j]) = (a[p * n + j] / pivot, inverse[p * n + j] / pivot);
+            for (int i = 0; i < n; i++)
+            {
+                double factor = a[i * n + p];
+                if (i == p) continue;
+                for (int j = 0; j < n; j++) (a[i * n + j], inverse[i * n + j]) = (a[i * n + j] - factor * a[p * n + j], inverse[i * n + j] - factor * inverse[p * n + j]);
+            }
+        }
+        return inverse;
+    }
+}
+
+/// <summary>Networks with weights and statistics as if they had been trained.</summary>
+internal static class SmallNetworks
+{
+    public static Model Resnet() => Model.Create("resnet20", classes: 10, imageSize: 16).WithStatistics();
+
+    /// <summary>Batch norms with statistics that are not those of the start.</summary>
+    public static Model WithStatistics(this Model model)
+    {
+        var rng = new Rng(9);
+        foreach (GraphNode norm in model.Graph.Nodes.Where(n => n.Op is BatchNorm2dOp))
+        {
+            for (int i = 1; i <= 4; i++)
+                foreach (ref float v in norm.Operands[i]!.Tensor.Span) v = i is 1 or 4 ? rng.NextFloat(0.5f, 1.5f) : rng.NextFloat(-0.3f, 0.3f);
+        }
+        return model;
+    }
+
+    public static Tensor Images(int count, int size, ulong seed = 4, int channels = 3)
+    {
+        var images = new Tensor(new Shape(count, channels, size, size));
+        var rng = new Rng(seed);
+        // Smooth, as pictures are.
+        for (int i = 0; i < images.Length / (size * size); i++)
+        {
+            float a = rng.NextFloat(-1, 1), b = rng.NextFloat(-1, 1), c = rng.NextFloat(-1, 1);
+            for (int p = 0; p < size * size; p++)
+                images.Span[i * size * size + p] = a * MathF.Sin(b * 7 * (p % size) / size + c) + b * (p / size) / size + 0.2f * rng.NextFloat(-1, 1);
+        }
+        return images;
+    }
+}
