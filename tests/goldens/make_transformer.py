@@ -127,6 +127,15 @@ def fused(lengths, share):
 g.case("KeepRows.fused", fused([7, 4], 0.5), x=r("fused.x", 11, 3), score=r("fused.s", 11, low=0.0))
 
 
+def row_mean(lengths, prefix):
+    """The mean of an image's rows behind those in front, on each of them."""
+    return lambda x: torch.cat(per_image(lengths, lambda _, rows: x[rows][prefix:].mean(0).expand(rows.stop - rows.start, -1)))
+
+
+g.case("RowMean.class", row_mean([5, 3], 1), x=r("rowMean.x", 8, 4))
+g.case("RowMean.all", row_mean([4, 1, 6], 0), x=r("rowMean.x0", 11, 3))
+
+
 def match(k, heads, count, distilled=False):
     """ToMe's bipartite soft matching of one image: places of its rows among those that are left."""
     metric = fn.normalize(k.unflatten(1, (heads, -1)).mean(1), dim=-1)

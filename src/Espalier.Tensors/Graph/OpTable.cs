@@ -61,6 +61,7 @@ public static class OpTable
         ["Repeat"] = new(2, 2, (x, s) => new RepeatOp(x[0]!, x[1]!)),
         ["Reshape"] = new(1, 1, (x, s) => new ReshapeOp(x[0]!, s.Ints("from"), s.Ints("to"), s.Ints("sizes"))),
         ["RowDot"] = new(2, 3, (x, s) => new RowDotOp(x[0]!, x[1]!, x[2])),
+        ["RowMean"] = new(1, 1, (x, s) => new RowMeanOp(x[0]!, s.Int("prefix"))),
         ["RowNorm"] = new(1, 1, (x, s) => new RowNormOp(x[0]!)),
         ["SampleRows"] = new(1, 1, (x, s) => new SampleRowsOp(x[0]!, s.Int("count"), s.Int("prefix"))),
         ["Sigmoid"] = new(1, 1, (x, s) => new SigmoidOp(x[0]!)),

@@ -17,28 +17,36 @@ public abstract record TokenMethod : CompressionMethod
     /// <summary>Puts the ops into a graph.</summary>
     /// <exception cref="EspalierException">It is no transformer that the method can work on, or the target cannot be reached; the
     /// graph is as it was.</exception>
-    public void Apply(Graph graph)
-    {
-        TransformerBlocks blocks = TransformerBlocks.Of(graph);
-        CheckBlocks(blocks);
-        Fitted(graph, blocks).Edit(blocks);
-        graph.Refresh();
-    }
+    public void Apply(Graph graph) => Applied(graph);
 
     /// <inheritdoc/>
-    public sealed override void Run(CompressionJob job)
+    public override void Run(CompressionJob job)
     {
         Graph graph = job.Model.Graph;
         long before = graph.CostPerImage.MultiplyAdds;
-        Apply(graph);
+        TokenMethod how = Applied(graph);
         long after = graph.CostPerImage.MultiplyAdds;
         bool dynamic = graph.Nodes.Any(n => n.Op is KeepRowsOp { Rule.By: KeepBy.Limit });
         string cost = dynamic ? "images decide how many multiply-adds are left"
             : string.Create(CultureInfo.InvariantCulture, $"multiply-adds {before} -> {after}");
         job.Log($"{Name}: {cost}; no weight has changed");
         job.Model.Card = job.Model.Card.With($"{Name}: {cost}");
-        job.Train("fine-tune", FineTuneSteps);
+        how.Train(job);
     }
+
+    /// <summary>Puts the ops in, and says with which settings.</summary>
+    private TokenMethod Applied(Graph graph)
+    {
+        TransformerBlocks blocks = TransformerBlocks.Of(graph);
+        CheckBlocks(blocks);
+        TokenMethod how = Fitted(graph, blocks);
+        how.Edit(blocks);
+        graph.Refresh();
+        return how;
+    }
+
+    /// <summary>Lets the network get used to it.</summary>
+    private protected virtual void Train(CompressionJob job) => job.Train("fine-tune", FineTuneSteps);
 
     /// <summary>Refuses networks that the method has nothing to work on in.</summary>
     private protected virtual void CheckBlocks(TransformerBlocks blocks)

@@ -103,6 +103,8 @@ internal sealed partial class GraphReader
         MatchRowsOp match => Match(match),
         MergeRowsOp merge => Merge(merge),
         SampleRowsOp sample => Sample(sample),
+        RowMeanOp mean => Flat(0) is { Order: null, Map.Axis: not null } x
+            ? Like(x, new RowMeanLayer(x.Map.Like(x.Map.Channels), x.Map, mean.Prefix)) : null,
         RowNormOp => Flat(0) is { Order: null } x ? Like(x, new RowNormLayer(x.Map.Like(1), x.Map)) : null,
         RowDotOp => RowDot(),
         AttentionOp attention => Attention(attention),

@@ -203,6 +203,7 @@ internal sealed unsafe class Plan : IDisposable
             MatchLayer match => [new MatchStep(match, from, to)],
             MergeLayer merge => [new MergeStep(merge, from, second!.Value, third, to)],
             SampleLayer sample => [new SampleStep(sample, from, to)],
+            RowMeanLayer mean => [new RowMeanStep(mean, from, to)],
             RowNormLayer => [new RowNormStep(x, from, to)],
             BinaryLayer binary => [new BinaryStep(binary, from, second!.Value, to)],
             UnaryLayer unary => [new UnaryStep(unary, from, to)],

@@ -145,3 +145,23 @@ internal sealed unsafe class TakeStep(TakeLayer layer, Place from, Place to) : S
         }
     }
 }
+
+/// <summary>The mean of an image's rows on each of them; those in front have no part in it.</summary>
+internal sealed unsafe class RowMeanStep(RowMeanLayer layer, Place from, Place to) : Step
+{
+    private readonly RowAxis axis = layer.Input.Axis!;
+    private readonly int prefix = layer.Prefix, channels = layer.Input.Channels;
+
+    public override void Run(Lane lane)
+    {
+        int* starts = lane.Starts(axis), tokens = lane.Tokens(axis);
+        float* x = from.In(lane), y = to.In(lane);
+        for (int b = 0; b < lane.Images; b++)
+        {
+            nint first = starts[b], behind = RowMeans.Behind(tokens, starts[b], starts[b + 1], prefix);
+            int count = starts[b + 1] - (int)behind;
+            RowMeans.Image(x + behind * from.Stride, from.Stride, count, channels, y + first * to.Stride, to.Stride,
+                starts[b + 1] - (int)first, count);
+        }
+    }
+}

@@ -90,6 +90,13 @@ internal sealed class SampleLayer(Map output, Map scores, SampleRowsOp op) : Lay
 /// <summary>The length of each pixel's channels.</summary>
 internal sealed class RowNormLayer(Map output, Map input) : Layer(output, input);
 
+/// <summary>The mean of an image's rows on each of them.</summary>
+/// <param name="prefix">Tokens in front that have no part in it.</param>
+internal sealed class RowMeanLayer(Map output, Map input, int prefix) : Layer(output, input)
+{
+    public int Prefix { get; } = prefix;
+}
+
 /// <summary>An elementwise function of two maps of the same rows.</summary>
 internal sealed class BinaryLayer(Map output, Map a, Map b, BinaryOp op) : Layer(output, a, b)
 {

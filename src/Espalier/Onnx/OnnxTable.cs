@@ -75,6 +75,7 @@ internal static class OnnxTable
         ["Repeat"] = Several(OnnxFunctionNodes.Repeat, OnMaps),
         ["Reshape"] = Several(OnnxShapes.Reshape, OnRows),
         ["RowDot"] = Several(OnnxTokens.RowDot, (_, _) => true),
+        ["RowMean"] = Several(OnnxTokens.Mean, (_, _) => true),
         ["RowNorm"] = Several(OnnxReductions.Norm, OnRows),
         ["SampleRows"] = Several(OnnxSampling.Write, (_, _) => true),
         ["Sigmoid"] = One("Sigmoid", OnRows),

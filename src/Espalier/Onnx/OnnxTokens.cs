@@ -78,4 +78,21 @@ internal static class OnnxTokens
         if (call.Shape(2).Rank == 1) bias = call.Part("bias", "Unsqueeze", [bias, call.Ints(1)]);
         return call.Result("Add", [dots, bias]);
     }
+
+    /// <summary>x [N, T, D] -> [N, T, D]: the mean of an image's rows behind the prefix, on each row. Where none is left there is
+    /// nothing to divide by.</summary>
+    public static string Mean(OnnxCall call)
+    {
+        GraphValue operand = call.Operand(0);
+        int wanted = ((RowMeanOp)call.Node.Op).Prefix;
+        OnnxRows rows = call.Rows = call.Writer.RowsOf(operand);
+        int prefix = rows.Tokens?.Count(t => t < wanted) ?? (wanted <= rows.Prefix ? wanted : throw OnnxRows.Unknown(call));
+        string x = call.Writer.Read(operand, asTokens: true);
+        string behind = call.Part("behind", "Slice", [x, call.Ints(prefix), call.Ints(long.MaxValue), call.Ints(1)]);
+        string sum = OnnxReductions.Part(call, "sum", "ReduceSum", behind, [1], keep: true);
+        string count = rows.Count is { } all ? call.Float(Math.Max(1, all - prefix)) : call.Part("most", "Max", [
+            call.Part("count", "Cast", [call.Part("present", "Shape", [behind], OnnxAttribute.Int("start", 1),
+                OnnxAttribute.Int("end", 2))], OnnxAttribute.Int("to", (long)OnnxType.Float)), call.Float(1)]);
+        return call.Result("Expand", [call.Part("mean", "Div", [sum, count]), call.Part("size", "Shape", [x])]);
+    }
 }

@@ -42,7 +42,7 @@ public sealed class ClassifierTask : ITrainingTask
 {
     private readonly ClassifierTaskOptions options;
     private readonly Model model;
-    private (int Version, Graph Pass, int Heads)? known;
+    private (Graph Network, int Version, Graph Pass, int Heads)? known;
     private string[]? watched;
 
     public ClassifierTask(Model model, ClassifierTaskOptions options) =>
@@ -68,9 +68,14 @@ public sealed class ClassifierTask : ITrainingTask
         get
         {
             HashSet<Tensor> spared = [.. options.Hooks.SelectMany(h => h.WithoutDecay)];
-            if (spared.Count == 0) return ParameterGroup.Of(Graph);
-            var parts = Graph.Parameters.ToLookup(p => spared.Contains(p.Value));
-            return [new("all", [.. parts[false]]), new("without decay", [.. parts[true]]) { WeightDecay = 0 }];
+            Dictionary<Tensor, float> rates = options.Hooks.SelectMany(h => h.Rates).ToDictionary();
+            if (spared.Count + rates.Count == 0) return ParameterGroup.Of(Graph);
+            var parts = Graph.Parameters.GroupBy(p => (Spared: spared.Contains(p.Value), Rate: rates.GetValueOrDefault(p.Value, 1)));
+            return [.. parts.OrderBy(g => g.Key.Spared).ThenByDescending(g => g.Key.Rate).Select(g => new ParameterGroup(
+                g.Key.Spared ? "without decay" : "all", [.. g])
+            {
+                LearningRateScale = g.Key.Rate, WeightDecay = g.Key.Spared ? 0 : null,
+            })];
         }
     }
 
@@ -111,18 +116,18 @@ public sealed class ClassifierTask : ITrainingTask
     }
 
     /// <summary>
-    /// What a step runs: the network prepared for training, whose outputs are the heads and then what hooks watch; for the network
-    /// itself made again where an edit has changed it.
+    /// What a step runs: the network prepared for training, whose outputs are the heads and then what hooks watch; made again where
+    /// it is another one than in the step before, or an edit has changed it.
     /// </summary>
     private (Graph Graph, int Heads) PassOf(Graph network)
     {
-        if (network == Graph && known is { } last && last.Version == Graph.Version) return (last.Pass, last.Heads);
+        if (known is { } last && last.Network == network && last.Version == network.Version) return (last.Pass, last.Heads);
         watched ??= [.. options.Hooks.SelectMany(h => h.Watched).Select(v => v.Name).Distinct()];
         IReadOnlyList<GraphValue> heads = (options.Distillation is null ? null : ModelHead.Pair(network)) ?? network.Outputs;
         Graph pass = watched.Length == 0 && heads == network.Outputs ? network
             : network.Between(network.Inputs, [.. heads, .. watched.Select(name => network[name])]);
         pass = pass.Prepared(training: true);
-        if (network == Graph) known = (Graph.Version, pass, heads.Count);
+        known = (network, network.Version, pass, heads.Count);
         return (pass, heads.Count);
     }
 

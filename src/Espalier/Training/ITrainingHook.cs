@@ -17,6 +17,10 @@ public interface ITrainingHook
     /// training begins.</summary>
     IReadOnlyList<Tensor> WithoutDecay => [];
 
+    /// <summary>Parameters that learn at another rate than the others, as a share of the run's. Asked once, when the training
+    /// begins.</summary>
+    IReadOnlyDictionary<Tensor, float> Rates => new Dictionary<Tensor, float>();
+
     /// <summary>What this micro-batch runs in place of the network: a copy with other ops, which shares its weights; the network
     /// itself where nothing changes.</summary>
     Graph ForStep(Graph network, in StepContext context) => network;

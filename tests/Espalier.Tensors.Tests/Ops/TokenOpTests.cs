@@ -14,6 +14,8 @@ public class TokenOpTests
         RowSet rows = RowSet.FromLengths([4, 5]);
         GradientCheck.Check(t => F.ClassAttention(t[0], With(t[1], rows), new HeadLayout([3, 4], [3, 4]), 0.6f), q, k);
         GradientCheck.Check(t => F.RowNorm(t[0]), x);
+        GradientCheck.Check(t => F.RowMean(With(t[0], rows)), x);
+        GradientCheck.Check(t => F.RowMean(With(t[0], rows), 5), x);
         // Scores far enough apart to stay in their order.
         Tensor score = Tensor.From(new Shape(9), [0, 0.9f, 0.2f, 0.5f, 0, 0.1f, 0.7f, 0.4f, 0.3f]);
         GradientCheck.Check(t => F.KeepRows(With(t[0], rows), t[1], KeepRule.Count(2), fuse: true), x, score);
@@ -41,6 +43,18 @@ public class TokenOpTests
             int image = key < 5 ? 0 : key < 6 ? 1 : 2;
             Assert.Equal(y.Span.Slice(image * 12, 12).ToArray().Average(), shares[key], 1e-6f);
         }
+    }
+
+    [Fact]
+    public void EachRowIsToldTheMeanOfThoseBehindTheFirst()
+    {
+        using var scope = new Scope();
+        Tensor x = With(Tensor.From(new Shape(6, 2), [9, 9, 1, 2, 3, 6, 7, 7, 8, 8, 2, 4]), RowSet.FromLengths([3, 1, 2]));
+        Assert.Equal([2, 4, 2, 4, 2, 4, 0, 0, 2, 4, 2, 4], F.RowMean(x).ToArray());
+        Assert.Equal([7f, 7], F.RowMean(x, 0).ToArray()[6..8]);
+        // Rows that were dropped are gone from the mean, too.
+        Tensor left = F.KeepRows(x, Tensor.From(new Shape(6), [0, 1, 0, 0, 0, 1]), KeepRule.AtLeast(0.5f));
+        Assert.Equal([1, 2, 1, 2, 0, 0, 2, 4, 2, 4], F.RowMean(left).ToArray());
     }
 
     [Fact]
@@ -150,6 +164,7 @@ public class TokenOpTests
     public void ChannelsAreCoupledThroughRows()
     {
         Assert.Equal(["y0=x0"], FlowCheck.Of(t => F.RowNorm(t[0]), [2, 3]));
+        Assert.Equal(["y1=x1"], FlowCheck.Of(t => F.RowMean(With(t[0], RowSet.Uniform(1, 6))), [6, 4]));
         Assert.Equal(["z1=x1"], FlowCheck.Of(
             t => F.ClassAttention(t[0], With(t[1], RowSet.Uniform(2, 3)), HeadLayout.Uniform(2, 2), 1), [2, 4], [6, 4]));
         Assert.Equal(["y1=x1"], FlowCheck.Of(
@@ -172,6 +187,8 @@ public class TokenOpTests
             F.MergeRows(rows, Tensor.Full(new Shape(6), float.NaN), 1)));
         Assert.Contains("SampleRows: score [6,4] must be [rows]", Error(() => F.SampleRows(rows, 3)));
         Assert.Contains("SampleRows: 1 rows", Error(() => F.SampleRows(With(Tensor.Zeros(new Shape(6)), rows.Rows!), 1)));
+        Assert.Contains("RowMean: x [6,4] has no row set", Error(() => F.RowMean(bare)));
+        Assert.Contains("RowMean: a prefix of -1", Error(() => F.RowMean(rows, -1)));
         Assert.Contains("RowNorm: x [6] must", Error(() => F.RowNorm(Tensor.Zeros(new Shape(6)))));
     }
 

@@ -37,6 +37,8 @@ public class TransformerGoldenTests
         ["MergeRows.class"] = t => F.MergeRows(With(t["x"], 13), t["plan"], 4, weights: t["weights"]),
         ["MergeRows.most"] = t => F.MergeRows(With(t["x"], 9), t["plan"], 4, weights: t["weights"]),
         ["MergeRows.distilled"] = t => F.MergeRows(With(t["x"], 12), t["plan"], 3, prefix: 2, weights: t["weights"]),
+        ["RowMean.class"] = t => F.RowMean(With(t["x"], 5, 3)),
+        ["RowMean.all"] = t => F.RowMean(With(t["x"], 4, 1, 6), 0),
         ["RowNorm"] = t => F.RowNorm(t["x"]),
     };
 

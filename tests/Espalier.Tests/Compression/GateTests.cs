@@ -54,6 +54,8 @@ public sealed class GateTests : IDisposable
         Assert.Equal([0.5f, 0.5f, 0.5f, 0.5f, 0.880797f, 0.880797f, 0.880797f, 0.880797f, 0.268941f, 0.268941f, 0.268941f, 0.268941f],
             gate.Values().Select(v => MathF.Round(v, 6)));
         float[] gated = model.Graph.Run(images).ToArray();
+        // The blocks are still found.
+        Assert.Equal(attention, TransformerBlocks.Of(model.Graph).Blocks[0].Attention);
         Gate.Fold(model.Graph, [gate]);
         Assert.InRange(Removal.Difference(gated, model.Graph.Run(images).ToArray()), 0, 1e-5f);
     }

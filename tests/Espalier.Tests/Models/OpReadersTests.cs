@@ -73,6 +73,7 @@ public sealed class OpReadersTests : IDisposable
         ["Reshape"] = (_, x) => F.Split(x, 2, 2, -1),
         ["RowDot"] = (t, x) => t.Tokens(x) is var rows
             ? F.KeepRows(rows, F.RowDot(rows, F.TakeRows(rows, 0), F.Sum(F.TakeRows(rows, 1), 1)), KeepRule.AtLeast(-1e9f)) : x,
+        ["RowMean"] = (t, x) => t.Tokens(x) is var rows ? F.TakeRows(F.Mul(F.RowMean(rows, 2), rows), 1, 3) : x,
         ["RowNorm"] = (t, x) => t.Tokens(x) is var rows
             ? F.TakeRows(F.KeepRows(rows, F.RowNorm(rows), KeepRule.Share(0.4), fuse: true), 3) : x,
         ["SampleRows"] = (t, x) => t.Tokens(x) is var rows

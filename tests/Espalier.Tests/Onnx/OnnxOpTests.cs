@@ -200,6 +200,12 @@ public sealed class OnnxOpTests : IDisposable
             x => F.RowDot(Tokens(x), F.TakeRows(Tokens(x), 1), F.Linear(F.Flatten(x), W(1, 144))),
             x => F.RowDot(F.TakeRows(Tokens(x), 4), F.TakeRows(Tokens(x), 2)),
         ],
+        ["RowMean"] =
+        [
+            x => F.RowMean(Tokens(x)), x => F.RowMean(F.Exp(Tokens(x)), 0), x => F.RowMean(Tokens(x), 2),
+            x => F.RowMean(Keep(x, KeepRule.Share(0.5))), x => F.Exp(F.RowMean(Keep(x, KeepRule.AtLeast(-0.3f)))),
+            x => F.RowMean(F.TakeRows(Tokens(x), 1), 0),
+        ],
         ["RowNorm"] = [x => F.RowNorm(Tokens(x)), x => F.RowNorm(F.Flatten(x))],
         ["SampleRows"] =
         [

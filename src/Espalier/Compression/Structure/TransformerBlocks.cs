@@ -152,7 +152,7 @@ public sealed class TransformerBlocks
     /// gives.</summary>
     private static GraphValue Back(GraphValue value)
     {
-        while (value.Producer is { } node && (IsOfRows(node.Op) || IsGate(node)
+        while (value.Producer is { } node && (IsOfRows(node.Op) || IsGate(node) || IsOfHeads(node)
             || node.Op is UnaryOp or GeluOp or DropoutOp or IndexSelectOp))
             value = node.Inputs.First(x => !x.IsWeight);
         return value;
@@ -171,6 +171,10 @@ public sealed class TransformerBlocks
     /// <summary>A product with a weight, or with something made of the same value (as of SiLU), or a sum with a weight.</summary>
     private static bool IsGate(GraphNode node) => node.Op is MulOp or DivOp
         || (node.Op is AddOp or SubOp && node.Inputs.Any(x => x.IsWeight) && node.Inputs.Any(x => !x.IsWeight));
+
+    /// <summary>A reshape that splits a row's channels into heads, each with a factor, or joins them again.</summary>
+    private static bool IsOfHeads(GraphNode node) =>
+        node.Op is ReshapeOp && node.Output.Tensor.Rows is not null && node.Operands[0]!.Tensor.Rows is not null;
 
     /// <summary>As many as are put in front of the patches; of a network that assembles its tokens in another way as many as its
     /// classifier reads by their place.</summary>
