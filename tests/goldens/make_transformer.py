@@ -170,6 +170,17 @@ for name, tokens, heads, count, distilled in [("class", 13, 2, 4, False), ("most
     plan = match(keys.double(), heads, count, distilled)
     g.case("MergeRows." + name, lambda x, weights, plan: merge(plan, tokens - count)(x, weights), constants=("plan",),
            x=r("merge.x" + name, tokens, 5), weights=r("merge.w" + name, tokens, low=0.5, scale=3), plan=plan)
+g.case("RowsToMaps", lambda x: x.view(2, 8, 3)[:, 2:].transpose(1, 2).reshape(2, 3, 2, 3), x=r("maps.x", 16, 3))
+
+
+def rows_of_maps(x, first):
+    """[B, D, H, W] behind rows [B * P, D]."""
+    images, width = x.shape[:2]
+    return torch.cat([first.view(images, -1, width), x.flatten(2).transpose(1, 2)], 1).reshape(-1, width)
+
+
+g.case("MapsToRows.first", rows_of_maps, x=r("maps.y", 2, 3, 2, 4), first=r("maps.first", 4, 3))
+g.case("MapsToRows.zeros", lambda x: rows_of_maps(x, torch.zeros(3, 4, dtype=x.dtype)), x=r("maps.z", 3, 4, 3, 2))
 g.case("RowNorm", lambda x: x.norm(dim=1), x=r("rowNorm", 4, 9))
 
 g.save("transformer.safetensors")

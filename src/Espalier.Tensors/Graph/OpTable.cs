@@ -39,6 +39,7 @@ public static class OpTable
         ["Linear"] = new(2, 4, (x, s) => new LinearOp(x[0]!, x[1]!, x[2], x[3], s.Bool("gelu"))),
         ["Log"] = new(1, 1, (x, s) => new LogOp(x[0]!)),
         ["LogSoftmax"] = new(1, 1, (x, s) => new LogSoftmaxOp(x[0]!)),
+        ["MapsToRows"] = new(1, 2, (x, s) => new MapsToRowsOp(x[0]!, x[1], s.Int("prefix"))),
         ["MatMul"] = new(2, 2, (x, s) => new MatMulOp(x[0]!, x[1]!, s.Bool("transposeA"), s.Bool("transposeB"))),
         ["MatchRows"] = new(1, 1, (x, s) =>
             new MatchRowsOp(x[0]!, HeadLayout.Read(s, x[0]!.Shape[-1]), s.Int("count"), s.Int("prefix"))),
@@ -63,6 +64,7 @@ public static class OpTable
         ["RowDot"] = new(2, 3, (x, s) => new RowDotOp(x[0]!, x[1]!, x[2])),
         ["RowMean"] = new(1, 1, (x, s) => new RowMeanOp(x[0]!, s.Int("prefix"))),
         ["RowNorm"] = new(1, 1, (x, s) => new RowNormOp(x[0]!)),
+        ["RowsToMaps"] = new(1, 1, (x, s) => new RowsToMapsOp(x[0]!, s.Int("prefix"), s.Int("height"), s.Int("width"))),
         ["SampleRows"] = new(1, 1, (x, s) => new SampleRowsOp(x[0]!, s.Int("count"), s.Int("prefix"))),
         ["Sigmoid"] = new(1, 1, (x, s) => new SigmoidOp(x[0]!)),
         ["Silu"] = new(1, 1, (x, s) => new SiluOp(x[0]!)),

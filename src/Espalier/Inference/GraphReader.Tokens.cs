@@ -56,6 +56,19 @@ internal sealed partial class GraphReader
     private Reading? Take(TakeRowsOp take) => Plain(0) is { Map.Axis: not null } x
         ? Like(x, new TakeLayer(Map.OfRows(NewAxis(take.Count), x.Map.Channels), x.Map, take.Start)) : null;
 
+    private Reading? ToMaps(RowsToMapsOp op) => Plain(0) is { Map.Axis.IsUniform: true } x
+        ? Told(node.Output, Append(new RowsToMapsLayer(MapOf(op.Result), x.Map))) : null;
+
+    private Reading? ToRows()
+    {
+        if (Plain(0) is not { Spatial: true } x) return null;
+        Reading? first = Plain(1);
+        if (node.Inputs.Count() > 1 && first is not { Map.Axis.IsUniform: true }) return null;
+        Map rows = Map.OfRows(NewAxis(node.Output.Tensor.Rows!.MaxLength), x.Map.Channels);
+        return Told(node.Output, Append(
+            first is null ? new MapsToRowsLayer(rows, x.Map) : new MapsToRowsLayer(rows, x.Map, first.Map)));
+    }
+
     private Reading? RowDot()
     {
         if (Plain(0) is not { Map.Axis: not null } x || Plain(1) is not { Map.Pixels: 1 } vector) return null;

@@ -115,7 +115,8 @@ internal sealed partial class GraphReader
         {
             if (node.Op is MergeRowsOp && axis is { IsUniform: false })
                 throw Mixed("it merges rows of which each image may have another number, by no plan that was made of them");
-            if (node.Op is PatchesToRowsOp or AssembleTokensOp or TakeRowsOp or MergeRowsOp) axis = NewAxis(rows.MaxLength);
+            if (node.Op is PatchesToRowsOp or AssembleTokensOp or TakeRowsOp or MergeRowsOp or MapsToRowsOp)
+                axis = NewAxis(rows.MaxLength);
         }
         else
         {

@@ -99,6 +99,8 @@ internal sealed partial class GraphReader
         AssembleTokensOp => Assemble(),
         KeepRowsOp keep => Keep(keep),
         TakeRowsOp take => Take(take),
+        RowsToMapsOp grid => ToMaps(grid),
+        MapsToRowsOp => ToRows(),
         ClassAttentionOp shares => ClassAttention(shares),
         MatchRowsOp match => Match(match),
         MergeRowsOp merge => Merge(merge),

@@ -199,6 +199,9 @@ internal sealed unsafe class Plan : IDisposable
             AssembleLayer assemble => [new AssembleStep(x, layer.Output, from, to, Native(assemble.Table)!)],
             KeepLayer keep => [new KeepStep(keep, ++Stages, from, second!.Value, to)],
             TakeLayer take => [new TakeStep(take, from, to)],
+            RowsToMapsLayer =>
+                [new PixelsStep(x, from, x.Pixels - layer.Output.Pixels, layer.Output, to, 0, layer.Output.Pixels)],
+            MapsToRowsLayer => ToRows(layer, from, second, to),
             ClassAttentionLayer shares => [new ClassAttentionStep(shares, from, second!.Value, to)],
             MatchLayer match => [new MatchStep(match, from, to)],
             MergeLayer merge => [new MergeStep(merge, from, second!.Value, third, to)],
@@ -211,6 +214,14 @@ internal sealed unsafe class Plan : IDisposable
             OpLayer op => [new OpStep(op, map => places[map])],
             _ => [],
         };
+    }
+
+    private static PixelsStep[] ToRows(Layer layer, Place maps, Place? first, Place to)
+    {
+        Map x = layer.Input, y = layer.Output;
+        int prefix = y.Pixels - x.Pixels;
+        var grid = new PixelsStep(x, maps, 0, y, to, prefix, x.Pixels);
+        return prefix == 0 ? [grid] : [new PixelsStep(layer.Inputs[^1], first, 0, y, to, 0, prefix), grid];
     }
 
     private Place? Residual(ConvLayer conv) => conv.Residual is { } residual ? places[residual] : null;

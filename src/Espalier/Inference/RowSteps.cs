@@ -122,6 +122,25 @@ internal sealed unsafe class KeepStep(KeepLayer layer, int stage, Place from, Pl
     }
 }
 
+/// <summary>Neighbouring pixels of each image become those of other maps, or rows do.</summary>
+/// <param name="from">Null for zeros.</param>
+/// <param name="start">The first pixel of each image that is copied.</param>
+/// <param name="first">Where it goes.</param>
+internal sealed unsafe class PixelsStep(Map x, Place? from, int start, Map y, Place to, int first, int count) : Step
+{
+    public override void Run(Lane lane)
+    {
+        for (nint b = 0; b < lane.Images; b++)
+        {
+            float* target = to.In(lane) + (b * y.Pixels + first) * to.Stride;
+            if (from is { } p)
+                NhwcPass.Copy(count, y.Channels, p.In(lane) + (b * x.Pixels + start) * p.Stride, p.Stride, target, to.Stride);
+            else
+                for (nint i = 0; i < count; i++) new Span<float>(target + i * to.Stride, y.Channels).Clear();
+        }
+    }
+}
+
 /// <summary>Some rows of each image, by their place.</summary>
 internal sealed unsafe class TakeStep(TakeLayer layer, Place from, Place to) : Step
 {

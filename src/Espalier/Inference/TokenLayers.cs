@@ -115,6 +115,12 @@ internal sealed class TakeLayer(Map output, Map input, int start) : Layer(output
     public int Start { get; } = start;
 }
 
+/// <summary>The rows behind those in front as maps: pixels lie as rows do.</summary>
+internal sealed class RowsToMapsLayer(Map output, Map input) : Layer(output, input);
+
+/// <summary>Maps as rows, behind those of the second input, or behind zeros where there is none.</summary>
+internal sealed class MapsToRowsLayer(Map output, params Map[] inputs) : Layer(output, inputs);
+
 /// <summary>Each row with a vector of its image, plus a number of its image where there is a third input.</summary>
 internal sealed class RowDotLayer(Map output, params Map[] inputs) : Layer(output, inputs);
 

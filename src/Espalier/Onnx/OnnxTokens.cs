@@ -65,6 +65,34 @@ internal static class OnnxTokens
         return call.Result("Slice", [rows, call.Ints(start), call.Ints(end), call.Ints(1)]);
     }
 
+    /// <summary>The grid behind the prefix: [N, T, D] -> [N, D, H, W].</summary>
+    public static string ToMaps(OnnxCall call)
+    {
+        Shape maps = call.Node.Output.Shape;
+        int prefix = call.Settings.Int("prefix");
+        string x = call.Writer.Read(call.Operand(0), asTokens: true);
+        int end = prefix + maps[2] * maps[3];
+        if (prefix > 0) x = call.Part("grid", "Slice", [x, call.Ints(prefix), call.Ints(end), call.Ints(1)]);
+        string turned = call.Part("turned", "Transpose", [x], OnnxAttribute.Ints("perm", 0, 2, 1));
+        return call.Result("Reshape", [turned, call.Ints(0, maps[1], maps[2], maps[3])]);
+    }
+
+    /// <summary>Operands x [N, D, H, W] and perhaps the rows in front [N, P, D], zeros without -> [N, P + H·W, D].</summary>
+    public static string ToRows(OnnxCall call)
+    {
+        Shape maps = call.Shape(0);
+        int prefix = call.Settings.Int("prefix"), pixels = maps[2] * maps[3];
+        call.Rows = OnnxRows.All(prefix + pixels);
+        string flat = call.Part(
+            "flat", "Reshape", [call.Writer.Read(call.Operand(0), asTokens: false), call.Ints(0, maps[1], pixels)]);
+        OnnxAttribute order = OnnxAttribute.Ints("perm", 0, 2, 1);
+        if (prefix == 0) return call.Result("Transpose", [flat], order);
+        string grid = call.Part("grid", "Transpose", [flat], order);
+        if (!call.Has(1)) return call.Result("Pad", [grid, call.Ints(0, prefix, 0, 0, 0, 0), call.Float(0)]);
+        string first = call.Writer.Read(call.Operand(1), asTokens: true);
+        return call.Result("Concat", [first, grid], OnnxAttribute.Int("axis", 1));
+    }
+
     /// <summary>Operands x [N, T, D], v [N, D] and perhaps bias [N] or [N, 1] -> [N, T].</summary>
     public static string RowDot(OnnxCall call)
     {

@@ -39,6 +39,9 @@ public class TransformerGoldenTests
         ["MergeRows.distilled"] = t => F.MergeRows(With(t["x"], 12), t["plan"], 3, prefix: 2, weights: t["weights"]),
         ["RowMean.class"] = t => F.RowMean(With(t["x"], 5, 3)),
         ["RowMean.all"] = t => F.RowMean(With(t["x"], 4, 1, 6), 0),
+        ["RowsToMaps"] = t => F.RowsToMaps(With(t["x"], 8, 8), 2, 2, 3),
+        ["MapsToRows.first"] = t => F.MapsToRows(t["x"], t["first"], 2),
+        ["MapsToRows.zeros"] = t => F.MapsToRows(t["x"], null, 1),
         ["RowNorm"] = t => F.RowNorm(t["x"]),
     };
 

@@ -46,6 +46,8 @@ public sealed class OpReadersTests : IDisposable
         ["Linear"] = (t, x) => F.Linear(t.Tokens(x), t.Weight("linear", 5, Width), t.Weight("linear.bias", 5)),
         ["Log"] = (_, x) => F.Log(F.Add(F.Square(x), 0.5f)),
         ["LogSoftmax"] = (_, x) => F.LogSoftmax(x),
+        ["MapsToRows"] = (t, x) => F.Concat(3, F.RowsToMaps(F.MapsToRows(x, null, 2), 0, 1, 66), F.RowsToMaps(F.MapsToRows(
+            F.Neg(x), F.Linear(F.TakeRows(t.Tokens(x), 0), t.Weight("first", 3, Width)), 1), 0, 1, 65)),
         ["MatMul"] = (_, x) => F.MatMul(F.Flatten(F.Slice(x, 1, 0, 1), 1, 2), F.Flatten(F.Slice(x, 1, 1, 1), 1, 2), transposeB: true),
         ["MatchRows"] = (t, x) => t.Tokens(x) is var rows
             ? F.TakeRows(F.MergeRows(rows, F.MatchRows(F.Mul(rows, rows), HeadLayout.Uniform(2, 4), 1), 1), 2, 2) : x,
@@ -76,6 +78,7 @@ public sealed class OpReadersTests : IDisposable
         ["RowMean"] = (t, x) => t.Tokens(x) is var rows ? F.TakeRows(F.Mul(F.RowMean(rows, 2), rows), 1, 3) : x,
         ["RowNorm"] = (t, x) => t.Tokens(x) is var rows
             ? F.TakeRows(F.KeepRows(rows, F.RowNorm(rows), KeepRule.Share(0.4), fuse: true), 3) : x,
+        ["RowsToMaps"] = (t, x) => F.Conv2d(F.RowsToMaps(t.Tokens(x), 1, 2, 2), t.Weight("conv", 5, Width, 3, 3), null, 1, 1),
         ["SampleRows"] = (t, x) => t.Tokens(x) is var rows
             ? t.Attention(F.KeepRows(rows, F.Mul(F.SampleRows(F.Square(F.RowNorm(rows)), 3), F.RowNorm(rows)), KeepRule.Count(2))) : x,
         ["Sigmoid"] = (_, x) => F.Sigmoid(x),

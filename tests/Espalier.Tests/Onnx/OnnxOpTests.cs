@@ -121,6 +121,12 @@ public sealed class OnnxOpTests : IDisposable
         ],
         ["Log"] = [x => F.Log(F.Add(F.Square(x), 0.1f))],
         ["LogSoftmax"] = [x => F.LogSoftmax(x), x => F.LogSoftmax(Tokens(x))],
+        ["MapsToRows"] =
+        [
+            x => F.MapsToRows(x), x => F.Exp(F.MapsToRows(x, null, 2)),
+            x => F.MapsToRows(x, F.TakeRows(F.PatchesToRows(F.Slice(x, 1, 0, 1), 2), 3, 2), 2),
+            x => F.Neg(F.MapsToRows(x, F.TakeRows(F.PatchesToRows(F.Slice(x, 1, 0, 1), 2), 0), 1)),
+        ],
         ["MatMul"] =
         [
             x => F.MatMul(Pixels(x), Pixels(F.Exp(x)), transposeB: true),
@@ -207,6 +213,11 @@ public sealed class OnnxOpTests : IDisposable
             x => F.RowMean(F.TakeRows(Tokens(x), 1), 0),
         ],
         ["RowNorm"] = [x => F.RowNorm(Tokens(x)), x => F.RowNorm(F.Flatten(x))],
+        ["RowsToMaps"] =
+        [
+            x => F.RowsToMaps(Tokens(x), 0, 3, 3), x => F.RowsToMaps(F.Exp(Tokens(x)), 4, 1, 5),
+            x => F.Conv2d(F.RowsToMaps(Assembled(x, 2), 2, 3, 3), W(5, 16, 3, 3), W(5), 1, 1),
+        ],
         ["SampleRows"] =
         [
             x => F.SampleRows(F.Square(Score(Tokens(x))), 4), x => F.SampleRows(F.Exp(Score(Tokens(x))), 9, 0),

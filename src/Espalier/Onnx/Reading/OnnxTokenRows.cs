@@ -15,6 +15,8 @@ internal static class OnnxTokenRows
         foreach (GraphNode node in rewriter.Graph.Nodes.ToArray())
         {
             if (Assembled(rewriter, node) is { } begun) rows[node.Output] = begun;
+            else if (Maps(rewriter, node) is { } maps) rewriter.Forward(node.Output, maps);
+            else if (RowsOfMaps(rewriter, node, rows) is { } grid) rows[node.Output] = grid;
             else if (node.Inputs.Any(rows.ContainsKey)) Convert(rewriter, node, rows);
         }
         rewriter.Sweep();
@@ -112,6 +114,36 @@ internal static class OnnxTokenRows
         GraphValue? second = prefix.ElementAtOrDefault(1);
         GraphValue made = rewriter.Insert(node, node.Name, new AssembleTokensOp(rows.Tensor, positions.Tensor, prefix[0].Tensor, second?.Tensor),
             rows, positions, prefix[0], second);
+        node.Output.Name += ".old";
+        return made;
+    }
+
+    /// <summary>The rows behind those in front, turned to [N, D, H, W] for a convolution.</summary>
+    private static GraphValue? Maps(OnnxRewriter rewriter, GraphNode node)
+    {
+        if (node.Op is not ReshapeOp || node.Output.Shape.Rank != 4) return null;
+        if (OnnxRewriter.Made<PermuteOp>(node.Operands[0]) is not { Op: PermuteOp { Axes: [0, 2, 1] } } turned) return null;
+        GraphNode? taken = OnnxRewriter.Made<TakeRowsOp>(OnnxRewriter.Made<ReshapeOp>(turned.Operands[0])?.Operands[0]);
+        Shape grid = node.Output.Shape;
+        if (taken?.Op is not TakeRowsOp take || grid[1] != take.Result[1] || grid[2] * grid[3] != take.Count
+            || take.Inputs[0].Rows!.MaxLength != take.Start + take.Count) return null;
+        return rewriter.Insert(node, rewriter.Free($"{node.Name}.maps"),
+            new RowsToMapsOp(take.Inputs[0], take.Start, grid[2], grid[3]), taken.Operands[0]);
+    }
+
+    /// <summary>[N, D, H, W] as tokens behind some rows, or behind zeros.</summary>
+    private static GraphValue? RowsOfMaps(OnnxRewriter rewriter, GraphNode node, Dictionary<GraphValue, GraphValue> rows)
+    {
+        if (node.Output.Shape.Rank != 3 || node.Op is not (ConcatOp { Axis: 1 } or PadOp { Value: 0 })) return null;
+        if (OnnxRewriter.Made<PermuteOp>(node.Operands[^1]) is not { Op: PermuteOp { Axes: [0, 2, 1] } } turned) return null;
+        if (OnnxRewriter.Made<ReshapeOp>(turned.Operands[0])?.Operands[0] is not { Shape: { Rank: 4 } maps } x) return null;
+        if (maps[1] != node.Output.Shape[2] || maps[2] * maps[3] != turned.Output.Shape[1]) return null;
+        int prefix = node.Output.Shape[1] - turned.Output.Shape[1];
+        GraphValue? first = null;
+        bool fits = node.Op is PadOp pad ? pad.Before is [0, var before, 0] && before == prefix
+            : node.Operands.Count == 2 && rows.TryGetValue(node.Operands[0]!, out first);
+        if (!fits) return null;
+        GraphValue made = rewriter.Insert(node, node.Name, new MapsToRowsOp(x.Tensor, first?.Tensor, prefix), x, first);
         node.Output.Name += ".old";
         return made;
     }
