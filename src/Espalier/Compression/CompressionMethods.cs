@@ -10,6 +10,7 @@ using Espalier.Compression.Methods.RandomTokens;
 using Espalier.Compression.Methods.RePr;
 using Espalier.Compression.Methods.Slimming;
 using Espalier.Compression.Methods.SoftFilter;
+using Espalier.Compression.Methods.SPVit;
 using Espalier.Compression.Methods.StochasticDepth;
 using Espalier.Compression.Methods.Taylor;
 using Espalier.Compression.Methods.TokenMerging;
@@ -28,7 +29,7 @@ public static class CompressionMethods
         new Apt(), new Ats(), new BnScale(), new ClassTopK(), new DynamicVit(), new Evit(), new Fpgm(), new L1Norm(), new L2Norm(),
         new LowOutputError(), new LowVariance(),
         new NetworkSlimming(), new NVit(), new PatchSlimming(), new RandomFilters(), new RandomTokens(), new RePr(),
-        new SoftFilter(), new StochasticDepth(), new Taylor(), new ToMe(), new VitSlim(), new Vtp(), new WdPruning(),
+        new SoftFilter(), new SPVit(), new StochasticDepth(), new Taylor(), new ToMe(), new VitSlim(), new Vtp(), new WdPruning(),
     ];
 
     /// <exception cref="EspalierException">There is no method of that name.</exception>

@@ -38,6 +38,7 @@ public abstract record TokenMethod : CompressionMethod
     private TokenMethod Applied(Graph graph)
     {
         TransformerBlocks blocks = TransformerBlocks.Of(graph);
+        blocks.CheckTokensMayGo(Name);
         CheckBlocks(blocks);
         TokenMethod how = Fitted(graph, blocks);
         how.Edit(blocks);

@@ -96,7 +96,7 @@ public sealed class TransformerBlocks
                 throw Not($"has the attention '{attention.Name}', which does not work on token rows");
             Half mlp = halves.Values.FirstOrDefault(h => h.Core.Op is not AttentionOp && Origin(h.Stream) == a.Sum.Output)
                 ?? throw Not($"has no MLP with a layer norm behind the attention '{attention.Name}'");
-            if (blocks.Count > 0 && Origin(a.Stream) != blocks[^1].Output)
+            if (blocks.Count > 0 && !Follows(Origin(a.Stream), blocks[^1].Output))
                 throw Not($"has the attention '{attention.Name}', which does not follow the block before it");
             GraphNode[] qkv = [.. attention.Operands.Take(3).Select(x => Back(x!).Producer!)];
             blocks.Add(new TransformerBlock
@@ -108,6 +108,21 @@ public sealed class TransformerBlocks
         }
         return new TransformerBlocks(graph, blocks) { PrefixTokens = Prefix(graph, blocks) };
     }
+
+    /// <summary>Refuses a network with convolutions on the whole grid of its tokens, for a method that would drop or merge
+    /// some.</summary>
+    /// <exception cref="EspalierException">It is one.</exception>
+    public void CheckTokensMayGo(string method)
+    {
+        if (Graph.Nodes.FirstOrDefault(n => n.Op is RowsToMapsOp) is { } map)
+            throw new EspalierException($"{method}: the network has convolutions on the whole grid of its tokens ('{map.Name}'), "
+                + "so that none may go");
+    }
+
+    /// <summary>Whether a stream is that behind a block, but for branches that are added without any attention, such as
+    /// convolutions that took its place.</summary>
+    private static bool Follows(GraphValue stream, GraphValue output) => stream == output
+        || (stream.Producer is { Op: AddOp } sum && sum.Inputs.Any(x => Follows(Origin(x), output)));
 
     private static EspalierException Not(string what) =>
         new($"the network is no vision transformer of pre-norm blocks: it {what}");

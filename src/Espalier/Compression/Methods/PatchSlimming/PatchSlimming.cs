@@ -152,6 +152,7 @@ public sealed record PatchSlimming : CompressionMethod
     private static TransformerBlocks Checked(Graph graph)
     {
         TransformerBlocks blocks = TransformerBlocks.Of(graph);
+        blocks.CheckTokensMayGo("patch-slimming");
         FewerQueries.Check(blocks, "patch-slimming");
         if (blocks.PrefixTokens == 0)
             throw new EspalierException("patch-slimming leaves the last block its class token, which the network does not have");

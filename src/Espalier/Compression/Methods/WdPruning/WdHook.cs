@@ -16,7 +16,7 @@ internal sealed class WdHook(WdMasks masks, WdPruning options, double target, IR
     private const double LeastRate = 1e-5;
 
     private readonly WdLayer[] layers = [.. masks.Layers];
-    private readonly WdLearned multipliers = new(2, 0);
+    private readonly LearnedNumbers multipliers = new(2, 0);
     private double[][] gradients = [];
 
     /// <inheritdoc/>

@@ -15,9 +15,9 @@ internal sealed class WdLayer(string name, Tensor weight, Gate[] gates, double i
     /// <summary>Rows, or heads.</summary>
     public int Count { get; } = (int)gates[0].Factors.Length;
 
-    public WdLearned Scores { get; } = new((int)gates[0].Factors.Length, 0);
+    public LearnedNumbers Scores { get; } = new((int)gates[0].Factors.Length, 0);
 
-    public WdLearned Threshold { get; } = new(1, initial);
+    public LearnedNumbers Threshold { get; } = new(1, initial);
 
     /// <summary>The share that is kept by the threshold, before it is rounded.</summary>
     public double Keep => WdRule.Sigmoid(Threshold.Values[0]);

@@ -31,7 +31,7 @@ public sealed class WdPruningTests
         Assert.Equal([1, 0, 1, 0], WdRule.Mask([2, 1, 2, 1], 0));
         Assert.Equal([1, 1, 0], WdRule.Mask([0, 0, 0], 0));
         Assert.Equal(0.3, WdRule.ThresholdGradient([0.2, -0.5, 0.1], [1, 0, 1]), 1e-12);
-        var multipliers = new WdLearned(2, 0);
+        var multipliers = new LearnedNumbers(2, 0);
         multipliers.Step([0.1, 0.01], -10);
         Assert.Equal(10, multipliers.Values[0], 1e-4);
         Assert.Equal(10, multipliers.Values[1], 1e-4);
