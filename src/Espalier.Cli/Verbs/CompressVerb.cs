@@ -55,6 +55,8 @@ internal static class CompressVerb
         foreach (CompressionMethod method in CompressionMethods.All)
         {
             terminal.Line($"{method.Name.PadRight(width)}  {method.Purpose}");
+            string[] never = [.. CompressionOrder.CannotFollow(method).Select(m => m.Name)];
+            if (never.Length > 0) terminal.Line($"{indent}    cannot be followed by {string.Join(", ", never)}");
             foreach (MethodSetting s in method.Settings) terminal.Line($"{indent}    --set {s.Name}={s.Usual}: {s.Meaning}");
         }
     }

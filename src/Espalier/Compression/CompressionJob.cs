@@ -56,6 +56,7 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
         if (options is not CompressionMethod method)
             throw new InvalidOperationException("the job was made without a method; make it with one of CompressionMethods");
         method.Check();
+        CompressionOrder.Check(method, model.Graph);
         UntrainedParameters.Check(model.Graph, options.Training.TrainOnly);
         method.Run(this);
         if (removals.Count == 0) return;

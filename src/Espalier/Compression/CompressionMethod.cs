@@ -21,6 +21,12 @@ public abstract record CompressionMethod : CompressionOptions
     /// <summary>Whether it looks at labels, besides any training.</summary>
     public virtual bool NeedsLabels => true;
 
+    /// <summary>What networks must not have been through: see <see cref="CompressionOrder"/>.</summary>
+    public virtual IReadOnlyList<Refusal> Refuses => [];
+
+    /// <summary>What a network has been through afterwards, besides what it had.</summary>
+    public virtual NetworkTraits Leaves => NetworkTraits.None;
+
     /// <summary>
     /// Makes the job's model smaller for good; training is part of it where the method has some. Called by the job that was made
     /// with this method.

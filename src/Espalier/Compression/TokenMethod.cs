@@ -14,6 +14,16 @@ public abstract record TokenMethod : CompressionMethod
     /// <summary>No weight goes.</summary>
     public sealed override bool Removes => false;
 
+    /// <inheritdoc/>
+    public override IReadOnlyList<Refusal> Refuses =>
+    [
+        new(NetworkTraits.MergesTokens, "merged tokens have sizes, which would be lost: merging comes last"),
+        new(NetworkTraits.FewerQueries, "it needs all tokens of a block to ask"), CompressionOrder.FewBits,
+    ];
+
+    /// <inheritdoc/>
+    public override NetworkTraits Leaves => NetworkTraits.DropsTokens;
+
     /// <summary>Puts the ops into a graph.</summary>
     /// <exception cref="EspalierException">It is no transformer that the method can work on, or the target cannot be reached; the
     /// graph is as it was.</exception>
@@ -50,14 +60,7 @@ public abstract record TokenMethod : CompressionMethod
     private protected virtual void Train(CompressionJob job) => job.Train("fine-tune", FineTuneSteps);
 
     /// <summary>Refuses networks that the method has nothing to work on in.</summary>
-    private protected virtual void CheckBlocks(TransformerBlocks blocks)
-    {
-        if (blocks.Graph.Nodes.FirstOrDefault(n => n.Op is MergeRowsOp) is { } merge)
-            throw new EspalierException($"{Name}: the network merges tokens already ('{merge.Name}'), which comes last");
-        foreach (TransformerBlock block in blocks.Blocks)
-            if (block.QueryNorm != block.AttentionNorm)
-                throw new EspalierException($"{Name}: block {block.Index} attends from other tokens than to, of another method");
-    }
+    private protected virtual void CheckBlocks(TransformerBlocks blocks) => CompressionOrder.Check(this, blocks.Graph);
 
     /// <summary>The method with all that <see cref="Edit"/> needs, where a target has to say it.</summary>
     private protected abstract TokenMethod Fitted(Graph graph, TransformerBlocks blocks);

@@ -86,6 +86,9 @@ public sealed class CompressVerbTests : IDisposable
         Assert.Single(CompressionMethods.All.Select(m =>
             list.Split('\n').Single(l => l.StartsWith(m.Name + " ", StringComparison.Ordinal)).IndexOf(m.Purpose, StringComparison.Ordinal))
             .Distinct());
+        string[] lines = list.Split('\n');
+        int merging = Array.FindIndex(lines, l => l.StartsWith("tome ", StringComparison.Ordinal));
+        Assert.Contains("cannot be followed by apt, ats", lines[merging + 1], StringComparison.Ordinal);
     }
 
     [Fact]

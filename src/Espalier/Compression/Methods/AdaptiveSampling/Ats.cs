@@ -29,6 +29,9 @@ public sealed record Ats : TokenMethod
     /// <inheritdoc/>
     public override IReadOnlyList<MethodSetting> Settings => Known;
 
+    /// <inheritdoc/>
+    public override NetworkTraits Leaves => NetworkTraits.DropsTokens | NetworkTraits.FewerQueries;
+
     /// <summary>Tokens that stay at most.</summary>
     public int Count { get; init; } = 197;
 

@@ -59,6 +59,13 @@ public sealed record Apt : CompressionMethod, ITrainingMethod
     public override IReadOnlyList<MethodSetting> Settings => Known;
 
     /// <inheritdoc/>
+    public override IReadOnlyList<Refusal> Refuses => [new(NetworkTraits.DropsTokens | NetworkTraits.MergesTokens
+        | NetworkTraits.FewerQueries, "its threshold would rule all places where tokens go"), CompressionOrder.FewBits];
+
+    /// <inheritdoc/>
+    public override NetworkTraits Leaves => NetworkTraits.HasAgents;
+
+    /// <inheritdoc/>
     public override bool Removes => false;
 
     /// <summary>Probability that a probe drops a random token and not the one its agent likes least.</summary>
@@ -127,6 +134,7 @@ public sealed record Apt : CompressionMethod, ITrainingMethod
     /// <inheritdoc/>
     public ITrainingTask NewTask(Model model, float dropout, float labelSmoothing, ulong seed)
     {
+        CompressionOrder.Check(this, model.Graph);
         if (TokenAgent.Find(model.Graph).Count == 0) TokenAgents.Add(model, Layers, seed, KeepBias);
         return new AptTask(model, this, dropout, labelSmoothing);
     }

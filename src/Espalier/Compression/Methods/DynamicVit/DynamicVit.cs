@@ -51,6 +51,10 @@ public sealed record DynamicVit : TokenMethod
     /// <inheritdoc/>
     public override IReadOnlyList<MethodSetting> Settings => Known;
 
+    /// <inheritdoc/>
+    public override IReadOnlyList<Refusal> Refuses => [.. base.Refuses, new(NetworkTraits.DropsTokens | NetworkTraits.HasAgents,
+        "it hides tokens of images that have all of them, to learn which are worth keeping")];
+
     /// <summary>ρ: of the patches floor(ρ · n) stay at the first stage, floor(ρ² · n) at the second and so on; null for as many as
     /// the target for multiply-adds lets stay.</summary>
     public double? Keep { get; init; }
@@ -110,8 +114,6 @@ public sealed record DynamicVit : TokenMethod
         base.CheckBlocks(blocks);
         if (blocks.PrefixTokens == 0)
             throw new EspalierException("dynamicvit leaves a class token to answer, which the network does not have");
-        if (blocks.Graph.Nodes.FirstOrDefault(n => n.Op is KeepRowsOp) is { } other)
-            throw new EspalierException($"dynamicvit: the network drops tokens already ('{other.Name}')");
         foreach (TransformerBlock block in blocks.Blocks)
             if (block.Attention.Inputs.Count() > 3 || block.AttentionOp.Mask != AttentionMask.None)
                 throw new EspalierException($"dynamicvit: block {block.Index} has an attention with a bias or a mask of its own");

@@ -40,6 +40,9 @@ public sealed record NVit : CompressionMethod
     /// <inheritdoc/>
     public override IReadOnlyList<MethodSetting> Settings => Known;
 
+    /// <inheritdoc/>
+    public override IReadOnlyList<Refusal> Refuses => [CompressionOrder.FewBits];
+
     /// <summary>Steps between prunings.</summary>
     public long Every { get; init; } = 100;
 

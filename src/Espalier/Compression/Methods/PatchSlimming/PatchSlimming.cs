@@ -37,6 +37,13 @@ public sealed record PatchSlimming : CompressionMethod
     /// <inheritdoc/>
     public override IReadOnlyList<MethodSetting> Settings => Known;
 
+    /// <inheritdoc/>
+    public override IReadOnlyList<Refusal> Refuses => [new(NetworkTraits.DropsTokens | NetworkTraits.HasAgents
+        | NetworkTraits.MergesTokens | NetworkTraits.FewerQueries, "it finds positions among all of an image"), CompressionOrder.FewBits];
+
+    /// <inheritdoc/>
+    public override NetworkTraits Leaves => NetworkTraits.DropsTokens | NetworkTraits.FewerQueries;
+
     /// <summary>No weight goes.</summary>
     public override bool Removes => false;
 
@@ -151,13 +158,12 @@ public sealed record PatchSlimming : CompressionMethod
 
     private static TransformerBlocks Checked(Graph graph)
     {
+        CompressionOrder.Check(new PatchSlimming(), graph);
         TransformerBlocks blocks = TransformerBlocks.Of(graph);
         blocks.CheckTokensMayGo("patch-slimming");
         FewerQueries.Check(blocks, "patch-slimming");
         if (blocks.PrefixTokens == 0)
             throw new EspalierException("patch-slimming leaves the last block its class token, which the network does not have");
-        if (graph.Nodes.FirstOrDefault(n => n.Op is KeepRowsOp or MergeRowsOp) is { } other)
-            throw new EspalierException($"patch-slimming: the network drops or merges tokens already ('{other.Name}')");
         return blocks;
     }
 }

@@ -31,6 +31,13 @@ public sealed record ToMe : TokenMethod
     /// <inheritdoc/>
     public override IReadOnlyList<MethodSetting> Settings => Known;
 
+    /// <inheritdoc/>
+    public override IReadOnlyList<Refusal> Refuses =>
+        [.. base.Refuses, new(NetworkTraits.DropsTokens | NetworkTraits.HasAgents, "sizes of merged tokens would be lost where some go")];
+
+    /// <inheritdoc/>
+    public override NetworkTraits Leaves => NetworkTraits.MergesTokens;
+
     /// <summary>Tokens merged away in each block, the paper's r, at most half of those that may be; null for as few as the target
     /// for multiply-adds asks for.</summary>
     public int? Merge { get; init; }
@@ -54,8 +61,6 @@ public sealed record ToMe : TokenMethod
     private protected override void CheckBlocks(TransformerBlocks blocks)
     {
         base.CheckBlocks(blocks);
-        if (blocks.Graph.Nodes.FirstOrDefault(n => n.Op is KeepRowsOp) is { } drop)
-            throw new EspalierException($"tome: the network drops tokens ('{drop.Name}'), whose sizes would be lost");
         foreach (TransformerBlock block in blocks.Blocks)
             if (Proportional && block.Attention.Inputs.Count() > 3)
                 throw new EspalierException($"tome: the attention of block {block.Index} has a bias; take Proportional = false");

@@ -70,6 +70,12 @@ public sealed record VitSlim : CompressionMethod
     /// <inheritdoc/>
     public override IReadOnlyList<MethodSetting> Settings => Known;
 
+    /// <inheritdoc/>
+    public override IReadOnlyList<Refusal> Refuses => [CompressionOrder.FewBits];
+
+    /// <inheritdoc/>
+    public override NetworkTraits Leaves => TokenWeight > 0 ? NetworkTraits.DropsTokens : NetworkTraits.None;
+
     /// <summary>Weight of Σ|mask| over heads' dimensions; 0 searches none.</summary>
     public double AttentionWeight { get; init; } = 1e-4;
 

@@ -52,6 +52,9 @@ public sealed record Vtp : CompressionMethod
     /// <inheritdoc/>
     public override IReadOnlyList<MethodSetting> Settings => Known;
 
+    /// <inheritdoc/>
+    public override IReadOnlyList<Refusal> Refuses => [CompressionOrder.FewBits];
+
     /// <summary>Weight of the penalty lambda · Σ|a|.</summary>
     public double Lambda { get; init; } = 1e-4;
 

@@ -35,6 +35,9 @@ public sealed record WdPruning : CompressionMethod
     /// <inheritdoc/>
     public override IReadOnlyList<MethodSetting> Settings => Known;
 
+    /// <inheritdoc/>
+    public override IReadOnlyList<Refusal> Refuses => [CompressionOrder.FewBits];
+
     /// <summary>Blocks, from 1, with a classifier behind them: "10", "6/10", "usual" or "none".</summary>
     public string Exits { get; init; } = UsualExits;
 
