@@ -105,16 +105,18 @@ public sealed class RowSet : IEquatable<RowSet>
         return new RowSet(left, kept) { KnowsTokens = KnowsTokens, InOrder = InOrder };
     }
 
-    /// <summary>The numbers of rows <paramref name="start"/> to start + count - 1 of each image.</summary>
+    /// <summary>The numbers of rows <paramref name="start"/> to start + count - 1 of each image; a start below 0 counts from its
+    /// end.</summary>
     /// <exception cref="ArgumentException">An image has fewer rows.</exception>
     public int[] RowsOfEach(int start, int count)
     {
         var rows = new int[checked(Images * count)];
         for (int b = 0; b < Images; b++)
         {
-            if (start < 0 || count < 0 || start + (long)count > Length(b))
+            int first = start < 0 ? Length(b) + start : start;
+            if (first < 0 || count < 0 || first + (long)count > Length(b))
                 throw new ArgumentException($"rows {start} to {start + (long)count - 1} of image {b}, which has {Length(b)} rows");
-            for (int i = 0; i < count; i++) rows[b * count + i] = starts[b] + start + i;
+            for (int i = 0; i < count; i++) rows[b * count + i] = starts[b] + first + i;
         }
         return rows;
     }

@@ -47,6 +47,23 @@ torch.save(model, out / "module.pth")
 torch.save({"epoch": 3}, out / "no_tensors.pth")
 
 
+# TorchScript: modules in modules, a buffer in half precision, and a program beside them.
+class Scripted(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = torch.nn.Sequential(torch.nn.Linear(3, 2))
+        self.inner[0].weight.data = ramp(2, 3)
+        self.scale = torch.nn.Parameter(torch.ones([]))
+        self.register_buffer("halves", ramp(4).half())
+        self.sizes = [1, 2]
+
+    def forward(self, x):
+        return self.inner(x) * self.scale + self.sizes[0]
+
+
+torch.jit.save(torch.jit.script(Scripted()), str(out / "scripted.pt"))
+
+
 class Evil:
     def __init__(self, function, *arguments):
         self.call = function, arguments

@@ -6,14 +6,14 @@ namespace Espalier.Tensors;
 /// </summary>
 internal static class GraphPasses
 {
-    private const int All = int.MaxValue;
+    private const int All = int.MaxValue, Last = -1;
 
     public static Graph Prepare(Graph graph, bool training)
     {
         Graph copy = graph.Copy();
         DropDropouts(copy, training);
         copy.RemoveUnread();
-        TakeRowsEarly(copy);
+        TakeRowsEarly(copy, lastRows: true);
         JoinLinear(copy);
         copy.Refresh();
         return copy;
@@ -31,17 +31,27 @@ internal static class GraphPasses
     /// Rows that nobody reads are not computed: where only the class token's row of the last block is asked for, rows are taken
     /// in front of what works row by row, and in front of attention's queries.
     /// </summary>
-    public static void TakeRowsEarly(Graph graph)
+    /// <param name="lastRows">Whether the same is done for an image's last row: the end of a text, which sees all before
+    /// it.</param>
+    public static void TakeRowsEarly(Graph graph, bool lastRows)
     {
-        Dictionary<GraphValue, int> needed = RowsNeeded(graph);
+        // Where rows were dropped or merged before, the last one may not see all.
+        lastRows &= !graph.Nodes.Any(n => n.Op is KeepRowsOp or MergeRowsOp);
+        Dictionary<GraphValue, int> needed = RowsNeeded(graph, lastRows);
         var taken = new Dictionary<(GraphValue, int), GraphValue>();
         foreach (GraphNode node in graph.Nodes.ToArray())
         {
             int rows = needed.GetValueOrDefault(node.Output, All);
             if (PassesOn(node, rows)) graph.Redirect(node.Output, First(node.Operands[0], rows)!, _ => true);
-            else if (node.Op is TakeRowsOp take && take.Start == 0 && take.Count == needed.GetValueOrDefault(node.Operands[0]!, All))
+            else if (node.Op is TakeRowsOp { Start: 0 or Last } take && Wanted(take, lastRows) is var wanted && wanted != All
+                && wanted == needed.GetValueOrDefault(node.Operands[0]!, All))
                 graph.Redirect(node.Output, node.Operands[0]!, _ => true);
-            else if (rows != All) node.Operands = [.. node.Operands.Select((o, i) => ReadsRow(node.Op, i) ? First(o, rows) : o)];
+            else if (rows != All)
+            {
+                node.Operands = [.. node.Operands.Select((o, i) => ReadsRow(node.Op, i, rows) ? First(o, rows) : o)];
+                if (rows == Last && node.Op is AttentionOp { Mask: AttentionMask.Causal } causal && ReadsRow(causal, 0, rows))
+                    node.Op = Graph.Ran(causal.Unmasked(), node.Output);
+            }
         }
 
         GraphValue? First(GraphValue? value, int rows)
@@ -50,13 +60,21 @@ internal static class GraphPasses
             if (taken.TryGetValue((value, rows), out GraphValue? there)) return there;
             var first = new GraphValue($"{value.Name}.first", value.Tensor, isWeight: false);
             int at = value.Producer is null ? 0 : IndexOf(graph, value.Producer) + 1;
-            graph.Insert(at, new TakeRowsOp(value.Tensor, 0, rows), [value], first);
+            graph.Insert(at, new TakeRowsOp(value.Tensor, rows == Last ? Last : 0, Math.Abs(rows)), [value], first);
             return taken[(value, rows)] = first;
         }
     }
 
-    /// <summary>How many rows at the front of each image are wanted of the values that can be had with fewer.</summary>
-    private static Dictionary<GraphValue, int> RowsNeeded(Graph graph)
+    /// <summary>Which rows a node that takes some wants.</summary>
+    private static int Wanted(TakeRowsOp take, bool lastRows) =>
+        take.Start >= 0 ? take.Start + take.Count : take.Start == Last && lastRows ? Last : All;
+
+    /// <summary>The rows that two readers want together.</summary>
+    private static int Both(int a, int b) => a == b || b == 0 ? a : a == 0 ? b : a == Last || b == Last ? All : Math.Max(a, b);
+
+    /// <summary>How many rows at the front of each image are wanted of the values that can be had with fewer, or
+    /// <see cref="Last"/> for the last one.</summary>
+    private static Dictionary<GraphValue, int> RowsNeeded(Graph graph, bool lastRows)
     {
         var needed = new Dictionary<GraphValue, int>();
         foreach (GraphValue output in graph.Outputs) needed[output] = All;
@@ -69,8 +87,8 @@ internal static class GraphPasses
             for (int o = 0; o < (passes ? 1 : node.Operands.Count); o++)
             {
                 if (node.Operands[o] is not { } operand) continue;
-                int here = node.Op is TakeRowsOp take ? take.Start + take.Count : ReadsRow(node.Op, o) ? rows : All;
-                needed[operand] = Math.Max(needed.GetValueOrDefault(operand), here);
+                int here = node.Op is TakeRowsOp take ? Wanted(take, lastRows) : ReadsRow(node.Op, o, rows) ? rows : All;
+                needed[operand] = Both(needed.GetValueOrDefault(operand), here);
             }
         }
         foreach (GraphValue input in graph.Inputs) needed[input] = All;
@@ -78,7 +96,8 @@ internal static class GraphPasses
     }
 
     /// <summary>Whether the rows that are wanted are the same before the node: those in front are merged with none.</summary>
-    private static bool PassesOn(GraphNode node, int rows) => node.Op is MergeRowsOp merge && rows <= merge.Prefix;
+    private static bool PassesOn(GraphNode node, int rows) =>
+        node.Op is MergeRowsOp merge && rows != Last && rows <= merge.Prefix;
 
     /// <summary>Whether each row of the result comes of the same row of the operands, but for what attention compares it with.
     /// </summary>
@@ -88,7 +107,8 @@ internal static class GraphPasses
             && node.Inputs.All(x => x.Tensor.Rows is null ? x.IsWeight : x.Shape == node.Output.Shape));
 
     /// <summary>Whether a row of the result reads that row of the operand alone.</summary>
-    private static bool ReadsRow(Op op, int operand) => op is not AttentionOp || operand == 0;
+    private static bool ReadsRow(Op op, int operand, int rows) => op is not AttentionOp attention || (operand == 0
+        && (rows != Last || attention.Mask != AttentionMask.Causal || Equals(op.Inputs[0].Rows, op.Inputs[1].Rows)));
 
     /// <summary>GELU and a sum behind a linear layer are done while its results are stored.</summary>
     private static void JoinLinear(Graph graph)

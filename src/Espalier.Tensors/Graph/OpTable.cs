@@ -25,6 +25,7 @@ public static class OpTable
         ["Dropout"] = new(1, 1, (x, s) =>
             new DropoutOp(x[0]!, s.Float("rate"), perImage: s.Has("perImage") && s.Bool("perImage"))),
         ["Element"] = new(1, 1, (x, s) => new ElementOp(x[0]!, s.Word<ElementFunction>("function"), s.Float("a"), s.Float("b"))),
+        ["EmbedTokens"] = new(3, 3, (x, s) => new EmbedTokensOp(x[0]!, x[1]!, x[2]!)),
         ["Exp"] = new(1, 1, (x, s) => new ExpOp(x[0]!)),
         ["Gelu"] = new(1, 1, (x, s) => new GeluOp(x[0]!)),
         ["GlobalAvgPool2d"] = new(1, 1, (x, s) => new GlobalAvgPool2dOp(x[0]!)),

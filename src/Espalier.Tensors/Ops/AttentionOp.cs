@@ -128,6 +128,9 @@ public sealed unsafe class AttentionOp : Op, IOfHeads
         dBias.Dispose();
     }
 
+    /// <summary>The same without its mask: for queries that are the last token of their image, which sees all.</summary>
+    internal AttentionOp Unmasked() => new(q, k, v, Heads, Scale, bias, keyMask);
+
     Tensor IOfHeads.Queries => q;
 
     Tensor IOfHeads.Values => v;

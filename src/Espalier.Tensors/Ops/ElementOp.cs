@@ -77,6 +77,14 @@ public sealed class ElementOp(Tensor x, ElementFunction function, float a = 0, f
             TensorPrimitives.Clamp(gate, 0, 1, gate);
             if (swish) TensorPrimitives.Multiply(x, gate, y);
         }
+        else if (function == ElementFunction.Swish)
+        {
+            // Not in y, which may be x.
+            Span<float> gate = stackalloc float[x.Length];
+            TensorPrimitives.Multiply(x, a, gate);
+            TensorPrimitives.Sigmoid(gate, gate);
+            TensorPrimitives.Multiply(x, gate, y);
+        }
         else for (int i = 0; i < x.Length; i++) y[i] = (float)Value(function, x[i], a, b);
     }
 

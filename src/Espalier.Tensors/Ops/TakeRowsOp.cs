@@ -3,8 +3,8 @@ using Espalier.Tensors.Kernels;
 namespace Espalier.Tensors;
 
 /// <summary>
-/// Some rows of each image, by their place: rows start to start + count - 1, such as the class token's. x [rows, D] ->
-/// y [images · count, D].
+/// Some rows of each image, by their place: rows start to start + count - 1, such as the class token's; a start below 0 counts
+/// from the image's last row, which is -1. x [rows, D] -> y [images · count, D].
 /// </summary>
 public sealed unsafe class TakeRowsOp : Op
 {
@@ -18,7 +18,7 @@ public sealed unsafe class TakeRowsOp : Op
     {
         rows = x.Rows ?? throw new ArgumentException($"TakeRows: x {x.Shape} has no row set");
         if (x.Rank != 2) throw new ArgumentException($"TakeRows: x {x.Shape} must be [rows, D]");
-        if (start < 0 || count < 1) throw new ArgumentException($"TakeRows: {count} rows from {start}");
+        if (count < 1 || (start < 0 && start > -count)) throw new ArgumentException($"TakeRows: {count} rows from {start}");
         (this.x, this.start, this.count) = (x, start, count);
     }
 

@@ -30,6 +30,9 @@ public sealed record OpenOptions
 
     /// <summary>What fresh weights are drawn from.</summary>
     public ulong Seed { get; init; } = 42;
+
+    /// <summary>Whether it may be a network of something else than square images.</summary>
+    internal bool AnyInput { get; init; }
 }
 
 /// <summary>
@@ -40,7 +43,7 @@ public sealed class Model : IDisposable
 {
     private Model(Graph graph, ModelCard card, LoadReport report) => (Graph, Card, Report) = (graph, card, report);
 
-    /// <summary>images [B, C, S, S] -> logits [B, classes].</summary>
+    /// <summary>images [B, C, S, S] -> logits [B, classes], or features; of a text tower ids [B, T] -> features.</summary>
     public Graph Graph { get; }
 
     public ModelCard Card { get; set; }
@@ -48,11 +51,11 @@ public sealed class Model : IDisposable
     /// <summary>What became of the tensors of the file that it was read from.</summary>
     public LoadReport Report { get; private set; }
 
-    /// <summary>Of the images: 3 for colour, 1 for grey.</summary>
-    public int Channels => Graph.Inputs[0].Shape[1];
+    /// <summary>Of the images: 3 for colour, 1 for grey; 0 of a network of texts.</summary>
+    public int Channels => Graph.Inputs[0].Shape is { Rank: 4 } images ? images[1] : 0;
 
-    /// <summary>Height and width of the images in pixels.</summary>
-    public int ImageSize => Graph.Inputs[0].Shape[2];
+    /// <summary>Height and width of the images in pixels; 0 of a network of texts.</summary>
+    public int ImageSize => Graph.Inputs[0].Shape is { Rank: 4 } images ? images[2] : 0;
 
     public int NumClasses => Graph.Outputs[0].Shape[1];
 
@@ -76,8 +79,14 @@ public sealed class Model : IDisposable
                 needsHead: options.Classes is { } classes && (options.NewHead || classes != graph.Outputs[0].Shape[1]));
         }
         using ModelReader reader = ModelReader.Open(path, options);
+        return Fitted(Of(reader), options, path, reader.NeedsHead);
+    }
+
+    /// <summary>With all weights of a file.</summary>
+    internal static Model Of(ModelReader reader)
+    {
         reader.ReadAll();
-        return Fitted(new Model(reader.Graph, reader.Card, reader.Report), options, path, reader.NeedsHead);
+        return new Model(reader.Graph, reader.Card, reader.Report);
     }
 
     /// <summary>With the head and the image size that were asked for.</summary>

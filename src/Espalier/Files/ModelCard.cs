@@ -25,6 +25,10 @@ public sealed record ModelCard
     /// <summary>How pictures become its input; null where nothing is said.</summary>
     public Preprocessing? Preprocessing { get; init; }
 
+    /// <summary>Of one of two towers whose features are compared: what cosines are multiplied by to be logits; null of any other
+    /// network.</summary>
+    public float? LogitScale { get; init; }
+
     /// <summary>What a file of ONNX that it was read from calls its outputs; null where it was not.</summary>
     public IReadOnlyList<string>? Outputs { get; init; }
 
@@ -49,7 +53,10 @@ public sealed record ModelCard
         bool named = Classes is null || (Classes.Count <= MostClasses && Classes.All(c => c is not null && Short(c)));
         Require(named, "has a class without a name");
         Require(Outputs is null || Outputs.All(Short), "has an output without a name");
-        Preprocessing?.Checked(source).RequireFor(graph.Inputs[0].Shape[2], graph.Inputs[0].Shape[1], source);
+        Require(LogitScale is null or (> 0 and <= 1e6f), "has a scale of logits that is none");
+        bool images = graph.Inputs[0].Shape.Rank == 4;
+        Require(images || Preprocessing is null, "says how pictures are prepared, and it is of no pictures");
+        if (images) Preprocessing?.Checked(source).RequireFor(graph.Inputs[0].Shape[2], graph.Inputs[0].Shape[1], source);
         Require(Classes is null || Classes.Count == classes, $"has {Classes?.Count} names for {classes} classes");
         return this;
 

@@ -14,12 +14,12 @@ internal sealed class ModelReader : IDisposable
     private readonly HashSet<string> newHead = [];
     private bool handedOver;
 
-    private ModelReader(ModelTensors file, OpenOptions options)
+    private ModelReader(ModelTensors file, OpenOptions options, (Graph Graph, ModelCard Card)? known = null)
     {
         this.file = file;
-        (Graph, Card) = Describe(file, options);
-        string network = Card.Architecture ?? "the network";
-        RequireClassifier();
+        (Graph, Card) = known ?? Describe(file, options);
+        string network = Card.Architecture ?? Card.Description ?? "the network";
+        if (!options.AnyInput) RequireClassifier();
         if (options.Classes is { } classes)
         {
             GraphValue[] head = [.. ModelHead.Weights(ModelHead.Find(Graph, Source))];
@@ -53,7 +53,7 @@ internal sealed class ModelReader : IDisposable
 
     private int NumClasses => Graph.Outputs[0].Shape[1];
 
-    private int ImageSize => Graph.Inputs[0].Shape[2];
+    private int ImageSize => Graph.Inputs[0].Shape is { Rank: 4 } images ? images[2] : 0;
 
     /// <exception cref="EspalierException">The file is missing, damaged, or of a network that it does not say.</exception>
     public static ModelReader Open(string path, OpenOptions options)
@@ -62,11 +62,29 @@ internal sealed class ModelReader : IDisposable
         try
         {
             file = ModelFormat.Decoded(file);
-            return new ModelReader(file, options);
+            if (ClipLayout.Of(file, ClipActivations.Beside(path)) is not { } clip) return new ModelReader(file, options);
+            if (options.Architecture is not null || options.Config is not null)
+                throw new EspalierException($"{path}: is of CLIP's two towers; leave Architecture and Config out");
+            return Of(clip.Image, clip.ImageTower(), options);
         }
         catch
         {
             file.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Tensors of which it is known what they are of.</summary>
+    /// <exception cref="EspalierException">They are of something else.</exception>
+    public static ModelReader Of(ModelTensors file, (Graph Graph, ModelCard Card) network, OpenOptions options)
+    {
+        try
+        {
+            return new ModelReader(file, options, network);
+        }
+        catch
+        {
+            foreach (GraphValue weight in network.Graph.Weights.Values) weight.Tensor.Dispose();
             throw;
         }
     }

@@ -165,10 +165,15 @@ internal sealed class DecodedTensors : ModelTensors
 
     public override IReadOnlyDictionary<string, int[]> Shapes { get; }
 
-    public override void Read(string name, Span<float> destination)
+    public override void Read(string name, int start, Span<float> destination)
     {
-        if (codes.TryGetValue(name, out StoredCodes? stored)) stored.Read(file, name, destination);
-        else file.Read(name, destination);
+        if (!codes.TryGetValue(name, out StoredCodes? stored)) file.Read(name, start, destination);
+        else
+        {
+            var all = new float[Formats.ArrayShape.Count(Shapes[name])];
+            stored.Read(file, name, all);
+            all.AsSpan(start, destination.Length).CopyTo(destination);
+        }
     }
 
     public override void Dispose() => file.Dispose();

@@ -35,7 +35,25 @@ public sealed class PickleGlobals
         return this;
     }
 
-    internal bool TryGet(string fullName, out object? value) => byName.TryGetValue(fullName, out value);
+    /// <summary>What the names of further classes begin with, whose objects are only kept: those that a TorchScript archive
+    /// defines in its code, which is never read.</summary>
+    public string? InertPrefix { get; init; }
+
+    /// <summary>The same with another prefix.</summary>
+    internal PickleGlobals With(string inertPrefix)
+    {
+        var other = new PickleGlobals { PersistentLoad = PersistentLoad, InertPrefix = inertPrefix };
+        foreach (var (name, value) in byName) other.byName.Add(name, value);
+        return other;
+    }
+
+    internal bool TryGet(string fullName, out object? value)
+    {
+        if (byName.TryGetValue(fullName, out value)) return true;
+        bool inert = InertPrefix is { } prefix && fullName.StartsWith(prefix, StringComparison.Ordinal);
+        if (inert) value = new PickleGlobal(fullName, arguments => new PickleObject(fullName, arguments));
+        return inert;
+    }
 }
 
 /// <summary>An allowed function as a value in a pickle.</summary>

@@ -3,7 +3,7 @@ namespace Espalier.Formats;
 /// <summary>Finds the dictionary of tensors in what a training script saved.</summary>
 internal static class StateDict
 {
-    private const int MaxDepth = 3;
+    private const int MaxDepth = 3, DeepestModule = 64, MostModules = 1 << 16;
     private const string ParallelPrefix = "module.";
 
     private static readonly string[] Wrappers = ["model", "state_dict", "net", "module", "model_state_dict"];
@@ -11,6 +11,7 @@ internal static class StateDict
     /// <summary>The tensors by name, in the file's order.</summary>
     public static List<(string Name, TorchTensor Tensor)> Find(object? top)
     {
+        if (top is PickleObject module) return OfModule(module);
         if (top is not PickleDictionary dictionary)
             throw new InvalidDataException("its top level is no dictionary; torch.save the model.state_dict() instead");
         PickleDictionary? found = Unwrap(dictionary, 0);
@@ -25,6 +26,27 @@ internal static class StateDict
             if (key is string name && value is TorchTensor tensor) tensors.Add((name, tensor));
         bool parallel = tensors.All(t => t.Name.StartsWith(ParallelPrefix, StringComparison.Ordinal));
         return parallel ? [.. tensors.Select(t => (t.Name[ParallelPrefix.Length..], t.Tensor))] : tensors;
+    }
+
+    /// <summary>The tensors of a TorchScript module and its children, whose attributes are their names.</summary>
+    private static List<(string Name, TorchTensor Tensor)> OfModule(PickleObject top)
+    {
+        var tensors = new OrderedDictionary<string, TorchTensor>(StringComparer.Ordinal);
+        var open = new Stack<(string Prefix, PickleObject Module, int Depth)>([("", top, 0)]);
+        for (int left = MostModules; open.TryPop(out var at); left--)
+        {
+            if (left == 0 || at.Depth == DeepestModule)
+                throw new InvalidDataException("a TorchScript archive of modules that have no end; refused");
+            if (at.Module.State is not PickleDictionary attributes) continue;
+            // Children go on the stack the last first, so that names come in the order of the file.
+            foreach ((object key, object? value) in attributes.Items.Reverse())
+                if (key is string name && value is PickleObject child) open.Push(($"{at.Prefix}{name}.", child, at.Depth + 1));
+            foreach ((object key, object? value) in attributes.Items)
+                if (key is string name && value is TorchTensor tensor && !tensors.TryAdd(at.Prefix + name, tensor))
+                    throw new InvalidDataException($"two of its tensors are named {ReadGuard.Quote(at.Prefix + name)}");
+        }
+        return tensors.Count > 0 ? [.. tensors.Select(t => (t.Key, t.Value))]
+            : throw new InvalidDataException("a TorchScript archive without a tensor; it is of no network");
     }
 
     /// <summary>

@@ -5,7 +5,8 @@ namespace Espalier.Formats;
 
 /// <summary>
 /// State dicts that <c>torch.save</c> wrote since PyTorch 1.6: a zip with a pickle of the structure, <c>data.pkl</c>, and
-/// one entry a storage. Only plain tensors are rebuilt; the pickle may name nothing else (see <see cref="TorchGlobals"/>).
+/// one entry a storage. Only plain tensors are rebuilt; the pickle may name nothing else (see <see cref="TorchGlobals"/>). Of
+/// TorchScript archives (<c>torch.jit.save</c>) the tensors of the modules are read under their names, and the program never.
 /// </summary>
 public static class TorchArchive
 {
@@ -28,11 +29,11 @@ public static class TorchArchive
     {
         ZipEntry pickle = FindPickle(zip) ?? throw new InvalidDataException("has no data.pkl; not written by torch.save");
         string root = pickle.Name[..^PickleName.Length];
-        if (zip.Entries.Keys.Any(name => name.StartsWith(root + "/code/", StringComparison.Ordinal)))
-            throw new InvalidDataException("a TorchScript program, not a state dict; torch.save the model.state_dict() instead");
+        bool script = zip.Entries.Keys.Any(name => name.StartsWith(root + "/code/", StringComparison.Ordinal));
         CheckByteOrder(zip, root);
         object? top;
-        using (Stream content = zip.Open(pickle)) top = PickleReader.Read(content, TorchGlobals.Allowed, pickle.Length);
+        PickleGlobals allowed = script ? TorchGlobals.Scripted : TorchGlobals.Allowed;
+        using (Stream content = zip.Open(pickle)) top = PickleReader.Read(content, allowed, pickle.Length);
         List<(string Name, TorchTensor Tensor)> tensors = StateDict.Find(top);
         CheckBudget(zip, root, tensors);
         var arrays = new List<NamedArray>(tensors.Count);

@@ -37,6 +37,9 @@ internal static class TorchGlobals
 
     public static readonly PickleGlobals Allowed = Make();
 
+    /// <summary>With the classes and lists of TorchScript.</summary>
+    public static readonly PickleGlobals Scripted = Lists(Make().With("__torch__."));
+
     private static PickleGlobals Make()
     {
         var globals = new PickleGlobals { PersistentLoad = LoadStorage };
@@ -59,6 +62,13 @@ internal static class TorchGlobals
             .Add("collections", "Counter", MakeDictionary)
             .AddInert("argparse", "Namespace")    // the command line that many training scripts save beside the weights
             .AddNumpy();
+    }
+
+    private static PickleGlobals Lists(PickleGlobals globals)
+    {
+        foreach (string kind in new[] { "intlist", "doublelist", "boollist", "tensorlist" })
+            globals.Add("torch.jit._pickle", $"build_{kind}", a => First(a, 1));
+        return globals;
     }
 
     /// <summary>('storage', type, key, device, number of elements).</summary>

@@ -45,6 +45,16 @@ internal sealed partial class GraphReader
         return Told(node.Output, Append(new AssembleLayer(Map.OfRows(NewAxis(tokens), width), x.Map, table)));
     }
 
+    /// <summary>Rows of words: of each text as many as it has.</summary>
+    private Reading Embed()
+    {
+        if (Read(0) is not { } ids || Constant(1) is not { } table || Constant(2) is not { } positions)
+            throw Mixed("its table and its positions are no constants");
+        int longest = positions.Shape[0];
+        Map rows = Map.OfRows(NewAxis(longest, NewAxis(longest)), positions.Shape[1]);
+        return Told(node.Output, Append(new EmbedLayer(rows, ids, table, positions)));
+    }
+
     private Reading? Keep(KeepRowsOp keep)
     {
         if (Plain(0) is not { Map.Axis: { } axis } x || Read(1) is not { Map.Channels: 1 } scores) return null;

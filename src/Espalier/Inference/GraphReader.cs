@@ -97,6 +97,7 @@ internal sealed partial class GraphReader
         IndexAddOp => SpreadAdd(),
         PatchesToRowsOp => Patches(),
         AssembleTokensOp => Assemble(),
+        EmbedTokensOp => Embed(),
         KeepRowsOp keep => Keep(keep),
         TakeRowsOp take => Take(take),
         RowsToMapsOp grid => ToMaps(grid),

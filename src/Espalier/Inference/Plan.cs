@@ -197,6 +197,7 @@ internal sealed unsafe class Plan : IDisposable
             AttentionLayer attention => [new AttentionStep(attention, from, second!.Value, third!.Value,
                 attention.Inputs.Length > 3 ? places[attention.Inputs[3]] : null, to)],
             AssembleLayer assemble => [new AssembleStep(x, layer.Output, from, to, Native(assemble.Table)!)],
+            EmbedLayer embed => [new EmbedStep(embed, from, to)],
             KeepLayer keep => [new KeepStep(keep, ++Stages, from, second!.Value, to)],
             TakeLayer take => [new TakeStep(take, from, to)],
             RowsToMapsLayer =>

@@ -153,11 +153,13 @@ internal sealed unsafe class TakeStep(TakeLayer layer, Place from, Place to) : S
         float* x = from.In(lane), y = to.In(lane);
         for (int b = 0; b < lane.Images; b++)
         {
-            if (starts[b] + start + count > starts[b + 1])
-                throw new EspalierException($"an image has {starts[b + 1] - starts[b]} rows left; {start + count} are needed");
+            int first = starts[start < 0 ? b + 1 : b] + start;
+            if (first < starts[b] || first + count > starts[b + 1])
+                throw new EspalierException(
+                    $"an image has {starts[b + 1] - starts[b]} rows left; {(start < 0 ? -start : start + count)} are needed");
             for (int i = 0; i < count; i++, y += to.Stride)
             {
-                int row = starts[b] + start + i;
+                int row = first + i;
                 *taken++ = tokens[row];
                 new ReadOnlySpan<float>(x + (nint)row * from.Stride, channels).CopyTo(new Span<float>(y, channels));
             }

@@ -72,6 +72,9 @@ public sealed unsafe class Session : IDisposable
         return Of(model, options);
     }
 
+    /// <summary>A session of an open file, of which each weight is read when it is packed.</summary>
+    internal static Session Of(ModelReader file, SessionOptions? options) => Of(file.Graph, file.Card, options, file.Read);
+
     private static Session Of(Graph graph, ModelCard card, SessionOptions? options, WeightReader? read) =>
         new(graph, options, read)
         {

@@ -53,6 +53,16 @@ internal sealed class AssembleLayer(Map output, Map patches, float[] table) : La
     public float[] Table { get; } = table;
 }
 
+/// <summary>Token rows from ids: for each its row of a table [words, channels], and that of its place [T, channels].</summary>
+internal sealed class EmbedLayer(Map output, Reading ids, Weight table, Weight positions) : Layer(output, ids.Map)
+{
+    public Reading Ids { get; } = ids;
+
+    public Weight Table { get; } = table;
+
+    public Weight Positions { get; } = positions;
+}
+
 /// <summary>Some rows of each image, dropped by a score for each. Inputs: the rows and the scores.</summary>
 internal sealed class KeepLayer(Map output, Map input, Map scores, KeepRowsOp op) : Layer(output, input, scores)
 {

@@ -18,6 +18,8 @@ internal static class OnnxAttention
         string q = Rows(call, 0), k = Rows(call, 1), v = Rows(call, 2);
         call.Rows = RowsOf(call, 0);
         float scale = call.Settings.Float("scale");
+        if (RowsOf(call, 1).Ends is not null
+            && ((AttentionOp)call.Node.Op).Mask != AttentionMask.Causal) throw OnnxRows.Unknown(call);
         string? hidden = Hidden(call);
         if (heads.IsUniform && hidden is null && !call.Has(3) && call.Opset >= AttentionOpset)
             return call.Result("Attention", [q, k, v], OnnxAttribute.Int("q_num_heads", heads.Count),

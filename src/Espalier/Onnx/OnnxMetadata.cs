@@ -35,13 +35,13 @@ internal static class OnnxMetadata
     public static List<KeyValuePair<string, string>> Of(string block, int imageSize, int channels, Preprocessing? preprocessing,
         IReadOnlyList<string>? classes)
     {
-        List<KeyValuePair<string, string>> metadata =
-        [
-            new(ModelStructure.MetadataKey, block),
-            new("input_size", imageSize.ToString(CultureInfo.InvariantCulture)),
-            new("mean", EachChannel(preprocessing?.Mean)),
-            new("std", EachChannel(preprocessing?.Std)),
-        ];
+        List<KeyValuePair<string, string>> metadata = [new(ModelStructure.MetadataKey, block)];
+        if (channels > 0)
+        {
+            metadata.Add(new("input_size", imageSize.ToString(CultureInfo.InvariantCulture)));
+            metadata.Add(new("mean", EachChannel(preprocessing?.Mean)));
+            metadata.Add(new("std", EachChannel(preprocessing?.Std)));
+        }
         if (classes is not null)
             metadata.Add(new("class_names", JsonSerializer.Serialize([.. classes], StructureJson.Default.StringArray)));
         return metadata;

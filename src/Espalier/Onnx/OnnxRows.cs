@@ -7,7 +7,8 @@ namespace Espalier.Onnx;
 /// <param name="Tokens">Which ones, where that is the same for every image.</param>
 /// <param name="Prefix">Tokens 0 to Prefix - 1 are its first rows, for certain.</param>
 /// <param name="Names">In files of one image: the file's list of them, [K].</param>
-internal sealed record OnnxRows(int? Count, int[]? Tokens, int Prefix, string? Names = null)
+/// <param name="Ends">Of texts that are padded to one length: where each ends, [N]; null where the last row is the end.</param>
+internal sealed record OnnxRows(int? Count, int[]? Tokens, int Prefix, string? Names = null, string? Ends = null)
 {
     /// <summary>The outputs of a file that drops rows as an image asks for: how many are left after each decision [decisions],
     /// and which in the end [K].</summary>

@@ -42,6 +42,7 @@ internal static class OnnxTable
         ["Div"] = One("Div", OnRows),
         ["Dropout"] = Several(call => call[0], OnRows),
         ["Element"] = Several(OnnxFunctionNodes.Element, OnRows),
+        ["EmbedTokens"] = Several(OnnxTokens.Embed, (_, _) => true),
         ["Exp"] = One("Exp", OnRows),
         ["Gelu"] = Several(OnnxElements.Gelu, OnRows),
         ["GlobalAvgPool2d"] = Several(call => OnnxReductions.MeanOfPlanes(call, keep: false), OnMaps),

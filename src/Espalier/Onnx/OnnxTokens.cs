@@ -50,15 +50,42 @@ internal static class OnnxTokens
             : call.Constants.Value(call.Operand(operand)).ToArray();
     }
 
+    /// <summary>Operands ids [N, T], table [V, D] and positions [T, D] -> [N, T, D]. Padding has rows in a file: behind the end
+    /// of a text, where no causal attention of what is asked for sees them.</summary>
+    public static string Embed(OnnxCall call)
+    {
+        GraphValue ids = call.Operand(0);
+        string words = call.Writer.Read(ids, asTokens: false);
+        if (!call.Writer.IsIds(ids)) words = call.Part("ids", "Cast", [words], OnnxAttribute.Int("to", (long)OnnxType.Int64));
+        call.Rows = OnnxRows.All(call.Shape(0)[1]) with
+        {
+            Ends = call.Part("ends", "ArgMax", [words], OnnxAttribute.Int("axis", 1), OnnxAttribute.Int("keepdims", 0)),
+        };
+        string rows = call.Part("words", "Gather", [call.Writer.Read(call.Operand(1), asTokens: false), words]);
+        return call.Result("Add", [rows, call.Writer.Read(call.Operand(2), asTokens: false)]);
+    }
+
     /// <summary>Some rows of each image: [N, T, D] -> [N, count, D], or [N, D] where it is one.</summary>
     public static string Take(OnnxCall call)
     {
         int start = call.Settings.Int("start"), count = call.Settings.Int("count"), end = start + count;
         GraphValue x = call.Operand(0);
         string rows = call.Writer.Read(x, asTokens: true);
+        OnnxRows before = call.Writer.RowsOf(x);
+        if (start < 0 && before.Ends is not null)
+        {
+            if (count > 1) throw OnnxRows.Unknown(call);
+            string places = call.Part("places", "Add", [before.Ends, call.Constants.Int(start + 1)]);
+            return call.Result("GatherND", [rows, call.Part("index", "Unsqueeze", [places, call.Ints(1)])],
+                OnnxAttribute.Int("batch_dims", 1));
+        }
         if (!call.Tokens && count == 1)
             return call.Result("Gather", [rows, call.Constants.Int(start)], OnnxAttribute.Int("axis", 1));
-        OnnxRows before = call.Writer.RowsOf(x);
+        if (start < 0)
+        {
+            if (before.Count is not { } all) throw OnnxRows.Unknown(call);
+            (start, end) = (all + start, all + end);
+        }
         if (before.Tokens is { } tokens) call.Rows = OnnxRows.Of(tokens[start..end]);
         else if (end <= before.Prefix) call.Rows = OnnxRows.Of([.. Enumerable.Range(start, count)]);
         else call.Rows = new OnnxRows(count, null, 0);

@@ -36,7 +36,7 @@ internal sealed class OnnxWriter
         HashSet<GraphNode> old = [.. graph.Nodes];
         // One row an image is an image's row: [N, ..], as behind a classifier's choice of the class token.
         tokens.UnionWith(graph.Inputs.Concat(old.Select(n => n.Output)).Where(v => v.Tensor.Rows is { MaxLength: > 1 }));
-        GraphPasses.TakeRowsEarly(graph);
+        GraphPasses.TakeRowsEarly(graph, lastRows: false);
         graph.Refresh();
         tokens.UnionWith(graph.Nodes.Where(n => !old.Contains(n)).Select(n => n.Output));
         computed = OpenBatch.Computed(graph);
@@ -70,7 +70,8 @@ internal sealed class OnnxWriter
         foreach (GraphValue input in writer.graph.Inputs)
         {
             if (writer.tokens.Contains(input)) writer.rows[input] = OnnxRows.All(input.Tensor.Rows!.MaxLength);
-            writer.File.Inputs.Add(new OnnxValue(writer.names[input], OnnxType.Float, writer.Dimensions(input)));
+            OnnxType type = writer.IsIds(input) ? OnnxType.Int64 : OnnxType.Float;
+            writer.File.Inputs.Add(new OnnxValue(writer.names[input], type, writer.Dimensions(input)));
         }
         foreach (GraphNode node in writer.graph.Nodes)
             if (writer.computed.Contains(node.Output)) writer.Write(node);
@@ -83,6 +84,11 @@ internal sealed class OnnxWriter
 
     /// <summary>Whether a value depends on the images.</summary>
     public bool IsComputed(GraphValue value) => computed.Contains(value);
+
+    /// <summary>Whether it is an input of ids, which files have as whole numbers.</summary>
+    public bool IsIds(GraphValue value) =>
+        graph.Inputs.Contains(value) && graph.Nodes.Where(n => n.Inputs.Contains(value)).ToArray()
+        is { Length: > 0 } readers && readers.All(n => n.Op is EmbedTokensOp && n.Operands[0] == value);
 
     /// <summary>Whether a linear layer is to be written in 8 bits.</summary>
     public bool IsInt8(GraphNode node) => options.Precision == Precision.Int8 && linears.Contains(node);

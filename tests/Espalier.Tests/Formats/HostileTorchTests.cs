@@ -55,8 +55,47 @@ public sealed class HostileTorchTests
         Assert.Equal(8, Read(Dictionary(Tensor("w", 0, [8], [1])), ("x/byteorder", "little"u8.ToArray()))["w"].Data.Length);
 
     [Fact]
-    public void RefusesTorchScript() =>
-        Assert.Contains("TorchScript", Refusal(Dictionary(Tensor("w", 0, [8], [1])), ("x/code/m.py", "x = 1"u8.ToArray())));
+    public void ReadsTheTensorsOfTorchScriptsModules()
+    {
+        byte[] child = [.. Text("child"), .. Module(Tensor("w", 1, [2], [1]), [.. Text("training"), 0x89])];
+        Checkpoint read = Read([.. Module(Tensor("scale", 7, [], []), child), (byte)'.'], Program);
+        Assert.Equal(["scale", "child.w"], read.Arrays.Keys);
+        Assert.Equal([1f, 2f], read["child.w"].Data);
+        Assert.Equal([7f], read["scale"].Data);
+    }
+
+    [Fact]
+    public void RefusesModulesWithoutAProgram() =>
+        Assert.Contains("__torch__.a.B", Refusal([.. Module(Tensor("w", 0, [8], [1])), (byte)'.']));
+
+    [Fact]
+    public void RefusesOtherNamesInAProgramsArchive() =>
+        Assert.Contains("os.system", Refusal([.. "cos\nsystem\n"u8, .. Text("true"), 0x85, .. "R."u8], Program));
+
+    [Fact]
+    public void RefusesModulesWithoutTensors() => Assert.Contains("without a tensor", Refusal([.. Module(), (byte)'.'], Program));
+
+    [Fact]
+    public void AModuleThatHoldsItselfEnds()
+    {
+        byte[] self = [.. "c__torch__.a\nB\n)"u8, 0x81, .. "q\0}("u8, .. Text("me"), .. "h\0"u8, .. Text("too"), .. "h\0ub."u8];
+        Assert.Contains("no end", Refusal(self, Program));
+    }
+
+    [Fact]
+    public void RefusesTwoTensorsOfOneName() => Assert.Contains("'a.b'", Refusal(
+        [.. Module(Tensor("a.b", 0, [1], [1]), [.. Text("a"), .. Module(Tensor("b", 0, [1], [1]))]), (byte)'.'], Program));
+
+    /// <summary>The archive that torch.jit.save makes of a small module.</summary>
+    [Fact]
+    public void ReadsAScriptedModule()
+    {
+        Checkpoint read = CheckpointFile.Read(FormatFiles.Golden("scripted.pt"));
+        Assert.Equal(["halves", "inner.0.bias", "inner.0.weight", "scale"], read.Arrays.Keys.Order(StringComparer.Ordinal));
+        Assert.Equal(FormatFiles.Ramp(6), read["inner.0.weight"].Data);
+        Assert.Equal([2, 3], read["inner.0.weight"].Shape);
+        Assert.Equal(FormatFiles.Ramp(4), read["halves"].Data);
+    }
 
     [Fact]
     public void RefusesAListAtTheTop() => Assert.Contains("no dictionary", Refusal([.. "]."u8]));
@@ -90,6 +129,12 @@ public sealed class HostileTorchTests
         .. Text(key), .. Text("cpu"), .. Int(count), .. "tQ"u8, .. Int(offset), (byte)'(', .. shape.SelectMany(Int), .. "t("u8,
         .. strides.SelectMany(Int), (byte)'t', 0x89, .. "}tR"u8,
     ];
+
+    private static (string, byte[]) Program => ("x/code/m.py", "x = 1"u8.ToArray());
+
+    /// <summary>An object of a class of TorchScript's with attributes.</summary>
+    private static byte[] Module(params byte[][] attributes) =>
+        [.. "c__torch__.a\nB\n)"u8, 0x81, .. "}("u8, .. attributes.SelectMany(a => a), .. "ub"u8];
 
     private static byte[] Int(int value) => [(byte)'J', .. BitConverter.GetBytes(value)];
 

@@ -34,6 +34,7 @@ public sealed class OpReadersTests : IDisposable
         ["Div"] = (t, x) => F.Div(x, t.Positive("w", 3, 1, 1)),
         ["Dropout"] = (_, x) => F.Dropout(x, 0.5f, new RandomStream(1), training: false),
         ["Element"] = (_, x) => F.Element(x, ElementFunction.Mish),
+        ["EmbedTokens"] = (t, x) => F.Add(F.TakeRows(t.Embedded(x), -1), F.Linear(F.Flatten(x), t.Weight("linear", 9, 192))),
         ["Exp"] = (_, x) => F.Exp(x),
         ["Gelu"] = (_, x) => F.Gelu(x),
         ["GlobalAvgPool2d"] = (_, x) => F.GlobalAvgPool2d(x),
@@ -175,6 +176,16 @@ public sealed class OpReadersTests : IDisposable
 
     private Tensor Attention(Tensor x) => F.Attention(F.Linear(x, Weight("q", 7, Width)), F.Linear(x, Weight("k", 7, Width)),
         F.Linear(x, Weight("v", 9, Width)), new HeadLayout([3, 4], [4, 5]), 0.5f);
+
+    /// <summary>Texts of eight words, the last of which ends them, behind causal attention.</summary>
+    private Tensor Embedded(Tensor images)
+    {
+        Tensor first = F.Flatten(F.Slice(F.Slice(images, 1, 0, 1), 2, 0, 1));
+        Tensor words = F.Add(F.Pair(first, F.Mul(first, 0), PairFunction.Greater), List("ends", 0, 0, 0, 0, 0, 0, 0, 2));
+        Tensor rows = F.EmbedTokens(words, Weight("table", 4, Width), Weight("places", 8, Width));
+        return F.Attention(F.Linear(rows, Weight("q", 7, Width)), F.Linear(rows, Weight("k", 7, Width)),
+            F.Linear(rows, Weight("v", 9, Width)), new HeadLayout([3, 4], [4, 5]), 0.5f, mask: AttentionMask.Causal);
+    }
 
     private Tensor Shares(Tensor x) => F.ClassAttention(
         F.Linear(F.TakeRows(x, 0), Weight("q", 7, Width)), F.Linear(x, Weight("k", 7, Width)), new HeadLayout([3, 4], [3, 4]), 0.5f);

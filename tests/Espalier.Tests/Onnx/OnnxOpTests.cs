@@ -68,6 +68,11 @@ public sealed class OnnxOpTests : IDisposable
                 F.Element(f == ElementFunction.Acosh ? F.Add(F.Abs(x), 1.5f) : F.Mul(x, 0.9f), f, 0.7f, 0.4f))),
             x => F.Element(Tokens(x), ElementFunction.Erf),
         ],
+        ["EmbedTokens"] =
+        [
+            x => F.TakeRows(Words(x), -1), x => F.TakeRows(Causal(Words(x), HeadLayout.Uniform(2, 4)), -1),
+            x => F.Relu(F.TakeRows(F.Tanh(Causal(Words(x), new HeadLayout([3, 4], [2, 6]))), -1)),
+        ],
         ["Exp"] = [x => F.Exp(x)],
         ["Gelu"] = [x => F.Gelu(x), x => F.Gelu(Tokens(x))],
         ["GlobalAvgPool2d"] = [x => F.GlobalAvgPool2d(x)],
@@ -234,6 +239,7 @@ public sealed class OnnxOpTests : IDisposable
         ["Sum"] = [x => F.Sum(x, 1), x => F.Sum(x, [1, 2, 3], true), x => F.Sum(Tokens(x), 1)],
         ["TakeRows"] =
         [
+            x => F.TakeRows(Tokens(x), -1), x => F.TakeRows(Tokens(x), -3, 2),
             x => F.TakeRows(Tokens(x), 0), x => F.TakeRows(Tokens(x), 3, 4), x => F.TakeRows(F.TakeRows(Tokens(x), 3, 4), 1),
             x => F.Linear(F.Exp(F.TakeRows(F.Linear(Tokens(x), W(8, 16), W(8)), 0)), W(2, 8), W(2)),
             x => F.Add(F.TakeRows(F.Exp(Tokens(x)), 0), F.Slice(F.Flatten(x), 1, 0, 16)),
@@ -329,6 +335,14 @@ public sealed class OnnxOpTests : IDisposable
     }
 
     /// <summary>A score of every row, [rows].</summary>
+    private static Tensor Causal(Tensor rows, HeadLayout heads) => F.Attention(
+        F.Linear(rows, W(heads.QueryWidth, 16)), F.Linear(F.Tanh(rows), W(heads.QueryWidth, 16)),
+        F.Linear(rows, W(heads.ValueWidth, 16)), heads, 0.7f, mask: AttentionMask.Causal);
+
+    /// <summary>Six ids an image, 0 to 3, the first of the largest of which is somewhere.</summary>
+    private static Tensor Words(Tensor x) => F.EmbedTokens(
+        F.Element(F.Clamp(F.Affine(F.Mean(x, 1, 2), 4, 1.5f), 0, 3), ElementFunction.Round), W(4, 16), W(6, 16));
+
     private static Tensor Score(Tensor rows) => F.Mean(F.Mul(rows, W(16)), 1);
 
     private static Tensor Keep(Tensor x, KeepRule rule, int prefix = 1) =>

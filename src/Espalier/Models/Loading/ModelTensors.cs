@@ -38,7 +38,10 @@ internal abstract class ModelTensors : IDisposable
 
     /// <summary>Copies a tensor; threads may call it at once.</summary>
     /// <exception cref="EspalierException">The file cannot be read.</exception>
-    public abstract void Read(string name, Span<float> destination);
+    public void Read(string name, Span<float> destination) => Read(name, 0, destination);
+
+    /// <summary>The same of a part of it, from value <paramref name="start"/> on.</summary>
+    public abstract void Read(string name, int start, Span<float> destination);
 
     /// <summary>All of a tensor.</summary>
     public float[] Read(string name)
@@ -66,6 +69,7 @@ internal abstract class ModelTensors : IDisposable
 
         public override int? Heads => GoogleNames.Heads(file);
 
-        public override void Read(string name, Span<float> destination) => arrays[name].Data.CopyTo(destination);
+        public override void Read(string name, int start, Span<float> destination) =>
+            arrays[name].Data.AsSpan(start, destination.Length).CopyTo(destination);
     }
 }

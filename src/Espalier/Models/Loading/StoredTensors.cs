@@ -48,10 +48,10 @@ internal sealed class StoredTensors : ModelTensors
         return new StoredTensors(reader, shapes, places);
     }
 
-    public override void Read(string name, Span<float> destination)
+    public override void Read(string name, int start, Span<float> destination)
     {
         Place place = places[name];
-        lock (gate) reader.ReadFloats(place.Entry, place.Start, destination);
+        lock (gate) reader.ReadFloats(place.Entry, place.Start + start, destination);
     }
 
     public override void Dispose() => reader.Dispose();

@@ -50,6 +50,16 @@ internal static class OnnxRuntime
         return Run(session, inputs).ToDictionary(r => r.Key, r => Floats(r.Value));
     }
 
+    /// <summary>One run with ids as its input.</summary>
+    public static float[] Run(string model, string input, long[] shape, long[] ids)
+    {
+        using InferenceSession session = Open(model);
+        using var run = new RunOptions();
+        using OrtValue value = OrtValue.CreateTensorValueFromMemory(ids, shape);
+        using IDisposableReadOnlyCollection<OrtValue> outputs = session.Run(run, [input], [value], session.OutputNames);
+        return outputs[0].GetTensorDataAsSpan<float>().ToArray();
+    }
+
     private static InferenceSession Open(string model)
     {
         _ = Environment.Value;
