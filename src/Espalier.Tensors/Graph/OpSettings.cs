@@ -30,6 +30,9 @@ public sealed class OpSettings : IEnumerable<KeyValuePair<string, object>>
     /// <summary>A padding as top, bottom, left, right.</summary>
     public OpSettings Set(string name, Padding p) => Set(name, [p.Top, p.Bottom, p.Left, p.Right]);
 
+    /// <summary>Strides as one number where rows and columns have the same, else as two.</summary>
+    public OpSettings Set(string name, Strides s) => s.Rows == s.Columns ? Set(name, s.Rows) : Set(name, [s.Rows, s.Columns]);
+
     /// <summary>Of a file: a long, float, bool, string, long[] or float[].</summary>
     internal OpSettings Put(string name, object value)
     {
@@ -65,6 +68,10 @@ public sealed class OpSettings : IEnumerable<KeyValuePair<string, object>>
 
     public Padding Padding(string name) => Ints(name) is [var top, var bottom, var left, var right]
         ? new Padding(top, bottom, left, right) : throw new ArgumentException($"the setting '{name}' is not four numbers");
+
+    public Strides Strides(string name) => values.GetValueOrDefault(name) is not long[] ? Int(name)
+        : Ints(name) is [var rows, var columns] ? new Strides(rows, columns)
+            : throw new ArgumentException($"the setting '{name}' is neither one number nor two");
 
     public IEnumerator<KeyValuePair<string, object>> GetEnumerator() => values.GetEnumerator();
 

@@ -20,7 +20,7 @@ public static class OpTable
             new ClassAttentionOp(x[0]!, x[1]!, HeadLayout.Read(s, x[0]!.Shape[-1]), s.Float("scale"))),
         ["Concat"] = new(1, int.MaxValue, (x, s) => new ConcatOp(s.Int("axis"), x!)),
         ["Conv2d"] = new(2, 3, (x, s) =>
-            Conv2dOp.Of(x[0]!, x[1]!, x[2], s.Int("stride"), s.Padding("padding"), s.Int("dilation"))),
+            Conv2dOp.Of(x[0]!, x[1]!, x[2], s.Strides("stride"), s.Padding("padding"), s.Int("dilation"))),
         ["Div"] = new(2, 2, (x, s) => new DivOp(x[0]!, x[1]!)),
         ["Dropout"] = new(1, 1, (x, s) =>
             new DropoutOp(x[0]!, s.Float("rate"), perImage: s.Has("perImage") && s.Bool("perImage"))),

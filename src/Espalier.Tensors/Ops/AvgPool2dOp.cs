@@ -23,7 +23,7 @@ public sealed unsafe class AvgPool2dOp : Op
 
     public int Kernel => window.KernelHeight;
 
-    public int Stride => window.Stride;
+    public int Stride => window.Stride.Rows;
 
     public Padding Padding => window.Padding;
 

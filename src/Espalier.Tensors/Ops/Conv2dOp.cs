@@ -5,7 +5,8 @@ namespace Espalier.Tensors;
 
 /// <summary>
 /// 2-D convolution (cross-correlation, as in PyTorch). x [N, C, H, W], weight [O, C/groups, kh, kw], bias [O] or none
-/// -> y [N, O, OH, OW] with OH = (H + top + bottom - dilation·(kh - 1) - 1) / stride + 1, and OW likewise.
+/// -> y [N, O, OH, OW] with OH = (H + top + bottom - dilation·(kh - 1) - 1) / stride + 1, and OW likewise. Rows and columns may
+/// have strides of their own.
 /// </summary>
 public sealed unsafe class Conv2dOp : Op
 {
@@ -15,9 +16,10 @@ public sealed unsafe class Conv2dOp : Op
     private readonly Window window;
 
     public Conv2dOp(
-        Tensor x, Tensor weight, Tensor? bias = null, int stride = 1, Padding padding = default, int dilation = 1, int groups = 1)
+        Tensor x, Tensor weight, Tensor? bias = null, Strides? stride = null, Padding padding = default, int dilation = 1, int groups = 1)
         : base(x, weight, bias)
     {
+        Strides step = stride ?? 1;
         if (x.Rank != 4 || weight.Rank != 4 || groups < 1
             || x.Shape[1] != (long)weight.Shape[1] * groups || weight.Shape[0] % groups != 0)
         {
@@ -26,20 +28,20 @@ public sealed unsafe class Conv2dOp : Op
         }
         if (bias is not null && bias.Shape != new Shape(weight.Shape[0]))
             throw new ArgumentException($"Conv2d: bias {bias.Shape} for weight {weight.Shape}");
-        if (stride < 1 || dilation < 1)
-            throw new ArgumentException($"Conv2d: stride {stride} and dilation {dilation} must be at least 1");
+        if (Math.Min(step.Rows, step.Columns) < 1 || dilation < 1)
+            throw new ArgumentException($"Conv2d: stride {step} and dilation {dilation} must be at least 1");
         if (Math.Min(Math.Min(padding.Top, padding.Bottom), Math.Min(padding.Left, padding.Right)) < 0)
             throw new ArgumentException($"Conv2d: padding {padding} is negative");
         (this.x, this.weight, this.bias) = (x, weight, bias);
-        (Stride, Padding, Dilation, Groups) = (stride, padding, dilation, groups);
+        (Stride, Padding, Dilation, Groups) = (step, padding, dilation, groups);
         (batch, channels, outputs) = (x.Shape[0], x.Shape[1], weight.Shape[0]);
-        window = new Window(x.Shape[2], x.Shape[3], weight.Shape[2], weight.Shape[3], stride, dilation, padding);
+        window = new Window(x.Shape[2], x.Shape[3], weight.Shape[2], weight.Shape[3], step, dilation, padding);
         if (window.OutArea == 0)
             throw new ArgumentException($"Conv2d: weight {weight.Shape} is larger than x {x.Shape} padded by {padding}");
     }
 
     /// <summary>With as many groups as the weight's channels tell.</summary>
-    internal static Conv2dOp Of(Tensor x, Tensor weight, Tensor? bias, int stride, Padding padding, int dilation)
+    internal static Conv2dOp Of(Tensor x, Tensor weight, Tensor? bias, Strides stride, Padding padding, int dilation)
     {
         int groups = x.Rank == 4 && weight.Rank == 4 && weight.Shape[1] > 0 ? x.Shape[1] / weight.Shape[1] : 0;
         return new Conv2dOp(x, weight, bias, stride, padding, dilation, groups);
@@ -49,7 +51,7 @@ public sealed unsafe class Conv2dOp : Op
 
     public Tensor? Bias => bias;
 
-    public int Stride { get; }
+    public Strides Stride { get; }
 
     public Padding Padding { get; }
 
@@ -164,6 +166,6 @@ public static partial class F
     /// <inheritdoc cref="Conv2dOp"/>
     public static Tensor Conv2d(
         Tensor x, Tensor weight, Tensor? bias = null,
-        int stride = 1, Padding padding = default, int dilation = 1, int groups = 1) =>
+        Strides? stride = null, Padding padding = default, int dilation = 1, int groups = 1) =>
         new Conv2dOp(x, weight, bias, stride, padding, dilation, groups).Run();
 }

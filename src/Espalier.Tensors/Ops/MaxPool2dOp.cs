@@ -24,7 +24,7 @@ public sealed unsafe class MaxPool2dOp : Op
 
     public int Kernel => window.KernelHeight;
 
-    public int Stride => window.Stride;
+    public int Stride => window.Stride.Rows;
 
     public Padding Padding => window.Padding;
 

@@ -19,7 +19,7 @@ internal sealed class ConvLayer(Map output, Map input, Filters filters) : Layer(
 {
     public Filters Filters { get; } = filters;
 
-    public int Stride { get; init; } = 1;
+    public Strides Stride { get; init; } = 1;
 
     public Padding Padding { get; init; }
 

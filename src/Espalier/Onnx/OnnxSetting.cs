@@ -12,7 +12,7 @@ internal enum OnnxForm
     /// <summary>True or false as 1 or 0.</summary>
     Flag,
 
-    /// <summary>One number for rows and columns as two.</summary>
+    /// <summary>One number for rows and columns as two, or one for each.</summary>
     Twice,
 
     /// <summary>Top, bottom, left, right as top, left, bottom, right.</summary>
@@ -45,7 +45,7 @@ internal sealed record OnnxSetting(OnnxForm Form, string Attribute, string Setti
             OnnxForm.Float => OnnxAttribute.Float(Attribute, from.Float(Setting)),
             OnnxForm.Int => OnnxAttribute.Int(Attribute, from.Int(Setting)),
             OnnxForm.Flag => OnnxAttribute.Int(Attribute, from.Bool(Setting) ? 1 : 0),
-            OnnxForm.Twice => OnnxAttribute.Ints(Attribute, from.Int(Setting), from.Int(Setting)),
+            OnnxForm.Twice => Twice(from.Strides(Setting)),
             OnnxForm.Pads => Pads(from.Padding(Setting)),
             OnnxForm.Axis => OnnxAttribute.Int(Attribute, call.Axis(from.Int(Setting))),
             OnnxForm.Order => OnnxAttribute.Ints(Attribute, Order(from.Ints(Setting), call)),
@@ -54,6 +54,8 @@ internal sealed record OnnxSetting(OnnxForm Form, string Attribute, string Setti
             _ => OnnxAttribute.Int(Attribute, Number),
         };
     }
+
+    private OnnxAttribute Twice(Strides s) => OnnxAttribute.Ints(Attribute, s.Rows, s.Columns);
 
     private OnnxAttribute Pads(Padding p) => OnnxAttribute.Ints(Attribute, p.Top, p.Left, p.Bottom, p.Right);
 

@@ -17,6 +17,25 @@ public class Conv2dOpTests
             GradientCheck.Random(1, 2, 2, 6, 5), GradientCheck.Random(2, 3, 2, kernel, kernel), GradientCheck.Random(3, 3));
 
     [Theory]
+    [InlineData(1, 2, 1)]
+    [InlineData(2, 1, 1)]
+    [InlineData(3, 2, 3)]
+    public void RowsAndColumnsMayHaveStridesOfTheirOwn(int rows, int columns, int groups)
+    {
+        var stride = new Strides(rows, columns);
+        Tensor x = GradientCheck.Random(1, 2, 3, 7, 6), w = GradientCheck.Random(2, 3, 3 / groups, 3, 2);
+        GradientCheck.Check(t => F.Conv2d(t[0], t[1], null, stride, 1, groups: groups), x, w);
+        using var scope = new Scope();
+        Tensor all = F.Conv2d(x, w, null, 1, 1, groups: groups), some = F.Conv2d(x, w, null, stride, 1, groups: groups);
+        for (int i = 0; i < some.Length; i++)
+        {
+            int column = i % some.Shape[3], row = i / some.Shape[3] % some.Shape[2], plane = i / some.Shape[3] / some.Shape[2];
+            int from = (plane * all.Shape[2] + row * rows) * all.Shape[3] + column * columns;
+            Assert.Equal(all.Span[from], some.Span[i], 1e-5f);
+        }
+    }
+
+    [Theory]
     [InlineData(2, 2, 1)]
     [InlineData(4, 1, 1)]
     [InlineData(4, 1, 2)]

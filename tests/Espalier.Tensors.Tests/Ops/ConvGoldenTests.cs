@@ -12,6 +12,7 @@ public class ConvGoldenTests
         ["Conv2d.root"] = t => Conv(t, stride: 2, padding: new Padding(2, 3, 2, 3)),
         ["Conv2d.pointwise"] = t => Conv(t),
         ["Conv2d.projection"] = t => Conv(t, stride: 2),
+        ["Conv2d.strides"] = t => Conv(t, stride: new Strides(2, 1), padding: 1),
         ["Conv2d.dilated"] = t => Conv(t, padding: 2, dilation: 2),
         ["Conv2d.grouped"] = t => Conv(t, padding: 1, groups: 2),
         ["Conv2d.depthwise"] = t => Conv(t, padding: 1, groups: 4),
@@ -50,7 +51,7 @@ public class ConvGoldenTests
     }
 
     private static Tensor Conv(
-        IReadOnlyDictionary<string, Tensor> t, int stride = 1, Padding padding = default, int dilation = 1, int groups = 1) =>
+        IReadOnlyDictionary<string, Tensor> t, Strides? stride = null, Padding padding = default, int dilation = 1, int groups = 1) =>
         F.Conv2d(t["x"], t["w"], t.GetValueOrDefault("b"), stride, padding, dilation, groups);
 
     private static Tensor Training(IReadOnlyDictionary<string, Tensor> t)

@@ -59,6 +59,7 @@ public sealed class OnnxOpTests : IDisposable
         [
             x => F.Conv2d(x, W(5, 4, 3, 3), W(5), 2, 1), x => F.Conv2d(x, W(8, 2, 3, 1), null, 1, new Padding(0, 2, 1, 0), 1, 2),
             x => F.Conv2d(x, W(4, 1, 2, 2), W(4), dilation: 2, groups: 4),
+            x => F.Conv2d(x, W(5, 4, 3, 1), W(5), new Strides(2, 1), new Padding(1, 1, 0, 0)),
         ],
         ["Div"] = [x => F.Div(x, F.Add(F.Exp(W(6, 1)), 1)), x => F.Div(W(16), F.Exp(Tokens(x)))],
         ["Dropout"] = [x => F.Relu(F.Dropout(x, 0.5f, new RandomStream(1), training: true))],

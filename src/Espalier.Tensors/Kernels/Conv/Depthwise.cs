@@ -60,8 +60,8 @@ internal readonly unsafe struct Depthwise
 
         private void Plane(float* padded, float* w, float start, float* to)
         {
-            int stride = d.window.Stride, width = d.window.OutWidth;
-            for (int row = 0; row < d.window.OutHeight; row++, padded += stride * d.PaddedWidth, to += width)
+            int stride = d.window.Stride.Columns, down = d.window.Stride.Rows, width = d.window.OutWidth;
+            for (int row = 0; row < d.window.OutHeight; row++, padded += down * d.PaddedWidth, to += width)
             {
                 int column = 0, lanes = stride == 1 ? Vector<float>.Count : width + 1;
                 for (; column <= width - lanes; column += lanes) Wide(padded + column, w, start).Store(to + column);
@@ -115,14 +115,14 @@ internal readonly unsafe struct Depthwise
                 {
                     float* from = gradient + row * d.window.OutWidth;
                     float* sum = to + d.window.Row(row, ky) * d.window.Width + d.window.Column(left, kx);
-                    if (d.window.Stride == 1)
+                    if (d.window.Stride.Columns == 1)
                     {
                         var sums = new Span<float>(sum, right - left);
                         TensorPrimitives.MultiplyAdd(new ReadOnlySpan<float>(from + left, right - left), w[tap], sums, sums);
                     }
                     else
                     {
-                        for (int column = left; column < right; column++, sum += d.window.Stride) *sum += w[tap] * from[column];
+                        for (int column = left; column < right; column++, sum += d.window.Stride.Columns) *sum += w[tap] * from[column];
                     }
                 }
             }
@@ -160,10 +160,10 @@ internal readonly unsafe struct Depthwise
             {
                 float* dyRow = gradient + row * d.window.OutWidth + left;
                 float* xRow = plane + d.window.Row(row, ky) * d.window.Width + d.window.Column(left, kx);
-                if (d.window.Stride == 1)
+                if (d.window.Stride.Columns == 1)
                     sum += TensorPrimitives.Dot(new ReadOnlySpan<float>(dyRow, n), new ReadOnlySpan<float>(xRow, n));
                 else
-                    for (int i = 0; i < n; i++) sum += dyRow[i] * xRow[i * d.window.Stride];
+                    for (int i = 0; i < n; i++) sum += dyRow[i] * xRow[i * d.window.Stride.Columns];
             }
             return sum;
         }

@@ -49,8 +49,8 @@ internal static unsafe class Im2Col
                 float* from = plane + (long)row * window.Width + window.Column(left, kx);
                 int n = right - left;
                 for (int x = 0; x < left; x++) to[x] = 0;
-                if (window.Stride == 1) new ReadOnlySpan<float>(from, n).CopyTo(new Span<float>(to + left, n));
-                else for (int x = left; x < right; x++, from += window.Stride) to[x] = *from;
+                if (window.Stride.Columns == 1) new ReadOnlySpan<float>(from, n).CopyTo(new Span<float>(to + left, n));
+                else for (int x = left; x < right; x++, from += window.Stride.Columns) to[x] = *from;
                 for (int x = right; x < width; x++) to[x] = 0;
             }
         }
@@ -77,14 +77,14 @@ internal static unsafe class Im2Col
             {
                 float* source = from + (y - first) * window.OutWidth;
                 float* to = plane + (long)window.Row(y, ky) * window.Width + window.Column(left, kx);
-                if (window.Stride == 1)
+                if (window.Stride.Columns == 1)
                 {
                     var sum = new Span<float>(to, right - left);
                     TensorPrimitives.Add(sum, new ReadOnlySpan<float>(source + left, right - left), sum);
                 }
                 else
                 {
-                    for (int x = left; x < right; x++, to += window.Stride) *to += source[x];
+                    for (int x = left; x < right; x++, to += window.Stride.Columns) *to += source[x];
                 }
             }
         }

@@ -3,12 +3,12 @@ namespace Espalier.Tensors.Kernels;
 /// <summary>How a kernel slides over a plane, and the size of the plane of results.</summary>
 internal readonly struct Window
 {
-    public Window(int height, int width, int kernelHeight, int kernelWidth, int stride, int dilation, Padding padding)
+    public Window(int height, int width, int kernelHeight, int kernelWidth, Strides stride, int dilation, Padding padding)
     {
         (Height, Width, KernelHeight, KernelWidth) = (height, width, kernelHeight, kernelWidth);
         (Stride, Dilation, Padding) = (stride, dilation, padding);
-        OutHeight = Out((long)height + padding.Top + padding.Bottom, kernelHeight, stride, dilation);
-        OutWidth = Out((long)width + padding.Left + padding.Right, kernelWidth, stride, dilation);
+        OutHeight = Out((long)height + padding.Top + padding.Bottom, kernelHeight, stride.Rows, dilation);
+        OutWidth = Out((long)width + padding.Left + padding.Right, kernelWidth, stride.Columns, dilation);
         _ = checked(kernelHeight * kernelWidth);
     }
 
@@ -20,7 +20,7 @@ internal readonly struct Window
 
     public int KernelWidth { get; }
 
-    public int Stride { get; }
+    public Strides Stride { get; }
 
     public int Dilation { get; }
 
@@ -38,22 +38,22 @@ internal readonly struct Window
     public int Taps => KernelHeight * KernelWidth;
 
     /// <summary>The input row, perhaps outside, that kernel row tap of output row y reads.</summary>
-    public int Row(int y, int tap) => y * Stride + tap * Dilation - Padding.Top;
+    public int Row(int y, int tap) => y * Stride.Rows + tap * Dilation - Padding.Top;
 
     /// <summary>The input column, perhaps outside, that kernel column tap of output column x reads.</summary>
-    public int Column(int x, int tap) => x * Stride + tap * Dilation - Padding.Left;
+    public int Column(int x, int tap) => x * Stride.Columns + tap * Dilation - Padding.Left;
 
     /// <summary>The output rows whose kernel row <paramref name="tap"/> reads inside the image.</summary>
-    public (int Start, int End) Rows(int tap) => Inside(tap * Dilation - Padding.Top, Height, OutHeight);
+    public (int Start, int End) Rows(int tap) => Inside(tap * Dilation - Padding.Top, Height, OutHeight, Stride.Rows);
 
     /// <summary>The output columns whose kernel column <paramref name="tap"/> reads inside the image.</summary>
-    public (int Start, int End) Columns(int tap) => Inside(tap * Dilation - Padding.Left, Width, OutWidth);
+    public (int Start, int End) Columns(int tap) => Inside(tap * Dilation - Padding.Left, Width, OutWidth, Stride.Columns);
 
     // Outputs o with 0 <= o * stride + offset < size.
-    private (int Start, int End) Inside(int offset, int size, int outputs)
+    private static (int Start, int End) Inside(int offset, int size, int outputs, int stride)
     {
-        int start = offset >= 0 ? 0 : (-offset + Stride - 1) / Stride;
-        int end = size - 1 - offset < 0 ? 0 : (size - 1 - offset) / Stride + 1;
+        int start = offset >= 0 ? 0 : (-offset + stride - 1) / stride;
+        int end = size - 1 - offset < 0 ? 0 : (size - 1 - offset) / stride + 1;
         start = Math.Min(start, outputs);
         return (start, Math.Clamp(end, start, outputs));
     }

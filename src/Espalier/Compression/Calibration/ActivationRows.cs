@@ -23,7 +23,7 @@ public sealed unsafe class ActivationRows
 
     /// <summary>What the columns of a layer's weight meet: windows of a convolution that has any, else channels.</summary>
     public static ActivationRows Of(Op op) =>
-        op is Conv2dOp conv && (conv.Inputs[1].Shape[2] * conv.Inputs[1].Shape[3] > 1 || conv.Stride > 1 || conv.Padding != default)
+        op is Conv2dOp conv && (conv.Inputs[1].Shape[2] * conv.Inputs[1].Shape[3] > 1 || conv.Stride != 1 || conv.Padding != default)
             ? WindowsOf(conv) : Channels;
 
     /// <summary>Values of a row for each channel.</summary>

@@ -30,9 +30,9 @@ internal static class OnnxReadConv
     }
 }
 
-/// <summary>How a kernel slides: this library has one stride and one dilation for rows and columns.</summary>
+/// <summary>How a kernel slides: this library has one dilation for rows and columns.</summary>
 /// <param name="Extra">Rows and columns that only ceil_mode adds at the end.</param>
-internal sealed record OnnxWindow(int Stride, int Dilation, Padding Padding, (int Rows, int Columns) Extra)
+internal sealed record OnnxWindow(Strides Stride, int Dilation, Padding Padding, (int Rows, int Columns) Extra)
 {
     private const int Largest = 1 << 20;
 
@@ -64,10 +64,9 @@ internal sealed record OnnxWindow(int Stride, int Dilation, Padding Padding, (in
         }
         if (axes == 1)
             return new OnnxWindow(strides[0], dilations[0], new Padding(0, 0, pads[0], pads[1]), (0, extra[0]));
-        return strides[0] != strides[1] || dilations[0] != dilations[1]
-            ? throw new InvalidDataException($"its strides [{string.Join(",", strides)}] or dilations [{string.Join(",", dilations)}] differ "
-                + "between rows and columns")
-            : new OnnxWindow(strides[0], dilations[0], new Padding(pads[0], pads[2], pads[1], pads[3]), (extra[0], extra[1]));
+        return dilations[0] != dilations[1]
+            ? throw new InvalidDataException($"its dilations [{string.Join(",", dilations)}] differ between rows and columns")
+            : new OnnxWindow(new Strides(strides[0], strides[1]), dilations[0], new Padding(pads[0], pads[2], pads[1], pads[3]), (extra[0], extra[1]));
 
         int[] Numbers(string name, int count, int otherwise) => node.Ints(name) is not { } list ? [.. Enumerable.Repeat(otherwise, count)]
             : list.Length == count && list.All(n => Math.Abs((long)n) <= Largest) ? list

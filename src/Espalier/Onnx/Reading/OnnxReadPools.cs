@@ -63,6 +63,8 @@ internal static class OnnxReadPools
             throw new InvalidDataException($"a window [{string.Join(",", kernel)}] on {x.Rank} axes; square ones on maps [N, C, H, W] are read");
         OnnxWindow window = OnnxWindow.Of(call.Node, x.Dims[2..], kernel);
         if (window.Dilation != 1) throw new InvalidDataException("its dilations are not 1");
+        if (window.Stride.Rows != window.Stride.Columns)
+            throw new InvalidDataException($"its strides {window.Stride} differ between rows and columns");
         return (x, kernel[0], window);
     }
 }

@@ -164,11 +164,12 @@ internal static class OnnxTokenRows
         GraphValue x = made.Operands[0]!, weight = made.Operands[1]!;
         GraphValue? bias = made.Operands.ElementAtOrDefault(2);
         Shape kernel = weight.Shape, image = x.Shape;
-        bool fits = weight.IsWeight && kernel[2] == conv.Stride && kernel[3] == conv.Stride && conv.Padding == default
-            && image[2] % conv.Stride == 0 && image[3] % conv.Stride == 0 && turned.Operands[0]!.Shape.Rank == 3
+        int patch = conv.Stride.Rows;
+        bool fits = weight.IsWeight && conv.Stride == patch && kernel[2] == patch && kernel[3] == patch && conv.Padding == default
+            && image[2] % patch == 0 && image[3] % patch == 0 && turned.Operands[0]!.Shape.Rank == 3
             && turned.Operands[0]!.Shape[1] == kernel[0];
         if (!fits) return null;
-        GraphValue rows = rewriter.Insert(at, rewriter.Free($"{made.Name}.patches"), new PatchesToRowsOp(x.Tensor, conv.Stride), x);
+        GraphValue rows = rewriter.Insert(at, rewriter.Free($"{made.Name}.patches"), new PatchesToRowsOp(x.Tensor, patch), x);
         GraphValue matrix = rewriter.Insert(at, rewriter.Free($"{made.Name}.matrix"), new ReshapeOp(weight.Tensor, [1, 3], [1, 1], [-1, -1]), weight);
         string name = made.Name;
         made.Output.Name += ".old";

@@ -1,7 +1,7 @@
 namespace Espalier.Tensors.Kernels;
 
 /// <summary>How a convolution's kernel slides, whatever it slides over.</summary>
-internal readonly record struct ConvShape(int KernelHeight, int KernelWidth, int Stride, Padding Padding, int Dilation = 1)
+internal readonly record struct ConvShape(int KernelHeight, int KernelWidth, Strides Stride, Padding Padding, int Dilation = 1)
 {
     /// <summary>Positions of the kernel.</summary>
     public int Taps => KernelHeight * KernelWidth;

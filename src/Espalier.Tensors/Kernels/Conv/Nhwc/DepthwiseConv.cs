@@ -76,7 +76,7 @@ internal sealed unsafe class DepthwiseConv : PackedConv
                 var pixels = new DepthwisePixels
                 {
                     X = line + ((nint)(from + (left * dilation)) * ldx),
-                    Step = (nint)window.Stride * ldx,
+                    Step = (nint)window.Stride.Columns * ldx,
                     RowStep = dilation * lineStep,
                     TapStep = (nint)dilation * ldx,
                     Rows = bottom - top,
@@ -105,7 +105,7 @@ internal sealed unsafe class DepthwiseConv : PackedConv
         private int Inside(int column)
         {
             int last = window.Width - 1 - ((window.KernelWidth - 1) * window.Dilation) + window.Padding.Left;
-            return Math.Min((last / window.Stride) + 1, window.OutWidth) - column;
+            return Math.Min((last / window.Stride.Columns) + 1, window.OutWidth) - column;
         }
 
         // The first tap that is inside, and the one after the last; the same where none is.

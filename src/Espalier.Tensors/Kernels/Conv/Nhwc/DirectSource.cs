@@ -62,12 +62,12 @@ internal readonly unsafe struct DirectSource
     public int Pixels => images * window.OutArea;
 
     /// <summary>Bytes between neighbouring output pixels' places.</summary>
-    public nint PixelBytes => (nint)window.Stride * Ld * sizeof(float);
+    public nint PixelBytes => (nint)window.Stride.Columns * Ld * sizeof(float);
 
     private nint Line => (nint)LineWidth * Ld;
 
     // Lines of x under so many lines of output.
-    private int LinesUnder(int outLines) => ((outLines - 1) * window.Stride) + ((window.KernelHeight - 1) * window.Dilation) + 1;
+    private int LinesUnder(int outLines) => ((outLines - 1) * window.Stride.Rows) + ((window.KernelHeight - 1) * window.Dilation) + 1;
 
     /// <summary>Where each stretch begins, in bytes from a pixel's place on.</summary>
     public void WriteOffsets(nint* offsets)
@@ -150,7 +150,7 @@ internal readonly unsafe struct DirectSource
             for (int i = 0; i < TilesPerUnit; i++)
             {
                 int column = width * i / TilesPerUnit, next = width * (i + 1) / TilesPerUnit;
-                *tile++ = Even(start + ((nint)column * window.Stride * Ld), outPixel + column, next - column);
+                *tile++ = Even(start + ((nint)column * window.Stride.Columns * Ld), outPixel + column, next - column);
             }
         }
 
@@ -160,7 +160,7 @@ internal readonly unsafe struct DirectSource
     private DirectTile Even(float* place, int pixel, int pixels)
     {
         int half = (pixels + 1) / 2;
-        return new DirectTile(place, place + ((nint)half * window.Stride * Ld), pixel, pixel + half, pixels);
+        return new DirectTile(place, place + ((nint)half * window.Stride.Columns * Ld), pixel, pixel + half, pixels);
     }
 
     // Where the first tap of an output line's first pixel lies.
@@ -169,9 +169,9 @@ internal readonly unsafe struct DirectSource
         int height = window.OutHeight, image = line / height, row = line % height;
         if (copy == null) return x + ((((nint)image * window.Height) + window.Row(row, 0)) * Line);
         int firstImage = first / height, firstRow = first % height;
-        if (image == firstImage) return copy + ((nint)(row - firstRow) * window.Stride * Line);
+        if (image == firstImage) return copy + ((nint)(row - firstRow) * window.Stride.Rows * Line);
         nint before = LinesUnder(height - firstRow) + ((nint)(image - firstImage - 1) * LinesUnder(height));
-        return copy + ((before + ((nint)row * window.Stride)) * Line);
+        return copy + ((before + ((nint)row * window.Stride.Rows)) * Line);
     }
 
     private void CopyLine(int image, int row, float* to)

@@ -17,7 +17,7 @@ internal sealed unsafe class WinogradConv(DirectConv direct) : PackedConv(direct
 
     /// <summary>Whether a 3 x 3 kernel moves one pixel at a time over images of one group.</summary>
     public static bool Suits(in ConvShape shape, int groups) =>
-        groups == 1 && shape is { KernelHeight: 3, KernelWidth: 3, Stride: 1, Dilation: 1 };
+        groups == 1 && shape is { KernelHeight: 3, KernelWidth: 3, Stride: (1, 1), Dilation: 1 };
 
     /// <summary>[36, channels, 16 or 32] of one panel.</summary>
     public float* WeightsOf(int panel) =>

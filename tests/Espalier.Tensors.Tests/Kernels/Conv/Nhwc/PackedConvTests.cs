@@ -106,12 +106,28 @@ public sealed unsafe class PackedConvTests : IDisposable
             Outputs = 20, InPlace = true, Activation = Activation.Silu,
         };
         yield return new ConvCase { Height = 6, Width = 5, Channels = 12, Outputs = 20, Activation = Activation.Sigmoid };
+        // The two halves of a 3 x 3 kernel of stride 2.
+        yield return new ConvCase
+        {
+            Height = 15, Width = 14, Channels = 33, Outputs = 40, Shape = new(3, 1, new(2, 1), new(1, 1, 0, 0)), Images = 2,
+        };
+        yield return new ConvCase { Height = 8, Width = 29, Channels = 16, Outputs = 33, Shape = new(1, 3, new(1, 2), new(0, 0, 1, 1)) };
+        yield return new ConvCase
+        {
+            Height = 13, Width = 12, Channels = 20, Outputs = 20, Groups = 20, Shape = new(3, 3, new(3, 2), 1), Images = 2,
+        };
         foreach (Activation f in (Activation[])[Activation.Relu, Activation.Relu6])
         {
             yield return new ConvCase { Channels = 48, Outputs = 70, NaN = true, Residual = true, Activation = f };
             yield return new ConvCase { Groups = 16, NaN = true, Prologue = true, Residual = true, Activation = f };
             yield return new ConvCase { Shape = new(3, 3, 1, 1), NaN = true, Residual = true, Activation = f };
         }
+    }
+
+    private static Strides RandomStrides(Random random)
+    {
+        int rows = random.Next(1, 4);
+        return new Strides(rows, random.Next(2) == 0 ? random.Next(1, 4) : rows);
     }
 
     private static ConvCase RandomCase(Random random)
@@ -128,7 +144,7 @@ public sealed unsafe class PackedConvTests : IDisposable
             Outputs = depthwise ? inputs : outputs * groups,
             Groups = depthwise ? inputs : groups,
             Shape = new ConvShape(
-                kernel, random.Next(3) == 0 ? random.Next(1, 6) : kernel, random.Next(1, 4),
+                kernel, random.Next(3) == 0 ? random.Next(1, 6) : kernel, RandomStrides(random),
                 new Padding(random.Next(0, 3), random.Next(0, 3), random.Next(0, 3), random.Next(0, 3)), random.Next(1, 3)),
             Gap = random.Next(0, 3) * 8,
             Bias = random.Next(2) == 0,
