@@ -41,7 +41,7 @@ public sealed class MethodMatrixTests : IDisposable
         // Gates that stay equal leave some attention for the second time.
         ["spvit"] = ("rate", "0"),
         // Times are not measured.
-        ["nvit"] = ("eta", "0"),
+        ["nvit"] = ("eta", "0"), ["enc"] = ("timed", "no"), ["low-rank"] = ("timed", "no"),
     };
 
     private readonly string path = Path.Combine(Path.GetTempPath(), $"{Guid.NewGuid():n}.safetensors");

@@ -1,0 +1,161 @@
+using Espalier.Compression;
+using Espalier.Compression.Methods.LowRank;
+using Espalier.Tensors;
+using Espalier.Tensors.Threading;
+
+namespace Espalier.Tests.Compression.Methods;
+
+[Collection("Workers")]
+public sealed class DecompositionTests
+{
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(17)]
+    [InlineData(150)]
+    public void Eigenvectors_of_a_symmetric_matrix(int n)
+    {
+        double[] a = Symmetric(n, 5);
+        var own = new SymmetricEigen(a, n);
+        for (int k = 0; k < n; k++)
+        {
+            for (int j = 0; j < n; j++)
+            {
+                double[] times = [.. Enumerable.Range(0, n).Select(i => Dot(a.AsSpan(i * n, n), own.VectorOf(j)))];
+                Assert.Equal(k == j ? own.Values[k] : 0, Dot(own.VectorOf(k), times), 1e-12 * n);
+                Assert.Equal(k == j ? 1 : 0, Dot(own.VectorOf(k), own.VectorOf(j)), 1e-13 * n);
+            }
+        }
+        Assert.Equal(own.Values.OrderDescending(), own.Values);
+    }
+
+    [Fact]
+    public void Eigenvalues_that_are_equal_or_none()
+    {
+        double[] ones = [.. Enumerable.Range(0, 36).Select(i => i % 7 == 0 ? 3.0 : 1)];
+        Close([8, 2, 2, 2, 2, 2], new SymmetricEigen(ones, 6).Values, 1e-13);
+        Assert.Equal([0, 0], new SymmetricEigen(new double[4], 2).Values);
+        Assert.Equal([5e-300, 1e-300, 0], new SymmetricEigen([1e-300, 0, 0, 0, 5e-300, 0, 0, 0, 0], 3).Values);
+        Assert.Throws<EspalierException>(() => new SymmetricEigen([1, double.NaN, double.NaN, 1], 2));
+    }
+
+    [Fact]
+    public void Threads_change_no_bit()
+    {
+        int before = Workers.Threads;
+        try
+        {
+            double[] a = Symmetric(200, 3);
+            Workers.Threads = 1;
+            var one = new SymmetricEigen(a, 200);
+            Workers.Threads = 3;
+            var three = new SymmetricEigen(a, 200);
+            Assert.Equal(one.Values, three.Values);
+            Assert.Equal(one.Vectors, three.Vectors);
+        }
+        finally
+        {
+            Workers.Threads = before;
+        }
+    }
+
+    [Theory]
+    [InlineData(9, 6)]
+    [InlineData(6, 9)]
+    public void The_error_of_fewer_terms_is_what_their_singular_values_say(int rows, int columns)
+    {
+        double[] m = Random(rows * columns, 1);
+        Decomposition d = Decomposition.Of(m, rows, columns, 6);
+        for (int r = 0; r <= 6; r++)
+        {
+            double error = Math.Sqrt(d.Sum(r) is { Length: > 0 } sum ? m.Zip(sum, (x, y) => (x - y) * (x - y)).Sum() : m.Sum(x => x * x));
+            Assert.Equal(Math.Sqrt(d.Values.Skip(r).Sum(s => s * s)), error, 1e-13);
+        }
+        Assert.All(d.First.Zip(d.Second, d.Values), t => Assert.Equal(t.Third, t.First.Sum(x => x * x), 1e-12));
+    }
+
+    /// <summary>W = diag(2, 1), E[x xᵀ] = diag(1, 16): what is large in the weight is small in the output.</summary>
+    [Fact]
+    public void Activations_decide_what_is_kept()
+    {
+        double[] w = [2, 0, 0, 1];
+        foreach (Decomposition d in (Decomposition[])[
+            Decomposition.OfInputs(w, 2, 2, [1, 0, 0, 16], 2), Decomposition.OfOutputs(w, 2, 2, [4, 0, 0, 16], 2)])
+        {
+            Close([4, 2], d.Values, 1e-14);
+            Close([0, 0, 0, 1], d.Sum(1), 1e-14);
+        }
+        Close([2, 0, 0, 0], Decomposition.Of(w, 2, 2, 2).Sum(1), 1e-14);
+    }
+
+    [Fact]
+    public void Both_sides_give_the_same_and_the_tail_is_the_error()
+    {
+        double[] w = Random(70, 2), x = Random(400, 3), wt = [.. Enumerable.Range(0, 70).Select(i => w[i % 7 * 10 + i / 7])];
+        double[] g = Moment(x, 10), y = Times(x, w, 10, 7), out2 = Moment(y, 7);
+        Decomposition inputs = Decomposition.OfInputs(wt, 10, 7, g, 7), outputs = Decomposition.OfOutputs(wt, 10, 7, out2, 7);
+        Close(inputs.Values, outputs.Values, 1e-12);
+        Close(inputs.Sum(3), outputs.Sum(3), 1e-12);
+        Close(wt, inputs.Sum(7), 1e-12);
+        Close(wt, outputs.Sum(7), 1e-12);
+        Assert.Equal(outputs.Values.Skip(3).Sum(s => s * s), Error(outputs.Sum(3)), 1e-12);
+
+        // Ten times the input: the same terms, a hundred times the error.
+        Decomposition larger = Decomposition.OfInputs(wt, 10, 7, [.. g.Select(v => 100 * v)], 7);
+        Close(inputs.Sum(3), larger.Sum(3), 1e-12);
+        Close([.. inputs.Values.Select(s => 10 * s)], larger.Values, 1e-11);
+
+        // Inputs in a space of 7 dimensions: G has no inverse.
+        double[] flat = Times(Random(280, 4), Random(70, 5), 7, 10);
+        (x, y) = (flat, Times(flat, w, 10, 7));
+        inputs = Decomposition.OfInputs(wt, 10, 7, Moment(flat, 10), 7);
+        outputs = Decomposition.OfOutputs(wt, 10, 7, Moment(y, 7), 7);
+        Close(inputs.Values, outputs.Values, 1e-10);
+        double tail = outputs.Values.Skip(3).Sum(s => s * s);
+        Assert.Equal(tail, Error(outputs.Sum(3)), 1e-11 * tail);
+        Assert.Equal(tail, Error(inputs.Sum(3)), 1e-9 * tail);
+
+        // A response of two dimensions needs two ranks.
+        double[] two = Times(Random(80, 6), Random(20, 7), 2, 10);
+        (x, y) = (two, Times(two, w, 10, 7));
+        Assert.Equal(0, Error(Decomposition.OfOutputs(wt, 10, 7, Moment(y, 7), 2).Sum(2)), 1e-20);
+        Assert.Equal(0, Error(Decomposition.OfInputs(wt, 10, 7, Moment(two, 10), 2).Sum(2)), 1e-20);
+
+        double Error(double[] sum)
+        {
+            double[] made = Times(x, [.. Enumerable.Range(0, 70).Select(i => sum[i % 10 * 7 + i / 10])], 10, 7);
+            return y.Zip(made, (a, b) => (a - b) * (a - b)).Sum() / (x.Length / 10);
+        }
+    }
+
+    /// <summary>Rows [.., n] times W [m, n] transposed.</summary>
+    private static double[] Times(double[] x, double[] w, int n, int m) => [.. Enumerable.Range(0, x.Length / n * m)
+        .Select(i => Dot(x.AsSpan(i / m * n, n), w.AsSpan(i % m * n, n)))];
+
+    private static double[] Moment(double[] rows, int n) => [.. Enumerable.Range(0, n * n)
+        .Select(k => Enumerable.Range(0, rows.Length / n).Average(r => rows[r * n + k / n] * rows[r * n + k % n]))];
+
+    private static double[] Symmetric(int n, ulong seed)
+    {
+        double[] a = Random(n * n, seed);
+        for (int i = 0; i < n; i++) for (int j = 0; j < i; j++) a[i * n + j] = a[j * n + i];
+        return a;
+    }
+
+    private static double[] Random(int count, ulong seed)
+    {
+        var rng = new Rng(seed);
+        var values = new double[count];
+        for (int i = 0; i < count; i++) values[i] = 2 * rng.NextDouble() - 1;
+        return values;
+    }
+
+    private static double Dot(ReadOnlySpan<double> a, ReadOnlySpan<double> b) => System.Numerics.Tensors.TensorPrimitives.Dot(a, b);
+
+    private static void Close(double[] expected, double[] actual, double tolerance)
+    {
+        Assert.Equal(expected.Length, actual.Length);
+        for (int i = 0; i < actual.Length; i++) Assert.Equal(expected[i], actual[i], tolerance);
+    }
+}
