@@ -24,6 +24,9 @@ public enum NetworkTraits
 
     /// <summary>Values or weights are rounded to few bits.</summary>
     FewBits = 16,
+
+    /// <summary>Convolutions work on the whole grid of an image's tokens.</summary>
+    ConvolvesTokens = 32,
 }
 
 /// <summary>What a method cannot follow.</summary>
@@ -39,6 +42,9 @@ public static class CompressionOrder
 {
     /// <summary>Of transformers' blocks, which are looked for among layers of full precision.</summary>
     internal static readonly Refusal FewBits = new(NetworkTraits.FewBits, "it needs the weights as they were before rounding");
+
+    /// <summary>Of all that shortens rows.</summary>
+    internal static readonly Refusal Grid = new(NetworkTraits.ConvolvesTokens, "no token of the grid may go");
 
     private static readonly NetworkTraits[] All = [.. Enum.GetValues<NetworkTraits>().Where(t => t != NetworkTraits.None)];
 
@@ -64,12 +70,16 @@ public static class CompressionOrder
 
     /// <summary>Whether a method can go on from a network.</summary>
     /// <exception cref="EspalierException">It cannot; the message says at which node, and why.</exception>
-    public static void Check(CompressionMethod method, Graph graph)
+    public static void Check(CompressionMethod method, Graph graph) => Check(method.Name, method.Refuses, graph);
+
+    /// <summary>The same of anything that changes networks.</summary>
+    /// <param name="name">What errors call it.</param>
+    internal static void Check(string name, IReadOnlyList<Refusal> refuses, Graph graph)
     {
-        foreach (Refusal refusal in method.Refuses)
+        foreach (Refusal refusal in refuses)
             foreach (NetworkTraits trait in All.Where(t => refusal.Traits.HasFlag(t)))
                 if (Shows(graph, trait) is { } node)
-                    throw new EspalierException($"{method.Name}: the network {Words(trait)} already ('{node.Name}'), and {method.Name} "
+                    throw new EspalierException($"{name}: the network {Words(trait)} already ('{node.Name}'), and {name} "
                         + $"cannot follow that, as {refusal.Reason}");
     }
 
@@ -86,6 +96,7 @@ public static class CompressionOrder
         NetworkTraits.HasAgents => "has agents that drop tokens",
         NetworkTraits.MergesTokens => "merges tokens",
         NetworkTraits.FewerQueries => "attends from other tokens than to",
+        NetworkTraits.ConvolvesTokens => "has convolutions on the whole grid of its tokens",
         _ => "has values or weights of few bits",
     }));
 
@@ -98,6 +109,7 @@ public static class CompressionOrder
             NetworkTraits.HasAgents => TokenAgent.Find(graph).FirstOrDefault().Keep,
             NetworkTraits.MergesTokens => Nodes(n => n.Op is MergeRowsOp),
             NetworkTraits.FewerQueries => Nodes(n => n.Op is AttentionOp && Norm(n.Operands[0]) != Norm(n.Operands[1])),
+            NetworkTraits.ConvolvesTokens => Nodes(n => n.Op is RowsToMapsOp),
             _ => Nodes(n => n.Op is QuantiseOp),
         };
 

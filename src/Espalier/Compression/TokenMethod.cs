@@ -18,7 +18,8 @@ public abstract record TokenMethod : CompressionMethod
     public override IReadOnlyList<Refusal> Refuses =>
     [
         new(NetworkTraits.MergesTokens, "merged tokens have sizes, which would be lost: merging comes last"),
-        new(NetworkTraits.FewerQueries, "it needs all tokens of a block to ask"), CompressionOrder.FewBits,
+        new(NetworkTraits.FewerQueries, "it needs all tokens of a block to ask"), CompressionOrder.Grid,
+        CompressionOrder.FewBits,
     ];
 
     /// <inheritdoc/>
@@ -48,7 +49,6 @@ public abstract record TokenMethod : CompressionMethod
     private TokenMethod Applied(Graph graph)
     {
         TransformerBlocks blocks = TransformerBlocks.Of(graph);
-        blocks.CheckTokensMayGo(Name);
         CheckBlocks(blocks);
         TokenMethod how = Fitted(graph, blocks);
         how.Edit(blocks);

@@ -62,6 +62,8 @@ public sealed class CompressionOrderTests
             Assert.Contains("has agents that drop tokens", Message(() => CompressionOrder.Check(CompressionMethods.Get(name), model.Graph)));
         CompressionMethod[] possible = [.. new[] { "nvit", "vtp", "l1", "apt", "topk" }.Select(CompressionMethods.Get)];
         CompressionOrder.Check(possible);
+        Assert.Contains("tome cannot follow spvit", Message(() => CompressionOrder.Check(
+            CompressionMethods.Get("spvit"), CompressionMethods.Get("tome"))));
         Assert.Contains("apt cannot follow topk", Message(() => CompressionOrder.Check([.. possible.Reverse()])));
     }
 

@@ -16,7 +16,7 @@ public static class TokenAgents
     {
         if (TokenAgent.Find(model.Graph).Count > 0) throw new EspalierException($"{model.Description}: has agents already");
         TransformerBlocks all = TransformerBlocks.Of(model.Graph);
-        all.CheckTokensMayGo("agents");
+        CompressionOrder.Check("agents", [CompressionOrder.Grid], model.Graph);
         int blocks = all.Blocks.Count;
         layers ??= Preset(model, blocks) ?? VitConfig.UsualPruneLayers(blocks);
         bool rises = layers.Count > 0 && layers[0] >= 0 && layers[^1] < blocks && layers.Zip(layers.Skip(1)).All(p => p.First < p.Second);

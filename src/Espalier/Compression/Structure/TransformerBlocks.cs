@@ -109,16 +109,6 @@ public sealed class TransformerBlocks
         return new TransformerBlocks(graph, blocks) { PrefixTokens = Prefix(graph, blocks) };
     }
 
-    /// <summary>Refuses a network with convolutions on the whole grid of its tokens, for a method that would drop or merge
-    /// some.</summary>
-    /// <exception cref="EspalierException">It is one.</exception>
-    public void CheckTokensMayGo(string method)
-    {
-        if (Graph.Nodes.FirstOrDefault(n => n.Op is RowsToMapsOp) is { } map)
-            throw new EspalierException($"{method}: the network has convolutions on the whole grid of its tokens ('{map.Name}'), "
-                + "so that none may go");
-    }
-
     /// <summary>Whether a stream is that behind a block, but for branches that are added without any attention, such as
     /// convolutions that took its place.</summary>
     private static bool Follows(GraphValue stream, GraphValue output) => stream == output

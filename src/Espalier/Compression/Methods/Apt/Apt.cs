@@ -60,7 +60,8 @@ public sealed record Apt : CompressionMethod, ITrainingMethod
 
     /// <inheritdoc/>
     public override IReadOnlyList<Refusal> Refuses => [new(NetworkTraits.DropsTokens | NetworkTraits.MergesTokens
-        | NetworkTraits.FewerQueries, "its threshold would rule all places where tokens go"), CompressionOrder.FewBits];
+        | NetworkTraits.FewerQueries, "its threshold would rule all places where tokens go"), CompressionOrder.Grid,
+        CompressionOrder.FewBits];
 
     /// <inheritdoc/>
     public override NetworkTraits Leaves => NetworkTraits.HasAgents;

@@ -39,7 +39,8 @@ public sealed record PatchSlimming : CompressionMethod
 
     /// <inheritdoc/>
     public override IReadOnlyList<Refusal> Refuses => [new(NetworkTraits.DropsTokens | NetworkTraits.HasAgents
-        | NetworkTraits.MergesTokens | NetworkTraits.FewerQueries, "it finds positions among all of an image"), CompressionOrder.FewBits];
+        | NetworkTraits.MergesTokens | NetworkTraits.FewerQueries, "it finds positions among all of an image"), CompressionOrder.Grid,
+        CompressionOrder.FewBits];
 
     /// <inheritdoc/>
     public override NetworkTraits Leaves => NetworkTraits.DropsTokens | NetworkTraits.FewerQueries;
@@ -160,7 +161,6 @@ public sealed record PatchSlimming : CompressionMethod
     {
         CompressionOrder.Check(new PatchSlimming(), graph);
         TransformerBlocks blocks = TransformerBlocks.Of(graph);
-        blocks.CheckTokensMayGo("patch-slimming");
         FewerQueries.Check(blocks, "patch-slimming");
         if (blocks.PrefixTokens == 0)
             throw new EspalierException("patch-slimming leaves the last block its class token, which the network does not have");

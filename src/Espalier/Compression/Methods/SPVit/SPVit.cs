@@ -35,6 +35,12 @@ public sealed record SPVit : CompressionMethod
     /// <inheritdoc/>
     public override IReadOnlyList<MethodSetting> Settings => Known;
 
+    /// <inheritdoc/>
+    public override IReadOnlyList<Refusal> Refuses => [CompressionOrder.FewBits];
+
+    /// <inheritdoc/>
+    public override NetworkTraits Leaves => NetworkTraits.ConvolvesTokens;
+
     /// <summary>Weight of (target - share)²: the published one times the square of the network's giga-multiply-adds.</summary>
     public double Lambda { get; init; } = 30;
 

@@ -34,7 +34,7 @@ internal sealed class SoftMasks : ITrainingHook
         HashSet<Tensor> norms = [.. graph.Nodes.Where(n => n.Op is LayerNormOp).SelectMany(n => n.Inputs).Select(v => v.Tensor)];
         PrefixTokens = all.PrefixTokens;
         frozen = options.FreezeWeights ? [.. graph.Parameters.Select(p => p.Value).Where(p => !norms.Contains(p))] : [];
-        if (options.TokenWeight > 0) all.CheckTokensMayGo("vit-slim with a TokenWeight");
+        CompressionOrder.Check(options, graph);
         foreach (TransformerBlock block in all.Blocks) Add(block);
     }
 

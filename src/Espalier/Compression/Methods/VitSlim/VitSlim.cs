@@ -71,7 +71,8 @@ public sealed record VitSlim : CompressionMethod
     public override IReadOnlyList<MethodSetting> Settings => Known;
 
     /// <inheritdoc/>
-    public override IReadOnlyList<Refusal> Refuses => [CompressionOrder.FewBits];
+    public override IReadOnlyList<Refusal> Refuses =>
+        TokenWeight > 0 ? [CompressionOrder.Grid, CompressionOrder.FewBits] : [CompressionOrder.FewBits];
 
     /// <inheritdoc/>
     public override NetworkTraits Leaves => TokenWeight > 0 ? NetworkTraits.DropsTokens : NetworkTraits.None;
