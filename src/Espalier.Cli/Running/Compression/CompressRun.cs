@@ -1,5 +1,6 @@
 using Espalier.Cli.Display;
 using Espalier.Compression;
+using Espalier.Inference;
 using Espalier.Reporting;
 using Espalier.Training;
 using Spectre.Console;
@@ -65,11 +66,12 @@ internal sealed class CompressRun(CompressPlan plan, CommandContext context)
             throw new EspalierException($"{plan.Method.Name} removed nothing");
         if (plan.Output is not null) model.Save(plan.Output);
         using var smaller = new TemporaryModel(model);
-        OutputComparison outputs = OutputComparison.Of(original, model, input);
+        using Session whole = Session.Open(original.Path), left = model.Session();
+        OutputComparison outputs = OutputComparison.Of(whole, left, input);
         CompressNumbers after = CompressNumbers.Of(job, smaller, input.IsLabelled ? null : outputs.SameAnswer);
         planned = job.LastPlan is not null;
         if (plan.PlanFile is not null) job.LastPlan?.Save(plan.PlanFile);
-        var milliseconds = CompressTiming.MillisecondsInTurn(original, model, job);
+        var milliseconds = CompressTiming.MillisecondsInTurn(whole, left, job);
         if (plan.Report is { } file)
         {
             CompressionReport report = CompressReport.Of(plan, job, input, before, after, milliseconds, context.Arguments);

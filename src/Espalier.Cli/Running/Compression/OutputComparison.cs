@@ -7,13 +7,12 @@ namespace Espalier.Cli.Running;
 /// <summary>How far the smaller network's output is the whole network's, on images that nothing was fitted to.</summary>
 /// <param name="Cosine">Between the two outputs of an image, the mean.</param>
 /// <param name="SameAnswer">Share of the images whose largest value is in the same place.</param>
-internal sealed record OutputComparison(int Images, double Cosine, double SameAnswer)
+internal sealed record OutputComparison(double Cosine, double SameAnswer)
 {
     private const int MostImages = 512;
 
-    public static OutputComparison Of(TemporaryModel original, Model smaller, CompressInput input)
+    public static OutputComparison Of(Session before, Session after, CompressInput input)
     {
-        using Session before = Session.Open(original.Path), after = smaller.Session();
         double cosine = 0;
         int images = 0, same = 0, width = before.NumClasses;
         foreach (Tensor batch in CalibrationImages.Of(input.Data.Evaluation, input.Data.EvaluationPipeline, MostImages))
@@ -31,6 +30,6 @@ internal sealed record OutputComparison(int Images, double Cosine, double SameAn
             }
             images += count;
         }
-        return new OutputComparison(images, cosine / Math.Max(1, images), (double)same / Math.Max(1, images));
+        return new OutputComparison(cosine / Math.Max(1, images), (double)same / Math.Max(1, images));
     }
 }
