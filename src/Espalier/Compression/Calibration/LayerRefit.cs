@@ -13,10 +13,10 @@ internal sealed class LayerRefit(DependencyGraph graph, PlannedCuts cuts, Recove
     /// <summary>Rows a value of a row that are enough; tokens of one image are alike, and so are neighbouring pixels.</summary>
     private const int RowsAValue = 24, FewestRows = 12_288;
 
-    private readonly ILookup<GraphValue, GraphNode> readers = graph.Network!.Nodes.SelectMany(n => n.Inputs.Select(i => (i, n)))
+    private readonly ILookup<GraphValue, GraphNode> readers = graph.Network.Nodes.SelectMany(n => n.Inputs.Select(i => (i, n)))
         .ToLookup(p => p.i, p => p.n);
 
-    private readonly ILookup<Tensor, GraphNode> uses = graph.Network!.Nodes
+    private readonly ILookup<Tensor, GraphNode> uses = graph.Network.Nodes
         .SelectMany(n => n.Inputs.Where(i => i.IsWeight).Select(i => (i.Tensor, n))).ToLookup(p => p.Tensor, p => p.n);
 
     /// <summary>Solves for the node's weight and bias, where it reads anything that goes.</summary>

@@ -29,8 +29,7 @@ public sealed class Recovery
 
     private Recovery(DependencyGraph graph, RemovalPlan plan, IReadOnlyList<Tensor> batches, RecoverOptions options)
     {
-        network = graph.Network ?? throw new ArgumentException("recovery works on graphs; build the dependency graph of one");
-        (this.options, cuts) = (options, new PlannedCuts(graph, plan));
+        (network, this.options, cuts) = (graph.Network, options, new PlannedCuts(graph, plan));
         readers = network.Nodes.SelectMany(n => n.Inputs.Select(i => (i, n))).ToLookup(p => p.i, p => p.n);
         twins = new TwinRun(network, batches, changed);
         Mask(graph, plan);
@@ -52,7 +51,7 @@ public sealed class Recovery
         List<Tensor> batches = [];
         Recovery? recovery = null;
         bool done = false;
-        long most = graph.Network is { } network ? options.Memory / (2 * sizeof(float) * Math.Max(1, TwinRun.Widest(network))) : 0;
+        long most = options.Memory / (2 * sizeof(float) * Math.Max(1, TwinRun.Widest(graph.Network)));
         int wanted = (int)Math.Clamp(most, 1, options.Images), taken = 0;
         try
         {

@@ -187,8 +187,5 @@ public sealed class DependencyGraph : IDisposable
         }
     }
 
-    /// <summary>After weights got their old shapes back.</summary>
-    internal void Refresh() => network.Refresh();
-
     public void Dispose() => Example.Dispose();
 }

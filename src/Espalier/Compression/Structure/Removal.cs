@@ -134,7 +134,7 @@ public static class Removal
         catch
         {
             swapped.Dispose();
-            graph.Refresh();
+            graph.Network.Refresh();
             throw;
         }
     }
