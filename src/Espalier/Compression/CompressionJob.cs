@@ -105,6 +105,12 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
         }
     }
 
+    /// <summary>Forgets the gradients of the model's parameters.</summary>
+    internal void ClearGradients()
+    {
+        foreach (var (_, parameter) in model.Graph.Parameters) parameter.ClearGrad();
+    }
+
     /// <summary>Images without labels to look at, of <see cref="CompressionOptions.Calibration"/> or else the training images; each
     /// batch [n, C, S, S] is freed when the next is asked for.</summary>
     /// <param name="count">How many images.</param>
