@@ -114,10 +114,8 @@ internal sealed class SubNetwork(IReadOnlyList<BlockKept> kept)
         void Add(GraphNode layer, bool[] stays)
         {
             if (!stays.Contains(false)) return;
-            Tensor weight = layer.Operands[1]!.Tensor;
-            ChannelGroup group = channels.Groups.FirstOrDefault(g => g.Slices.Any(s => s.Tensor == weight && s.Axis == 0))
+            var (group, entries) = channels.Of(layer.Operands[1]!.Tensor, axis: 0)
                 ?? throw new EspalierException($"what '{layer.Name}' makes cannot be removed: another layer needs all of it");
-            IReadOnlyList<int[]> entries = group.Slices.First(s => s.Tensor == weight && s.Axis == 0).Entries;
             plan.Add(group, Enumerable.Range(0, group.Count).Where(k => entries[k].All(e => !stays[e])));
         }
     }
