@@ -53,8 +53,8 @@ public static class BlindTest
             var plan = new RemovalPlan();
             foreach (ChannelGroup group in groups)
             {
-                int least = Math.Max(1, group.Count / 8), kept = least + rng.NextInt(group.Count - least + 1);
-                if (kept < group.Count) plan.Add(group, Enumerable.Range(kept, group.Count - kept));
+                int least = NetworkTimes.Least(group);
+                NetworkTimes.Remove(plan, group, least + rng.NextInt(group.Count - least + 1));
             }
             if (plan.Count == 0) continue;
             double predicted = times.Of(plan);

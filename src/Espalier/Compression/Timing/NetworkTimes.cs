@@ -132,9 +132,11 @@ public sealed class NetworkTimes
         return plan;
     }
 
-    private static int Least(ChannelGroup group) => Math.Max(1, group.Count / 8);
+    /// <summary>Channels of a group that stay at least.</summary>
+    internal static int Least(ChannelGroup group) => Math.Max(1, group.Count / 8);
 
-    private static void Remove(RemovalPlan plan, ChannelGroup group, int kept)
+    /// <summary>Lets a group keep so many channels, its first.</summary>
+    internal static void Remove(RemovalPlan plan, ChannelGroup group, int kept)
     {
         if (kept < group.Count) plan.Add(group, Enumerable.Range(kept, group.Count - kept));
     }
