@@ -87,9 +87,6 @@ internal static class OnnxReaders
         ["Where"] = One(c => OnnxReadCall.Typed(c.Make("Where", c[0], c[1], c[2]), c[1].Type)),
     };
 
-    /// <summary>Names of all operators that are read beside those that are computed on constants.</summary>
-    public static IEnumerable<string> Names => Known.Keys;
-
     /// <exception cref="InvalidDataException">The operator is not read, or not as it stands there.</exception>
     public static IReadOnlyList<OnnxOperand> Read(OnnxReadCall call)
     {

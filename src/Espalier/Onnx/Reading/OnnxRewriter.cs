@@ -27,7 +27,7 @@ internal sealed class OnnxRewriter
     /// <summary>The node that makes a value, where its op is of that kind.</summary>
     public static GraphNode? Made<T>(GraphValue? value) where T : Op => value?.Producer is { Op: T } node ? node : null;
 
-    public IReadOnlyList<GraphNode> Readers(GraphValue value) => [.. graph.Nodes.Where(n => n.Operands.Contains(value))];
+    private IReadOnlyList<GraphNode> Readers(GraphValue value) => [.. graph.Nodes.Where(n => n.Operands.Contains(value))];
 
     /// <summary>The one node that reads a value; null where there are others, or the graph gives it.</summary>
     public GraphNode? Reader(GraphValue value) =>
