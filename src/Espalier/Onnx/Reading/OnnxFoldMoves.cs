@@ -55,7 +55,16 @@ internal static class OnnxFoldMoves
         return x.Take(lists).Shaped([.. x.Dims[..axis], .. call[1].Dims, .. x.Dims[(axis + 1)..]]);
     }
 
-    public static OnnxArray Picked(OnnxArray x, int[] places, int[] dims) =>
+    public static OnnxArray GatherElements(OnnxFoldCall call) =>
+        Picked(call[0], OnnxMoves.GatherElements(call.Node, call[0].Dims, call[1]), call[1].Dims);
+
+    public static OnnxArray GatherNd(OnnxFoldCall call)
+    {
+        int[] places = OnnxMoves.GatherNd(call.Node, call[0].Dims, call[1], out int[] dims);
+        return Picked(call[0], places, dims);
+    }
+
+    private static OnnxArray Picked(OnnxArray x, int[] places, int[] dims) =>
         new(x.Type, dims, Array.ConvertAll(places, p => x.Values[p]));
 
     public static OnnxArray NonZero(OnnxFoldCall call)

@@ -23,6 +23,13 @@ internal static class OnnxFoldReduce
         return new OnnxArray(x.Type, keep ? kept : [.. kept.Where((_, i) => !axes.Contains(i))], y);
     }
 
+    /// <summary>The mean of the operands, number by number.</summary>
+    public static OnnxArray OfOperands(OnnxFoldCall call)
+    {
+        OnnxArray sum = call.Sum();
+        return sum with { Values = Array.ConvertAll(sum.Values, v => v / call.Count) };
+    }
+
     public static OnnxArray Mean(OnnxFoldCall call)
     {
         OnnxArray sum = Reduce(call, 0, (a, b) => a + b);

@@ -195,7 +195,7 @@ internal sealed class OnnxImport
 
     private static OnnxOperand Constant(string name, OnnxNodeView node)
     {
-        if (node.Tensor("value") is { } tensor) return OfFile(name, tensor) is var c ? new OnnxOperand { Name = name, Type = c.Type, Stored = tensor } : c;
+        if (node.Tensor("value") is { } tensor) return new OnnxOperand { Name = name, Type = tensor.Type, Stored = tensor };
         if (node.Longs("value_ints") is { } ints) return OnnxOperand.Constant(name, OnnxArray.Whole(ints));
         if (node.Floats("value_floats") is { } floats)
             return OnnxOperand.Constant(name, new OnnxArray(OnnxType.Float, [floats.Length], [.. floats.Select(f => (double)f)]));

@@ -26,6 +26,15 @@ internal static class OnnxReadMoves
             [.. x.DimsOfThree[..axis], .. list.Dims, .. x.DimsOfThree[(axis + 1)..]]);
     }
 
+    public static OnnxOperand GatherElements(OnnxReadCall call) =>
+        Picked(call, call[0], OnnxMoves.GatherElements(call.Node, call[0].Dims, call.Fixed(1)!), call.Fixed(1)!.Dims);
+
+    public static OnnxOperand GatherNd(OnnxReadCall call)
+    {
+        int[] places = OnnxMoves.GatherNd(call.Node, call[0].Dims, call.Fixed(1)!, out int[] dims);
+        return Picked(call, call[0], places, dims);
+    }
+
     /// <summary>Lengths are an attribute before opset 13, an operand since; none are equal parts, the last one perhaps
     /// smaller.</summary>
     public static IReadOnlyList<OnnxOperand> Split(OnnxReadCall call)
@@ -83,7 +92,7 @@ internal static class OnnxReadMoves
     }
 
     /// <summary>Entries by their places in all of x, as the gathers of elements give them.</summary>
-    public static OnnxOperand Picked(OnnxReadCall call, OnnxOperand x, int[] places, int[] dims)
+    private static OnnxOperand Picked(OnnxReadCall call, OnnxOperand x, int[] places, int[] dims)
     {
         if (!x.Dims.AsSpan().SequenceEqual(x.DimsOfThree))
         {
@@ -138,8 +147,8 @@ internal static class OnnxReadMoves
         if (x.Rank < 2) throw new InvalidDataException("its operand has fewer than two axes");
         int[] dims = [x.Dims[^2], x.Dims[^1]];
         OnnxArray? diagonal = call.Fixed(1);
-        return call.Make("Where", call.Emit.Made(dims, i => OnnxFoldMoves.InTriangle(call.Node, dims, diagonal, i) ? 1 : 0), x,
-            call.Emit.Made([1], _ => 0)) is var y ? OnnxReadCall.Typed(y, x.Type) : x;
+        OnnxOperand stays = call.Emit.Made(dims, i => OnnxFoldMoves.InTriangle(call.Node, dims, diagonal, i) ? 1 : 0);
+        return OnnxReadCall.Typed(call.Make("Where", stays, x, call.Emit.Made([1], _ => 0)), x.Type);
     }
 
     private static OnnxOperand Pick(OnnxReadCall call, OnnxOperand x, int[][] lists, float fill)
