@@ -49,7 +49,7 @@ internal sealed class OnnxSourceTensor
     /// <summary>Bytes of the numbers as raw data.</summary>
     public long ByteLength => (Count * Bits + 7) / 8;
 
-    public bool IsFloat => Type is OnnxType.Float or OnnxType.Float16 or OnnxType.BFloat16 or OnnxType.Double;
+    public bool IsFloat => Type.IsFloat();
 
     /// <summary>Copies the numbers as floats.</summary>
     /// <param name="raw">Of another file; else those of this one.</param>

@@ -19,7 +19,7 @@ internal static class OnnxReadElements
             int[] two = [.. b.Dims, .. Enumerable.Repeat(1, ones)], three = [.. b.DimsOfThree, .. Enumerable.Repeat(1, ones)];
             b = b.IsConstant ? emit.Shaped(b, two) : emit.Reshape(b, two, three);
         }
-        bool whole = op == "Div" && a.Type is not (OnnxType.Float or OnnxType.Double or OnnxType.Float16 or OnnxType.BFloat16);
+        bool whole = op == "Div" && !a.Type.IsFloat();
         if (b.Scalar is { } right && b.Rank <= a.Rank && !whole)
         {
             switch (op)
@@ -87,10 +87,10 @@ internal static class OnnxReadElements
     {
         if (!Enum.IsDefined(to)) throw new InvalidDataException($"casts to the type {(int)to}, which is not read");
         OnnxOperand x = call[0];
-        bool fromFloat = IsFloat(x.Type);
+        bool fromFloat = x.Type.IsFloat();
         if (to == OnnxType.Bool && x.Type != OnnxType.Bool)
             x = call.Emit.Element(ElementFunction.Not, call.Emit.Element(ElementFunction.Not, x));
-        else if (fromFloat && !IsFloat(to)) x = Truncated(call, x);
+        else if (fromFloat && !to.IsFloat()) x = Truncated(call, x);
         return OnnxReadCall.Typed(x, to);
     }
 
@@ -132,8 +132,6 @@ internal static class OnnxReadElements
         (order[axis], order[^1]) = (order[^1], order[axis]);
         return call.Emit.Permute(call.Make(op, call.Emit.Permute(x, order)), order);
     }
-
-    public static bool IsFloat(OnnxType type) => type is OnnxType.Float or OnnxType.Double or OnnxType.Float16 or OnnxType.BFloat16;
 
     private static OnnxOperand Truncated(OnnxReadCall call, OnnxOperand x) =>
         call.Make("Mul", call.Emit.Element(ElementFunction.Sign, x), call.Emit.Element(ElementFunction.Floor, call.Make("Abs", x)));
