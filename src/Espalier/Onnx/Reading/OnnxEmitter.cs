@@ -84,9 +84,9 @@ internal sealed class OnnxEmitter
         });
     }
 
-    /// <summary>The same numbers under another shape.</summary>
-    public OnnxOperand Shaped(OnnxOperand constant, params int[] dims) => constant.Dims.AsSpan().SequenceEqual(dims)
-        ? Weight(constant) : Weight(constant, $"as.{string.Join('.', dims)}", dims, to => Read(constant, to));
+    /// <summary>The same numbers under another shape, which is the same for any number of images.</summary>
+    public OnnxOperand Shaped(OnnxOperand x, params int[] dims) => !x.IsConstant ? Reshape(x, dims, dims)
+        : x.Dims.AsSpan().SequenceEqual(dims) ? Weight(x) : Weight(x, $"as.{string.Join('.', dims)}", dims, to => Read(x, to));
 
     /// <summary>Numbers of the reader's own.</summary>
     public OnnxOperand Made(int[] dims, Func<int, double> value)

@@ -123,8 +123,7 @@ internal static class OnnxReadMoves
         OnnxOperand y = call.Emit.Node("Pick", new OpSettings().Set("sizes", [count]).Set("value", 0f), all, call.Emit.Made([count], i => order[i]));
         return call.Emit.Reshape(y, x.Dims, x.Dims);
 
-        OnnxOperand Row(OnnxOperand v) => v.IsConstant ? call.Emit.Shaped(v, 1, OnnxArray.Count(v.Dims))
-            : call.Emit.Reshape(v, [1, OnnxArray.Count(v.Dims)], [1, OnnxArray.Count(v.Dims)]);
+        OnnxOperand Row(OnnxOperand v) => call.Emit.Shaped(v, 1, OnnxArray.Count(v.Dims));
     }
 
     /// <summary>A sum of all entries before one is a product with a triangle of ones.</summary>

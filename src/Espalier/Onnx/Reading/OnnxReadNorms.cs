@@ -100,8 +100,7 @@ internal static class OnnxReadNorms
 
     private static OnnxOperand Vector(OnnxReadCall call, OnnxOperand x, int width)
     {
-        if (!x.IsConstant) return call.Emit.Reshape(x, [width], [width]);
-        if (OnnxArray.Count(x.Dims) == width) return call.Emit.Shaped(x, width);
+        if (!x.IsConstant || OnnxArray.Count(x.Dims) == width) return call.Emit.Shaped(x, width);
         OnnxArray two = x.Two;
         return two.Values.Length == 1 ? call.Emit.Made([width], _ => two.Values[0])
             : throw new InvalidDataException($"its scale or shift [{string.Join(",", x.Dims)}] is not of {width} numbers");
