@@ -95,6 +95,13 @@ internal sealed class OnnxEmitter
         return Weight(OnnxOperand.Constant("", new OnnxArray(OnnxType.Float, dims, values)));
     }
 
+    /// <summary>Entries of each image by their places in it, -1 being <paramref name="fill"/>: see <see cref="PickOp"/>.</summary>
+    public OnnxOperand Pick(OnnxOperand x, int[] places, IEnumerable<int> sizes, float fill = 0) =>
+        Node("Pick", new OpSettings().Set("sizes", sizes).Set("value", fill), x, List(places));
+
+    /// <summary>Whole numbers of the reader's own, as an op's list.</summary>
+    public OnnxOperand List(int[] list) => Made([list.Length], i => list[i]);
+
     public static void Read(OnnxOperand constant, Span<float> to)
     {
         if (constant.Stored is { } stored) stored.Read(to, stored.Raw.Span);

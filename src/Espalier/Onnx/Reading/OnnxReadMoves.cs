@@ -81,7 +81,7 @@ internal static class OnnxReadMoves
             if (run)
                 x = call.Emit.Node("Slice", new OpSettings().Set("axis", axis).Set("start", list[0]).Set("length", list.Length), x);
             else if (axis == 1 && x.Rank > 1 && !list.Contains(-1) && list.Distinct().Count() == list.Length)
-                x = call.Make("IndexSelect", x, call.Emit.Made([list.Length], i => list[i]));
+                x = call.Make("IndexSelect", x, call.Emit.List(list));
             else continue;
             axes.Remove(axis);
         }
@@ -100,13 +100,9 @@ internal static class OnnxReadMoves
             int each = places.Length / x.Dims[0], width = x.Dims.Aggregate(1, (a, n) => a * n) / x.Dims[0];
             bool alike = dims[0] == x.Dims[0] && !places.Where((p, i) => p != places[i % each] + i / each * width).Any();
             if (!alike) throw new InvalidDataException("its indices are of certain images");
-            return call.Emit.Node("Pick", new OpSettings().Set("sizes", dims[1..]).Set("value", 0f), x,
-                call.Emit.Made([each], i => places[i]));
+            return call.Emit.Pick(x, places[..each], dims[1..]);
         }
-        OnnxOperand flat = call.Emit.Reshape(x, [1, OnnxArray.Count(x.Dims)], [1, OnnxArray.Count(x.Dims)]);
-        OnnxOperand y = call.Emit.Node("Pick", new OpSettings().Set("sizes", [places.Length]).Set("value", 0f), flat,
-            call.Emit.Made([places.Length], i => places[i]));
-        return call.Emit.Reshape(y, dims, dims);
+        return OfAll(call, x, places, dims);
     }
 
     /// <summary>x with entries replaced: picked from x and the updates behind it, the last of several that meet.</summary>
@@ -120,8 +116,7 @@ internal static class OnnxReadMoves
         int[] order = [.. Enumerable.Range(0, count)];
         for (int i = 0; i < places.Length; i++) order[places[i]] = count + i;
         OnnxOperand all = call.Emit.Node("Concat", new OpSettings().Set("axis", 1), Row(x), Row(updates));
-        OnnxOperand y = call.Emit.Node("Pick", new OpSettings().Set("sizes", [count]).Set("value", 0f), all, call.Emit.Made([count], i => order[i]));
-        return call.Emit.Reshape(y, x.Dims, x.Dims);
+        return call.Emit.Reshape(call.Emit.Pick(all, order, [count]), x.Dims, x.Dims);
 
         OnnxOperand Row(OnnxOperand v) => call.Emit.Shaped(v, 1, OnnxArray.Count(v.Dims));
     }
@@ -154,17 +149,16 @@ internal static class OnnxReadMoves
     {
         bool images = x.Rank > 1 && IsWhole(lists[0], x.Dims[0]);
         if (images && x.Dims.AsSpan(1).SequenceEqual(x.DimsOfThree.AsSpan(1)))
-        {
-            int[] places = OnnxArray.Places(x.Dims[1..], lists[1..]);
-            return call.Emit.Node("Pick", new OpSettings().Set("sizes", lists[1..].Select(l => l.Length)).Set("value", fill), x,
-                call.Emit.Made([places.Length], i => places[i]));
-        }
+            return call.Emit.Pick(x, OnnxArray.Places(x.Dims[1..], lists[1..]), lists[1..].Select(l => l.Length), fill);
         if (!x.Dims.AsSpan().SequenceEqual(x.DimsOfThree)) throw new InvalidDataException("axis 0 is not the images");
-        int[] all = OnnxArray.Places(x.Dims, lists), dims = [.. lists.Select(l => l.Length)];
+        return OfAll(call, x, OnnxArray.Places(x.Dims, lists), [.. lists.Select(l => l.Length)], fill);
+    }
+
+    /// <summary>Entries by their places in all of x, whose shape is the same for any number of images.</summary>
+    private static OnnxOperand OfAll(OnnxReadCall call, OnnxOperand x, int[] places, int[] dims, float fill = 0)
+    {
         OnnxOperand flat = call.Emit.Reshape(x, [1, OnnxArray.Count(x.Dims)], [1, OnnxArray.Count(x.Dims)]);
-        OnnxOperand y = call.Emit.Node("Pick", new OpSettings().Set("sizes", [all.Length]).Set("value", fill), flat,
-            call.Emit.Made([all.Length], i => all[i]));
-        return call.Emit.Reshape(y, dims, dims);
+        return call.Emit.Reshape(call.Emit.Pick(flat, places, [places.Length], fill), dims, dims);
     }
 
     /// <summary>Entries before and after, where a list is a whole axis with a constant around it; null where it is not.</summary>
