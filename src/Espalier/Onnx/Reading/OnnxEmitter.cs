@@ -163,6 +163,15 @@ internal sealed class OnnxEmitter
     public OnnxOperand Element(ElementFunction function, OnnxOperand x, float a = 0, float b = 0) =>
         Node("Element", new OpSettings().Set("function", function).Set("a", a).Set("b", b), x);
 
+    public OnnxOperand Pair(PairFunction function, OnnxOperand a, OnnxOperand b) =>
+        Node("Pair", new OpSettings().Set("function", function), a, b);
+
+    public OnnxOperand MatMul(OnnxOperand a, OnnxOperand b, bool turnA = false, bool turnB = false) =>
+        Node("MatMul", new OpSettings().Set("transposeA", turnA).Set("transposeB", turnB), a, b);
+
+    public OnnxOperand Slice(OnnxOperand x, int axis, int start, int length) =>
+        Node("Slice", new OpSettings().Set("axis", axis).Set("start", start).Set("length", length), x);
+
     public OnnxOperand Clamp(OnnxOperand x, double low, double high) =>
         Node("Clamp", new OpSettings().Set("low", (float)low).Set("high", (float)high), x);
 

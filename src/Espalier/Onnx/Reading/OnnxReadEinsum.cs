@@ -1,5 +1,3 @@
-using Espalier.Tensors;
-
 namespace Espalier.Onnx;
 
 /// <summary>
@@ -33,8 +31,7 @@ internal static class OnnxReadEinsum
         a = emit.Permute(a, Order(ta, batch + rows + inner));
         b = emit.Permute(b, Order(tb, batch + inner + columns));
         int lead = batch.Length;
-        OnnxOperand product = emit.Node("MatMul", new OpSettings().Set("transposeA", false).Set("transposeB", false),
-            Joined(emit, a, lead, rows.Length), Joined(emit, b, lead, inner.Length));
+        OnnxOperand product = emit.MatMul(Joined(emit, a, lead, rows.Length), Joined(emit, b, lead, inner.Length));
         int[] two = [.. a.Dims[..(lead + rows.Length)], .. b.Dims[(lead + inner.Length)..]];
         int[] three = [.. a.DimsOfThree[..(lead + rows.Length)], .. b.DimsOfThree[(lead + inner.Length)..]];
         return emit.Permute(emit.Reshape(product, two, three), Order(batch + rows + columns, output));

@@ -55,8 +55,7 @@ internal static class OnnxReadElements
     {
         if (function == PairFunction.Mod && call.Node.Int("fmod", 0) != 0) function = PairFunction.FMod;
         OnnxOperand y = call[0];
-        for (int i = 1; i < call.Count; i++)
-            y = call.Emit.Node("Pair", new OpSettings().Set("function", function), y, call[i]);
+        for (int i = 1; i < call.Count; i++) y = call.Emit.Pair(function, y, call[i]);
         return OnnxFunctions.IsLogic(function) ? OnnxReadCall.Typed(y, OnnxType.Bool) : OnnxReadCall.Typed(y, call[0].Type);
     }
 
@@ -75,8 +74,8 @@ internal static class OnnxReadElements
         if (call.Optional(1) is { IsConstant: false } || call.Optional(2) is { IsConstant: false })
         {
             OnnxOperand y = call[0];
-            if (call.Has(1)) y = call.Emit.Node("Pair", new OpSettings().Set("function", PairFunction.Max), y, call[1]);
-            return call.Has(2) ? call.Emit.Node("Pair", new OpSettings().Set("function", PairFunction.Min), y, call[2]) : y;
+            if (call.Has(1)) y = call.Emit.Pair(PairFunction.Max, y, call[1]);
+            return call.Has(2) ? call.Emit.Pair(PairFunction.Min, y, call[2]) : y;
         }
         double low = call.Number(1, "min", double.NegativeInfinity), high = call.Number(2, "max", double.PositiveInfinity);
         return low == 0 && double.IsPositiveInfinity(high) ? call.Make("Relu", call[0]) : call.Emit.Clamp(call[0], low, high);

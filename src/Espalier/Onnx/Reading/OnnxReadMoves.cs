@@ -78,8 +78,7 @@ internal static class OnnxReadMoves
             int[] list = two[axis];
             if (list.Length == 0) throw new InvalidDataException("it leaves nothing of an axis");
             bool run = list[0] >= 0 && !list.Where((at, i) => at != list[0] + i).Any();
-            if (run)
-                x = call.Emit.Node("Slice", new OpSettings().Set("axis", axis).Set("start", list[0]).Set("length", list.Length), x);
+            if (run) x = call.Emit.Slice(x, axis, list[0], list.Length);
             else if (axis == 1 && x.Rank > 1 && !list.Contains(-1) && list.Distinct().Count() == list.Length)
                 x = call.Make("IndexSelect", x, call.Emit.List(list));
             else continue;
