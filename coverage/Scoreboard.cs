@@ -123,7 +123,7 @@ internal static class Scoreboard
         {
             if (known(i)) continue;
             var x = new Tensor(new Shape(given[i].Shape));
-            given[i].Read(x.Span, given[i].Raw.Span);
+            given[i].Read(x.Span);
             fed.Add(x);
         }
         if (fed.Count == 0) fed.Add(Espalier.Tensors.Tensor.Zeros(new Shape(1)));

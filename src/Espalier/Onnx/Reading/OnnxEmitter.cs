@@ -104,7 +104,7 @@ internal sealed class OnnxEmitter
 
     public static void Read(OnnxOperand constant, Span<float> to)
     {
-        if (constant.Stored is { } stored) stored.Read(to, stored.Raw.Span);
+        if (constant.Stored is { } stored) stored.Read(to);
         else for (int i = 0; i < to.Length; i++) to[i] = (float)constant.Two.Values[i];
     }
 
