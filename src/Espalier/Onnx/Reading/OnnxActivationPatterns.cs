@@ -83,12 +83,10 @@ internal static class OnnxActivationPatterns
     private static bool IsCube(GraphValue cube, GraphValue x) => cube.Producer switch
     {
         { Op: PowOp { Exponent: 3 } } pow => pow.Operands[0] == x,
-        { Op: MulOp } mul => (mul.Operands[0] == x && IsSquare(mul.Operands[1]!, x)) || (mul.Operands[1] == x && IsSquare(mul.Operands[0]!, x)),
+        { Op: MulOp } mul => (mul.Operands[0] == x && OnnxRewriter.SquareOf(mul.Operands[1]) == x)
+            || (mul.Operands[1] == x && OnnxRewriter.SquareOf(mul.Operands[0]) == x),
         _ => false,
     };
-
-    private static bool IsSquare(GraphValue square, GraphValue x) =>
-        square.Producer is { Op: SquareOp or MulOp } made && made.Operands.All(o => o == x);
 
     /// <summary>A value and what it is multiplied by.</summary>
     private static (GraphValue? Value, double Scale) Scaled(GraphValue? value) =>

@@ -54,7 +54,7 @@ internal static class OnnxPatterns
         if (node.Op is not DivOp || OnnxRewriter.Made<SqrtOp>(node.Operands[1]) is not { } root) return;
         if (OnnxRewriter.Made<AffineOp>(root.Operands[0]) is not { Op: AffineOp { Scale: 1, Shift: > 0 and var epsilon } } shifted) return;
         if (OnnxRewriter.Made<MeanOp>(shifted.Operands[0]) is not { } variance || !OverLast(variance)) return;
-        if (Centred(node.Operands[0]) is not { } x || Centred(SquareOf(variance.Operands[0])) != x) return;
+        if (Centred(node.Operands[0]) is not { } x || Centred(OnnxRewriter.SquareOf(variance.Operands[0])) != x) return;
         int width = x.Shape[-1];
         if (Scaled<MulOp>(rewriter, node, width) is not { } mul) return;
         GraphValue gamma = mul.Weight;
@@ -69,9 +69,6 @@ internal static class OnnxPatterns
     /// <summary>x, where the value is x less its mean along the last axis.</summary>
     private static GraphValue? Centred(GraphValue? value) => OnnxRewriter.Made<SubOp>(value) is { } sub
         && OnnxRewriter.Made<MeanOp>(sub.Operands[1]) is { } mean && OverLast(mean) && mean.Operands[0] == sub.Operands[0] ? sub.Operands[0] : null;
-
-    private static GraphValue? SquareOf(GraphValue? value) => OnnxRewriter.Made<SquareOp>(value) is { } square ? square.Operands[0]
-        : OnnxRewriter.Made<MulOp>(value) is { } mul && mul.Operands[0] == mul.Operands[1] ? mul.Operands[0] : null;
 
     /// <summary>The one reader of a node, where that joins a weight of the width to it.</summary>
     private static (GraphNode Node, GraphValue Weight)? Scaled<T>(OnnxRewriter rewriter, GraphNode node, int width) where T : Op =>

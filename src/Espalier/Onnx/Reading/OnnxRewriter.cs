@@ -27,6 +27,10 @@ internal sealed class OnnxRewriter
     /// <summary>The node that makes a value, where its op is of that kind.</summary>
     public static GraphNode? Made<T>(GraphValue? value) where T : Op => value?.Producer is { Op: T } node ? node : null;
 
+    /// <summary>x, where the value is its square, however that is written.</summary>
+    public static GraphValue? SquareOf(GraphValue? value) => Made<SquareOp>(value) is { } square ? square.Operands[0]
+        : Made<MulOp>(value) is { } mul && mul.Operands[0] == mul.Operands[1] ? mul.Operands[0] : null;
+
     private IReadOnlyList<GraphNode> Readers(GraphValue value) => [.. graph.Nodes.Where(n => n.Operands.Contains(value))];
 
     /// <summary>The one node that reads a value; null where there are others, or the graph gives it.</summary>
