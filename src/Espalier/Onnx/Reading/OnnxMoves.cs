@@ -76,8 +76,8 @@ internal static class OnnxMoves
         {
             int axis = OnnxArray.Axis(along[i], x.Length), n = x[axis];
             long step = by[i], low = step > 0 ? 0 : -1, high = step > 0 ? n : n - 1;
-            long start = Math.Clamp(from[i] < 0 ? from[i] + n : from[i], step > 0 ? 0 : -1, high);
-            long end = Math.Clamp(to[i] < 0 ? to[i] + n : to[i], low, step > 0 ? n : n - 1);
+            long start = Math.Clamp(from[i] < 0 ? from[i] + n : from[i], low, high);
+            long end = Math.Clamp(to[i] < 0 ? to[i] + n : to[i], low, high);
             List<int> list = [];
             for (long at = start; step > 0 ? at < end : at > end; at += step) list.Add((int)at);
             lists[axis] = [.. list];
