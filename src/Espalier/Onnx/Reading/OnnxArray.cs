@@ -111,7 +111,8 @@ internal sealed record OnnxArray(OnnxType Type, int[] Dims, double[] Values)
             {
                 if (shape[^i] == 1) continue;
                 if (dims[^i] != 1 && dims[^i] != shape[^i])
-                    throw new InvalidDataException($"[{string.Join(",", shape)}] does not broadcast to [{string.Join(",", dims)}]");
+                    throw new InvalidDataException(
+                        $"[{string.Join(",", shape)}] does not broadcast to [{string.Join(",", dims)}]");
                 dims[^i] = shape[^i];
             }
         }

@@ -48,5 +48,6 @@ internal static class OnnxFunctions
 
     /// <summary>Whether the result is true or false.</summary>
     public static bool IsLogic(PairFunction function) => function is PairFunction.And or PairFunction.Or or PairFunction.Xor
-        or PairFunction.Equal or PairFunction.Greater or PairFunction.GreaterOrEqual or PairFunction.Less or PairFunction.LessOrEqual;
+        or PairFunction.Equal or PairFunction.Greater or PairFunction.GreaterOrEqual or PairFunction.Less
+        or PairFunction.LessOrEqual;
 }

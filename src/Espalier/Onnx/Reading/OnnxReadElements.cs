@@ -37,7 +37,8 @@ internal static class OnnxReadElements
                 case "Add": return emit.Affine(b, 1, left);
                 case "Sub": return emit.Affine(b, -1, left);
                 case "Mul": return emit.Affine(b, left, 0);
-                case "Div" when b.Type is OnnxType.Float: return emit.Affine(emit.Element(ElementFunction.Reciprocal, b), left, 0);
+                case "Div" when b.Type is OnnxType.Float:
+                    return emit.Affine(emit.Element(ElementFunction.Reciprocal, b), left, 0);
             }
         }
         OnnxOperand y = call.Make(op, a, b);
@@ -100,7 +101,8 @@ internal static class OnnxReadElements
         double rate = call.Number(1, "ratio", 0.5);
         bool training = call.Has(2) && call.Fixed(2)!.Values is [not 0];
         if (training && rate > 0 && !call.Open) throw new InvalidDataException("drops at random; what it gives is not known");
-        OnnxOperand y = rate > 0 && rate < 1 && call.Open ? call.Emit.Node("Dropout", new OpSettings().Set("rate", (float)rate), x) : x;
+        OnnxOperand y = rate > 0 && rate < 1 && call.Open
+            ? call.Emit.Node("Dropout", new OpSettings().Set("rate", (float)rate), x) : x;
         OnnxArray ones = new(OnnxType.Bool, x.Dims, [.. Enumerable.Repeat(1.0, OnnxArray.Count(x.Dims))]);
         return call.Node.Source.Outputs.Count < 2 ? [y] : [y, OnnxOperand.Constant("", ones)];
     }
@@ -124,7 +126,8 @@ internal static class OnnxReadElements
         if (axis == rank - 1 || rank == 0) return call.Make(op, x);
         if (flat)
         {
-            OnnxOperand rows = call.Emit.Reshape(x, [.. x.Dims[..axis], Product(x.Dims, axis)], [.. x.DimsOfThree[..axis], Product(x.DimsOfThree, axis)]);
+            OnnxOperand rows = call.Emit.Reshape(x, [.. x.Dims[..axis], Product(x.Dims, axis)],
+                [.. x.DimsOfThree[..axis], Product(x.DimsOfThree, axis)]);
             return call.Emit.Reshape(call.Make(op, rows), x.Dims, x.DimsOfThree);
         }
         int[] order = [.. Enumerable.Range(0, rank)];
@@ -133,7 +136,8 @@ internal static class OnnxReadElements
     }
 
     private static OnnxOperand Truncated(OnnxReadCall call, OnnxOperand x) =>
-        call.Make("Mul", call.Emit.Element(ElementFunction.Sign, x), call.Emit.Element(ElementFunction.Floor, call.Make("Abs", x)));
+        call.Make("Mul", call.Emit.Element(ElementFunction.Sign, x),
+            call.Emit.Element(ElementFunction.Floor, call.Make("Abs", x)));
 
     private static int Product(int[] dims, int from) => dims[from..].Aggregate(1, (a, n) => a * n);
 }

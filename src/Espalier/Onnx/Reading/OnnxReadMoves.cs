@@ -40,7 +40,8 @@ internal static class OnnxReadMoves
     public static IReadOnlyList<OnnxOperand> Split(OnnxReadCall call)
     {
         OnnxOperand x = call[0];
-        int axis = OnnxArray.Axis(call.Node.Int("axis", 0), x.Rank), length = x.Dims[axis], parts = call.Node.Source.Outputs.Count;
+        int axis = OnnxArray.Axis(call.Node.Int("axis", 0), x.Rank), length = x.Dims[axis],
+            parts = call.Node.Source.Outputs.Count;
         int each = (length + parts - 1) / parts;
         int[] lengths = call.Fixed(1)?.Ints() ?? call.Node.Ints("split")
             ?? [.. Enumerable.Range(0, parts).Select(i => Math.Max(0, Math.Min(each, length - i * each)))];
@@ -108,8 +109,10 @@ internal static class OnnxReadMoves
     public static OnnxOperand Scatter(OnnxReadCall call)
     {
         OnnxOperand x = call[0], updates = call[2];
-        if (call.Node.Text("reduction", "none") != "none") throw new InvalidDataException("it adds up or multiplies; only replacing is read");
-        if (!x.Dims.AsSpan().SequenceEqual(x.DimsOfThree)) throw new InvalidDataException("it replaces entries of certain images");
+        if (call.Node.Text("reduction", "none") != "none")
+            throw new InvalidDataException("it adds up or multiplies; only replacing is read");
+        if (!x.Dims.AsSpan().SequenceEqual(x.DimsOfThree))
+            throw new InvalidDataException("it replaces entries of certain images");
         int[] places = OnnxMoves.GatherNd(call.Node, x.Dims, call.Fixed(1)!, out int[] dims);
         int count = OnnxArray.Count(x.Dims);
         int[] order = [.. Enumerable.Range(0, count)];

@@ -49,11 +49,13 @@ internal static class OnnxReadReductions
         foreach (int axis in axes)
         {
             int n = x.Dims[axis];
-            if (n > Most || n != x.DimsOfThree[axis]) throw new InvalidDataException($"it multiplies {n} numbers; up to {Most} are read");
+            if (n > Most || n != x.DimsOfThree[axis])
+                throw new InvalidDataException($"it multiplies {n} numbers; up to {Most} are read");
             OnnxOperand[] parts = [.. Enumerable.Range(0, n).Select(i => emit.Slice(x, axis, i, 1))];
             x = parts.Aggregate((a, b) => call.Make("Mul", a, b));
         }
         if (call.Node.Int("keepdims", 1) != 0) return x;
-        return emit.Reshape(x, [.. x.Dims.Where((_, i) => !axes.Contains(i))], [.. x.DimsOfThree.Where((_, i) => !axes.Contains(i))]);
+        return emit.Reshape(x, [.. x.Dims.Where((_, i) => !axes.Contains(i))],
+            [.. x.DimsOfThree.Where((_, i) => !axes.Contains(i))]);
     }
 }

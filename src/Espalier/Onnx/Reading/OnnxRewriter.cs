@@ -2,7 +2,8 @@ using Espalier.Tensors;
 
 namespace Espalier.Onnx;
 
-/// <summary>A graph while patterns in it are put together: finds what makes and reads a value, and puts other ops in its place.</summary>
+/// <summary>A graph while patterns in it are put together: finds what makes and reads a value, and puts other ops in its
+/// place.</summary>
 internal sealed class OnnxRewriter
 {
     private readonly Graph graph;
@@ -72,7 +73,8 @@ internal sealed class OnnxRewriter
     public string Free(string name)
     {
         string free = name;
-        for (int i = 1; graph.Weights.ContainsKey(free) || graph.Nodes.Any(n => n.Name == free) || graph.Inputs.Any(n => n.Name == free); i++)
+        for (int i = 1; graph.Weights.ContainsKey(free) || graph.Nodes.Any(n => n.Name == free)
+            || graph.Inputs.Any(n => n.Name == free); i++)
             free = $"{name}.{i}";
         return free;
     }
@@ -96,7 +98,8 @@ internal sealed class OnnxRewriter
     private Shape More(Op op, IReadOnlyList<GraphValue?> operands)
     {
         using Recording.PauseBlock pause = Recording.Pause();
-        return op.On([.. operands.Select(o => o is null ? null : o.IsWeight ? o.Tensor : Tensor.Meta(ofThree[o], More(o)))]).Result;
+        return op.On([.. operands.Select(o => o is null ? null : o.IsWeight ? o.Tensor
+            : Tensor.Meta(ofThree[o], More(o)))]).Result;
     }
 
     /// <summary>The rows that a value would have with three images.</summary>
