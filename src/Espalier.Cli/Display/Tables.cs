@@ -1,4 +1,5 @@
 using Espalier.Cli.Running;
+using Espalier.Evaluation;
 using Espalier.Models;
 using Spectre.Console;
 
@@ -48,15 +49,15 @@ internal static class Tables
     }
 
     /// <summary>Accuracy over compute at several thresholds.</summary>
-    public static void Curve(Terminal terminal, IReadOnlyList<(double Threshold, Evaluation Evaluation)> points,
-        Evaluation unpruned)
+    public static void Curve(Terminal terminal, IReadOnlyList<(double Threshold, ModelEvaluation Evaluation)> points,
+        ModelEvaluation unpruned)
     {
         Table table = New("threshold", "accuracy", "tokens left", "MACs an image", "share", "images/s");
         foreach (var (threshold, e) in points) Add(Format.Number(threshold, "0.00"), e);
         Add("unpruned", unpruned);
         terminal.Console.Write(table);
 
-        void Add(string name, Evaluation e) => table.Row(name, Format.Percent(e.Accuracy), Format.Tokens(e.Tokens),
+        void Add(string name, ModelEvaluation e) => table.Row(name, Format.Percent(e.Accuracy), Format.Tokens(e.Tokens),
             Format.Large(e.MultiplyAdds), Format.Share(e.MultiplyAdds / unpruned.MultiplyAdds), Format.Rate(e.ImagesPerSecond));
     }
 }

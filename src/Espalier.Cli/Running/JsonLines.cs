@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Espalier.Evaluation;
 using Espalier.Models;
 
 namespace Espalier.Cli.Running;

@@ -3,6 +3,7 @@ using Espalier.Cli.Display;
 using Espalier.Cli.Options;
 using Espalier.Cli.Running;
 using Espalier.Data;
+using Espalier.Evaluation;
 using Espalier.Imaging;
 using Espalier.Inference;
 using Espalier.Reporting;

@@ -3,6 +3,7 @@ using Espalier.Benchmarking;
 using Espalier.Cli.Display;
 using Espalier.Cli.Options;
 using Espalier.Cli.Running;
+using Espalier.Evaluation;
 using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Tensors;

@@ -123,6 +123,9 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
         }
     }
 
+    /// <summary>Held-out images without labels, as <see cref="CalibrationBatches"/>.</summary>
+    public IEnumerable<Tensor> EvaluationBatches(int count) => CalibrationImages.Of(data.Evaluation, data.EvaluationPipeline, count);
+
     /// <summary>The mean cross-entropy of the ranking batches, in inference; one number for each network.</summary>
     /// <param name="networks">Graphs of the job's classes; the model's own where none is given.</param>
     public double[] RankingLoss(params IReadOnlyList<Graph> networks)
