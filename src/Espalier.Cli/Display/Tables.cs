@@ -19,7 +19,7 @@ internal static class Tables
         return table;
     }
 
-    public static void Row(this Table table, params string[] cells) => table.AddRow([.. cells.Select(c => new Text(c))]);
+    public static void Row(this Table table, params string[] cells) => table.AddRow([.. cells.Select(c => new Text(Terminal.Clean(c)))]);
 
     /// <summary>Models side by side; ratios are against the first.</summary>
     public static void Compare(Terminal terminal, IReadOnlyList<ModelRow> rows)

@@ -43,8 +43,10 @@ internal static class ExportVerb
         bool dense = parse.GetValue(Dense), int8 = parse.GetValue(Precision) == "int8";
         if (dense && parse.GetValue(Shared.Threshold) is not null)
             throw new EspalierException("--dense keeps every token, so --threshold has no meaning; leave one of them out");
+        Folders.RefuseInput(path, parse.GetValue(Shared.Model), "--onnx");
         using Model model = Checkpoints.OpenOrCreate(parse, "export");
         string source = parse.GetValue(Shared.Model) ?? model.Description;
+        Folders.MakeFor(path);
         RefuseWithoutTokens(parse, model, source, dense, int8);
         bool drops = model.Graph.Nodes.Any(n => n.Op is KeepRowsOp), prune = drops && !dense;
         if (parse.GetValue(Shared.Threshold) is { } threshold)

@@ -37,6 +37,7 @@ internal static class InferVerb
     private static int Run(ParseResult parse, CommandContext context)
     {
         string path = Checkpoints.Required(parse);
+        Folders.RefuseInput(parse.GetValue(Output), path, "--output");
         using Session model = Checkpoints.Open(parse, path);
         DatasetPair pair = DataChoice.Open(parse, model.Dataset, path, context);
         IImageDataset data = DataChoice.For(model, path,

@@ -20,6 +20,7 @@ internal sealed class CompressRun(CompressPlan plan, CommandContext context)
         context.Opened(input.Pair);
         if (input.Skipped != input.Pair.Skipped) context.Opened(input.Skipped);
         RequireLabels(input);
+        Folders.RefuseInput(plan.Output, plan.Source.Model, "--output");
         Folders.MakeFor(plan.Output, plan.PlanFile, plan.Report?.Path);
         PreprocessChoice.Show(terminal, input.Preprocessing);
         if (plan.PlanOnly)
