@@ -24,7 +24,7 @@ internal static class CommandLine
         {
             context.Arguments = args;
             RootCommand root = build(context);
-            string[] dashed = WithDashes(args);
+            string[] dashed = RecipeFile.Expanded(root, WithDashes(args));
             parse = root.Parse(dashed, new ParserConfiguration { ResponseFileTokenReplacer = null });
             if (ParseErrors.OneLine(parse, dashed, program) is { } wrong)
             {
