@@ -17,18 +17,18 @@ internal static class CommandLine
     /// <param name="program">Its name, for messages.</param>
     public static int Run(string program, Func<CommandContext, RootCommand> build, string[] args, CommandContext context)
     {
-        Terminal terminal = context.Terminal;
+        TextWriter error = context.Terminal.Error;
         bool verbose = args.Contains("--verbose");
         ParseResult? parse = null;
         try
         {
             context.Arguments = args;
             RootCommand root = build(context);
-            string[] dashed = RecipeFile.Expanded(root, WithDashes(args));
+            string[] dashed = WithDashes(args);
             parse = root.Parse(dashed, new ParserConfiguration { ResponseFileTokenReplacer = null });
             if (ParseErrors.OneLine(parse, dashed, program) is { } wrong)
             {
-                terminal.ErrorLine($"{program}: {wrong}");
+                error.WriteLine($"{program}: {wrong}");
                 return ExitCodes.WrongInput;
             }
             if (parse.GetValue(Shared.Threads) is { } threads) Workers.Threads = threads;
@@ -37,19 +37,19 @@ internal static class CommandLine
                 EnableDefaultExceptionHandler = false,
                 ProcessTerminationTimeout = null,
                 Output = context.Terminal.Out,
-                Error = terminal.Error,
+                Error = error,
             });
         }
         catch (OperationCanceledException) when (context.Cancel.IsCancellationRequested)
         {
-            terminal.ErrorLine($"{program}: interrupted");
+            error.WriteLine($"{program}: interrupted");
             return context.ExitCode;
         }
         catch (Exception e)
         {
             var (code, line) = Errors.Describe(e is EspalierException known && parse is not null ? FlagNames.Of(parse, [], known) : e);
-            terminal.ErrorLine($"{program}: {line}");
-            if (verbose) terminal.ErrorLine(e.ToString());
+            error.WriteLine($"{program}: {line}");
+            if (verbose) error.WriteLine(e);
             return code;
         }
         finally
@@ -73,6 +73,7 @@ internal static class CommandLine
             DataVerb.Create(context),
             ReportVerb.Create(context),
             CompressVerb.Create(context),
+            QuantizeVerb.Create(context),
         ]);
 
     /// <summary>Verbs under the options that all have, with the help and the version of this program.</summary>

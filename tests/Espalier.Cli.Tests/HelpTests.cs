@@ -17,6 +17,7 @@ public sealed class HelpTests
     [InlineData("data", "check")]
     [InlineData("report")]
     [InlineData("compress")]
+    [InlineData("quantize")]
     [InlineData("compress", "sensitivity")]
     public void Every_verb_shows_an_example(params string[] verb)
     {

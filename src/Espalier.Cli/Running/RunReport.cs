@@ -1,6 +1,5 @@
 using System.Runtime.InteropServices;
 using Espalier.Cli.Display;
-using Espalier.Evaluation;
 using Espalier.Models;
 using Espalier.Reporting;
 using Espalier.Training;
@@ -35,7 +34,7 @@ internal static class RunReport
             return data with { Rows = Rows(rows) };
         }
         Action<ImageResult> pick = ReportBuilder.FirstOfEachClass(gallery);
-        ModelEvaluation pruned = run.Run("pruned", prune: true, image =>
+        Evaluation pruned = run.Run("pruned", prune: true, image =>
         {
             counts.Add(image);
             pick(image);

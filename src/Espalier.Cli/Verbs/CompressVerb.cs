@@ -43,14 +43,7 @@ internal static class CompressVerb
         CompressionMethod method = CompressionMethods.Get(name);
         return FlagNames.In(parse, method.Settings, () =>
         {
-            CompressPlan plan = CompressFlags.Read(parse, method);
-            new CompressRun(plan, context).Run();
-            if (plan is { Output: { } output, PlanOnly: false })
-            {
-                string recipe = Path.ChangeExtension(output, ".recipe.json");
-                RecipeFile.Write(recipe, parse);
-                context.Terminal.Line($"recipe      {recipe}");
-            }
+            new CompressRun(CompressFlags.Read(parse, method), context).Run();
             return ExitCodes.Done;
         });
     }

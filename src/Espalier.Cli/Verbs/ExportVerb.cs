@@ -43,34 +43,36 @@ internal static class ExportVerb
         bool dense = parse.GetValue(Dense), int8 = parse.GetValue(Precision) == "int8";
         if (dense && parse.GetValue(Shared.Threshold) is not null)
             throw new EspalierException("--dense keeps every token, so --threshold has no meaning; leave one of them out");
-        Folders.RefuseInput(path, parse.GetValue(Shared.Model), "--onnx");
         using Model model = Checkpoints.OpenOrCreate(parse, "export");
         string source = parse.GetValue(Shared.Model) ?? model.Description;
-        Folders.MakeFor(path);
         RefuseWithoutTokens(parse, model, source, dense, int8);
         bool drops = model.Graph.Nodes.Any(n => n.Op is KeepRowsOp), prune = drops && !dense;
         if (parse.GetValue(Shared.Threshold) is { } threshold)
         {
-            Checkpoints.RequireAgents(drops, source, "--threshold");
+            if (!drops) throw new EspalierException($"{source}: has no agents, so --threshold has no meaning; leave it out");
             model.SetKeepRule(KeepRule.AtLeast(-threshold));
         }
         OnnxSummary file = model.ExportOnnx(path, new OnnxOptions
         {
             Opset = opset, Prune = prune, Precision = int8 ? Tensors.Precision.Int8 : Tensors.Precision.Fp32,
         });
-        string how = !ModelChoice.IsTransformer(model.Graph)
+        string how = !HasTokens(model)
             ? $"{model.Card.Architecture ?? model.Description} of {Format.Large(model.ParameterCount)} parameters"
             : prune ? $"pruned, {Pruning.Of(model.Graph)}" : "every token kept";
         string weights = parse.GetValue(Shared.Model) is null ? ", random weights" : "";
         terminal.Line($"wrote {path}, {Format.Bytes(file.Bytes)}, {how}{(int8 ? ", int8" : "")}{weights}");
+        if (model.Graph.Nodes.Any(n => n.Op is QuantiseOp))
+            terminal.Line("codes    8 bits; ONNX Runtime's sums of bytes saturate on processors without VNNI: for those quantise with --bits 7");
         return Say(file, terminal);
     }
+
+    private static bool HasTokens(Model model) => model.Graph.Nodes.Any(n => n.Op is AttentionOp);
 
     private static void RefuseWithoutTokens(ParseResult parse, Model model, string source, bool dense, bool int8)
     {
         string? given = dense ? "--dense" : parse.GetValue(Shared.Threshold) is not null ? "--threshold"
             : int8 ? "--precision int8" : null;
-        if (given is not null && !ModelChoice.IsTransformer(model.Graph))
+        if (given is not null && !HasTokens(model))
             throw new EspalierException($"{source}: is no transformer, and {given} is for those; leave {given} out");
     }
 

@@ -7,7 +7,8 @@ namespace Espalier.Files;
 
 /// <summary>
 /// How a tensor of few bits lies in a file: as whole numbers of one byte each, of two, or two in a byte, first the lower half. In
-/// the metadata, under <c>stored</c>, is what they stand for: <c>(code - zero) · scale</c>, with scale and zero point by name among
+/// the metadata, under <c>stored</c>, is what they stand for: <c>(code - zero) · scale</c>, with scale and zero point by name
+/// among
 /// the file's tensors, one, or one for each entry of an axis; without a scale the codes themselves.
 /// </summary>
 /// <param name="Shape">The tensor's.</param>
@@ -39,12 +40,14 @@ internal sealed record StoredCodes(int[] Shape, int Low, int High, string? Scale
     public static OrderedDictionary<string, StoredCodes> Of(Graph graph)
     {
         var stored = new OrderedDictionary<string, StoredCodes>(StringComparer.Ordinal);
-        ILookup<GraphValue, GraphNode> readers = graph.Nodes.SelectMany(n => n.Inputs.Select(i => (i, n))).ToLookup(p => p.i, p => p.n);
+        ILookup<GraphValue, GraphNode> readers = graph.Nodes.SelectMany(n => n.Inputs.Select(i => (i, n))).ToLookup(p => p.i,
+            p => p.n);
         foreach (GraphValue weight in graph.ReadWeights())
         {
             GraphNode[] nodes = [.. readers[weight]];
             if (graph.Outputs.Contains(weight) || nodes is not [{ Op: QuantiseOp op } node, ..]) continue;
-            bool alike = nodes.All(n => n.Op is QuantiseOp other && n.Operands[0] == weight && n.Inputs.Skip(1).All(o => o != weight)
+            bool alike = nodes.All(n => n.Op is QuantiseOp other && n.Operands[0] == weight && n.Inputs.Skip(1).All(o =>
+                o != weight)
                 && (other.Low, other.High, other.Axis) == (op.Low, op.High, op.Axis) && n.Operands.SequenceEqual(node.Operands));
             if (!alike || node.Operands.Skip(1).Any(o => o is { IsWeight: false })) continue;
             stored[weight.Name] = new StoredCodes(weight.Shape.ToArray(), op.Low, op.High, node.Operands[1]!.Name,
@@ -56,7 +59,8 @@ internal sealed record StoredCodes(int[] Shape, int Low, int High, string? Scale
     /// <summary>The entry of a weight; its codes are made when it is written.</summary>
     public SafetensorsEntry Entry(GraphValue weight, Graph graph) => new(weight.Name, Type, EntryShape, stream =>
     {
-        int[] codes = Codes(weight.Tensor, Scale is null ? null : graph.Weights[Scale].Tensor, Zero is null ? null : graph.Weights[Zero].Tensor);
+        int[] codes = Codes(weight.Tensor, Scale is null ? null : graph.Weights[Scale].Tensor, Zero is null ? null
+            : graph.Weights[Zero].Tensor);
         byte[] bytes = new byte[Type.Size() * ArrayShape.Count(EntryShape)];
         for (int i = 0; i < codes.Length; i++)
         {
@@ -119,7 +123,8 @@ internal sealed record StoredCodes(int[] Shape, int Low, int High, string? Scale
         StrictJson.Members members = new(json, what, "shape", "low", "high", "scale?", "zero?", "axis");
         int[] shape = [.. members.List("shape", Tensors.Shape.MaxRank).Select(n => StrictJson.Int(n, $"the shape of {what}"))];
         ArrayShape.Check(name, [.. shape.Select(n => (long)n)], out int count);
-        var codes = new StoredCodes(shape, StrictJson.Int(members["low"], what), StrictJson.Int(members["high"], what), Text("scale"),
+        var codes = new StoredCodes(shape, StrictJson.Int(members["low"], what), StrictJson.Int(members["high"], what),
+            Text("scale"),
             Text("zero"), StrictJson.Int(members["axis"], what));
         bool range = codes.Low < codes.High && codes.Low >= short.MinValue && codes.High < 1 << MostBits
             && (codes.Low >= 0 || codes.High <= short.MaxValue);

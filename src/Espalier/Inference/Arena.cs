@@ -46,7 +46,12 @@ internal sealed class Arena
 
     public Place this[Map map] => new(offsets[map.Root], map.FirstOfRoot, map.Stride);
 
-    private static long Size(Map root) => ((long)root.Pixels * root.Stride + Line - 1) / Line * Line;
+    /// <summary>Of codes with a line more: kernels read a few bytes past the last pixel.</summary>
+    private static long Size(Map root)
+    {
+        long count = (long)root.Pixels * root.Stride, floats = root.Codes is null ? count : count / sizeof(float) + Line;
+        return (floats + Line - 1) / Line * Line;
+    }
 
     /// <summary>The first and the last step at which something is in a map's memory.</summary>
     private readonly record struct Life(int First, int Last)
@@ -58,9 +63,12 @@ internal sealed class Arena
 /// <summary>Where the pixels of some maps are.</summary>
 /// <param name="Offset">Floats of one image before them.</param>
 /// <param name="FirstChannel">Where the first of their pixels begins there.</param>
-/// <param name="Stride">Floats from one pixel to the next.</param>
+/// <param name="Stride">Floats, or bytes of codes, from one pixel to the next.</param>
 internal readonly unsafe record struct Place(long Offset, int FirstChannel, int Stride)
 {
     /// <summary>The first pixel of the first image.</summary>
     public float* In(Lane lane) => lane.Memory + Offset * lane.Images + FirstChannel;
+
+    /// <summary>The same of codes.</summary>
+    public byte* CodesIn(Lane lane) => (byte*)(lane.Memory + Offset * lane.Images) + FirstChannel;
 }

@@ -15,6 +15,7 @@ internal sealed unsafe class Filters
     private double[] rowScales, bias;
     private int[]? columnOf;
     private double[]? columnScales;
+    private float[]? codes;
     private Filters? before;
 
     /// <param name="weight">[O, C/groups, kh, kw] or [O, C].</param>
@@ -48,6 +49,7 @@ internal sealed unsafe class Filters
         })];
         all.rowScales = [.. parts.SelectMany(p => p.rowScales)];
         all.bias = [.. parts.SelectMany(p => p.bias)];
+        if (parts.All(p => p.codes is not null)) all.codes = [.. parts.SelectMany(p => p.codes!)];
         return all;
     }
 
@@ -77,6 +79,30 @@ internal sealed unsafe class Filters
             if (!ReadsAll || rows.Length != weights.Sum(w => w.Shape[0])) return false;
             for (int o = 0; o < rows.Length; o++) if (rows[o] != o || rowScales[o] != 1) return false;
             return true;
+        }
+    }
+
+    /// <summary>Of weights that are codes: the scale of each row, or of all.</summary>
+    public void SetCodes(float[] scales) =>
+        codes = scales.Length == 1 ? [.. Enumerable.Repeat(scales[0], weights.Sum(w => w.Shape[0]))] : scales;
+
+    /// <summary>Whether the weights still are codes, whatever has been folded into them.</summary>
+    public bool AreCodes => codes is not null && before is null && Array.TrueForAll(rowScales, s => s != 0)
+        && (columnScales is null || Array.TrueForAll(columnScales, s => s is 0 or 1));
+
+    /// <summary>Writes the codes of the weights, what a unit of each output's stands for, and biases.</summary>
+    /// <param name="target">[Outputs, Channels/Groups, kh, kw].</param>
+    /// <param name="floats">Room for as many floats.</param>
+    /// <param name="scales">[Outputs]; likewise biases.</param>
+    public void WriteCodes(sbyte* target, float* floats, float* scales, float* biases)
+    {
+        Write(floats, biases);
+        nint length = (nint)(Length / Outputs);
+        for (int o = 0; o < Outputs; o++)
+        {
+            float scale = scales[o] = rows[o] < 0 ? 1 : (float)(codes![rows[o]] * rowScales[o]);
+            for (nint i = o * length; i < (o + 1) * length; i++)
+                target[i] = (sbyte)Math.Clamp(MathF.Round(floats[i] / scale), sbyte.MinValue, sbyte.MaxValue);
         }
     }
 

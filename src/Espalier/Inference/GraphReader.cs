@@ -111,6 +111,7 @@ internal sealed partial class GraphReader
         RowNormOp => Flat(0) is { Order: null } x ? Like(x, new RowNormLayer(x.Map.Like(1), x.Map)) : null,
         RowDotOp => RowDot(),
         AttentionOp attention => Attention(attention),
+        QuantiseOp rounding => Quantise(rounding),
         UnaryOp unary => Read(0) is { } x ? Like(x, new UnaryLayer(x.Map.Like(x.Map.Channels), x.Map, unary)) : null,
         _ => null,
     };
@@ -119,7 +120,7 @@ internal sealed partial class GraphReader
     {
         if (Plain(0) is not { Spatial: true } x || Constant(1) is not { } weight) return null;
         if (!BiasOf(2, out float[]? bias)) return null;
-        var layer = new ConvLayer(MapOf(node.Output.Shape), x.Map, new Filters(weight, bias, conv.Groups))
+        var layer = new ConvLayer(MapOf(node.Output.Shape), x.Map, FiltersOf(weight, bias, conv.Groups))
         {
             Stride = conv.Stride, Padding = conv.Padding, Dilation = conv.Dilation,
         };
@@ -134,7 +135,7 @@ internal sealed partial class GraphReader
         if (patches.Contains(node.Operands[0]!)) map = OfPatches(node.Operands[0]!, weight, bias);
         else if (Flat(0) is { } x)
         {
-            var filters = new Filters(weight, bias, groups: 1);
+            Filters filters = FiltersOf(weight, bias, groups: 1);
             if (x.Order is { } order) filters.ReadFrom(order);
             map = Append(new ConvLayer(x.Map.Like(filters.Outputs), x.Map, filters) { IsLinear = true });
         }
@@ -152,6 +153,25 @@ internal sealed partial class GraphReader
         if (Flat(0) is not { Order: null } x || product.TransposeA || Constant(1) is not { Shape.Rank: 2 } matrix) return null;
         var filters = new Filters(product.TransposeB ? matrix : matrix.Transposed(), null, groups: 1);
         return Told(node.Output, Append(new ConvLayer(x.Map.Like(filters.Outputs), x.Map, filters) { IsLinear = true }));
+    }
+
+    /// <summary>The weight of the node with what is known of its codes.</summary>
+    private Filters FiltersOf(Weight weight, float[]? bias, int groups)
+    {
+        var filters = new Filters(weight, bias, groups);
+        if (node.Operands[1]!.Producer is not { Op: QuantiseOp { Axis: <= 0, Low: >= -128, High: <= 127 } } rounded) return filters;
+        bool centred = rounded.Operands.ElementAtOrDefault(2) is not { } zero || constants[zero].ToArray().All(z => z == 0);
+        if (centred) filters.SetCodes(constants[rounded.Operands[1]!].ToArray());
+        return filters;
+    }
+
+    private Reading? Quantise(QuantiseOp rounding)
+    {
+        if (Read(0) is not { } x || rounding.Axis >= 0 || Constant(1) is not { } scale || !BiasOf(2, out float[]? zero)) return null;
+        float step = scale.ToArray()[0];
+        // The op itself says what is wrong with a scale.
+        if (!(step > 0) || CodeStep.Of(step, (int)(zero?[0] ?? 0), rounding.Low, rounding.High) is not { } codes) return null;
+        return Like(x, new QuantiseLayer(x.Map.Like(x.Map.Channels), x.Map, codes));
     }
 
     private Reading? Norm(BatchNorm2dOp norm)

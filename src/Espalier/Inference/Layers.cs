@@ -36,6 +36,15 @@ internal sealed class ConvLayer(Map output, Map input, Filters filters) : Layer(
     /// <summary>In which numbers a product of token rows is done.</summary>
     public Precision Precision { get; set; }
 
+    /// <summary>Of a product of token rows with weights of codes: what its rows are rounded to as they are packed.</summary>
+    public CodeStep? RowCodes { get; set; }
+
+    /// <summary>Of a convolution of codes: what the result is rounded to before the residual is added.</summary>
+    public CodeStep? Mid { get; set; }
+
+    /// <summary>Of a convolution of codes: the function after the residual.</summary>
+    public Activation After { get; set; }
+
     /// <summary>Whether nothing is done to the sums yet that could not be done after more is added.</summary>
     public bool IsOpen => Activation == Activation.None && !Gelu;
 
@@ -70,6 +79,15 @@ internal sealed class AffineLayer(Map output, Map input, float[]? scale, float[]
 
     public float ShiftOf(int channel) => Shift is null ? 0 : Shift[channel];
 }
+
+/// <summary>Rounds numbers to those that codes stand for; to codes, where the output is such.</summary>
+internal sealed class QuantiseLayer(Map output, Map input, CodeStep step) : Layer(output, input)
+{
+    public CodeStep Step { get; } = step;
+}
+
+/// <summary>What codes stand for.</summary>
+internal sealed class DequantiseLayer(Map output, Map input) : Layer(output, input);
 
 /// <summary>y = activation(a + b).</summary>
 internal sealed class SumLayer(Map output, Map a, Map b) : Layer(output, a, b)

@@ -36,6 +36,9 @@ internal sealed class Map(int channels, int height, int width, RowAxis? axis = n
     /// <summary>So many channels rounded up to whole vectors: what computing them costs.</summary>
     public static int WholeVectors(int channels) => (channels + Vector - 1) / Vector * Vector;
 
+    /// <summary>Bytes of a pixel of codes: whole vectors of 16, or 4 for a picture's colours.</summary>
+    public static int BytesOfCodes(int channels) => channels <= 4 ? 4 : (channels + 15) / 16 * 16;
+
     public int Channels { get; } = channels;
 
     public int Height { get; } = height;
@@ -46,6 +49,9 @@ internal sealed class Map(int channels, int height, int width, RowAxis? axis = n
 
     /// <summary>Of token rows: which there are. Null for maps and vectors, of which every image has all pixels.</summary>
     public RowAxis? Axis { get; } = axis;
+
+    /// <summary>Where pixels are codes of a byte each: what those stand for; null for floats.</summary>
+    public CodeStep? Codes { get; set; }
 
     /// <summary>The layer that computes it; null for the network's input.</summary>
     public Layer? Producer { get; set; }
@@ -73,10 +79,11 @@ internal sealed class Map(int channels, int height, int width, RowAxis? axis = n
     /// maps have the memory to themselves.</summary>
     public int Writable => Root is { } root && root.SameShape(this) && FirstOfRoot == 0 ? root.Room : Channels;
 
-    /// <summary>Floats from one pixel to the next. Flattened maps lie in others, but their one pixel is all of those.</summary>
+    /// <summary>Floats, or bytes of codes, from one pixel to the next. Flattened maps lie in others, but their one pixel is all of those.</summary>
     public int Stride => Home is null ? Room : Home.Pixels != Pixels ? Channels : Home.Stride;
 
-    public bool SameShape(Map other) => (Channels, Height, Width) == (other.Channels, other.Height, other.Width);
+    public bool SameShape(Map other) => (Channels, Height, Width) == (other.Channels, other.Height, other.Width)
+        && Codes is null == other.Codes is null;
 
     /// <summary>Whether pixel i of one is pixel i of the other.</summary>
     public bool SamePixels(Map other) =>

@@ -17,6 +17,12 @@ internal sealed class NetGraph(Map input, Map[] outputs, List<Layer> layers)
             if (Array.IndexOf(layer.Inputs, old) < 0) continue;
             layer.Inputs = Array.ConvertAll(layer.Inputs, m => m == old ? with : m);
         }
+        ReplaceOutput(old, with);
+    }
+
+    /// <summary>The same of the network's outputs alone.</summary>
+    public void ReplaceOutput(Map old, Map with)
+    {
         if (Outputs.Contains(old)) Outputs = [.. Outputs.Select(o => o == old ? with : o)];
     }
 

@@ -28,7 +28,8 @@ internal static class Placement
     private static void RoundUp(NetGraph graph, HashSet<Map> whole)
     {
         foreach (Map map in graph.Layers.SelectMany(l => l.Inputs.Append(l.Output)).Distinct())
-            if (map.Home is null && map.Axis is null && !whole.Contains(map)) map.Room = Map.WholeVectors(map.Channels);
+            if (map.Home is null && map.Axis is null && !whole.Contains(map))
+                map.Room = map.Codes is null ? Map.WholeVectors(map.Channels) : Map.BytesOfCodes(map.Channels);
     }
 
     private static void PlaceParts(ArrangeLayer concat, HashSet<Map> whole)

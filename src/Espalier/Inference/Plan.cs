@@ -131,6 +131,7 @@ internal sealed unsafe class Plan : IDisposable
         if (precision != Precision.Fp32 && !any)
             throw new EspalierException($"this network has no linear layers on tokens to be done in {precision}; use Fp32");
         Folding.Run(net);
+        CodeMaps.Run(net);
         Products.Stack(net);
         Products.Join(net);
         Placement.Run(net);
@@ -152,17 +153,19 @@ internal sealed unsafe class Plan : IDisposable
     {
         Dictionary<Layer, KeepLayer[]> onlyScores = Products.Scoring(net);
         var keeps = new Dictionary<KeepLayer, KeepStep>();
+        var owners = new List<Layer>();
         Shapes = [.. net.Layers.Select(StepShape.Of)];
-        for (int i = 0; i < net.Layers.Count; i++)
+        foreach (Layer layer in net.Layers)
         {
-            foreach (Step step in StepsOf(net.Layers[i]))
+            foreach (Step step in StepsOf(layer))
             {
                 steps.Add(step);
-                layerOf.Add(i);
-                if (step is KeepStep keep) keeps.Add((KeepLayer)net.Layers[i], keep);
+                owners.Add(layer);
+                layerOf.Add(net.Layers.IndexOf(layer));
+                if (step is KeepStep keep) keeps.Add((KeepLayer)layer, keep);
             }
         }
-        scoring.AddRange(layerOf.Select(i => onlyScores.GetValueOrDefault(net.Layers[i])?.Select(k => keeps[k]).ToArray()));
+        scoring.AddRange(owners.Select(o => onlyScores.GetValueOrDefault(o)?.Select(k => keeps[k]).ToArray()));
         // Steps keep their maps; the weights of the layers may go.
         foreach (Map map in net.Layers.SelectMany(l => l.Inputs.Append(l.Output)))
         {
@@ -180,12 +183,16 @@ internal sealed unsafe class Plan : IDisposable
         return layer switch
         {
             ConvLayer { IsProduct: true } conv => [Product(conv, from, to)],
+            ConvLayer { Input.Codes: not null } conv => [Codes(conv, from, to)],
             ConvLayer conv => [new ConvStep(Packed(conv), x, from, to, Residual(conv), conv.Activation, Native(conv.InputScale),
                 Native(conv.InputShift))],
             AffineLayer affine => [Pass(affine, from, to)],
             SumLayer sum => [new PassStep(x, from, to, second, null, null, sum.Activation)],
             ScaleLayer => [new ScaleStep(x, from, second!.Value, to)],
+            QuantiseLayer or DequantiseLayer => [new RoundingStep(layer, from, to)],
+            PoolLayer { Input.Codes: not null } pool => [new MaxCodesStep(pool, from, to)],
             PoolLayer pool => [new PoolStep(pool, from, to)],
+            MeanLayer { Input.Codes: { } codes } => [new MeanCodesStep(x, codes, from, to)],
             MeanLayer => [new MeanStep(x, from, to)],
             ArrangeLayer arrange => Arrange(arrange, to),
             GeluLayer gelu => [new GeluStep(gelu, from, to)],
@@ -237,9 +244,48 @@ internal sealed unsafe class Plan : IDisposable
         Filters filters = conv.Filters;
         var bias = new NativeFloats(filters.Outputs);
         float* weights = Scratch(filters.Length);
+        if (conv.RowCodes is { } rows)
+        {
+            float[] scales = new float[filters.Outputs];
+            sbyte[] codes = new sbyte[filters.Length];
+            fixed (float* s = scales)
+            fixed (sbyte* c = codes)
+            {
+                filters.WriteCodes(c, weights, s, bias.Data);
+                DotTile tile = DotKernels.Int8.Tile ?? new Int8TileReference();
+                var rounded = new PackedLinearCodes(filters.Outputs, filters.Channels, c, s, rows, tile);
+                return new ProductStep(rounded, bias, conv.Input, from, to, Residual(conv), conv.Gelu);
+            }
+        }
         filters.Write(weights, bias.Data);
         var packed = PackedLinear.Create(conv.Precision, filters.Outputs, filters.Channels, weights);
         return new ProductStep(packed, bias, conv.Input, from, to, Residual(conv), conv.Gelu);
+    }
+
+    /// <summary>A convolution of codes; its sums begin with the bias in whole numbers.</summary>
+    private CodesConvStep Codes(ConvLayer conv, Place from, Place to)
+    {
+        Filters filters = conv.Filters;
+        CodeStep x = conv.Input.Codes!.Value;
+        int outputs = filters.Outputs;
+        var scales = new NativeFloats(Blocking.RoundUp(outputs, ConvTile.Columns) + ConvTile.Columns);
+        sbyte[] codes = new sbyte[filters.Length];
+        float[] bias = new float[outputs];
+        int[] start = new int[outputs];
+        var shape = new ConvShape(filters.KernelHeight, filters.KernelWidth, conv.Stride, conv.Padding, conv.Dilation);
+        fixed (sbyte* c = codes)
+        fixed (float* b = bias)
+        fixed (int* s = start)
+        {
+            filters.WriteCodes(c, Scratch(filters.Length), scales.Data, b);
+            for (int o = 0; o < outputs; o++)
+            {
+                scales.Data[o] *= x.Scale;
+                s[o] = (int)Math.Clamp(Math.Round((double)b[o] / scales.Data[o]), -(1 << 30), 1 << 30);
+            }
+            return new CodesConvStep(CodesConv.Create(filters.Channels, outputs, filters.Groups, c, s, x.Zero, shape), conv, scales, from, to,
+                Residual(conv));
+        }
     }
 
     /// <summary>The convolution, with outputs of zero weights up to a whole vector where there is room for them.</summary>

@@ -60,7 +60,7 @@ internal static class Products
     {
         foreach (Map map in graph.Layers.SelectMany(l => l.Inputs).Distinct().ToArray())
         {
-            var groups = map.Readers.OfType<ConvLayer>().Where(CanStack).Distinct().GroupBy(c => c.Precision);
+            var groups = map.Readers.OfType<ConvLayer>().Where(CanStack).Distinct().GroupBy(c => (c.Precision, c.RowCodes));
             foreach (ConvLayer[] parts in groups.Select(g => g.ToArray())) if (parts.Length > 1) Stack(graph, map, parts);
 
             bool CanStack(ConvLayer c) => c is { IsProduct: true, Gelu: false, Residual: null, Filters.ReadsAll: true }
@@ -77,7 +77,7 @@ internal static class Products
     {
         foreach (ConvLayer second in graph.Layers.OfType<ConvLayer>().ToArray())
         {
-            if (second is not { IsProduct: true, Precision: Precision.Fp32 } || Before(second) is not { } first) continue;
+            if (second is not { IsProduct: true, Precision: Precision.Fp32, RowCodes: null } || Before(second) is not { } first) continue;
             long inputs = first.Filters.Channels, between = first.Filters.Outputs, outputs = second.Filters.Outputs;
             if (outputs * inputs > between * (inputs + outputs)) continue;
             second.Filters.ReadThrough(first.Filters);
@@ -87,7 +87,7 @@ internal static class Products
         }
 
         ConvLayer? Before(ConvLayer second) => graph.Before<ConvLayer>(second.Input) is { IsProduct: true, IsOpen: true } first
-            && first is { Precision: Precision.Fp32, Residual: null } ? first : null;
+            && first is { Precision: Precision.Fp32, Residual: null, RowCodes: null } ? first : null;
     }
 
     private static void Stack(NetGraph graph, Map map, ConvLayer[] parts)
@@ -95,7 +95,7 @@ internal static class Products
         Map all = map.Like(parts.Sum(p => p.Filters.Outputs));
         var stacked = new List<Layer>
         {
-            new ConvLayer(all, map, Filters.Stacked([.. parts.Select(p => p.Filters)])) { Precision = parts[0].Precision },
+            new ConvLayer(all, map, Filters.Stacked([.. parts.Select(p => p.Filters)])) { Precision = parts[0].Precision, RowCodes = parts[0].RowCodes },
         };
         int first = 0;
         foreach (ConvLayer part in parts)

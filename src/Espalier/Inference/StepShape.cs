@@ -11,7 +11,7 @@ internal readonly record struct StepShape(string Family, int A, int B = 0, int C
 {
     public static StepShape Of(Layer layer) => layer switch
     {
-        ConvLayer { IsProduct: true } c => new($"product {c.Precision} {Size(c.Input)}{(c.Gelu ? " gelu" : "")}{Sum(c)}", c.Input.Channels,
+        ConvLayer { IsProduct: true } c => new($"product {(c.RowCodes is null ? $"{c.Precision}" : "codes")} {Size(c.Input)}{(c.Gelu ? " gelu" : "")}{Sum(c)}", c.Input.Channels,
             c.Output.Channels),
         ConvLayer c => Convolution(c),
         AttentionLayer a => new($"attention {Size(a.Input)} over {Size(a.Inputs[1])}", a.Op.Heads.Count, a.Op.Heads.QueryWidth,
@@ -27,7 +27,7 @@ internal readonly record struct StepShape(string Family, int A, int B = 0, int C
         Filters f = c.Filters;
         bool depthwise = f.Groups > 1 && f.Groups == f.Channels && f.Channels == f.Outputs;
         string groups = f.Groups == 1 ? "" : depthwise ? " depthwise" : $" of {f.Groups} groups";
-        string family = $"convolution {f.KernelHeight}x{f.KernelWidth}/{c.Stride}+{c.Padding.Top}{groups} {Size(c.Input)}"
+        string family = $"{(c.Input.Codes is null ? "" : "codes ")}convolution {f.KernelHeight}x{f.KernelWidth}/{c.Stride}+{c.Padding.Top}{groups} {Size(c.Input)}"
             + $"{(c.InputScale is null ? "" : " norm")}{Sum(c)}";
         return new(family, c.Input.Stride, depthwise ? 0 : Math.Min(Map.WholeVectors(f.Outputs), c.Output.Writable));
     }

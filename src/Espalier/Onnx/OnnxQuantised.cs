@@ -6,7 +6,8 @@ using Espalier.Tensors;
 namespace Espalier.Onnx;
 
 /// <summary>
-/// Values and weights of few bits in the form that runtimes fuse: QuantizeLinear and DequantizeLinear behind a value, whole numbers
+/// Values and weights of few bits in the form that runtimes fuse: QuantizeLinear and DequantizeLinear behind a value, whole
+/// numbers
 /// with DequantizeLinear for a weight, and the bias of a layer whose operands both are such as int32 in the scale of its sums.
 /// </summary>
 internal static class OnnxQuantised
@@ -16,7 +17,8 @@ internal static class OnnxQuantised
     {
         var op = (QuantiseOp)call.Node.Op;
         GraphValue scale = call.Operand(1);
-        if (TypeOf(op) is not { } type || call.Writer.IsComputed(scale) || (call.Has(2) && call.Writer.IsComputed(call.Operand(2))))
+        if (TypeOf(op) is not { } type || call.Writer.IsComputed(scale) || (call.Has(2)
+            && call.Writer.IsComputed(call.Operand(2))))
             throw new EspalierException($"'{call.Node.Name}' is of codes from {op.Low} to {op.High}, and files have those of 8 bits, "
                 + "with scales that are known; quantise to 8 bits for ONNX");
         OnnxAttribute[] axis = Axis(call, op);
@@ -82,7 +84,8 @@ internal static class OnnxQuantised
         if ((low, high) == (op.Low, op.High)) return call[0];
         if (op.Axis >= 0)
             throw new EspalierException($"'{call.Node.Name}' has codes from {op.Low} to {op.High} for each channel, which ONNX has not");
-        float s = call.Constants.Value(call.Operand(1)).Span[0], z = call.Has(2) ? call.Constants.Value(call.Operand(2)).Span[0] : 0;
+        float s = call.Constants.Value(call.Operand(1)).Span[0], z = call.Has(2)
+            ? call.Constants.Value(call.Operand(2)).Span[0] : 0;
         return call.Part("cut", "Clip", [call[0], call.Float((op.Low - z) * s), call.Float((op.High - z) * s)]);
     }
 
@@ -98,7 +101,8 @@ internal static class OnnxQuantised
     private static string Zeros(OnnxConstants constants, GraphNode node, OnnxType type)
     {
         var op = (QuantiseOp)node.Op;
-        if (node.Operands.ElementAtOrDefault(2) is { } zero) return constants.Of(zero, $"zero.{type}", (name, z) => Bytes(name, type, Dims(op, z), z.ToArray()));
+        if (node.Operands.ElementAtOrDefault(2) is { } zero) return constants.Of(zero, $"zero.{type}", (name, z) => Bytes(name,
+            type, Dims(op, z), z.ToArray()));
         GraphValue scale = node.Operands[1]!;
         return constants.Of(scale, $"zero.{type}", (name, s) => Bytes(name, type, Dims(op, s), new float[s.Length]));
     }

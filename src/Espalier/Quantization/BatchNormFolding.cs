@@ -8,7 +8,8 @@ namespace Espalier.Quantization;
 /// </summary>
 public static class BatchNormFolding
 {
-    /// <summary>Folds what can be folded: norms behind a convolution that nobody else reads, whose weight nobody else uses.</summary>
+    /// <summary>Folds what can be folded: norms behind a convolution that nobody else reads, whose weight nobody else
+    /// uses.</summary>
     /// <returns>How many norms are gone.</returns>
     public static int Apply(Graph graph)
     {

@@ -3,7 +3,8 @@ using Espalier.Tensors;
 namespace Espalier.Quantization;
 
 /// <summary>
-/// Takes out of each bias what rounding the weight adds to the mean of the layer's results: b - (Wq - W) E[x], where x is what the
+/// Takes out of each bias what rounding the weight adds to the mean of the layer's results: b - (Wq - W) E[x], where x is what
+/// the
 /// layers before, already rounded and corrected, give it. Nagel et al., arXiv 1906.04721.
 /// </summary>
 internal static class BiasCorrection
@@ -85,7 +86,8 @@ internal static class BiasCorrection
         var means = new double[channels];
         long rows = x.Length / area;
         for (long r = 0; r < rows; r++)
-            means[r % channels] += System.Numerics.Tensors.TensorPrimitives.Sum(x.Span.Slice((int)(r * area), area)) / (double)(rows / channels * area);
+            means[r % channels] += System.Numerics.Tensors.TensorPrimitives.Sum(x.Span.Slice((int)(r * area),
+                area)) / (double)(rows / channels * area);
         return means;
     }
 }

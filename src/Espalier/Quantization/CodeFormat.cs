@@ -25,7 +25,8 @@ public sealed record CodeFormat(int Low, int High, bool Symmetric)
     public static CodeFormat Activation(int bits) => new(0, (1 << Checked(bits)) - 1, Symmetric: false);
 
     /// <summary>
-    /// Scale and zero point of values from <paramref name="min"/> to <paramref name="max"/>. The range is widened to hold 0, which
+    /// Scale and zero point of values from <paramref name="min"/> to <paramref name="max"/>. The range is widened to hold 0,
+    /// which
     /// has a code of its own: padding, and what ReLU cuts, stay exact.
     /// </summary>
     /// <exception cref="EspalierException">An end of the range is no number.</exception>

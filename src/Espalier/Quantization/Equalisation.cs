@@ -4,7 +4,8 @@ namespace Espalier.Quantization;
 
 /// <summary>
 /// Brings the channels between two convolutions to one range, for weights that have one scale: W1's rows divided and W2's columns
-/// multiplied by s = sqrt(r1 r2) / r2, where what is between them is the identity or ReLU. The network stays what it was. Data-free
+/// multiplied by s = sqrt(r1 r2) / r2, where what is between them is the identity or ReLU. The network stays what it was.
+/// Data-free
 /// quantization (Nagel et al., arXiv 1906.04721).
 /// </summary>
 internal static class Equalisation
@@ -17,13 +18,15 @@ internal static class Equalisation
     /// <returns>How many pairs.</returns>
     public static int Apply(Graph graph)
     {
-        (GraphNode First, GraphNode Second)[] pairs = [.. graph.Nodes.Select(n => (n, Behind(graph, n))).Where(p => p.Item2 is not null)
+        (GraphNode First, GraphNode Second)[] pairs = [.. graph.Nodes.Select(n => (n, Behind(graph, n))).Where(p =>
+            p.Item2 is not null)
             .Select(p => (p.n, p.Item2!))];
         for (int round = 0; round < MostRounds; round++)
         {
             double most = 0;
             foreach (var (first, second) in pairs)
-                most = Math.Max(most, Equalise(first.Operands[1]!.Tensor, first.Operands.ElementAtOrDefault(2)?.Tensor, second.Operands[1]!.Tensor));
+                most = Math.Max(most, Equalise(first.Operands[1]!.Tensor, first.Operands.ElementAtOrDefault(2)?.Tensor,
+                    second.Operands[1]!.Tensor));
             if (most < Settled) break;
         }
         return pairs.Length;
@@ -39,7 +42,8 @@ internal static class Equalisation
             GraphNode[] readers = [.. graph.Nodes.Where(n => n.Inputs.Contains(value))];
             if (readers is not [{ } reader] || graph.Outputs.Contains(value)) return null;
             if (reader.Op is ReluOp) value = reader.Output;
-            else return IsOwn(graph, reader) && reader.Operands[0] == value && reader.Inputs.Count(i => i == value) == 1 && Fits(layer, reader) ? reader : null;
+            else return IsOwn(graph, reader) && reader.Operands[0] == value && reader.Inputs.Count(i => i == value) == 1
+                && Fits(layer, reader) ? reader : null;
         }
     }
 
@@ -78,5 +82,6 @@ internal static class Equalisation
         return most;
     }
 
-    private static double Largest(ReadOnlySpan<float> values) => Math.Abs(System.Numerics.Tensors.TensorPrimitives.MaxMagnitude(values));
+    private static double Largest(ReadOnlySpan<float> values) =>
+        Math.Abs(System.Numerics.Tensors.TensorPrimitives.MaxMagnitude(values));
 }

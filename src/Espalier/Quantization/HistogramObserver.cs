@@ -54,7 +54,8 @@ internal sealed class HistogramObserver(ObserverKind kind) : Observer
     {
         if (kind == ObserverKind.Percentile)
         {
-            return Percentiles.Select(p => (Min: Quantile(1 - p), Max: Quantile(p))).MinBy(r => SquaredError(format, r.Min, r.Max));
+            return Percentiles.Select(p => (Min: Quantile(1 - p), Max: Quantile(p))).MinBy(r => SquaredError(format, r.Min,
+                r.Max));
         }
         (float, float) best = (low, high);
         double least = double.PositiveInfinity;
@@ -62,7 +63,8 @@ internal sealed class HistogramObserver(ObserverKind kind) : Observer
         for (int i = Shrinks - 1; i >= 0; i--)
         {
             float f = (float)(LeastShrink + (1 - LeastShrink) * i / (Shrinks - 1));
-            double error = kind == ObserverKind.Mse ? SquaredError(format, f * low, f * high) : Divergence(format, f * low, f * high);
+            double error = kind == ObserverKind.Mse ? SquaredError(format, f * low, f * high) : Divergence(format, f * low,
+                f * high);
             if (error < least) (best, least) = ((f * low, f * high), error);
         }
         return best;
@@ -96,7 +98,8 @@ internal sealed class HistogramObserver(ObserverKind kind) : Observer
     }
 
     /// <summary>
-    /// KL(P | Q): P are the counts, those outside of the range at its ends; Q spreads the counts of each code evenly over the bins
+    /// KL(P | Q): P are the counts, those outside of the range at its ends; Q spreads the counts of each code evenly over the
+    /// bins
     /// of it that have any.
     /// </summary>
     private double Divergence(CodeFormat format, float min, float max)

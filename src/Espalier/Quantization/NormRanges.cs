@@ -3,7 +3,8 @@ using Espalier.Tensors;
 namespace Espalier.Quantization;
 
 /// <summary>
-/// A layer norm's channels differ widely in range. Each gets codes of its own range here, and still the value has one scale and one
+/// A layer norm's channels differ widely in range. Each gets codes of its own range here, and still the value has one scale and
+/// one
 /// zero point: the norm's gamma and beta, and weights and bias of the layers that read it, take up what is different. The network
 /// without rounding stays what it was. RepQ-ViT (Li et al., arXiv 2212.08254).
 /// </summary>
@@ -16,18 +17,22 @@ internal static class NormRanges
         HashSet<string> layers = [.. places.Layers.Select(l => l.Name)];
         foreach (GraphNode node in graph.Nodes.ToArray())
         {
-            if (node.Op is not LayerNormOp || ranges.ChannelsOf(node.Output) is not { } seen || places.Values[node.Output] != node.Output) continue;
+            if (node.Op is not LayerNormOp || ranges.ChannelsOf(node.Output) is not { } seen
+                || places.Values[node.Output] != node.Output) continue;
             GraphNode[] readers = [.. graph.Nodes.Where(n => n.Inputs.Contains(node.Output))];
-            bool fits = !graph.Outputs.Contains(node.Output) && readers.All(r => r.Op is LinearOp && layers.Contains(r.Name) && r.Operands[0] == node.Output
+            bool fits = !graph.Outputs.Contains(node.Output) && readers.All(r => r.Op is LinearOp && layers.Contains(r.Name)
+                && r.Operands[0] == node.Output
                 && r.Inputs.Count(i => i == node.Output) == 1 && r.Operands[2] is { IsWeight: true });
             if (!fits || node.Operands is not [_, { IsWeight: true } gamma, { IsWeight: true } beta]) continue;
             if (BatchNormFolding.Readers(graph, gamma) != 1 || BatchNormFolding.Readers(graph, beta) != 1) continue;
             var channels = seen.Min.Zip(seen.Max, format.Fit).ToArray();
             float scale = channels.Average(c => c.Scale);
             int zero = (int)Math.Clamp(Math.Round(channels.Average(c => (double)c.Zero)), format.Low, format.High);
-            float[] factors = [.. channels.Select(c => c.Scale / scale)], shifts = [.. channels.Select(c => c.Scale * (c.Zero - zero))];
+            float[] factors = [.. channels.Select(c => c.Scale / scale)], shifts = [.. channels.Select(c =>
+                c.Scale * (c.Zero - zero))];
             OfNorm(gamma.Tensor, beta.Tensor, factors, shifts);
-            foreach (GraphNode reader in readers) OfReader(reader.Operands[1]!.Tensor, reader.Operands[2]!.Tensor, factors, shifts);
+            foreach (GraphNode reader in readers) OfReader(reader.Operands[1]!.Tensor, reader.Operands[2]!.Tensor, factors,
+                shifts);
             ranges.Fix(node.Output, scale, zero);
             count++;
         }

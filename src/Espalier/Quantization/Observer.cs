@@ -11,7 +11,8 @@ public enum ObserverKind
     /// <summary>The least and largest of each batch, averaged: later batches count more.</summary>
     MovingAverage,
 
-    /// <summary>All but a share of the values on each side: 0.1, 0.01 or 0.001 %, whichever gives the least squared error.</summary>
+    /// <summary>All but a share of the values on each side: 0.1, 0.01 or 0.001 %, whichever gives the least squared
+    /// error.</summary>
     Percentile,
 
     /// <summary>The least squared error, of 100 ranges from 0.3 to 1 times the whole one.</summary>

@@ -31,6 +31,9 @@ public sealed record PostTrainingOptions
 
     /// <summary>Names of layers that stay as they are.</summary>
     public IReadOnlySet<string> Floats { get; init; } = new HashSet<string>();
+
+    /// <summary>Bits of the weights of single layers, by name, where they are others.</summary>
+    public IReadOnlyDictionary<string, int> LayerBits { get; init; } = new Dictionary<string, int>();
 }
 
 /// <summary>What became of a network.</summary>
@@ -38,7 +41,8 @@ public sealed record PostTrainingOptions
 /// <param name="Floats">Names of convolutions and linear layers that do not.</param>
 /// <param name="Values">The values that are rounded.</param>
 /// <param name="Notes">What was done, a line each.</param>
-public sealed record PostTrainingResult(IReadOnlyList<string> Layers, IReadOnlyList<string> Floats, IReadOnlyList<QuantisedValue> Values,
+public sealed record PostTrainingResult(IReadOnlyList<string> Layers, IReadOnlyList<string> Floats,
+    IReadOnlyList<QuantisedValue> Values,
     IReadOnlyList<string> Notes);
 
 /// <summary>
@@ -67,7 +71,8 @@ public static class PostTraining
         int folded = BatchNormFolding.Apply(graph);
         if (folded > 0) notes.Add($"{folded} batch norms folded");
         foreach (GraphNode layer in graph.Nodes.ToArray())
-            if (layer.Op is Conv2dOp or LinearOp { Gelu: false } && layer.Operands[1] is { IsWeight: true }) BatchNormFolding.WithBias(graph, layer);
+            if (layer.Op is Conv2dOp or LinearOp { Gelu: false }
+                && layer.Operands[1] is { IsWeight: true }) BatchNormFolding.WithBias(graph, layer);
         if (options.Equalise) notes.Add($"{Equalisation.Apply(graph)} pairs of layers equalised");
         QuantisedPlaces places = QuantisedPlaces.Of(graph, options.Floats);
         if (places.Layers.Count == 0)
@@ -78,7 +83,8 @@ public static class PostTraining
         List<QuantisedValue> rounded = Insert(graph, places, ranges, values);
         foreach (QuantisedLayer layer in places.Layers)
         {
-            QuantisedValue weight = QuantisedValue.Insert(graph, layer.Weight, weights, options.PerChannel ? 0 : -1);
+            CodeFormat format = options.LayerBits.TryGetValue(layer.Name, out int bits) ? CodeFormat.Weight(bits) : weights;
+            QuantisedValue weight = QuantisedValue.Insert(graph, layer.Weight, format, options.PerChannel ? 0 : -1);
             weight.SetRangeOfWeight();
             rounded.Add(weight);
         }

@@ -52,7 +52,8 @@ public sealed class QuantisedPlaces
         foreach (GraphNode node in graph.Nodes)
         {
             if (places.IsLayer(node, needed)) { if (!floats.Contains(node.Name)) places.Add(node); }
-            else if (node.Op is AddOp && node.Inputs.All(places.values.ContainsKey) && node.Operands[0]!.Shape == node.Operands[1]!.Shape)
+            else if (node.Op is AddOp && node.Inputs.All(places.values.ContainsKey)
+                && node.Operands[0]!.Shape == node.Operands[1]!.Shape)
                 places.Round(places.Activated(node.Output));
         }
         return places;
@@ -61,7 +62,8 @@ public sealed class QuantisedPlaces
     /// <summary>Whether the node is a layer that could be rounded.</summary>
     private bool IsLayer(GraphNode node, HashSet<GraphValue> needed)
     {
-        if (node.Op is not (Conv2dOp or LinearOp) || node.Operands[1] is not { IsWeight: true } weight || readers[weight].Count() != 1) return false;
+        if (node.Op is not (Conv2dOp or LinearOp) || node.Operands[1] is not { IsWeight: true } weight
+            || readers[weight].Count() != 1) return false;
         if (!needed.Contains(node.Output) || node.Operands[0]!.IsWeight) return false;
         if (node.Op is Conv2dOp) return true;
         if (node.Operands[0]!.Producer?.Op is PatchesToRowsOp) return false;

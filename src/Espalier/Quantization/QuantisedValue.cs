@@ -37,7 +37,8 @@ public sealed class QuantisedValue
 
     /// <summary>All of a graph, in the order of its nodes, whose scales are buffers.</summary>
     public static IEnumerable<QuantisedValue> Of(Graph graph) => graph.Nodes
-        .Where(n => n.Op is QuantiseOp && n.Operands.Skip(1).All(o => o is null or { IsWeight: true })).Select(n => new QuantisedValue(n));
+        .Where(n => n.Op is QuantiseOp && n.Operands.Skip(1).All(o => o is null or { IsWeight: true })).Select(n =>
+            new QuantisedValue(n));
 
     /// <summary>Rounds a value: whoever read it reads the rounded one from now on.</summary>
     /// <param name="value">A weight, an input or what a node gives.</param>

@@ -4,7 +4,8 @@ using Espalier.Tensors;
 namespace Espalier.Quantization;
 
 /// <summary>
-/// Rounds each weight so that the layer's results change least, not the weight: the error of a row is e G eᵀ with G = E[x xᵀ] of what
+/// Rounds each weight so that the layer's results change least, not the weight: the error of a row is e G eᵀ with G = E[x xᵀ] of
+/// what
 /// the layer reads. Columns in order of decreasing G_ii; what rounding one column costs, the columns that are left make up for
 /// (GPTQ, Frantar et al., arXiv 2210.17323). Then codes are moved by one wherever that lowers the error still.
 /// </summary>
@@ -129,7 +130,8 @@ internal sealed class SecondMoments
         var turned = new double[g.Length];
         for (int i = 0; i < n; i++)
             for (int j = 0; j < n; j++) turned[i * n + j] = g[(n - 1 - i) * n + (n - 1 - j)];
-        Cholesky factor = Cholesky.Of(turned, n) ?? throw new EspalierException("the moments of activations have no inverse; give more images");
+        Cholesky factor = Cholesky.Of(turned,
+            n) ?? throw new EspalierException("the moments of activations have no inverse; give more images");
         double[] inverse = factor.InverseOfLower();
         var upper = new double[g.Length];
         for (int i = 0; i < n; i++)

@@ -29,7 +29,8 @@ public class QuantiseOpTests
     {
         Tensor x = Tensor.From(new Shape(2, 2, 2), [0.26f, 3, 0.26f, 3, -0.26f, -3, -0.26f, -3]);
         Tensor scale = Tensor.From(new Shape(2), [0.25f, 1]), zero = Tensor.From(new Shape(2), [0, 2]);
-        Assert.Equal([0.25f, 1.75f, 0, 3, -0.25f, -1.75f, 0, -3], F.Quantise(x, scale, zero, -7, 7, axis: 1).ToArray().Select(v => v + 0f));
+        Assert.Equal([0.25f, 1.75f, 0, 3, -0.25f, -1.75f, 0, -3], F.Quantise(x, scale, zero, -7, 7,
+            axis: 1).ToArray().Select(v => v + 0f));
         Assert.Equal([0.25f, 3, 0.25f, 3, -0.25f, -3, -0.25f, -3], F.Quantise(x, scale, null, -7, 7, axis: 2).ToArray());
     }
 
@@ -73,7 +74,8 @@ public class QuantiseOpTests
         Assert.Throws<ArgumentException>(() => F.Quantise(x, Tensor.Scalar(1), null, 3, 3));
         Assert.Throws<ArgumentException>(() => F.Quantise(x, Tensor.Scalar(1), null, 0, 1 << 20));
         foreach (float scale in new[] { 0, -1, float.NaN, float.PositiveInfinity })
-            Assert.Contains("scales are above 0", Assert.Throws<EspalierException>(() => F.Quantise(x, Tensor.Scalar(scale))).Message);
+            Assert.Contains("scales are above 0", Assert.Throws<EspalierException>(() => F.Quantise(x,
+                Tensor.Scalar(scale))).Message);
         Assert.Throws<EspalierException>(() => F.Quantise(x, Tensor.Scalar(1), Tensor.Scalar(0.5f)));
     }
 

@@ -1,6 +1,5 @@
 using Espalier.Benchmarking;
 using Espalier.Data;
-using Espalier.Evaluation;
 using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Tensors;

@@ -67,7 +67,8 @@ public class ObserverTests
     {
         Observer observer = Observer.Create(kind);
         Assert.True(observer.IsEmpty);
-        Assert.Contains("no calibration images", Assert.Throws<EspalierException>(() => observer.Range(CodeFormat.Activation8)).Message);
+        Assert.Contains("no calibration images", Assert.Throws<EspalierException>(() =>
+            observer.Range(CodeFormat.Activation8)).Message);
         observer.Add([2.5f, 2.5f]);
         var (min, max) = observer.Range(CodeFormat.Activation8);
         Assert.InRange(max, 0.7f, 2.5f);

@@ -16,7 +16,8 @@ public sealed class PostTrainingTests : IDisposable
 
     public static TheoryData<string, int> Networks => new()
     {
-        { "resnet20", 16 }, { "mobilenet_v2", 32 }, { "vgg11_bn", 32 }, { "vit-tiny-28", 28 }, { "densenet40", 16 }, { "shufflenet_v2_x1_0", 32 },
+        { "resnet20", 16 }, { "mobilenet_v2", 32 }, { "vgg11_bn", 32 }, { "vit-tiny-28", 28 }, { "densenet40", 16 },
+            { "shufflenet_v2_x1_0", 32 },
     };
 
     [Theory]
@@ -98,12 +99,42 @@ public sealed class PostTrainingTests : IDisposable
     }
 
     [Fact]
+    public void SensitiveLayersStayFloatsForAWantedQuality()
+    {
+        using Model whole = Create("resnet20", 16);
+        using var scope = new Scope();
+        Tensor images = SmallNetworks.Images(8, 16, 18);
+        float[] expected = whole.Graph.Run(images).ToArray();
+        var options = new PostTrainingOptions { WeightBits = 2 };
+        double plain = 0, least = 0.98;
+        var (model, result) = MixedPrecision.Reach(() => Create("resnet20", 16), Calibration(whole), options, Quality, least);
+        using (model)
+        {
+            Assert.True(plain < least, $"{plain} is reached by two bits everywhere");
+            Assert.True(Quality(model) >= least);
+            Assert.InRange(result.Floats.Count, 1, 19);
+            Assert.NotEmpty(result.Layers);
+        }
+        Assert.Contains("is not reached", Assert.Throws<EspalierException>(() =>
+            MixedPrecision.Reach(() => Create("resnet20", 16), Calibration(whole), options, Quality, 1.1)).Message);
+
+        double Quality(Model rounded)
+        {
+            double q = Cosine(expected, rounded.Graph.Run(images).ToArray());
+            if (plain == 0) plain = q;
+            return q;
+        }
+    }
+
+    [Fact]
     public void WhatCannotBeDoneIsOneLine()
     {
         using Model model = Create("resnet20", 16);
-        Assert.Contains("no calibration images", Assert.Throws<EspalierException>(() => PostTraining.Run(model.Graph, [])).Message);
+        Assert.Contains("no calibration images", Assert.Throws<EspalierException>(() => PostTraining.Run(model.Graph,
+            [])).Message);
         PostTraining.Run(model.Graph, Calibration(model));
-        Assert.Contains("already", Assert.Throws<EspalierException>(() => PostTraining.Run(model.Graph, Calibration(model))).Message);
+        Assert.Contains("already", Assert.Throws<EspalierException>(() => PostTraining.Run(model.Graph,
+            Calibration(model))).Message);
         using Model floats = Create("resnet20", 16);
         HashSet<string> all = [.. floats.Graph.Nodes.Select(n => n.Name)];
         Assert.Contains("no convolution", Assert.Throws<EspalierException>(() =>
@@ -112,8 +143,9 @@ public sealed class PostTrainingTests : IDisposable
 
     internal static Model Create(string name, int size)
     {
-        bool wide = name is "vgg11_bn" or "mobilenet_v2" or "shufflenet_v2_x1_0";
-        Model model = Model.Create(name, classes: 10, imageSize: size, width: name == "vgg11_bn" ? 0.25 : wide ? 0.5 : 1).WithStatistics();
+        bool wide = name is "vgg11_bn" or "mobilenet_v2" or "shufflenet_v2_x1_0" or "resnet18";
+        Model model = Model.Create(name, classes: 10, imageSize: size, width: name == "vgg11_bn" ? 0.25 : wide ? 0.5
+            : 1).WithStatistics();
         // A transformer's head is of zeros at first.
         var rng = new Rng(8);
         foreach (var (_, weight) in model.Graph.Parameters)

@@ -52,15 +52,19 @@ public sealed class QuantisedFileTests : IDisposable
         model.Save(File);
         Checkpoint file = Safetensors.Read(File);
         NamedArray codes = file.Arrays.Values.First(a => a.Name == "conv1.weight");
-        Assert.Contains("holds the code -128", Refused(a => a == codes, a => new NamedArray(a.Name, a.Shape, [-128, .. a.Data[1..]])));
-        Assert.Contains("conv1.weight.scale", Refused(a => a.Name == "conv1.weight.scale", a => new NamedArray(a.Name, [1], a.Data[..1])));
+        Assert.Contains("holds the code -128", Refused(a => a == codes, a => new NamedArray(a.Name, a.Shape, [-128,
+            .. a.Data[1..]])));
+        Assert.Contains("conv1.weight.scale", Refused(a => a.Name == "conv1.weight.scale", a => new NamedArray(a.Name, [1],
+            a.Data[..1])));
         Assert.Contains("conv1.weight", Refused(a => a == codes, a => new NamedArray(a.Name, [1], a.Data[..1])));
-        Assert.Contains("scales are above 0", Refused(a => a.Name == "conv1.weight.scale", a => new NamedArray(a.Name, a.Shape, new float[a.Data.Length])));
+        Assert.Contains("scales are above 0", Refused(a => a.Name == "conv1.weight.scale", a => new NamedArray(a.Name, a.Shape,
+            new float[a.Data.Length])));
 
         string Refused(Func<NamedArray, bool> which, Func<NamedArray, NamedArray> damage)
         {
             string damaged = Path.Combine(folder.Path, "damaged.safetensors");
-            Safetensors.Write(damaged, file.Arrays.Values.Select(a => which(a) ? damage(a) : a).Select(a => a.Name == "conv1.weight"
+            Safetensors.Write(damaged, file.Arrays.Values.Select(a => which(a) ? damage(a) : a).Select(a =>
+                a.Name == "conv1.weight"
                 ? new SafetensorsEntry(a.Name, ElementType.I8, a.Shape, a.Data.Select(v => (byte)(sbyte)v).ToArray())
                 : SafetensorsEntry.FromFloats(a.Name, a.Shape, a.Data)), file.Metadata);
             string message = Assert.Throws<EspalierException>(() =>
@@ -77,7 +81,8 @@ public sealed class QuantisedFileTests : IDisposable
     private static Model Rounded(int bits, int axis)
     {
         Model model = Model.Create("resnet20", classes: 10, imageSize: 16);
-        foreach (GraphValue weight in model.Graph.Nodes.Where(n => n.Op is Conv2dOp or LinearOp).Select(n => n.Operands[1]!).ToArray())
+        foreach (GraphValue weight in model.Graph.Nodes.Where(n => n.Op is Conv2dOp or LinearOp).Select(n =>
+            n.Operands[1]!).ToArray())
             QuantisedValue.Insert(model.Graph, weight, CodeFormat.Weight(bits), axis).SetRangeOfWeight();
         return model;
     }

@@ -92,7 +92,8 @@ public class QuantisedStepsTests
                 double[] inverse = Inverse(g, rest);
                 int at = order[step];
                 q[at] = Math.Clamp(Math.Round(left[at]), -7, 7);
-                for (int k = 0; k < rest.Length; k++) left[rest[k]] -= (left[at] - q[at]) / inverse[0] * inverse[k] * (k == 0 ? 0 : 1);
+                for (int k = 0; k < rest.Length; k++) left[rest[k]] -= (left[at] - q[at]) / inverse[0] * inverse[k] * (k == 0
+                    ? 0 : 1);
             }
             Assert.Equal(q, rounding.Round(w, -7, 7));
         }
@@ -106,6 +107,23 @@ public class QuantisedStepsTests
         NormRanges.OfNorm(gamma, beta, factors, shifts);
         Assert.Equal([2.5f, 0.625f], gamma.ToArray());
         Assert.Equal([-2.5f, 2.5f], beta.ToArray());
+    }
+
+    [Fact]
+    public void BitsWithinABudget()
+    {
+        (long, double)[] a = [(400, 0.8), (800, 0.1)], b = [(1600, 0.3), (3200, 0.02)], c = [(2000, 0.05), (4000, 0.01)];
+        Assert.Equal([1, 1, 0], MixedPrecision.Allocate([a, b, c], 6000)!);
+        Assert.Equal([1, 1, 1], MixedPrecision.Allocate([a, b, c], 8000)!);
+        Assert.Null(MixedPrecision.Allocate([a, b, c], 3999));
+    }
+
+    [Fact]
+    public void DivergenceOfAnswers()
+    {
+        Assert.Equal(0, MixedPrecision.Divergence([1, 2, 3, 4], [2, 3, 5, 6], 2), 1e-12);
+        Assert.Equal(0.5 * Math.Log(0.5 / 0.75) + 0.5 * Math.Log(0.5 / 0.25), MixedPrecision.Divergence([0, 0], [MathF.Log(3),
+            0], 2), 1e-7);
     }
 
     /// <summary>[n, n] of some rows and columns, by elimination.</summary>
@@ -123,7 +141,8 @@ public class QuantisedStepsTests
             {
                 double factor = a[i * n + p];
                 if (i == p) continue;
-                for (int j = 0; j < n; j++) (a[i * n + j], inverse[i * n + j]) = (a[i * n + j] - factor * a[p * n + j], inverse[i * n + j] - factor * inverse[p * n + j]);
+                for (int j = 0; j < n; j++) (a[i * n + j], inverse[i * n + j]) = (a[i * n + j] - factor * a[p * n + j],
+                    inverse[i * n + j] - factor * inverse[p * n + j]);
             }
         }
         return inverse;
@@ -142,7 +161,8 @@ internal static class SmallNetworks
         foreach (GraphNode norm in model.Graph.Nodes.Where(n => n.Op is BatchNorm2dOp))
         {
             for (int i = 1; i <= 4; i++)
-                foreach (ref float v in norm.Operands[i]!.Tensor.Span) v = i is 1 or 4 ? rng.NextFloat(0.5f, 1.5f) : rng.NextFloat(-0.3f, 0.3f);
+                foreach (ref float v in norm.Operands[i]!.Tensor.Span) v = i is 1 or 4 ? rng.NextFloat(0.5f, 1.5f)
+                    : rng.NextFloat(-0.3f, 0.3f);
         }
         return model;
     }
@@ -156,7 +176,8 @@ internal static class SmallNetworks
         {
             float a = rng.NextFloat(-1, 1), b = rng.NextFloat(-1, 1), c = rng.NextFloat(-1, 1);
             for (int p = 0; p < size * size; p++)
-                images.Span[i * size * size + p] = a * MathF.Sin(b * 7 * (p % size) / size + c) + b * (p / size) / size + 0.2f * rng.NextFloat(-1, 1);
+                images.Span[i * size * size + p] =
+                    a * MathF.Sin(b * 7 * (p % size) / size + c) + b * (p / size) / size + 0.2f * rng.NextFloat(-1, 1);
         }
         return images;
     }

@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using Espalier.Compression;
 using Espalier.Models;
 using Espalier.Onnx;
+using Espalier.Quantization;
 using Espalier.Tensors;
 
 namespace Espalier.Peers;
@@ -11,6 +12,8 @@ internal sealed class ModelFolder(string folder)
 {
     /// <summary>Images in an input file: the largest batch that is measured.</summary>
     public const int Images = 64;
+
+    private const int CalibrationImages = 4;
 
     private readonly Dictionary<string, ModelFiles> made = [];
 
@@ -51,6 +54,22 @@ internal sealed class ModelFolder(string folder)
         model.ExportOnnx(cnn.Onnx);
         made[key] = cnn;
         return cnn;
+    }
+
+    /// <summary>The model in 8 bits, with ranges found on its first images.</summary>
+    public ModelFiles Rounded(ModelFiles whole)
+    {
+        string key = $"{Path.GetFileNameWithoutExtension(whole.Weights)} int8";
+        if (made.TryGetValue(key, out ModelFiles? files)) return files;
+        ModelFiles rounded = whole with { Weights = Weights(key) };
+        using Model model = Model.Open(whole.Weights);
+        using var scope = new Scope();
+        var images = new Tensor(new Shape(CalibrationImages, whole.Channels, whole.ImageSize, whole.ImageSize));
+        using (FileStream file = File.OpenRead(whole.Input)) file.ReadExactly(MemoryMarshal.AsBytes(images.Span));
+        PostTraining.Run(model.Graph, [images]);
+        model.Save(rounded.Weights);
+        model.ExportOnnx(rounded.Onnx);
+        return made[key] = rounded;
     }
 
     private string Weights(string key)

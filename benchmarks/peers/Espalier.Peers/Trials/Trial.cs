@@ -17,6 +17,7 @@ internal static class AllTrials
         .. LowPrecisionTrials.All(),
         .. Avx2Trials.All(),
         .. CnnTrials.All(),
+        .. QuantisedTrials.All(),
         .. ResourceTrials.All(),
         .. TrainingTrials.All(),
         .. AptTrainingTrials.All(),

@@ -29,8 +29,10 @@ internal static class AssembledConv
     /// lies.</summary>
     /// <param name="pixels">1 to <see cref="MaxPixels"/>.</param>
     /// <param name="vectors">1 or 2: 16 or 32 outputs.</param>
+    /// <param name="codes">Whether a step is 4 bytes without sign of x by 4 with sign of the weights, added to an int32: see
+    /// <see cref="DotInstruction.Int8"/>. Sums then only begin, go on and are stored.</param>
     /// <param name="windows">Whether it obeys the Windows x64 calling convention rather than System V's.</param>
-    public static byte[] Assemble(int pixels, int vectors, bool windows)
+    public static byte[] Assemble(int pixels, int vectors, bool codes, bool windows)
     {
         var code = new Assembler(64);
         int saved = Saved((pixels * vectors) + 3, windows);
@@ -45,7 +47,7 @@ internal static class AssembledConv
         code.shr(ecx, 16);
         code.kmovw(k2, ecx);
         Begin(code, pixels, vectors);
-        Multiply(code, pixels, vectors);
+        Multiply(code, pixels, vectors, codes);
         Finish(code, pixels, vectors);
         Restore(code, saved);
         code.pop(r12);
@@ -104,7 +106,7 @@ internal static class AssembledConv
         code.nop();
     }
 
-    private static void Multiply(Assembler code, int pixels, int vectors)
+    private static void Multiply(Assembler code, int pixels, int vectors, bool codes)
     {
         Label stretch = code.CreateLabel(), round = code.CreateLabel(), rest = code.CreateLabel();
         Label single = code.CreateLabel(), next = code.CreateLabel(), done = code.CreateLabel();
@@ -128,7 +130,7 @@ internal static class AssembledConv
         code.Label(ref round);
         for (int step = 0; step < Unroll; step++)
         {
-            Step(code, pixels, vectors, step);
+            Step(code, pixels, vectors, codes, step);
             code.prefetcht1(__byte_ptr[Ahead + (step * Vector)]);
         }
 
@@ -140,7 +142,7 @@ internal static class AssembledConv
         code.add(Steps, Unroll);
         code.jle(next);
         code.Label(ref single);
-        Step(code, pixels, vectors, 0);
+        Step(code, pixels, vectors, codes, 0);
         Advance(code, vectors, 1);
         code.dec(Steps);
         code.jne(single);
@@ -151,7 +153,7 @@ internal static class AssembledConv
         code.nop();
     }
 
-    private static void Step(Assembler code, int pixels, int vectors, int step)
+    private static void Step(Assembler code, int pixels, int vectors, bool codes, int step)
     {
         AssemblerRegisterZMM left = Registers[0], right = Registers[1], x = Registers[2];
         code.vmovups(left, __zmmword_ptr[Weights + (step * vectors * Vector)]);
@@ -162,6 +164,14 @@ internal static class AssembledConv
 
         for (int i = 0; i < pixels; i++)
         {
+            if (codes)
+            {
+                code.vpbroadcastd(x, __dword_ptr[At(pixels, i, step * Float)]);
+                code.vpdpbusd(Registers[3 + (vectors * i)], x, left);
+                if (vectors == 2) code.vpdpbusd(Registers[4 + (2 * i)], x, right);
+                continue;
+            }
+
             if (vectors == 1)
             {
                 code.vfmadd231ps(Registers[3 + i], left, __dword_bcst[At(pixels, i, step * Float)]);

@@ -25,7 +25,16 @@ internal unsafe interface ISimd<V> where V : struct
     /// <summary>Integers, converted.</summary>
     static abstract V LoadInts(int* p);
 
+    /// <summary>Bytes without sign, converted.</summary>
+    static abstract V LoadBytes(byte* p);
+
     static abstract void Store(V x, float* p);
+
+    /// <summary>Whole numbers, as int32.</summary>
+    static abstract void StoreInts(V x, int* p);
+
+    /// <summary>Whole numbers from 0 to 255, as bytes.</summary>
+    static abstract void StoreBytes(V x, byte* p);
 
     static abstract V Add(V a, V b);
 

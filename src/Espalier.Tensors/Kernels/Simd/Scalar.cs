@@ -23,6 +23,15 @@ internal readonly unsafe struct Scalar : ISimd<float>
     public static float LoadInts(int* p) => *p;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float LoadBytes(byte* p) => *p;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreInts(float x, int* p) => *p = (int)x;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreBytes(float x, byte* p) => *p = (byte)x;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store(float x, float* p) => *p = x;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

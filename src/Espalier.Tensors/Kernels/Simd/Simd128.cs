@@ -24,6 +24,16 @@ internal readonly unsafe struct Simd128 : ISimd<Vector128<float>>
     public static Vector128<float> LoadInts(int* p) => Vector128.ConvertToSingle(Vector128.Load(p));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> LoadBytes(byte* p) => Vector128.ConvertToSingle(Vector128.WidenLower(Vector128.WidenLower(Vector128.CreateScalar(*(uint*)p).AsByte())).AsInt32());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreInts(Vector128<float> x, int* p) => Vector128.ConvertToInt32(x).Store(p);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreBytes(Vector128<float> x, byte* p) => 
+        *(uint*)p = Vector128.Narrow(Vector128.Narrow(Vector128.ConvertToInt32(x).AsUInt32(), Vector128<uint>.Zero), Vector128<ushort>.Zero).AsUInt32()[0];
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store(Vector128<float> x, float* p) => x.Store(p);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace Espalier.Tensors.Kernels;
 
@@ -21,6 +22,19 @@ internal readonly unsafe struct Simd256 : ISimd<Vector256<float>>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> LoadInts(int* p) => Vector256.ConvertToSingle(Vector256.Load(p));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> LoadBytes(byte* p) => Vector256.ConvertToSingle(Avx2.ConvertToVector256Int32(Vector128.CreateScalarUnsafe(*(ulong*)p).AsByte()));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreInts(Vector256<float> x, int* p) => Vector256.ConvertToInt32(x).Store(p);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreBytes(Vector256<float> x, byte* p) => 
+        *(ulong*)p = Vector128.Narrow(Words(Vector256.ConvertToInt32(x).AsUInt32()), Vector128<ushort>.Zero).AsUInt64()[0];
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector128<ushort> Words(Vector256<uint> x) => Vector128.Narrow(x.GetLower(), x.GetUpper());
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store(Vector256<float> x, float* p) => x.Store(p);

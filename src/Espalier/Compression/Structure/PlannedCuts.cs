@@ -92,8 +92,7 @@ internal sealed class PlannedCuts
         return result;
     }
 
-    /// <summary>Elements of one entry of an axis that lie together.</summary>
-    internal static int Below(Shape shape, int axis)
+    private static int Below(Shape shape, int axis)
     {
         int below = 1;
         for (int i = axis + 1; i < shape.Rank; i++) below *= shape[i];

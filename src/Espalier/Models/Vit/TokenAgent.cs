@@ -11,8 +11,7 @@ namespace Espalier.Models;
 /// </summary>
 public sealed class TokenAgent
 {
-    /// <summary>Of the names of all agents' weights, before the agent's number.</summary>
-    internal const string Prefix = "transformer.encoder.clip_layer.";
+    private const string Prefix = "transformer.encoder.clip_layer.";
 
     private static readonly string[] Names =
         ["query.weight", "query.bias", "key.weight", "key.bias", "value.weight", "value.bias", "fc.weight", "fc.bias"];

@@ -8,9 +8,11 @@ internal sealed record OnnxCodes(OnnxOperand? Number, OnnxOperand Scale, OnnxOpe
 {
     /// <summary>Whether these are the same numbers.</summary>
     public bool Is(OnnxOperand scale, OnnxOperand? zero) => scale.IsConstant && zero is null or { IsConstant: true }
-        && Scale.Two.Values.AsSpan().SequenceEqual(scale.Two.Values) && Zeros(Zero, zero).AsSpan().SequenceEqual(Zeros(zero, Zero));
+        && Scale.Two.Values.AsSpan().SequenceEqual(scale.Two.Values) && Zeros(Zero, zero).AsSpan().SequenceEqual(Zeros(zero,
+            Zero));
 
-    private static double[] Zeros(OnnxOperand? zero, OnnxOperand? other) => zero?.Two.Values ?? new double[other?.Two.Values.Length ?? 1];
+    private static double[] Zeros(OnnxOperand? zero, OnnxOperand? other) =>
+        zero?.Two.Values ?? new double[other?.Two.Values.Length ?? 1];
 }
 
 /// <summary>A weight that a file holds as whole numbers with scales: the weight of what they stand for, and the op that says so.
@@ -29,7 +31,8 @@ internal sealed class OnnxFewBits
     /// <exception cref="InvalidDataException">Its scales are not as many.</exception>
     public static OnnxFewBits? Of(OnnxReadCall call, OnnxOperand codes, OnnxOperand scale, OnnxOperand? zero, long axis)
     {
-        if (codes.Type is not (OnnxType.Int8 or OnnxType.UInt8 or OnnxType.Int4 or OnnxType.UInt4 or OnnxType.Int32) || codes.Varies) return null;
+        if (codes.Type is not (OnnxType.Int8 or OnnxType.UInt8 or OnnxType.Int4 or OnnxType.UInt4 or OnnxType.Int32)
+            || codes.Varies) return null;
         int at = Count(scale) == 1 ? -1 : OnnxArray.Axis(axis, codes.Rank);
         if ((at >= 0 && Count(scale) != codes.Dims[at]) || (zero is not null && Count(zero) != Count(scale)))
             throw new InvalidDataException($"{Count(scale)} scales for [{string.Join(",", codes.Dims)}] along axis {at}");
@@ -39,13 +42,15 @@ internal sealed class OnnxFewBits
     /// <summary>The least and largest code of a type.</summary>
     public static (int Low, int High) Range(OnnxType type) => type switch
     {
-        OnnxType.UInt8 => (0, 255), OnnxType.Int8 => (-128, 127), OnnxType.Int16 => (-32768, 32767), OnnxType.UInt16 => (0, 65535),
+        OnnxType.UInt8 => (0, 255), OnnxType.Int8 => (-128, 127), OnnxType.Int16 => (-32768, 32767), OnnxType.UInt16 => (0,
+            65535),
         OnnxType.Int4 => (-8, 7), OnnxType.UInt4 => (0, 15),
         _ => throw new InvalidDataException($"it rounds to {type}; whole numbers of 4, 8 and 16 bits are read"),
     };
 
     /// <summary>x, rounded to codes and back.</summary>
-    public static OnnxOperand Quantised(OnnxEmitter emit, OnnxOperand x, OnnxOperand scale, OnnxOperand? zero, OnnxType type, long axis)
+    public static OnnxOperand Quantised(OnnxEmitter emit, OnnxOperand x, OnnxOperand scale, OnnxOperand? zero, OnnxType type,
+        long axis)
     {
         var (low, high) = Range(type);
         bool one = Count(scale) == 1;
@@ -60,7 +65,8 @@ internal sealed class OnnxFewBits
     public OnnxOperand Read(OnnxEmitter emit, bool transposed = false)
     {
         int[] dims = codes.Dims;
-        OnnxOperand weight = emit.Weight(Plain(), transposed ? "numbers.transposed" : "numbers", transposed ? [dims[1], dims[0]] : dims, to =>
+        OnnxOperand weight = emit.Weight(Plain(), transposed ? "numbers.transposed" : "numbers", transposed ? [dims[1],
+            dims[0]] : dims, to =>
         {
             float[] values = new float[to.Length];
             OnnxEmitter.Read(codes, values);
@@ -70,7 +76,8 @@ internal sealed class OnnxFewBits
         });
         weight.Value!.Tensor.RequiresGrad = true;
         if (codes.Type == OnnxType.Int32)
-            return new OnnxOperand { Name = weight.Name, Type = OnnxType.Float, Value = weight.Value, More = weight.More, IsWeight = true };
+            return new OnnxOperand { Name = weight.Name, Type = OnnxType.Float, Value = weight.Value, More = weight.More,
+                IsWeight = true };
         OnnxOperand read = Quantised(emit, weight, scale, zero, codes.Type, transposed && axis >= 0 ? 1 - axis : axis);
         return new OnnxOperand { Name = read.Name, Type = OnnxType.Float, Value = read.Value, More = read.More, FewBits = this };
     }

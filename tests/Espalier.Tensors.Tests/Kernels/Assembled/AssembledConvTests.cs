@@ -51,7 +51,7 @@ public sealed unsafe class AssembledConvTests
             Mask = 0xFFFFFFFFL,
             Ahead = weights.Pointer,
         };
-        byte* inner = ExecutablePage.Create(AssembledConv.Assemble(pixels, vectors, windows), out _);
+        byte* inner = ExecutablePage.Create(AssembledConv.Assemble(pixels, vectors, codes: false, windows), out _);
         byte* outer = ExecutablePage.Create(ConventionCaller.Assemble(inner, windows), out _);
         ulong* registers = stackalloc ulong[32];
         ((delegate* unmanaged<ConvTile.Arguments*, ulong*, void>)outer)(&arguments, registers);

@@ -19,7 +19,8 @@ internal sealed unsafe class ConvTile
     /// <summary>Outputs of one vector.</summary>
     public const int Lanes = 16;
 
-    private static readonly Lazy<ConvTile?> Assembled = new(Create);
+    private static readonly Lazy<ConvTile?> Assembled = new(() => Hardware.Has512 ? Create(codes: false) : null);
+    private static readonly Lazy<ConvTile?> AssembledCodes = new(() => CpuFeatures.HasAvx512Vnni ? Create(codes: true) : null);
 
     private readonly delegate* unmanaged[SuppressGCTransition]<Arguments*, void>[] functions;
 
@@ -73,15 +74,19 @@ internal sealed unsafe class ConvTile
     /// environment variable ESPALIER_ASSEMBLED is 0.</summary>
     public static ConvTile? Instance => Assembled.Value;
 
+    /// <summary>The tile whose steps are 4 bytes of x, without sign, by 4 of the weights, and whose sums, bias and results are int32;
+    /// null where the processor has no such product of full width, or as above.</summary>
+    public static ConvTile? Codes => AssembledCodes.Value;
+
     /// <summary>Computes <paramref name="pixels"/> pixels, 1 to 14, the first half of them, rounded up, in the first group, by 16
     /// or, with <paramref name="vectors"/> = 2, 32 outputs.</summary>
     public void Run(int pixels, int vectors, Arguments* arguments) => functions[Index(pixels, vectors)](arguments);
 
     private static int Index(int pixels, int vectors) => (2 * (pixels - 1)) + vectors - 1;
 
-    private static ConvTile? Create()
+    private static ConvTile? Create(bool codes)
     {
-        if (!Hardware.Has512 || Environment.GetEnvironmentVariable("ESPALIER_ASSEMBLED") == "0") return null;
+        if (Environment.GetEnvironmentVariable("ESPALIER_ASSEMBLED") == "0") return null;
         var offsets = new int[2 * MaxPixels];
         using var code = new MemoryStream();
         for (int pixels = 1; pixels <= MaxPixels; pixels++)
@@ -89,7 +94,7 @@ internal sealed unsafe class ConvTile
             for (int vectors = 1; vectors <= 2; vectors++)
             {
                 offsets[Index(pixels, vectors)] = (int)code.Length;
-                code.Write(AssembledConv.Assemble(pixels, vectors, OperatingSystem.IsWindows()));
+                code.Write(AssembledConv.Assemble(pixels, vectors, codes, OperatingSystem.IsWindows()));
             }
         }
 

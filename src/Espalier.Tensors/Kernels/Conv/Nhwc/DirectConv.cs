@@ -86,6 +86,18 @@ internal sealed unsafe class DirectConv : PackedConv
         Run(1, Shape.Over(1, rows), x, ldx, y, ldy, stored, epilogue.Bias, rest, threads);
     }
 
+    /// <summary>A convolution of codes by <see cref="ConvTile.Codes"/>: what is a float elsewhere is 4 codes of a pixel here.</summary>
+    /// <param name="padding">Codes of 0 around the image.</param>
+    public void RunCodes(int images, int height, int width, float* x, int ldx, float padding, in CodesEpilogue codes)
+    {
+        Window window = Shape.Over(height, width);
+        if (images * window.OutArea == 0 || Outputs == 0) return;
+        var source = new DirectSource(this, images, window, x, ldx, default, padding);
+        DirectGrid grid = DirectGrid.Choose(this, source, Workers.Available);
+        Workers.For(grid.Parts, 1, new DirectJob(this, source, grid, null, 0, default, null, default, codes));
+        GC.KeepAlive(this);
+    }
+
     public override void Dispose()
     {
         weights.Dispose();

@@ -8,9 +8,10 @@ namespace Espalier.Tensors.Kernels;
 /// <param name="callBias">[outputs], in place of the convolution's own bias; null for that.</param>
 /// <param name="rest">What a linear layer does to the finished values of a tile, while they are in the first-level cache; only
 /// where the convolution is pointwise.</param>
+/// <param name="codes">What becomes of the sums of codes, which are not stored themselves; nothing where they are of floats.</param>
 internal readonly unsafe struct DirectJob(
     DirectConv conv, DirectSource source, DirectGrid grid, float* y, int ldy, ConvEpilogue epilogue, float* callBias,
-    Epilogue rest) : IRangeJob
+    Epilogue rest, CodesEpilogue codes = default) : IRangeJob
 {
     // For 1 MB of L2; more only costs speed.
     private const int SourceFloats = 96 * 1024;
@@ -56,6 +57,8 @@ internal readonly unsafe struct DirectJob(
         };
 
         float* edgeBias = stackalloc float[ConvTile.Columns];
+        float* sums = stackalloc float[codes.IsNone ? 1 : (ConvTile.MaxPixels + 1) * ConvTile.Columns];
+        sums = (float*)(((nint)sums + ConvTile.AheadBytes - 1) & -ConvTile.AheadBytes);
 
         // Sums that wait in y would be lost on a residual that lies there.
         int together = source.Stretches;
@@ -72,7 +75,7 @@ internal readonly unsafe struct DirectJob(
                 arguments.Weights =
                     conv.WeightsOf(panel) + ((nint)first * source.Steps * conv.Vectors(panel) * ConvTile.Lanes);
                 bool fresh = first == 0 && panel == firstPanel;
-                Tiles(panel, first > 0, first + together >= source.Stretches, fresh, arguments, tiles, count);
+                Tiles(panel, first > 0, first + together >= source.Stretches, fresh, arguments, tiles, count, sums);
             }
         }
     }
@@ -88,7 +91,7 @@ internal readonly unsafe struct DirectJob(
     }
 
     private void Tiles(
-        int panel, bool continued, bool last, bool fresh, ConvTile.Arguments arguments, DirectTile* tiles, int count)
+        int panel, bool continued, bool last, bool fresh, ConvTile.Arguments arguments, DirectTile* tiles, int count, float* sums)
     {
         Activation activation = last ? epilogue.Activation : Activation.None;
         arguments.Modes = (long)((continued ? ConvTile.Modes.Continue : 0)
@@ -118,6 +121,18 @@ internal readonly unsafe struct DirectJob(
             {
                 arguments.Residual = epilogue.Residual + (tile.Pixel * epilogue.LdResidual) + output;
                 arguments.Residual2 = epilogue.Residual + (tile.Pixel2 * epilogue.LdResidual) + output;
+            }
+
+            if (!codes.IsNone)
+            {
+                int half = (tile.Pixels + 1) / 2, outputs = conv.OutputsOf(panel);
+                arguments.RowY = ConvTile.Columns * sizeof(float);
+                arguments.Y = sums;
+                arguments.Y2 = sums + (half * ConvTile.Columns);
+                conv.Tile.Run(tile.Pixels, vectors, &arguments);
+                codes.Finish((int*)arguments.Y, ConvTile.Columns, tile.Pixel, half, output, outputs);
+                codes.Finish((int*)arguments.Y2, ConvTile.Columns, tile.Pixel2, tile.Pixels - half, output, outputs);
+                continue;
             }
 
             conv.Tile.Run(tile.Pixels, vectors, &arguments);

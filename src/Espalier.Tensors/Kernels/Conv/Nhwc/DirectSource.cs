@@ -10,11 +10,15 @@ internal readonly unsafe struct DirectSource
     private const int AliasGap = 16;
 
     private readonly float* x, scale, shift;
+    private readonly float padding;
     private readonly int channels, ldx, images;
     private readonly Window window;
 
-    public DirectSource(DirectConv conv, int images, in Window window, float* x, int ldx, in ConvEpilogue epilogue)
+    /// <param name="padding">What lies around the image.</param>
+    public DirectSource(
+        DirectConv conv, int images, in Window window, float* x, int ldx, in ConvEpilogue epilogue, float padding = 0)
     {
+        this.padding = padding;
         (this.images, this.window, channels, this.ldx) = (images, window, conv.Channels, ldx);
         this.x = x;
         scale = epilogue.InputScale;
@@ -178,15 +182,15 @@ internal readonly unsafe struct DirectSource
     {
         if ((uint)row >= (uint)window.Height)
         {
-            new Span<float>(to, checked((int)Line)).Clear();
+            new Span<float>(to, checked((int)Line)).Fill(padding);
             return;
         }
 
         int left = window.Padding.Left * Ld, right = window.Padding.Right * Ld;
-        new Span<float>(to, left).Clear();
+        new Span<float>(to, left).Fill(padding);
         float* from = x + ((((nint)image * window.Height) + row) * window.Width * ldx);
         InputRows.Copy(from, ldx, to + left, Ld, window.Width, channels, scale, shift);
-        new Span<float>(to + Line - right, right).Clear();
+        new Span<float>(to + Line - right, right).Fill(padding);
     }
 
     private int FirstPixel(int unit) => (int)((long)Pixels * unit / Units);

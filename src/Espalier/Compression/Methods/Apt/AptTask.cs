@@ -1,6 +1,5 @@
 using System.Globalization;
 using Espalier.Data;
-using Espalier.Evaluation;
 using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Optim;
@@ -138,7 +137,7 @@ public sealed class AptTask : ITrainingTask
             prunedRun.Run(batch);
             plainRun.Run(batch);
         }
-        ModelEvaluation pruned = prunedRun.Mean, plain = plainRun.Mean;
+        Evaluation pruned = prunedRun.Mean, plain = plainRun.Mean;
         var scalars = new Dictionary<string, double>
         {
             ["accuracy"] = pruned.Accuracy,

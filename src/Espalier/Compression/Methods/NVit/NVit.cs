@@ -139,14 +139,19 @@ public sealed record NVit : CompressionMethod
                 Tensor logits = network.Run(batch.ToTensor(job.Model.Channels, job.Model.ImageSize));
                 recording.Backward(F.CrossEntropy(logits, batch.Labels));
                 units.AddGradients();
-                job.ClearGradients();
+                Clear();
             }
         }
         finally
         {
-            job.ClearGradients();
+            Clear();
         }
         hook.Prune(1, 1, null);
+
+        void Clear()
+        {
+            foreach (var (_, parameter) in network.Parameters) parameter.ClearGrad();
+        }
     }
 
     private static void Log(CompressionJob job, NVitUnits units, NetworkTimes? times)

@@ -1,7 +1,9 @@
-namespace Espalier.Evaluation;
+using Espalier.Models;
+
+namespace Espalier.Cli.Display;
 
 /// <summary>Tokens of every image, stage by stage: those that enter, then those left after each agent.</summary>
-public sealed class TokenCounts(int stages)
+internal sealed class TokenCounts(int stages)
 {
     private readonly List<int>[] counts = [.. Enumerable.Range(0, stages).Select(_ => new List<int>())];
 

@@ -1,10 +1,9 @@
-using Espalier.Benchmarking;
 using Espalier.Data;
 using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Tensors;
 
-namespace Espalier.Evaluation;
+namespace Espalier.Benchmarking;
 
 /// <summary>Images a second of several models, measured in turn on the same images.</summary>
 public static class ModelSpeed

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using Espalier.Cli;
 using Espalier.Cli.Display;
 using Espalier.Cli.Running;
@@ -10,9 +9,9 @@ using Espalier.Training;
 namespace Espalier.Reproduce;
 
 /// <summary>Runs of a reproduction, each with its files in one folder: what is finished there is not done again.</summary>
-internal sealed class NetworkRuns(CommandContext context, string folder, DatasetPair pair, int imageSize)
+internal sealed class CnnRuns(CommandContext context, string folder, DatasetPair pair, int imageSize)
 {
-    private const int EvaluationBatch = 250, Few = 8;
+    private const int EvaluationBatch = 250;
 
     /// <summary>Test images that each training ends with, for its line of progress; what counts is measured on all.</summary>
     private const int Glance = 1000;
@@ -24,22 +23,18 @@ internal sealed class NetworkRuns(CommandContext context, string folder, Dataset
     public string File(string name) => Path.Combine(folder, name + ".safetensors");
 
     /// <summary>What came of a run; null where it is not finished.</summary>
-    public RunRecord? Record(string name) => RunRecord.Read(Path.Combine(folder, name + ".json"));
+    public CnnRecord? Record(string name) => CnnRecord.Read(Path.Combine(folder, name + ".json"));
 
     /// <summary>One run, if it is not finished: opens a network, works on it, writes it and what it is like.</summary>
     /// <param name="trained">Steps that the network has behind it when it is opened.</param>
-    public RunRecord Do(string name, Func<Model> open, CompressionOptions options, Action<CompressionJob> work,
+    public CnnRecord Do(string name, Func<Model> open, CompressionOptions options, Action<CompressionJob> work,
         long trained = 0, Augmentation augmentation = Augmentation.None)
     {
         if (Record(name) is { } finished) return finished;
         context.Cancel.ThrowIfCancellationRequested();
         Folders.Make(folder);
         using Model model = open();
-        string states = Path.Combine(folder, "states", name);
-        TrainOptions training = options.Training with
-        {
-            EvalBatchSize = EvaluationBatch, DataThreads = 1, OutputDir = states, Resume = Directory.Exists(states),
-        };
+        TrainOptions training = options.Training with { EvalBatchSize = EvaluationBatch, DataThreads = 1 };
         long steps = TrainingDisplay.Run(context.Terminal, name, progress =>
         {
             var job = new CompressionJob(model, Data(model, augmentation), options with { Training = training }, progress,
@@ -49,25 +44,11 @@ internal sealed class NetworkRuns(CommandContext context, string folder, Dataset
         });
         model.Save(File(name));
         using Inference.Session result = Inference.Session.Open(File(name));
-        Evaluation found = new EvaluationRun(context, result, pair.Test, EvaluationBatch).Run(name, result.AgentLayers.Count > 0);
-        var record = new RunRecord(found.Accuracy, model.ParameterCount, (long)found.MultiplyAdds, trained + steps,
-            RunRecord.ShapeOf(model));
+        double accuracy = new EvaluationRun(context, result, pair.Test, EvaluationBatch).Run(name, prune: false).Accuracy;
+        var record = new CnnRecord(accuracy, model.ParameterCount, (long)result.DenseMultiplyAdds, trained + steps,
+            CnnRecord.ShapeOf(model));
         record.Write(Path.Combine(folder, name + ".json"));
-        if (Directory.Exists(states)) Directory.Delete(states, recursive: true);
         return record;
-    }
-
-    /// <summary>How long a run of so many steps will take here, by a few of its steps; nothing is written.</summary>
-    /// <param name="options">Of a run with so many steps.</param>
-    public TimeSpan Estimate(Func<Model> open, Func<long, CompressionOptions> options, Action<CompressionJob> work, long steps)
-    {
-        CompressionOptions few = options(Few);
-        var clock = new StepClock();
-        using Model model = open();
-        long began = Stopwatch.GetTimestamp();
-        CompressionOptions here = few with { Training = few.Training with { EvalBatchSize = EvaluationBatch, DataThreads = 1 } };
-        work(new CompressionJob(model, Data(model, Augmentation.None), here, clock, context.Cancel));
-        return Stopwatch.GetElapsedTime(began) - clock.Total + clock.Median * steps;
     }
 
     /// <summary>A network with random weights for the data.</summary>
@@ -89,10 +70,7 @@ internal sealed class NetworkRuns(CommandContext context, string folder, Dataset
         return model;
     }
 
-    private TrainingData Data(Model net, Augmentation augmentation)
-    {
-        Imaging.Preprocessing seen = PreprocessChoice.Of(asked: null, net.ImageSize, net.Channels, net.Card.Preprocessing);
-        return new(pair.Train, ImagePipeline.Train(pair.Info, seen, augmentation), Subset.First(pair.Test, Glance),
-            ImagePipeline.Eval(seen));
-    }
+    private TrainingData Data(Model net, Augmentation augmentation) => new(
+        pair.Train, ImagePipeline.Train(pair.Info, net.ImageSize, net.Channels, augmentation),
+        Subset.First(pair.Test, Glance), ImagePipeline.Eval(net.ImageSize, net.Channels));
 }

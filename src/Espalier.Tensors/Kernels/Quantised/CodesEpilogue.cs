@@ -1,0 +1,138 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+
+namespace Espalier.Tensors.Kernels;
+
+/// <summary>
+/// What becomes of the sums of products of codes, while they are in the cache: y = after(mid(activation(sum · scale)) +
+/// residual),
+/// rounded to codes again or stored as floats. No two steps are fused to one rounding, so that all processors give the same.
+/// </summary>
+internal unsafe struct CodesEpilogue
+{
+    /// <summary>[outputs, whole panels of 32]: scale of x times that of the output's weights.</summary>
+    public float* Scale;
+
+    public Activation Activation;
+
+    /// <summary>Codes that the result is rounded to before a residual is added; of no scale for none.</summary>
+    public CodeStep Mid;
+
+    /// <summary>Pixels like y's of codes or floats, <see cref="LdResidual"/> apart; null for none.</summary>
+    public byte* ResidualCodes;
+    public float* ResidualFloats;
+    public int LdResidual;
+    public CodeStep ResidualStep;
+
+    /// <summary>The function after the sum.</summary>
+    public Activation After;
+
+    /// <summary>Where pixels of codes or of floats go, <see cref="Ldy"/> apart. Pixels of codes have room for whole vectors of
+    /// 16.
+    /// </summary>
+    public byte* Codes;
+    public float* Floats;
+    public int Ldy;
+    public CodeStep Step;
+
+    /// <summary>Whether channels up to the next multiple of 16 are free to be written: not where groups follow one
+    /// another.</summary>
+    public bool HasRoom;
+
+    public readonly bool IsNone => Codes == null && Floats == null;
+
+    /// <summary>Finishes <paramref name="rows"/> pixels from <paramref name="pixel"/> on, by <paramref name="columns"/> outputs
+    /// from
+    /// <paramref name="output"/> on.</summary>
+    /// <param name="sums">[rows, 32], <paramref name="ldSums"/> apart.</param>
+    public readonly void Finish(int* sums, int ldSums, nint pixel, int rows, int output, int columns)
+    {
+        if (rows == 0) return;
+        int whole = Codes != null && HasRoom ? Blocking.RoundUp(columns, ConvTile.Lanes) : columns;
+        if (Hardware.Has512) Finish<Simd512, Vector512<float>>(sums, ldSums, pixel, rows, output, whole);
+        else if (Hardware.Has256) Finish<Simd256, Vector256<float>>(sums, ldSums, pixel, rows, output, whole);
+        else Finish<Simd128, Vector128<float>>(sums, ldSums, pixel, rows, output, whole);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
+    private readonly void Finish<S, V>(int* sums, int ldSums, nint pixel, int rows, int output, int columns)
+        where S : ISimd<V> where V : struct
+    {
+        if (Codes != null && ResidualCodes == null && ResidualFloats == null && Activation == Activation.None)
+        {
+            OnlyCodes<S, V>(sums, ldSums, Codes + (pixel * Ldy) + output, rows, Scale + output, columns);
+            return;
+        }
+
+        for (; rows > 0; rows--, sums += ldSums, pixel++)
+        {
+            int c = 0;
+            for (; c <= columns - S.Width; c += S.Width) Store<S, V>(Value<S, V>(S.LoadInts(sums + c), pixel, output + c),
+                pixel, output + c);
+            for (; c < columns; c++)
+                Store<Scalar, float>(Value<Scalar, float>(Scalar.LoadInts(sums + c), pixel, output + c), pixel, output + c);
+        }
+    }
+
+    // Nothing between the sums and the codes: the common case.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private readonly void OnlyCodes<S, V>(int* sums, int ldSums, byte* to, int rows, float* scale, int columns)
+        where S : ISimd<V> where V : struct
+    {
+        CodeStep step = Step;
+        nint ldy = Ldy;
+        V inverse = S.Set(step.Inverse), least = S.Set(step.Least), most = S.Set(step.Most), zero = S.Set(step.Zero);
+        for (; rows > 0; rows--, sums += ldSums, to += ldy)
+        {
+            int c = 0;
+            for (; c <= columns - S.Width; c += S.Width)
+            {
+                V v = S.Mul(S.Mul(S.LoadInts(sums + c), S.Load(scale + c)), inverse);
+                S.StoreBytes(S.Add(Rounded<S, V>(v, least, most), zero), to + c);
+            }
+
+            for (; c < columns; c++)
+            {
+                float v = Scalar.LoadInts(sums + c) * scale[c] * step.Inverse;
+                to[c] = (byte)(Rounded<Scalar, float>(v, step.Least, step.Most) + step.Zero);
+            }
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private readonly V Value<S, V>(V sum, nint pixel, int output) where S : ISimd<V> where V : struct
+    {
+        V v = Activations.Of<S, V>(Activation, S.Mul(sum, S.Load(Scale + output)));
+        if (Mid.Scale != 0)
+            v = S.Mul(Rounded<S, V>(S.Mul(v, S.Set(Mid.Inverse)), S.Set(Mid.Least), S.Set(Mid.Most)), S.Set(Mid.Scale));
+        if (ResidualCodes != null)
+        {
+            V r = S.Sub(S.LoadBytes(ResidualCodes + (pixel * LdResidual) + output), S.Set(ResidualStep.Zero));
+            v = S.Add(v, S.Mul(r, S.Set(ResidualStep.Scale)));
+        }
+        else if (ResidualFloats != null) v = S.Add(v, S.Load(ResidualFloats + (pixel * LdResidual) + output));
+        return Activations.Of<S, V>(After, v);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private readonly void Store<S, V>(V v, nint pixel, int output) where S : ISimd<V> where V : struct
+    {
+        if (Codes == null)
+        {
+            S.Store(v, Floats + (pixel * Ldy) + output);
+            return;
+        }
+
+        V code = Rounded<S, V>(S.Mul(v, S.Set(Step.Inverse)), S.Set(Step.Least), S.Set(Step.Most));
+        S.StoreBytes(S.Add(code, S.Set(Step.Zero)), Codes + (pixel * Ldy) + output);
+    }
+
+    /// <summary>The code less the zero point, from a number in steps.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static V Rounded<S, V>(V v, V least, V most) where S : ISimd<V> where V : struct
+    {
+        v = S.Max(v, least);
+        v = S.SelectLess(most, v, most, v);
+        return S.Sub(S.Add(v, S.Set(CodeRange.Rounder)), S.Set(CodeRange.Rounder));
+    }
+}

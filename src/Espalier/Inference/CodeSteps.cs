@@ -1,0 +1,91 @@
+using Espalier.Tensors.Kernels;
+
+namespace Espalier.Inference;
+
+/// <summary>A convolution of codes with all that follows it.</summary>
+internal sealed unsafe class CodesConvStep : Step
+{
+    private readonly CodesConv conv;
+    private readonly NativeFloats scales;
+    private readonly Map x;
+    private readonly Place from, to;
+    private readonly Place? residual;
+    private readonly CodeStep? residualCodes, result;
+    private readonly CodesEpilogue ends;
+
+    /// <param name="scales">[outputs]: what a unit of the sums stands for.</param>
+    public CodesConvStep(CodesConv conv, ConvLayer layer, NativeFloats scales, Place from, Place to, Place? residual)
+    {
+        (this.conv, this.scales, x, this.from, this.to, this.residual) = (conv, scales, layer.Input, from, to, residual);
+        (residualCodes, result) = (layer.Residual?.Codes, layer.Output.Codes);
+        ends = new CodesEpilogue
+        {
+            Activation = layer.Activation, After = layer.After, Mid = layer.Mid ?? default, ResidualStep =
+                residualCodes ?? default,
+            LdResidual = residual?.Stride ?? 0, Ldy = to.Stride, Step = result ?? default,
+            HasRoom = layer.Filters.Groups is var g && (g == 1 || g == layer.Filters.Outputs)
+                && to.Stride >= Map.BytesOfCodes(layer.Output.Channels)
+                && to.Stride % ConvTile.Lanes == 0,
+        };
+        // What rounding cuts off in any case.
+        if (ends.Mid.Scale == 0 && residual is null && IsCut(ends.Activation)) ends.Activation = Activation.None;
+        if (IsCut(ends.After)) ends.After = Activation.None;
+    }
+
+    public override long Bytes => conv.Bytes;
+
+    public override void Run(Lane lane)
+    {
+        CodesEpilogue epilogue = ends;
+        epilogue.Scale = scales.Data;
+        if (result is null) epilogue.Floats = to.In(lane);
+        else epilogue.Codes = to.CodesIn(lane);
+        if (residual is { } r)
+        {
+            if (residualCodes is null) epilogue.ResidualFloats = r.In(lane);
+            else epilogue.ResidualCodes = r.CodesIn(lane);
+        }
+        conv.Run(lane.Images, x.Height, x.Width, from.CodesIn(lane), from.Stride, epilogue);
+    }
+
+    public override void Dispose()
+    {
+        conv.Dispose();
+        scales.Dispose();
+    }
+
+    private bool IsCut(Activation activation) => result is { } step && step.Least >= 0
+        && (activation == Activation.Relu || (activation == Activation.Relu6 && step.Most * step.Scale <= 6));
+}
+
+/// <summary>Floats to codes, codes to floats, or floats to those that codes stand for.</summary>
+internal sealed unsafe class RoundingStep(Layer layer, Place from, Place to) : Step
+{
+    private readonly Map x = layer.Input;
+    private readonly bool toCodes = layer.Output.Codes is not null, toFloats = layer is DequantiseLayer;
+    private readonly CodeStep step = layer is QuantiseLayer q ? q.Step : layer.Input.Codes!.Value;
+
+    public override void Run(Lane lane)
+    {
+        int pixels = lane.Rows(x), channels = x.Channels;
+        if (toFloats) CodePasses.ToFloats(pixels, channels, from.CodesIn(lane), from.Stride, step, to.In(lane), to.Stride);
+        else if (toCodes) CodePasses.ToCodes(pixels, channels, from.In(lane), from.Stride, step, to.CodesIn(lane), to.Stride);
+        else CodePasses.Rounded(pixels, channels, from.In(lane), from.Stride, step, to.In(lane), to.Stride);
+    }
+}
+
+internal sealed unsafe class MaxCodesStep(PoolLayer layer, Place from, Place to) : Step
+{
+    private readonly int channels = layer.Input.Channels;
+    private readonly Window window =
+        new(layer.Input.Height, layer.Input.Width, layer.Kernel, layer.Kernel, layer.Stride, 1, layer.Padding);
+
+    public override void Run(Lane lane) =>
+        CodePasses.Max(lane.Images, window, channels, from.CodesIn(lane), from.Stride, to.CodesIn(lane), to.Stride);
+}
+
+internal sealed unsafe class MeanCodesStep(Map x, CodeStep step, Place from, Place to) : Step
+{
+    public override void Run(Lane lane) =>
+        CodePasses.Mean(lane.Images, x.Pixels, x.Channels, from.CodesIn(lane), from.Stride, step, to.In(lane), to.Stride);
+}

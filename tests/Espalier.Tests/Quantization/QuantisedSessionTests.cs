@@ -1,0 +1,109 @@
+using Espalier.Formats.Onnx;
+using Espalier.Inference;
+using Espalier.Onnx;
+using Espalier.Quantization;
+using Espalier.Tensors;
+using Espalier.Tests.Formats.Onnx;
+using Espalier.Tests.Imaging;
+
+namespace Espalier.Tests.Quantization;
+
+/// <summary>Sessions of rounded networks compute in integers what the graph computes in floats, and what ONNX Runtime makes of
+/// the file.
+/// </summary>
+[Collection("Workers")]
+public sealed class QuantisedSessionTests : IDisposable
+{
+    private readonly TempFolder folder = new();
+
+    public void Dispose() => folder.Dispose();
+
+    [Theory]
+    [MemberData(nameof(PostTrainingTests.Networks), MemberType = typeof(PostTrainingTests))]
+    public void ASessionGivesWhatTheGraphGives(string name, int size)
+    {
+        using Model model = PostTrainingTests.Create(name, size);
+        using var scope = new Scope();
+        PostTraining.Run(model.Graph, PostTrainingTests.Calibration(model));
+        using Session session = model.Session();
+        foreach (int batch in new[] { 1, 5 })
+        {
+            Tensor images = SmallNetworks.Images(batch, size, 15, model.Channels);
+            float[] expected = model.Graph.Run(images).ToArray(), actual = new float[expected.Length];
+            session.Run(images.Span, batch, actual);
+            Assert.InRange(PostTrainingTests.Cosine(expected, actual), 0.9995, 1.0001);
+        }
+    }
+
+    /// <summary>The last value that is rounded: codes are the same as ONNX Runtime's, or one step apart where a number lies
+    /// half-way,
+    /// in at least 999 of 1000 places.</summary>
+    [Theory]
+    [MemberData(nameof(PostTrainingTests.Networks), MemberType = typeof(PostTrainingTests))]
+    public void CodesAreThoseOfOnnxRuntime(string name, int size)
+    {
+        using Model model = PostTrainingTests.Create(name, size);
+        using var scope = new Scope();
+        PostTrainingResult result = PostTraining.Run(model.Graph, PostTrainingTests.Calibration(model));
+        QuantisedValue last = result.Values.Last(v => !v.IsWeight);
+        Graph part = model.Graph.Between(model.Graph.Inputs, [last.Node.Output]);
+        string file = Path.Combine(folder.Path, "part.onnx");
+        OnnxFile.Write(file, part);
+        Tensor images = SmallNetworks.Images(4, size, 16, model.Channels);
+        float[] runtime = OnnxRuntime.Floats(OnnxRuntime.Run(file, images.Span, 4)["logits"]), own = new float[runtime.Length];
+        using var session = new Session(part);
+        session.Run(images.Span, 4, own);
+        float step = last.Scale.Span[0];
+        int same = 0;
+        for (int i = 0; i < own.Length; i++) if (MathF.Abs(own[i] - runtime[i]) < 1.01f * step) same++;
+        Assert.True(same >= 0.999 * own.Length, $"{same} of {own.Length} values are within a step");
+        Assert.True(own.Distinct().Count() > 20);
+    }
+
+    [Theory]
+    [InlineData("resnet18", 32, 0)]
+    [InlineData("mobilenet_v2", 32, 0)]
+    [InlineData("vgg11_bn", 32, 0)]
+    [InlineData("vit-tiny-28", 28, 1)]
+    public void LayersRunOnCodes(string name, int size, int floats)
+    {
+        using Model model = PostTrainingTests.Create(name, size);
+        PostTrainingResult result = PostTraining.Run(model.Graph, PostTrainingTests.Calibration(model));
+        PlanShape shape = Plan.ShapeOf(model.Graph, Precision.Fp32, null);
+        string[] families = [.. shape.Layers.Select(l => l.Family)];
+        int codes = families.Count(f => f.Contains("codes", StringComparison.Ordinal)), all = families.Count(f =>
+            f.Contains("convolution", StringComparison.Ordinal) || f.StartsWith("product", StringComparison.Ordinal));
+        Assert.Equal(all - codes - floats, floats == 0 ? 0 : all - codes - floats);
+        Assert.True(codes > 5, string.Join("; ", families));
+        // Between the image and the features nothing is converted.
+        if (floats == 0)
+        {
+            Assert.Equal(1, families.Count(f => f.StartsWith(nameof(QuantiseLayer), StringComparison.Ordinal)
+                && !f.EndsWith(" 1x1", StringComparison.Ordinal)));
+            Assert.DoesNotContain(families, f => f.StartsWith(nameof(DequantiseLayer), StringComparison.Ordinal)
+                || f.StartsWith(nameof(SumLayer), StringComparison.Ordinal));
+        }
+        using Session session = model.Session();
+        Assert.InRange(session.WeightBytes, 1, floats == 0 ? 2.2 * model.ParameterCount : 3.5 * model.ParameterCount);
+        Assert.NotEmpty(result.Layers);
+    }
+
+    /// <summary>A file that ONNX Runtime's quantiser would have written, read again, runs on codes.</summary>
+    [Fact]
+    public void AFileOfOnnxRunsOnCodes()
+    {
+        using Model model = PostTrainingTests.Create("resnet20", 16);
+        using var scope = new Scope();
+        PostTraining.Run(model.Graph, PostTrainingTests.Calibration(model));
+        string file = Path.Combine(folder.Path, "model.onnx");
+        model.ExportOnnx(file);
+        using Model read = Model.Open(file);
+        string[] families = [.. Plan.ShapeOf(read.Graph, Precision.Fp32, null).Layers.Select(l => l.Family)];
+        Assert.True(families.Count(f => f.StartsWith("codes", StringComparison.Ordinal)) > 15, string.Join("; ", families));
+        using Session session = read.Session();
+        Tensor images = SmallNetworks.Images(3, 16, 17);
+        float[] expected = model.Graph.Run(images).ToArray(), actual = new float[expected.Length];
+        session.Run(images.Span, 3, actual);
+        Assert.InRange(PostTrainingTests.Cosine(expected, actual), 0.9995, 1.0001);
+    }
+}
