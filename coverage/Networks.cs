@@ -9,8 +9,8 @@ using Microsoft.ML.OnnxRuntime;
 namespace Espalier.Coverage;
 
 /// <summary>
-/// One network that export.py wrote (model.onnx, x.npy, y.npy): read, compared with PyTorch's values and written again, which ONNX
-/// Runtime runs. A row of the table says what came out.
+/// One network that export.py wrote (model.onnx, x.npy, y.npy): read, compared with PyTorch's values and written again, which
+/// ONNX Runtime runs. A row of the table says what came out.
 /// </summary>
 internal static class Networks
 {
@@ -55,8 +55,10 @@ internal static class Networks
             {
                 written = e.Message;
             }
-            return string.Create(CultureInfo.InvariantCulture, $"| {name} | {read.Source.Nodes.Count} | {read.Graph.Nodes.Count} | "
-                + $"{read.Graph.Parameters.Sum(p => p.Value.Length) / 1e6:0.00} M | {own:0.0e+0} | {written} | {(passed ? "passed" : "failed")} |");
+            return string.Create(CultureInfo.InvariantCulture,
+                $"| {name} | {read.Source.Nodes.Count} | {read.Graph.Nodes.Count} | "
+                + $"{read.Graph.Parameters.Sum(p => p.Value.Length) / 1e6:0.00} M | {own:0.0e+0} | {written} | "
+                + $"{(passed ? "passed" : "failed")} |");
         }
         catch (EspalierException e)
         {
@@ -69,7 +71,8 @@ internal static class Networks
         using var session = new InferenceSession(file);
         using var run = new RunOptions();
         using OrtValue input = OrtValue.CreateTensorValueFromMemory(x.Data, [.. x.Shape.Select(n => (long)n)]);
-        using IDisposableReadOnlyCollection<OrtValue> outputs = session.Run(run, [session.InputNames[0]], [input], [session.OutputNames[0]]);
+        using IDisposableReadOnlyCollection<OrtValue> outputs =
+            session.Run(run, [session.InputNames[0]], [input], [session.OutputNames[0]]);
         return MemoryMarshal.Cast<byte, float>(outputs[0].GetTensorDataAsSpan<byte>()).ToArray();
     }
 

@@ -9,6 +9,7 @@ return args switch
 
 static int Usage()
 {
-    Console.Error.WriteLine("Espalier.Coverage scoreboard /usr/share/libonnx-testdata/data docs/onnx.md | network NAME FOLDER docs/coverage.md");
+    Console.Error.WriteLine(
+        "Espalier.Coverage scoreboard /usr/share/libonnx-testdata/data docs/onnx.md | network NAME FOLDER docs/coverage.md");
     return 2;
 }

@@ -12,13 +12,14 @@ internal static class Scoreboard
 {
     private static readonly HashSet<string> Listed =
     [
-        .. ("Conv ConvTranspose Gemm MatMul Einsum BatchNormalization LayerNormalization GroupNormalization InstanceNormalization "
-            + "RMSNormalization LRN LpNormalization Relu LeakyRelu PRelu Elu Selu Sigmoid Tanh Softplus Softmax LogSoftmax Clip "
-            + "HardSigmoid HardSwish Mish Gelu Swish Erf Add Sub Mul Div Pow Sqrt Exp Log Neg Abs Reciprocal Floor Ceil Sin Cos Mod "
-            + "Max Min Sum Equal Less Greater And Or Not Where MaxPool AveragePool GlobalAveragePool GlobalMaxPool ReduceMean "
-            + "ReduceSum ReduceMax ReduceMin ReduceProd ReduceL2 ArgMax TopK Reshape Transpose Flatten Squeeze Unsqueeze Concat Split "
-            + "Slice Gather GatherElements GatherND ScatterND Expand Tile Pad Resize Upsample DepthToSpace SpaceToDepth GridSample "
-            + "Shape Size Constant ConstantOfShape Range Cast CastLike Identity Dropout CumSum Trilu QuantizeLinear DequantizeLinear "
+        .. ("Conv ConvTranspose Gemm MatMul Einsum BatchNormalization LayerNormalization GroupNormalization "
+            + "InstanceNormalization RMSNormalization LRN LpNormalization Relu LeakyRelu PRelu Elu Selu Sigmoid Tanh "
+            + "Softplus Softmax LogSoftmax Clip HardSigmoid HardSwish Mish Gelu Swish Erf Add Sub Mul Div Pow Sqrt Exp Log "
+            + "Neg Abs Reciprocal Floor Ceil Sin Cos Mod Max Min Sum Equal Less Greater And Or Not Where MaxPool "
+            + "AveragePool GlobalAveragePool GlobalMaxPool ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL2 "
+            + "ArgMax TopK Reshape Transpose Flatten Squeeze Unsqueeze Concat Split Slice Gather GatherElements GatherND "
+            + "ScatterND Expand Tile Pad Resize Upsample DepthToSpace SpaceToDepth GridSample Shape Size Constant "
+            + "ConstantOfShape Range Cast CastLike Identity Dropout CumSum Trilu QuantizeLinear DequantizeLinear "
             + "DynamicQuantizeLinear QLinearConv QLinearMatMul ConvInteger MatMulInteger Attention RotaryEmbedding").Split(' '),
     ];
 
@@ -39,7 +40,8 @@ internal static class Scoreboard
         Page.Write(page, "scoreboard", Table(cases, others));
         Case[] wrong = [.. cases.Where(c => c.IsWrong)];
         foreach (Case c in wrong) Console.WriteLine($"WRONG {c.Set}/{c.Name}: {c.Refusal}");
-        Console.WriteLine($"{cases.Count(c => c.Refusal is null)} of {cases.Count} pass, {wrong.Length} are wrong, {others} are of other operators");
+        Console.WriteLine($"{cases.Count(c => c.Refusal is null)} of {cases.Count} pass, {wrong.Length} are wrong, "
+            + $"{others} are of other operators");
         return wrong.Length == 0 ? 0 : 1;
     }
 
@@ -50,15 +52,20 @@ internal static class Scoreboard
         foreach (var set in cases.GroupBy(c => c.Set))
         {
             int passed = set.Count(c => c.Refusal is null), wrong = set.Count(c => c.IsWrong);
-            yield return $"| {set.Key} | {set.Count()} | {passed} ({100.0 * passed / set.Count():0.0} %) | {set.Count() - passed - wrong} | {wrong} |";
+            yield return $"| {set.Key} | {set.Count()} | {passed} ({100.0 * passed / set.Count():0.0} %) | "
+                + $"{set.Count() - passed - wrong} | {wrong} |";
         }
         yield return "";
         yield return $"{others} more cases are of operators that are not listed. What is refused, and why:";
         yield return "";
         yield return "| cases | reason |";
         yield return "| --- | --- |";
-        foreach (var reason in cases.Where(c => c.Refusal is not null).GroupBy(c => c.Refusal).OrderByDescending(r => r.Count()).ThenBy(r => r.Key, StringComparer.Ordinal))
-            yield return $"| {string.Join(", ", reason.Select(c => c.Name["test_".Length..]))} | {reason.Key!.Replace('|', '/')} |";
+        foreach (var reason in cases.Where(c => c.Refusal is not null).GroupBy(c => c.Refusal)
+            .OrderByDescending(r => r.Count()).ThenBy(r => r.Key, StringComparer.Ordinal))
+        {
+            string names = string.Join(", ", reason.Select(c => c.Name["test_".Length..]));
+            yield return $"| {names} | {reason.Key!.Replace('|', '/')} |";
+        }
     }
 
     /// <summary>Null where an operator is not listed.</summary>
@@ -86,12 +93,16 @@ internal static class Scoreboard
             OnnxSourceTensor[] given = [.. inputs.Select((_, i) => Tensor(Path.Combine(tests, $"input_{i}.pb")))];
             OnnxSourceTensor[] wanted = [.. source.Outputs.Select((_, i) => Tensor(Path.Combine(tests, $"output_{i}.pb")))];
             // numpy has no bfloat16: its patterns are kept as whole numbers.
-            foreach (var (tensor, type) in given.Zip(inputs.Select(v => v.Type)).Concat(wanted.Zip(source.Outputs.Select(v => v.Type))))
+            foreach (var (tensor, type) in given.Zip(inputs.Select(v => v.Type))
+                .Concat(wanted.Zip(source.Outputs.Select(v => v.Type))))
                 if (type == (int)OnnxType.BFloat16 && tensor.Type == OnnxType.UInt16) tensor.Type = OnnxType.BFloat16;
-            if (given.Any(t => t.IsFloat && Enumerable.Range(0, (int)t.Count).Any(i => Math.Abs(t.At(i, t.Raw.Span)) is > float.MaxValue and < double.PositiveInfinity)))
+            if (given.Any(t => t.IsFloat && Enumerable.Range(0, (int)t.Count).Any(i =>
+                Math.Abs(t.At(i, t.Raw.Span)) is > float.MaxValue and < double.PositiveInfinity)))
                 throw new InvalidDataException("its numbers are beyond float32");
-            // Whole numbers mostly say shapes and places, and are known when a network is read; else all but the first operand are.
-            foreach (Func<int, bool> known in new Func<int, bool>[] { i => !given[i].IsFloat, i => i > 0 || !given[i].IsFloat, _ => true })
+            // Whole numbers mostly say shapes and places, and are known when a network is read; else all but the first operand
+            // are.
+            Func<int, bool>[] choices = [i => !given[i].IsFloat, i => i > 0 || !given[i].IsFloat, _ => true];
+            foreach (Func<int, bool> known in choices)
             {
                 try
                 {
@@ -106,13 +117,15 @@ internal static class Scoreboard
         }
         catch (Exception e) when (e is InvalidDataException or FileNotFoundException or EndOfStreamException)
         {
-            reason = e.Message.StartsWith("its", StringComparison.Ordinal) ? e.Message : "its inputs or outputs are no tensors of numbers";
+            reason = e.Message.StartsWith("its", StringComparison.Ordinal) ? e.Message
+                : "its inputs or outputs are no tensors of numbers";
         }
         return new Case(set, name, operators, Short(reason!), IsWrong: false);
     }
 
     /// <summary>Null where all is equal.</summary>
-    private static string? Compare(byte[] file, OnnxSourceValue[] inputs, OnnxSourceTensor[] given, OnnxSourceTensor[] wanted, Func<int, bool> known)
+    private static string? Compare(byte[] file, OnnxSourceValue[] inputs, OnnxSourceTensor[] given, OnnxSourceTensor[] wanted,
+        Func<int, bool> known)
     {
         var constants = new Dictionary<string, OnnxSourceTensor>();
         for (int i = 0; i < inputs.Length; i++) if (known(i)) constants[inputs[i].Name] = given[i];
@@ -123,7 +136,7 @@ internal static class Scoreboard
         {
             if (known(i)) continue;
             var x = new Tensor(new Shape(given[i].Shape));
-            given[i].Read(x.Span, given[i].Raw.Span);
+            given[i].Read(x.Span);
             fed.Add(x);
         }
         if (fed.Count == 0) fed.Add(Espalier.Tensors.Tensor.Zeros(new Shape(1)));
@@ -131,7 +144,8 @@ internal static class Scoreboard
         for (int i = 0; i < wanted.Length; i++)
         {
             if (types[i] != wanted[i].Type) return $"output {i} is {types[i]}, not {wanted[i].Type}";
-            if (!results[i].Shape.ToArray().AsSpan().SequenceEqual(wanted[i].Shape)) return $"output {i} is {results[i].Shape}, not [{string.Join(",", wanted[i].Shape)}]";
+            if (!results[i].Shape.ToArray().AsSpan().SequenceEqual(wanted[i].Shape))
+                return $"output {i} is {results[i].Shape}, not [{string.Join(",", wanted[i].Shape)}]";
             ReadOnlySpan<byte> raw = wanted[i].Raw.Span;
             for (int k = 0; k < results[i].Length; k++)
             {

@@ -3,6 +3,7 @@ using System.Text;
 using Espalier.Benchmarking;
 using Espalier.Cli.Running;
 using Espalier.Data;
+using Espalier.Evaluation;
 using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Tensors;
@@ -12,7 +13,7 @@ using Espalier.Tensors.Threading;
 namespace Espalier.Reproduce;
 
 /// <summary>One line of the table: one model in one mode, over all seeds.</summary>
-internal sealed record AptResult(string Name, IReadOnlyList<Evaluation> BySeed, double ImagesPerSecond)
+internal sealed record AptResult(string Name, IReadOnlyList<ModelEvaluation> BySeed, double ImagesPerSecond)
 {
     public double Accuracy => BySeed.Average(e => e.Accuracy);
 

@@ -15,6 +15,8 @@ internal static class Commands
     private static readonly Option<string?> Seeds = Opt.Text("--seeds", "Seeds, with commas between [1,2,3]", "LIST");
     private static readonly Option<bool> TrainOnly =
         Opt.Flag("--train-only", "Train, but do not measure: to share seeds among processes or machines");
+    private static readonly Option<bool> Plan =
+        Opt.Flag("--plan", "Only say how many hours it takes on this machine, by a few steps");
     private static readonly Option<string?> Output = Opt.Text("--output",
         "The Markdown file whose section is written; by default RESULTS.md in --output-dir", "FILE.md");
 
@@ -23,14 +25,89 @@ internal static class Commands
     internal static RootCommand Build(CommandContext context) => CommandLine.Root(
         "Runs methods on one data set and writes the table of results.",
         [$"{Start} apt --output-dir runs/apt --output docs/results.md"],
-        [TokenPruning(context), Filters(context), Repr(context), Times(context)]);
+        [Baselines(context), TokenPruning(context), Filters(context), Vit(context), Repr(context), Times(context)]);
+
+    private static Verb Baselines(CommandContext context)
+    {
+        Option<string?> models = Opt.Text("--models", "Put the trained networks here as well", "DIR");
+        return Experiment("baselines", "The trained networks that other experiments begin with.", [models, Plan], context,
+            (parse, folder, page, _) =>
+            {
+                var runs = new BaselineReproduction(context, folder, parse.GetValue(Shared.DataDir), parse.GetValue(models));
+                if (parse.GetValue(Plan))
+                    return Show(context, BaselineReproduction.Names.Select(n => (n, runs.Estimate(n))));
+                var done = new List<Baseline>();
+                try
+                {
+                    foreach (string name in BaselineReproduction.Names)
+                    {
+                        if (runs.Train(name) is not { } trained) return null;
+                        done.Add(trained);
+                    }
+                    BaselineReproduction.Picture(done).Save(page, "baselines.svg");
+                    return BaselineReproduction.Section(done);
+                }
+                finally
+                {
+                    foreach (Baseline b in done) b.Model.Dispose();
+                }
+            }, bySeeds: false);
+    }
+
+    private static Verb Vit(CommandContext context)
+    {
+        Option<string?> model = Opt.Text("--model", "The trained transformer [models/vit-small-28.safetensors]", "FILE");
+        Option<long?> steps = Steps("of each method", 2000);
+        Option<double[]> budgets = Opt.Numbers("--budgets", "Shares of the multiply-adds to keep [0.7,0.5]", 0.01, 0.99);
+        Option<bool> quick = Opt.Flag("--quick", "One seed, the budget 0.5, no shapes from scratch, where nothing else is said");
+        Option<string[]> some = Opt.Choices("--methods", "Only these lines, to share them among processes [all]",
+            [.. VitMethod.All.Select(m => m.Id)]);
+        const string what = "Every way to make a vision transformer smaller.";
+        return Experiment("vit", what, [model, steps, budgets, some, quick, Plan], context,
+            (parse, folder, page, seeds) =>
+            {
+                bool few = parse.GetValue(quick);
+                if (few && parse.GetResult(Seeds) is null) seeds = [1];
+                double[] shares = parse.GetValue(budgets).Or(few ? [0.5] : [0.7, 0.5]);
+                string[] ids = parse.GetValue(some) ?? [];
+                var runs = new VitReproduction(context, folder, parse.GetValue(Shared.DataDir),
+                    parse.GetValue(model) ?? "models/vit-small-28.safetensors", parse.GetValue(steps) ?? 2000, shares,
+                    [.. VitMethod.All.Where(m => ids.Length == 0 || ids.Contains(m.Id))], scratch: !few);
+                if (parse.GetValue(Plan))
+                    return Show(context, runs.Estimates(seeds[0]).Select(e => (e.Name, seeds.Length * e.Time)));
+                foreach (ulong seed in seeds) runs.Train(seed);
+                if (parse.GetValue(TrainOnly)) return null;
+                var results = new VitResults(runs, seeds);
+                IReadOnlyList<VitResult> rows = results.Measure();
+                context.Terminal.Line(VitResults.Table(rows));
+                VitResults.Picture(rows).Save(page, "vit-methods.svg");
+                string said = FormattableString.Invariant($"--steps {runs.Steps} --seeds {string.Join(',', seeds)} ")
+                    + $"--budgets {string.Join(',', shares.Select(b => b.ToString(CultureInfo.InvariantCulture)))}"
+                    + (ids.Length > 0 ? $" --methods {string.Join(',', ids)}" : "") + (few ? " --quick" : "");
+                return results.Section(rows, said);
+            });
+    }
+
+    /// <summary>Prints how long runs will take.</summary>
+    private static string? Show(CommandContext context, IEnumerable<(string Name, TimeSpan Time)> plan)
+    {
+        TimeSpan all = TimeSpan.Zero;
+        foreach (var (name, time) in plan)
+        {
+            context.Terminal.Line(string.Create(CultureInfo.InvariantCulture, $"{time.TotalHours,8:0.00} h  {name}"));
+            all += time;
+        }
+        string sum = FormattableString.Invariant($"{all.TotalHours,8:0.00} h  all, as fast as the machine is now");
+        context.Terminal.Line(sum);
+        return null;
+    }
 
     private static Verb TokenPruning(CommandContext context)
     {
         const int batch = 32;
         Option<long?> steps = Steps("of each model", 5000);
         const string what = "The automatic pruning transformer beside a plain transformer.";
-        return Experiment("apt", what, [steps], context, (parse, folder, seeds) =>
+        return Experiment("apt", what, [steps], context, (parse, folder, _, seeds) =>
         {
             string? dataDir = parse.GetValue(Shared.DataDir);
             var runs = new AptReproduction(context, folder, dataDir, parse.GetValue(steps) ?? 5000, batch);
@@ -47,7 +124,7 @@ internal static class Commands
         Option<long?> steps = Steps("of the common training and again of each method", 200);
         Option<double?> share =
             Opt.Number("--target-flops", "Share of the multiply-adds that every method keeps [0.5]", 0.01, 0.99, "SHARE");
-        return Experiment("filters", "Every way to prune filters.", [steps, share], context, (parse, folder, seeds) =>
+        return Experiment("filters", "Every way to prune filters.", [steps, share], context, (parse, folder, _, seeds) =>
         {
             var runs = new FilterReproduction(context, folder, parse.GetValue(Shared.DataDir), parse.GetValue(steps) ?? 200,
                 parse.GetValue(share) ?? 0.5);
@@ -63,7 +140,7 @@ internal static class Commands
     private static Verb Repr(CommandContext context)
     {
         Option<long?> steps = Steps("of each training", 600);
-        return Experiment("repr", "Whether RePr helps.", [steps], context, (parse, folder, seeds) =>
+        return Experiment("repr", "Whether RePr helps.", [steps], context, (parse, folder, _, seeds) =>
         {
             var runs = new ReprReproduction(context, folder, parse.GetValue(Shared.DataDir), parse.GetValue(steps) ?? 600, seeds);
             runs.Train();
@@ -74,34 +151,38 @@ internal static class Commands
     private static Verb Times(CommandContext context)
     {
         Option<int?> networks = Opt.Number("--networks", "Networks of random widths to try of each [200]", 1, 100_000);
-        return Experiment("times", "How far predicted times are off.", [networks], context, (parse, folder, _) =>
+        return Experiment("times", "How far predicted times are off.", [networks], context, (parse, folder, page, _) =>
         {
             var runs = new TimesReproduction(context, folder, parse.GetValue(networks) ?? 200);
             Folders.MakeFor(Path.Combine(folder, "times.json"));
             string section = runs.Section();
-            if (!context.Cancel.IsCancellationRequested) runs.SavePicture(parse.GetValue(Output) ?? Path.Combine(folder, "RESULTS.md"));
+            if (!context.Cancel.IsCancellationRequested) runs.SavePicture(page);
             return section;
-        });
+        }, bySeeds: false);
     }
 
     private static Option<long?> Steps(string what, long usual) =>
         Opt.Number("--steps", $"Training steps {what} [{usual}]", 1, 10_000_000L);
 
-    /// <param name="run">Trains and measures in a folder; gives the section to write, or null where there is none.</param>
+    /// <param name="run">Trains and measures in a folder, for a page; gives the section to write, or null where there is none.
+    /// </param>
+    /// <param name="bySeeds">Whether it is done once for each of some seeds, which may be shared.</param>
     private static Verb Experiment(string name, string description, Option[] own, CommandContext context,
-        Func<ParseResult, string, ulong[], string?> run)
+        Func<ParseResult, string, string, ulong[], string?> run, bool bySeeds = true)
     {
-        var verb = new Verb(name, description, $"{Start} {name} --output-dir runs/{name} --output docs/results.md",
-            $"{Start} {name} --output-dir runs/{name} --seeds 2 --train-only --threads 1");
-        foreach (Option option in (Option[])[Shared.DataDir, Shared.OutputDir, Seeds, .. own, TrainOnly, Output])
+        string example = $"{Start} {name} --output-dir runs/{name}";
+        string[] shared = bySeeds ? [$"{example} --seeds 2 --train-only --threads 1"] : [];
+        Option[] sharing = bySeeds ? [Seeds, TrainOnly] : [];
+        var verb = new Verb(name, description, [$"{example} --output docs/results.md", .. shared]);
+        foreach (Option option in (Option[])[Shared.DataDir, Shared.OutputDir, .. own, .. sharing, Output])
             verb.Options.Add(option);
         verb.SetAction(parse =>
         {
-            ulong[] seeds = ParseSeeds(parse.GetValue(Seeds) ?? "1,2,3");
+            ulong[] seeds = ParseSeeds((bySeeds ? parse.GetValue(Seeds) : null) ?? "1,2,3");
             string folder = parse.GetValue(Shared.OutputDir) ?? $"runs/{name}";
             string path = parse.GetValue(Output) ?? Path.Combine(folder, "RESULTS.md");
             Folders.MakeFor(path);
-            string? section = run(parse, folder, seeds);
+            string? section = run(parse, folder, path, seeds);
             if (context.Cancel.IsCancellationRequested) return context.ExitCode;
             if (section is null) return ExitCodes.Done;
             ResultsPage.Write(path, section);

@@ -32,7 +32,7 @@ internal sealed class FilterReproduction(CommandContext context, string folder, 
     /// <summary>Of the multiply-adds, to keep.</summary>
     public double Share => share;
 
-    public CnnRuns Runs { get; } = new(context, folder, Datasets.Open("fashion-mnist", dataDir), ImageSize);
+    public NetworkRuns Runs { get; } = new(context, folder, Datasets.Open("fashion-mnist", dataDir), ImageSize);
 
     /// <summary>The id of a shape trained from scratch.</summary>
     public static string Scratch(string shape) => $"scratch-{shape}";
@@ -59,7 +59,7 @@ internal sealed class FilterReproduction(CommandContext context, string folder, 
                     Func<Tensors.Tensor, Tensors.Tensor> logits = x => teacher.Graph.Prepared(training: false).Run(x);
                     options = options with { Task = new() { Distillation = Distillation.Hinton, Teacher = logits } };
                 }
-                CnnRecord record = Runs.Do(Run(method.Id), Start, options, job => job.Run(), steps);
+                RunRecord record = Runs.Do(Run(method.Id), Start, options, job => job.Run(), steps);
                 Runs.Do(Run(Scratch(record.Shape)), () => Runs.Fresh(Run(method.Id), seed), plain, job =>
                 {
                     job.Train("train", steps);

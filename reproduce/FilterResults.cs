@@ -10,7 +10,7 @@ namespace Espalier.Reproduce;
 /// <summary>One line of the table: one way to the smaller network, over all seeds.</summary>
 /// <param name="Scratch">Accuracies of the same shapes trained from scratch; null for the whole network.</param>
 /// <param name="Milliseconds">An image, the mean over the seeds.</param>
-internal sealed record FilterResult(string Name, IReadOnlyList<CnnRecord> BySeed, IReadOnlyList<CnnRecord>? Scratch,
+internal sealed record FilterResult(string Name, IReadOnlyList<RunRecord> BySeed, IReadOnlyList<RunRecord>? Scratch,
     double Milliseconds);
 
 /// <summary>Times the finished runs of a <see cref="FilterReproduction"/> and writes them as Markdown.</summary>
@@ -24,13 +24,13 @@ internal sealed class FilterResults(FilterReproduction runs, IReadOnlyList<ulong
     {
         (string Id, string Name)[] lines = [(FilterReproduction.Whole, "whole network"),
             .. FilterMethod.All.Where(m => !m.NotFor.Contains(network.Name)).Select(m => (m.Id, m.Name))];
-        CnnRecord[][] records = [.. lines.Select(l => seeds.Select(s => Finished(network, l.Id, s)).ToArray())];
+        RunRecord[][] records = [.. lines.Select(l => seeds.Select(s => Finished(network, l.Id, s)).ToArray())];
         double[] times = Times(network, [.. lines.Select(l => l.Id)]);
         return [.. lines.Select((l, i) => new FilterResult(l.Name, records[i], l.Id == FilterReproduction.Whole ? null
             : [.. records[i].Select((r, s) => Finished(network, FilterReproduction.Scratch(r.Shape), seeds[s]))], times[i]))];
     }
 
-    private CnnRecord Finished(FilterNetwork network, string id, ulong seed) =>
+    private RunRecord Finished(FilterNetwork network, string id, ulong seed) =>
         runs.Runs.Record(FilterReproduction.Name(network, id, seed))
         ?? throw new EspalierException($"{network.Name}, {id}, seed {seed} is not trained; run this without --train-only for it");
 
@@ -120,8 +120,8 @@ internal sealed class FilterResults(FilterReproduction runs, IReadOnlyList<ulong
         foreach (FilterResult r in rows)
         {
             double left = r.BySeed.Average(e => (double)e.Parameters), work = r.BySeed.Average(e => e.MultiplyAdds);
-            string scratch = r.Scratch is null ? "" : CnnRecord.Mean(r.Scratch);
-            text.AppendLine(FormattableString.Invariant($"| {r.Name} | {CnnRecord.Mean(r.BySeed)} | {CnnRecord.List(r.BySeed)} ")
+            string scratch = r.Scratch is null ? "" : RunRecord.Mean(r.Scratch);
+            text.AppendLine(FormattableString.Invariant($"| {r.Name} | {RunRecord.Mean(r.BySeed)} | {RunRecord.List(r.BySeed)} ")
                 + FormattableString.Invariant($"| {scratch} | {left / 1e3:0.0} k ({100 * left / parameters:0.0} %) ")
                 + FormattableString.Invariant($"| {work / 1e6:0.00} M ({100 * work / macs:0.0} %) ")
                 + FormattableString.Invariant($"| {r.Milliseconds:0.000} | {whole.Milliseconds / r.Milliseconds:0.00} x |"));

@@ -17,7 +17,7 @@ internal sealed class ReprReproduction(CommandContext context, string folder, st
     private const int BatchSize = 64, ImageSize = 28;
     private const float LearningRate = 0.05f;
 
-    private readonly CnnRuns runs = new(context, folder, Datasets.Open(Data, dataDir), ImageSize);
+    private readonly NetworkRuns runs = new(context, folder, Datasets.Open(Data, dataDir), ImageSize);
 
     private string Images =>
         FormattableString.Invariant($"{runs.Train.Count:#,0} training and {runs.Test.Count:#,0} test images");
@@ -90,8 +90,8 @@ internal sealed class ReprReproduction(CommandContext context, string folder, st
         {
             IEnumerable<string> cells = Columns.Select(c =>
             {
-                CnnRecord[] records = [.. seeds.Select(s => runs.Record(Name(id, c.Id, s))!)];
-                return $"{CnnRecord.Mean(records)} | {CnnRecord.List(records)}";
+                RunRecord[] records = [.. seeds.Select(s => runs.Record(Name(id, c.Id, s))!)];
+                return $"{RunRecord.Mean(records)} | {RunRecord.List(records)}";
             });
             text.AppendLine($"| {name} | {string.Join(" | ", cells)} |");
         }

@@ -1,6 +1,7 @@
 // Trains a small APT on the embedded images, saves it, loads it again and compares it with itself unpruned.
 //     dotnet run -c Release --project examples/01-train-and-prune [STEPS]
 using System.Globalization;
+using Espalier.Evaluation;
 using Espalier;
 using Espalier.Compression;
 using Espalier.Compression.Methods.Apt;
@@ -32,7 +33,7 @@ using var images = new DataLoader(data.Test, eval, batchSize: 100);
 Show("unpruned", new Evaluator(session, Pruning.None).Run(images.Once()));
 Show("pruned", new Evaluator(session).Run(images.Once()));
 
-static void Show(string name, Evaluation e)
+static void Show(string name, ModelEvaluation e)
 {
     string tokens = string.Join(", ", e.Tokens.Select(t => $"{t:0.0}"));
     Console.WriteLine($"{name,-10}accuracy {e.Accuracy:P1}   {e.MultiplyAdds / 1e6:0.00} M multiply-adds   tokens {tokens}");

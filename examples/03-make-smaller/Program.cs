@@ -2,6 +2,7 @@
 //     dotnet run -c Release --project examples/03-make-smaller MODEL IMAGE [STEPS]
 // MODEL is .onnx or .safetensors; the images to fine-tune on are the embedded sample of Fashion-MNIST, so that it has ten classes.
 using System.Globalization;
+using Espalier.Evaluation;
 using Espalier;
 using Espalier.Compression;
 using Espalier.Compression.Methods.Taylor;

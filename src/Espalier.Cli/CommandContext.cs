@@ -30,6 +30,6 @@ internal sealed record CommandContext(Terminal Terminal, CancellationToken Cance
     public void NameSkipped()
     {
         foreach (string line in SkippedList.Lines([.. skipped.SelectMany(s => s.Files)], MostNamed))
-            Terminal.Error.WriteLine(line);
+            Terminal.ErrorLine(line);
     }
 }

@@ -17,18 +17,18 @@ internal static class CommandLine
     /// <param name="program">Its name, for messages.</param>
     public static int Run(string program, Func<CommandContext, RootCommand> build, string[] args, CommandContext context)
     {
-        TextWriter error = context.Terminal.Error;
+        Terminal terminal = context.Terminal;
         bool verbose = args.Contains("--verbose");
         ParseResult? parse = null;
         try
         {
             context.Arguments = args;
             RootCommand root = build(context);
-            string[] dashed = WithDashes(args);
+            string[] dashed = RecipeFile.Expanded(root, WithDashes(args));
             parse = root.Parse(dashed, new ParserConfiguration { ResponseFileTokenReplacer = null });
             if (ParseErrors.OneLine(parse, dashed, program) is { } wrong)
             {
-                error.WriteLine($"{program}: {wrong}");
+                terminal.ErrorLine($"{program}: {wrong}");
                 return ExitCodes.WrongInput;
             }
             if (parse.GetValue(Shared.Threads) is { } threads) Workers.Threads = threads;
@@ -37,19 +37,19 @@ internal static class CommandLine
                 EnableDefaultExceptionHandler = false,
                 ProcessTerminationTimeout = null,
                 Output = context.Terminal.Out,
-                Error = error,
+                Error = terminal.Error,
             });
         }
         catch (OperationCanceledException) when (context.Cancel.IsCancellationRequested)
         {
-            error.WriteLine($"{program}: interrupted");
+            terminal.ErrorLine($"{program}: interrupted");
             return context.ExitCode;
         }
         catch (Exception e)
         {
             var (code, line) = Errors.Describe(e is EspalierException known && parse is not null ? FlagNames.Of(parse, [], known) : e);
-            error.WriteLine($"{program}: {line}");
-            if (verbose) error.WriteLine(e);
+            terminal.ErrorLine($"{program}: {line}");
+            if (verbose) terminal.ErrorLine(e.ToString());
             return code;
         }
         finally

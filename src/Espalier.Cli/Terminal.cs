@@ -1,3 +1,4 @@
+using System.Buffers;
 using Spectre.Console;
 
 namespace Espalier.Cli;
@@ -8,6 +9,10 @@ namespace Espalier.Cli;
 internal sealed record Terminal(TextWriter Out, TextWriter Error, bool Interactive, int Width)
 {
     private const int PlainWidth = 120;
+
+    /// <summary>Plain ASCII, which needs no second look.</summary>
+    private static readonly SearchValues<char> Harmless = SearchValues.Create([.. Enumerable.Range(' ', '~' - ' ' + 1).Select(c => (char)c)]);
+
     private IAnsiConsole? console;
 
     /// <summary>Tables and bars. Colours where the terminal has them and NO_COLOR is not set.</summary>
@@ -28,7 +33,26 @@ internal sealed record Terminal(TextWriter Out, TextWriter Error, bool Interacti
         return new Terminal(System.Console.Out, System.Console.Error, interactive, width);
     }
 
-    public void Line(string text = "") => Out.WriteLine(text);
+    /// <summary>A line whose words may come from files: what would steer the terminal is shown as a question mark.</summary>
+    public void Line(string text = "") => Out.WriteLine(Clean(text));
+
+    /// <summary>The same on standard error.</summary>
+    public void ErrorLine(string text) => Error.WriteLine(Clean(text));
+
+    /// <summary>A line of our own with colours in it.</summary>
+    public void Picture(string line) => Out.WriteLine(line);
+
+    /// <summary>
+    /// Class names, names of files and of data sets come from strangers: escape sequences in them could move the cursor, change the
+    /// window's title or hide text, and marks of direction could turn a name around.
+    /// </summary>
+    public static string Clean(string text) => text.AsSpan().ContainsAnyExcept(Harmless) ? string.Create(text.Length, text, (to, from) =>
+    {
+        for (int i = 0; i < to.Length; i++) to[i] = Steers(from[i]) ? '?' : from[i];
+    }) : text;
+
+    private static bool Steers(char c) => (char.IsControl(c) && c is not ('\n' or '\t' or '\r'))
+        || c is '\u2028' or '\u2029' or (>= '\u202a' and <= '\u202e') or (>= '\u2066' and <= '\u2069');
 
     private IAnsiConsole CreateConsole()
     {

@@ -1,3 +1,4 @@
+using Espalier.Evaluation;
 using Espalier.Reporting;
 using Espalier.Tests.Reporting;
 using Microsoft.Playwright;

@@ -11,6 +11,17 @@ public sealed class ErrorTests : IDisposable
 
     public void Dispose() => folder.Dispose();
 
+    /// <summary>Escape sequences of a file's name, a change of direction and a bell reach no terminal.</summary>
+    [Fact]
+    public void What_steers_a_terminal_is_shown_as_question_marks()
+    {
+        string line = Tool.Run("predict", "a\u001b[2J\u0007\u202eb\u009bc.png", "--model", Golden.Checkpoint, "--config", Golden.Config)
+            .Error;
+        Assert.Contains("a?[2J??b?c.png", line);
+        Assert.DoesNotContain(line, c => char.IsControl(c) && c is not ('\n' or '\r'));
+        Assert.Equal("naïve 靴\ttab", Terminal.Clean("naïve 靴\ttab"));
+    }
+
     [Theory]
     [InlineData("unknown verb 'bogus'", "bogus")]
     [InlineData("say what to do", "")]

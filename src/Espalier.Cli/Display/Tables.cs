@@ -1,4 +1,5 @@
 using Espalier.Cli.Running;
+using Espalier.Evaluation;
 using Espalier.Models;
 using Spectre.Console;
 
@@ -18,7 +19,7 @@ internal static class Tables
         return table;
     }
 
-    public static void Row(this Table table, params string[] cells) => table.AddRow([.. cells.Select(c => new Text(c))]);
+    public static void Row(this Table table, params string[] cells) => table.AddRow([.. cells.Select(c => new Text(Terminal.Clean(c)))]);
 
     /// <summary>Models side by side; ratios are against the first.</summary>
     public static void Compare(Terminal terminal, IReadOnlyList<ModelRow> rows)
@@ -48,15 +49,15 @@ internal static class Tables
     }
 
     /// <summary>Accuracy over compute at several thresholds.</summary>
-    public static void Curve(Terminal terminal, IReadOnlyList<(double Threshold, Evaluation Evaluation)> points,
-        Evaluation unpruned)
+    public static void Curve(Terminal terminal, IReadOnlyList<(double Threshold, ModelEvaluation Evaluation)> points,
+        ModelEvaluation unpruned)
     {
         Table table = New("threshold", "accuracy", "tokens left", "MACs an image", "share", "images/s");
         foreach (var (threshold, e) in points) Add(Format.Number(threshold, "0.00"), e);
         Add("unpruned", unpruned);
         terminal.Console.Write(table);
 
-        void Add(string name, Evaluation e) => table.Row(name, Format.Percent(e.Accuracy), Format.Tokens(e.Tokens),
+        void Add(string name, ModelEvaluation e) => table.Row(name, Format.Percent(e.Accuracy), Format.Tokens(e.Tokens),
             Format.Large(e.MultiplyAdds), Format.Share(e.MultiplyAdds / unpruned.MultiplyAdds), Format.Rate(e.ImagesPerSecond));
     }
 }

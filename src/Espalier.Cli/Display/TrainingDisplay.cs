@@ -68,8 +68,8 @@ internal static class TrainingDisplay
             terminal.Console.MarkupLineInterpolated($"{what}: {TrainingStatus.Line(step, result, newBest)}");
         }
 
-        public void Message(string text) => terminal.Console.MarkupLineInterpolated($"{text}");
+        public void Message(string text) => terminal.Console.MarkupLineInterpolated($"{Terminal.Clean(text)}");
 
-        private void Describe(string text) => bar.Description = Markup.Escape($"{what} {text}");
+        private void Describe(string text) => bar.Description = Markup.Escape(Terminal.Clean($"{what} {text}"));
     }
 }

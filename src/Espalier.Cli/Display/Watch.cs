@@ -26,7 +26,7 @@ internal static class Watch
             .Columns(new TaskDescriptionColumn(), new ProgressBarColumn(), new PercentageColumn(), new ElapsedTimeColumn())
             .Start(context =>
             {
-                ProgressTask bar = context.AddTask(Markup.Escape(what), maxValue: Math.Max(total, 1));
+                ProgressTask bar = context.AddTask(Markup.Escape(Terminal.Clean(what)), maxValue: Math.Max(total, 1));
                 return work(done => bar.Value = done);
             });
     }

@@ -58,6 +58,7 @@ internal static class CompressFlags
 
     public static IReadOnlyList<Option> All { get; } =
     [
+        RecipeFile.Flag,
         Shared.Model, ModelType, Shared.Width, Shared.ImageSize, Shared.Preprocess, Shared.Data, Shared.DataDir, Shared.Strict, PretrainSteps,
         Output, .. SelectionFlags.All, Rounds, Schedule, TrainSteps, FineTuneSteps, BatchSize, Optimizer, LearningRate, WeightDecay,
         Decay, Warmup, Shared.TrainOnly, .. RecipeFlags.All, RunDir, CheckpointEvery, Resume, Set, MoveConstants, Recover, Calibration, CalibrationImages, Plan, PlanFile,

@@ -32,6 +32,8 @@ internal sealed class TrainFlags
         Opt.Number("--hold-out", "Share of the training images that is kept to choose the best "
         + "checkpoint by; 0 chooses by the test images [0.05, or 0 without shuffling or below 1,000 images]", 0.0, 0.9, "SHARE");
     private readonly Option<long?> steps = Opt.Number("--num-steps", "Optimiser steps [10000]", 1, long.MaxValue);
+    private readonly Option<double?> epochs =
+        Opt.Number("--epochs", "Passes over the training images, in the place of --num-steps", 0.001, 1e6);
     private readonly Option<long?> warmup = Opt.Number("--warmup-steps",
         "Steps until the learning rate is full [a twentieth of the run, at most 500]", 0, long.MaxValue);
     private readonly Option<string?> decay = Opt.Choice("--decay-type", "Schedule of the learning rate [cosine]",
@@ -85,9 +87,11 @@ internal sealed class TrainFlags
 
     public Command AddTo(Command verb)
     {
-        foreach (Option option in (Option[])[Shared.Data, Shared.DataDir, Shared.Strict, method, name, Shared.OutputDir,
+        foreach (Option option in (Option[])[RecipeFile.Flag,
+            Shared.Data, Shared.DataDir, Shared.Strict, method, name, Shared.OutputDir,
             Shared.ModelType, Shared.Config, Shared.ImageSize, Shared.Width, Shared.Preprocess, init, pretrained,
-            steps, batchSize, accumulation, optimizer, learningRate, decay, warmup, weightDecay, maxGradNorm, Shared.TrainOnly,
+            steps, epochs,
+            batchSize, accumulation, optimizer, learningRate, decay, warmup, weightDecay, maxGradNorm, Shared.TrainOnly,
             ema, dropout,
             .. RecipeFlags.All, augment, noAugment, noShuffle, seed,
             evalEvery, evalBatchSize, evalLimit, holdOut, checkpointEvery, logEvery, resume,
@@ -106,6 +110,8 @@ internal sealed class TrainFlags
             throw new EspalierException("--init and --pretrained both say where to start; give one of them");
         if (p.GetValue(noAugment) && p.GetValue(augment) is { } kind and not "none")
             throw new EspalierException($"--no-augment and --augment {kind} contradict each other; give one of them");
+        if (p.GetValue(steps) is not null && p.GetValue(epochs) is not null)
+            throw new EspalierException("--num-steps and --epochs both say how long to train; give one of them");
         string? start = p.GetValue(init) ?? p.GetValue(pretrained);
         bool cnn = !ModelChoice.IsTransformer(p.GetValue(Shared.ModelType), start);
         if (cnn) RefuseTransformerOnly(p);
@@ -138,6 +144,7 @@ internal sealed class TrainFlags
             },
             HoldOut = p.GetValue(holdOut) ?? (p.GetValue(faithful) ? 0 : null),
             EvalLimit = p.GetValue(evalLimit),
+            Epochs = p.GetValue(epochs),
             Options = ReadTraining(p, apt ? "apt" : cnn ? "cnn" : "vit") with { ClipGroups = apt
                 && (p.GetValue(clip) is { } c ? c == "groups" : scratch && !p.GetValue(faithful)) },
         };

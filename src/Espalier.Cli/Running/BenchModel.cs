@@ -29,7 +29,7 @@ internal sealed class BenchModel : IDisposable
         {
             var costs = new RowCosts(Net.Graph);
             (Preprocessing, DenseMultiplyAdds, Parameters) = (Net.Card.Preprocessing!, costs.Dense, Net.ParameterCount);
-            IsTransformer = Net.Graph.Nodes.Any(n => n.Op is AttentionOp);
+            IsTransformer = ModelChoice.IsTransformer(Net.Graph);
         }
         else
         {

@@ -26,7 +26,7 @@ internal static class Checkpoints
     }
 
     /// <summary>Opens it for inference, with the shape, threshold and precision that the options give.</summary>
-    public static Inference.Session Open(ParseResult parse, string path, SessionOptions? options = null)
+    public static Session Open(ParseResult parse, string path, SessionOptions? options = null)
     {
         float? threshold = parse.GetValue(Shared.Threshold);
         double? share = parse.GetValue(Shared.KeepShare);
@@ -34,10 +34,10 @@ internal static class Checkpoints
             throw new EspalierException("--threshold and --keep-share both say what the agents drop; give one of them");
         if (parse.GetValue(Shared.Precision) is { } name)
             options = (options ?? new SessionOptions()) with { Precision = Enum.Parse<Precision>(name, ignoreCase: true) };
-        Inference.Session model = Inference.Session.Open(path, Shape(parse), options);
+        Session model = Session.Open(path, Shape(parse), options);
         try
         {
-            if (model.Channels is not (1 or 3)) throw WrongChannels(model.Channels, path);
+            RequirePictures(model.Channels, path);
             model.Preprocessing = PreprocessChoice.Of(parse, model.ImageSize, model.Channels, model.Preprocessing);
             if (threshold is null && share is null) return model;
             RequireAgents(model.AgentLayers.Count > 0, path, threshold is null ? "--keep-share" : "--threshold");
@@ -59,7 +59,7 @@ internal static class Checkpoints
         Model model = path is null ? ModelChoice.Create(parse, what) : Model.Open(path, Shape(parse));
         try
         {
-            if (model.Channels is not (1 or 3)) throw WrongChannels(model.Channels, path ?? model.Description);
+            RequirePictures(model.Channels, path ?? model.Description);
             Preprocessing p = PreprocessChoice.Of(parse, model.ImageSize, model.Channels, model.Card.Preprocessing);
             model.Card = model.Card with { Preprocessing = p };
             return model;
@@ -78,10 +78,15 @@ internal static class Checkpoints
         Config = parse.GetValue(Shared.Config) is { } file ? VitConfig.Read(file) : null,
     };
 
-    private static EspalierException WrongChannels(int channels, string path) =>
-        new($"{path}: is for images of {channels} channels; images have 1 (grey) or 3 (RGB)");
+    /// <summary>Whether images of so many channels are in picture files.</summary>
+    public static void RequirePictures(int channels, string source)
+    {
+        if (channels is not (1 or 3))
+            throw new EspalierException($"{source}: is for images of {channels} channels; images have 1 (grey) or 3 (RGB)");
+    }
 
-    private static void RequireAgents(bool there, string path, string option)
+    /// <summary>Whether an option that says what agents drop has a meaning.</summary>
+    public static void RequireAgents(bool there, string path, string option)
     {
         if (!there) throw new EspalierException($"{path}: has no agents, so {option} has no meaning; leave it out");
     }

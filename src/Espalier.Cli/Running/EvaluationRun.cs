@@ -1,5 +1,6 @@
 using Espalier.Cli.Display;
 using Espalier.Data;
+using Espalier.Evaluation;
 using Espalier.Inference;
 using Espalier.Models;
 
@@ -16,17 +17,17 @@ internal sealed record EvaluationRun(CommandContext Context, Session Model, IIma
 
     /// <param name="prune">False to keep every token.</param>
     /// <param name="each">Called for every image, in order.</param>
-    public Evaluation Run(string what, bool prune, Action<ImageResult>? each = null) => Run(what, Rule(prune), each);
+    public ModelEvaluation Run(string what, bool prune, Action<ImageResult>? each = null) => Run(what, Rule(prune), each);
 
     /// <summary>What the agents drop in such a pass.</summary>
     public Pruning Rule(bool prune) => prune ? Model.Pruning : Pruning.None;
 
     /// <summary>The pruned model at several thresholds.</summary>
-    public IReadOnlyList<(double Threshold, Evaluation Evaluation)> Curve() =>
+    public IReadOnlyList<(double Threshold, ModelEvaluation Evaluation)> Curve() =>
         [.. CurveThresholds.Select(t =>
             (Math.Round(t, 2), Run($"threshold {Format.Number(t, "0.0")}", Pruning.Threshold(t), null)))];
 
-    private Evaluation Run(string what, Pruning pruning, Action<ImageResult>? each)
+    private ModelEvaluation Run(string what, Pruning pruning, Action<ImageResult>? each)
     {
         using var loader = new DataLoader(Data, ImagePipeline.Eval(Model.Preprocessing), BatchSize);
         WarmUp(loader, pruning);

@@ -1,4 +1,6 @@
+using System.Text;
 using System.Text.Json;
+using Espalier.Evaluation;
 using Espalier.Models;
 
 namespace Espalier.Cli.Running;
@@ -24,16 +26,45 @@ internal sealed class JsonLines(Stream stream) : IDisposable
             json.WriteStartArray("logits");
             foreach (float logit in image.Logits) json.WriteNumberValue(logit);
             json.WriteEndArray();
-            if (image.Tokens.Length > 0)
-            {
-                json.WriteStartArray("tokens");
-                foreach (int count in image.Tokens) json.WriteNumberValue(count);
-                json.WriteEndArray();
-            }
+            WriteTokens(json, image.Tokens);
             json.WriteEndObject();
         }
         line.WriteByte((byte)'\n');
         stream.Write(line.GetBuffer(), 0, (int)line.Length);
+    }
+
+    /// <summary>What `predict` says of one picture:
+    /// <c>{"file":"boot.png","classes":[{"class":9,"name":"ankle boot","probability":0.98}],"tokens":[50,41,30,22]}</c>, the most
+    /// probable class first.</summary>
+    public static string Of(string file, Prediction prediction, int top)
+    {
+        using var text = new MemoryStream();
+        using (var json = new Utf8JsonWriter(text))
+        {
+            json.WriteStartObject();
+            json.WriteString("file", file);
+            json.WriteStartArray("classes");
+            foreach (int c in prediction.Ranking.Take(top))
+            {
+                json.WriteStartObject();
+                json.WriteNumber("class", c);
+                json.WriteString("name", prediction.Name(c));
+                json.WriteNumber("probability", prediction.Probabilities[c]);
+                json.WriteEndObject();
+            }
+            json.WriteEndArray();
+            WriteTokens(json, prediction.Tokens);
+            json.WriteEndObject();
+        }
+        return Encoding.UTF8.GetString(text.GetBuffer(), 0, (int)text.Length);
+    }
+
+    private static void WriteTokens(Utf8JsonWriter json, int[] tokens)
+    {
+        if (tokens.Length == 0) return;
+        json.WriteStartArray("tokens");
+        foreach (int count in tokens) json.WriteNumberValue(count);
+        json.WriteEndArray();
     }
 
     public void Dispose() => line.Dispose();

@@ -62,13 +62,13 @@ internal static class ModelChoice
         if (!OnnxNetwork.Is(start))
         {
             using ModelReader reader = ModelReader.Open(start, new OpenOptions());
-            return HasAttention(reader.Graph);
+            return IsTransformer(reader.Graph);
         }
         using Model model = Model.Open(start);
-        return HasAttention(model.Graph);
-
-        static bool HasAttention(Graph graph) => graph.Nodes.Any(n => n.Op is AttentionOp);
+        return IsTransformer(model.Graph);
     }
+
+    public static bool IsTransformer(Graph graph) => graph.Nodes.Any(n => n.Op is AttentionOp);
 
     /// <summary>A new network of the shape that --config or --model-type names, with the --img-size and --width that are given.
     /// </summary>
@@ -127,8 +127,7 @@ internal static class ModelChoice
         Model model = Model.Open(path, options with { NewHead = plan.Pretrained is not null });
         try
         {
-            if (model.Channels is not (1 or 3))
-                throw new EspalierException($"{path}: is for images of {model.Channels} channels; images have 1 (grey) or 3 (RGB)");
+            Checkpoints.RequirePictures(model.Channels, path);
             string start = $"{model.Report}";
             IReadOnlyList<string>? classes = model.Card.Classes;
             bool isNew = model.Report.Replaced.Count > 0 || model.Report.Missing.Count > 0;

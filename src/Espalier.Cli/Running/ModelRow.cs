@@ -1,4 +1,5 @@
 using Espalier.Benchmarking;
+using Espalier.Evaluation;
 using Espalier.Imaging;
 using Espalier.Inference;
 using Espalier.Models;
@@ -7,7 +8,7 @@ using Espalier.Tensors;
 namespace Espalier.Cli.Running;
 
 /// <summary>One line of a comparison: a model, how it was run, and what came out.</summary>
-internal sealed record ModelRow(string Name, Evaluation Evaluation, EvaluationRun Run, bool Prune)
+internal sealed record ModelRow(string Name, ModelEvaluation Evaluation, EvaluationRun Run, bool Prune)
 {
     private const int Rounds = 5;
 

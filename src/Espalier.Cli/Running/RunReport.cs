@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Espalier.Cli.Display;
+using Espalier.Evaluation;
 using Espalier.Models;
 using Espalier.Reporting;
 using Espalier.Training;
@@ -34,7 +35,7 @@ internal static class RunReport
             return data with { Rows = Rows(rows) };
         }
         Action<ImageResult> pick = ReportBuilder.FirstOfEachClass(gallery);
-        Evaluation pruned = run.Run("pruned", prune: true, image =>
+        ModelEvaluation pruned = run.Run("pruned", prune: true, image =>
         {
             counts.Add(image);
             pick(image);

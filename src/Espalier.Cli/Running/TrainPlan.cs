@@ -55,5 +55,8 @@ internal sealed record TrainPlan
     /// <summary>Evaluate on the first so many images only.</summary>
     public int? EvalLimit { get; init; }
 
+    /// <summary>Passes over the training images, which then say how many steps there are; null for the options' steps.</summary>
+    public double? Epochs { get; init; }
+
     public required TrainOptions Options { get; init; }
 }

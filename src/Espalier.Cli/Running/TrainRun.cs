@@ -16,8 +16,10 @@ internal sealed class TrainRun : IDisposable
     /// <summary>Opens the data, builds the network and reads the checkpoint to start from.</summary>
     public TrainRun(TrainPlan plan, DatasetPair data, CommandContext context)
     {
-        (this.plan, this.context) = (plan, context);
         splits = DataChoice.Split(data, plan);
+        if (plan.Epochs is { } epochs)
+            plan = plan with { Options = plan.Options with { Steps = Steps(epochs, splits.Train.Count, plan.Options) } };
+        (this.plan, this.context) = (plan, context);
         Data = data;
         Network = NetworkToTrain.Make(plan, data);
     }
@@ -31,13 +33,18 @@ internal sealed class TrainRun : IDisposable
 
     public (int Train, int Selection, int Test) Counts => (splits.Train.Count, splits.Selection.Count, splits.Test.Count);
 
+    /// <summary>Optimiser steps of the run.</summary>
+    public long TotalSteps => plan.Options.Steps;
+
     /// <summary>Trains to the end or to the first Ctrl-C.</summary>
-    public TrainResult Run()
+    public TrainResult Run() => TrainingDisplay.Run(context.Terminal, plan.Options.Name, Run);
+
+    /// <summary>The same, shown in another way.</summary>
+    public TrainResult Run(ITrainingProgress progress)
     {
         var data = new TrainingData(splits.Train, ImagePipeline.Train(Data.Info, Network.Preprocessing, plan.Augmentation),
             splits.Selection, ImagePipeline.Eval(Network.Preprocessing));
-        var trainer = new Trainer(Network.Task, data, plan.Options);
-        return TrainingDisplay.Run(context.Terminal, plan.Options.Name, progress => trainer.Run(progress, context.Cancel));
+        return new Trainer(Network.Task, data, plan.Options).Run(progress, context.Cancel);
     }
 
     /// <summary>The trained network on the test images, as it stands at the end of the run.</summary>
@@ -46,6 +53,13 @@ internal sealed class TrainRun : IDisposable
         trained?.Dispose();
         trained = Session.Of(Network.Model);
         return new EvaluationRun(context, trained, splits.Test, plan.Options.EvalBatchSize);
+    }
+
+    /// <summary>What is left over at the end of an epoch is not used, so that it has whole steps.</summary>
+    private static long Steps(double epochs, int images, TrainOptions options)
+    {
+        int parts = options.GradientAccumulationSteps, each = images / Math.Max(1, options.BatchSize / parts) / parts;
+        return Math.Max(1, (long)Math.Round(epochs * each));
     }
 
     public void Dispose()

@@ -43,7 +43,14 @@ internal static class CompressVerb
         CompressionMethod method = CompressionMethods.Get(name);
         return FlagNames.In(parse, method.Settings, () =>
         {
-            new CompressRun(CompressFlags.Read(parse, method), context).Run();
+            CompressPlan plan = CompressFlags.Read(parse, method);
+            new CompressRun(plan, context).Run();
+            if (plan is { Output: { } output, PlanOnly: false })
+            {
+                string recipe = Path.ChangeExtension(output, ".recipe.json");
+                RecipeFile.Write(recipe, parse);
+                context.Terminal.Line($"recipe      {recipe}");
+            }
             return ExitCodes.Done;
         });
     }

@@ -43,20 +43,22 @@ internal static class ExportVerb
         bool dense = parse.GetValue(Dense), int8 = parse.GetValue(Precision) == "int8";
         if (dense && parse.GetValue(Shared.Threshold) is not null)
             throw new EspalierException("--dense keeps every token, so --threshold has no meaning; leave one of them out");
+        Folders.RefuseInput(path, parse.GetValue(Shared.Model), "--onnx");
         using Model model = Checkpoints.OpenOrCreate(parse, "export");
         string source = parse.GetValue(Shared.Model) ?? model.Description;
+        Folders.MakeFor(path);
         RefuseWithoutTokens(parse, model, source, dense, int8);
         bool drops = model.Graph.Nodes.Any(n => n.Op is KeepRowsOp), prune = drops && !dense;
         if (parse.GetValue(Shared.Threshold) is { } threshold)
         {
-            if (!drops) throw new EspalierException($"{source}: has no agents, so --threshold has no meaning; leave it out");
+            Checkpoints.RequireAgents(drops, source, "--threshold");
             model.SetKeepRule(KeepRule.AtLeast(-threshold));
         }
         OnnxSummary file = model.ExportOnnx(path, new OnnxOptions
         {
             Opset = opset, Prune = prune, Precision = int8 ? Tensors.Precision.Int8 : Tensors.Precision.Fp32,
         });
-        string how = !HasTokens(model)
+        string how = !ModelChoice.IsTransformer(model.Graph)
             ? $"{model.Card.Architecture ?? model.Description} of {Format.Large(model.ParameterCount)} parameters"
             : prune ? $"pruned, {Pruning.Of(model.Graph)}" : "every token kept";
         string weights = parse.GetValue(Shared.Model) is null ? ", random weights" : "";
@@ -66,13 +68,11 @@ internal static class ExportVerb
         return Say(file, terminal);
     }
 
-    private static bool HasTokens(Model model) => model.Graph.Nodes.Any(n => n.Op is AttentionOp);
-
     private static void RefuseWithoutTokens(ParseResult parse, Model model, string source, bool dense, bool int8)
     {
         string? given = dense ? "--dense" : parse.GetValue(Shared.Threshold) is not null ? "--threshold"
             : int8 ? "--precision int8" : null;
-        if (given is not null && !HasTokens(model))
+        if (given is not null && !ModelChoice.IsTransformer(model.Graph))
             throw new EspalierException($"{source}: is no transformer, and {given} is for those; leave {given} out");
     }
 

@@ -3,6 +3,7 @@ using Espalier.Cli.Display;
 using Espalier.Cli.Options;
 using Espalier.Cli.Running;
 using Espalier.Data;
+using Espalier.Evaluation;
 using Espalier.Formats;
 using Espalier.Inference;
 using Espalier.Models;
@@ -36,6 +37,7 @@ internal static class InferVerb
     private static int Run(ParseResult parse, CommandContext context)
     {
         string path = Checkpoints.Required(parse);
+        Folders.RefuseInput(parse.GetValue(Output), path, "--output");
         using Session model = Checkpoints.Open(parse, path);
         DatasetPair pair = DataChoice.Open(parse, model.Dataset, path, context);
         IImageDataset data = DataChoice.For(model, path,
@@ -48,16 +50,16 @@ internal static class InferVerb
         PreprocessChoice.Show(context.Terminal, model.Preprocessing);
         var run = new EvaluationRun(context, model, data, parse.GetValue(BatchSize) ?? 32);
         var counts = new TokenCounts(model.Tokens > 0 ? 1 + model.AgentLayers.Count : 0);
-        Evaluation result = Evaluate(run, path, prune, counts, parse.GetValue(Output));
+        ModelEvaluation result = Evaluate(run, path, prune, counts, parse.GetValue(Output));
         Print(context.Terminal, model, result, counts, data, prune);
         if (parse.GetValue(Output) is { } output) context.Terminal.Line($"wrote {result.Images} lines to {output}");
         if (parse.GetValue(Curve)) Tables.Curve(context.Terminal, run.Curve(), run.Run("unpruned", prune: false));
         return ExitCodes.Done;
     }
 
-    private static Evaluation Evaluate(EvaluationRun run, string path, bool prune, TokenCounts counts, string? output)
+    private static ModelEvaluation Evaluate(EvaluationRun run, string path, bool prune, TokenCounts counts, string? output)
     {
-        Evaluation? result = null;
+        ModelEvaluation? result = null;
         if (output is null)
             result = run.Run("infer", prune, image => counts.Add(Checked(image)));
         else
@@ -85,7 +87,7 @@ internal static class InferVerb
         }
     }
 
-    private static void Print(Terminal terminal, Session model, Evaluation result, TokenCounts counts,
+    private static void Print(Terminal terminal, Session model, ModelEvaluation result, TokenCounts counts,
         IImageDataset data, bool prune)
     {
         string how = counts.Stages == 0 ? model.Description : model.AgentLayers.Count == 0 ? "no agents" : !prune ? "unpruned"

@@ -3,6 +3,7 @@ using Espalier.Cli.Display;
 using Espalier.Cli.Options;
 using Espalier.Cli.Running;
 using Espalier.Data;
+using Espalier.Evaluation;
 using Espalier.Imaging;
 using Espalier.Inference;
 using Espalier.Reporting;
@@ -25,12 +26,14 @@ internal static class PredictVerb
     private static readonly Option<bool> AsStored =
         Opt.Flag("--as-stored", "Do not turn photos upright as their EXIF orientation says");
 
+    private static readonly Option<bool> Json = Opt.Flag("--json", "One JSON line an image, and no picture");
+
     public static Command Create(CommandContext context)
     {
         var verb = new Verb("predict", "Classifies image files and draws the tokens that were dropped, layer by layer.",
             "espalier predict boot.png", "espalier predict photos/*.jpg --model apt.safetensors --top 3 --output-dir drawn")
         {
-            Images, Shared.Model, Shared.OutputDir, Top, NoPicture, AsStored, Shared.Strict,
+            Images, Shared.Model, Shared.OutputDir, Top, NoPicture, Json, AsStored, Shared.Strict,
             Shared.Threshold, Shared.KeepShare, Shared.Precision, Shared.Config, Shared.ModelType,
             Shared.Preprocess,
         };
@@ -45,7 +48,8 @@ internal static class PredictVerb
         var predictor = new Predictor(model);
         string folder = parse.GetValue(Shared.OutputDir) ?? ".";
         var written = new HashSet<string>();
-        PreprocessChoice.Show(context.Terminal, model.Preprocessing);
+        bool json = parse.GetValue(Json);
+        if (!json) PreprocessChoice.Show(context.Terminal, model.Preprocessing);
         int code = ExitCodes.Done;
         foreach (string file in Files(parse.GetValue(Images)!, parse.GetValue(Shared.Strict), context))
         {
@@ -57,13 +61,18 @@ internal static class PredictVerb
             }
             catch (EspalierException e) when (!parse.GetValue(Shared.Strict))
             {
-                context.Terminal.Error.WriteLine($"espalier: {Errors.OneLine(e.Message)}");
+                context.Terminal.ErrorLine($"espalier: {Errors.OneLine(e.Message)}");
                 code = ExitCodes.WrongInput;
                 continue;
             }
             Prediction prediction = predictor.Run(image);
             if (!prediction.Probabilities.All(float.IsFinite))
                 throw new EspalierException($"{path}: gives no numbers for {file}; the checkpoint is damaged");
+            if (json)
+            {
+                context.Terminal.Line(JsonLines.Of(file, prediction, parse.GetValue(Top) ?? 5));
+                continue;
+            }
             context.Terminal.Line();
             Print(context.Terminal, file, model, prediction, parse.GetValue(Top) ?? 5);
             if (parse.GetValue(NoPicture) || prediction.Kept.Length == 0) continue;
@@ -105,7 +114,7 @@ internal static class PredictVerb
         foreach (string line in TerminalPicture.Render(image, model.TokenGrid, prediction.Kept, Math.Max(terminal.Width, 4),
             terminal.Interactive ? TerminalPicture.Detect() : TerminalColors.None, model.PrefixTokens))
         {
-            terminal.Line(line);
+            terminal.Picture(line);
         }
     }
 

@@ -3,6 +3,7 @@ using Espalier.Benchmarking;
 using Espalier.Cli.Display;
 using Espalier.Cli.Options;
 using Espalier.Cli.Running;
+using Espalier.Evaluation;
 using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Tensors;
@@ -34,6 +35,9 @@ internal static class ProfileVerb
     private static int Run(ParseResult parse, CommandContext context)
     {
         using Model model = Checkpoints.OpenOrCreate(parse, "profile");
+        bool drops = model.Graph.Nodes.Any(n => n.Op is KeepRowsOp);
+        float? threshold = parse.GetValue(Shared.Threshold);
+        if (threshold is not null) Checkpoints.RequireAgents(drops, model.Description, "--threshold");
         using var scope = new Scope();
         using InputImages images = InputImages.Take(parse.GetValue(BatchSize) ?? 1, model.Card.Preprocessing!,
             parse.GetValue(Shared.Data), model.Card.Dataset, parse.GetValue(Shared.DataDir));
@@ -43,10 +47,7 @@ internal static class ProfileVerb
             + $"{Workers.Threads} threads, FMA peak {Format.Number(peak, "0")} GFLOP/s");
         IReadOnlyList<LayerProfile> layers = NetworkProfile.Run(model.Graph, images.Pixels);
         Print(context.Terminal, layers, batch, peak, parse.GetValue(Ops));
-        bool drops = model.Graph.Nodes.Any(n => n.Op is KeepRowsOp);
-        if (drops) PrintPruned(context.Terminal, model, parse.GetValue(Shared.Threshold), images);
-        else if (parse.GetValue(Shared.Threshold) is not null)
-            throw new EspalierException($"{model.Description}: has no agents, so --threshold has no meaning; leave it out");
+        if (drops) PrintPruned(context.Terminal, model, threshold, images);
         return ExitCodes.Done;
     }
 
@@ -79,7 +80,7 @@ internal static class ProfileVerb
 
     private static void PrintPruned(Terminal terminal, Model model, float? threshold, InputImages images)
     {
-        using Inference.Session session = Inference.Session.Of(model);
+        using Session session = Session.Of(model);
         if (threshold is { } t) session.Pruning = Pruning.Threshold(t);
         BenchWork plain = BenchWork.Inference(session, Pruning.None, images.Pixels);
         BenchWork pruned = BenchWork.Inference(session, session.Pruning, images.Pixels);

@@ -82,7 +82,7 @@ internal static class ReportVerb
                 ? $"{source}: no run in it (a file NAME{HistorySuffix}); give a checkpoint"
                 : $"{source}: several runs in it ({string.Join(", ", names)}); say which with --name");
         var found = new RunFolder(source, names[0]);
-        return (ReportBuilder.ModelOf(found)
+        return (found.Finished
             ?? throw new EspalierException($"{source}: the run {names[0]} has no checkpoint yet"), found);
     }
 

@@ -20,18 +20,20 @@ internal static class TrainVerb
             "espalier train --dataset cifar100 --model-type ViT-B_16 --pretrained ViT-B_16.npz --name cifar",
             "espalier train --data cifar10 --model-type resnet20 --num-steps 20000 --weight-decay 0.0005",
             "espalier train --data cifar10 --init small.safetensors --num-steps 2000 --teacher whole.safetensors",
+            "espalier train --recipe output/cifar.recipe.json --epochs 20 --name longer",
             "espalier train --name cifar ... --resume"));
-        verb.SetAction(parse => Run(flags.Read(parse), context));
+        verb.SetAction(parse => Run(flags.Read(parse), parse, context));
         return verb;
     }
 
-    private static int Run(TrainPlan plan, CommandContext context)
+    private static int Run(TrainPlan plan, ParseResult parse, CommandContext context)
     {
         Terminal terminal = context.Terminal;
         using var run = new TrainRun(plan, context.Opened(Datasets.Open(plan.Data, plan.DataDir, strict: plan.Strict)), context);
         Announce(run, plan, terminal);
         TrainResult result = run.Run();
         var files = new RunFolder(plan.Options.OutputDir!, plan.Options.Name);
+        RecipeFile.Write(files.Recipe, parse);
         if (!result.Completed)
         {
             if (File.Exists(files.State)) terminal.Line($"resume with: {ResumeCommand(context.Arguments)}");
@@ -39,6 +41,7 @@ internal static class TrainVerb
         }
         if (run.HeldOut && result.Evaluation is not null) PrintTest(run, terminal);
         terminal.Line($"model       {files.Model}");
+        terminal.Line($"recipe      {files.Recipe}");
         foreach (string name in result.Best.Keys)
         {
             string best = files.Best(result.Best.Count == 1 ? null : name);

@@ -124,11 +124,11 @@ public sealed partial class Graph
                 graph.nodes.Add(node);
             }
             graph.Outputs = outputs;
-            Tensor[] added = [.. graph.weights.Values.Except(weights).Select(w => w.Tensor)];
+            List<Tensor> added = [.. graph.weights.Values.Except(weights).Select(w => w.Tensor)];
             graph.weights.Clear();
             foreach (GraphValue weight in weights) graph.weights.Add(weight.Name, weight);
             graph.Refresh();
-            return [.. added];
+            return added;
         }
     }
 }

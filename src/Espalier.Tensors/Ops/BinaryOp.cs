@@ -16,7 +16,7 @@ public abstract unsafe class BinaryOp : Op
     private protected BinaryOp(Tensor a, Tensor b) : base(a, b)
     {
         (this.a, this.b) = (a, b);
-        walk = new RowWalk(Broadcast(a.Shape, b.Shape), a.Shape, b.Shape);
+        walk = new RowWalk(RowWalk.Joint(Name, a.Shape, b.Shape), a.Shape, b.Shape);
     }
 
     public override Shape Result => walk.Shape;
@@ -70,18 +70,6 @@ public abstract unsafe class BinaryOp : Op
         var job = new BackwardJob(this, operand, dy.Data, d.Data, accumulate || reduced);
         if (reduced) walk.ForReduced(operand, job);
         else walk.For(job);
-    }
-
-    private Shape Broadcast(Shape a, Shape b)
-    {
-        var dims = new int[Math.Max(a.Rank, b.Rank)];
-        for (int i = 1; i <= dims.Length; i++)
-        {
-            int x = i <= a.Rank ? a[-i] : 1, y = i <= b.Rank ? b[-i] : 1;
-            if (x != y && x != 1 && y != 1) throw new ArgumentException($"{Name}: {a} and {b} do not broadcast together");
-            dims[^i] = x == 1 ? y : x;
-        }
-        return new Shape(dims);
     }
 
     private readonly struct ForwardJob(BinaryOp op, float* y) : IStretchJob

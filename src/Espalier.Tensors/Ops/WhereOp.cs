@@ -13,7 +13,7 @@ public sealed unsafe class WhereOp : Op
     public WhereOp(Tensor condition, Tensor a, Tensor b) : base(condition, a, b)
     {
         (this.condition, this.a, this.b) = (condition, a, b);
-        walk = new RowWalk(Joint(condition.Shape, a.Shape, b.Shape), condition.Shape, a.Shape, b.Shape);
+        walk = new RowWalk(RowWalk.Joint(Name, condition.Shape, a.Shape, b.Shape), condition.Shape, a.Shape, b.Shape);
     }
 
     public override string Name => "Where";
@@ -44,25 +44,6 @@ public sealed unsafe class WhereOp : Op
     public override void Flow(ChannelFlow flow)
     {
         foreach (Tensor operand in Inputs) flow.Broadcast(Output, operand);
-    }
-
-    private static Shape Joint(params ReadOnlySpan<Shape> shapes)
-    {
-        int rank = 0;
-        foreach (Shape shape in shapes) rank = Math.Max(rank, shape.Rank);
-        var dims = new int[rank];
-        Array.Fill(dims, 1);
-        foreach (Shape shape in shapes)
-        {
-            for (int i = 1; i <= shape.Rank; i++)
-            {
-                if (shape[-i] == 1) continue;
-                if (dims[^i] != 1 && dims[^i] != shape[-i])
-                    throw new ArgumentException($"Where: {shapes[0]}, {shapes[1]} and {shapes[2]} do not broadcast together");
-                dims[^i] = shape[-i];
-            }
-        }
-        return new Shape(dims);
     }
 
     private readonly struct ForwardJob(WhereOp op, float* y) : IStretchJob

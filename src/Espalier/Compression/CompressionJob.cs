@@ -105,6 +105,12 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
         }
     }
 
+    /// <summary>Forgets the gradients of the model's parameters.</summary>
+    internal void ClearGradients()
+    {
+        foreach (var (_, parameter) in model.Graph.Parameters) parameter.ClearGrad();
+    }
+
     /// <summary>Images without labels to look at, of <see cref="CompressionOptions.Calibration"/> or else the training images; each
     /// batch [n, C, S, S] is freed when the next is asked for.</summary>
     /// <param name="count">How many images.</param>
@@ -116,6 +122,9 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
             yield return batch;
         }
     }
+
+    /// <summary>Held-out images without labels, as <see cref="CalibrationBatches"/>.</summary>
+    public IEnumerable<Tensor> EvaluationBatches(int count) => CalibrationImages.Of(data.Evaluation, data.EvaluationPipeline, count);
 
     /// <summary>The mean cross-entropy of the ranking batches, in inference; one number for each network.</summary>
     /// <param name="networks">Graphs of the job's classes; the model's own where none is given.</param>

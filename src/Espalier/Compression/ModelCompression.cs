@@ -1,22 +1,17 @@
 using System.Globalization;
-using Espalier.Benchmarking;
-using Espalier.Inference;
-using Espalier.Tensors;
 using Espalier.Training;
 
 namespace Espalier.Compression;
 
-/// <summary>What a model is and does.</summary>
-/// <param name="MultiplyAdds">Of one image of which nothing is dropped.</param>
-/// <param name="Accuracy">On the evaluation images.</param>
-/// <param name="Milliseconds">Median of one image through a session, both models of a comparison in turn.</param>
-public sealed record ModelNumbers(long Parameters, double MultiplyAdds, double Accuracy, double Milliseconds);
-
 /// <summary>A model that was made smaller, beside what it was before.</summary>
 /// <param name="Model">The caller's.</param>
 /// <param name="Job">What was removed, trained and chosen on the way.</param>
-public sealed record CompressedModel(Model Model, ModelNumbers Before, ModelNumbers After, CompressionJob Job)
+public sealed record CompressedModel(Model Model, Comparison Comparison, CompressionJob Job)
 {
+    public ModelNumbers Before => Comparison.Before;
+
+    public ModelNumbers After => Comparison.After;
+
     public override string ToString() => string.Create(CultureInfo.InvariantCulture,
         $"parameters {Before.Parameters} -> {After.Parameters}, multiply-adds {Before.MultiplyAdds:0} -> {After.MultiplyAdds:0}, accuracy "
         + $"{Before.Accuracy:0.0%} -> {After.Accuracy:0.0%}, {Before.Milliseconds:0.000} -> {After.Milliseconds:0.000} ms an image");
@@ -39,28 +34,14 @@ public static class ModelCompression
         try
         {
             var job = new CompressionJob(small, data, method, progress, cancel);
-            double before = job.Evaluate().Scalars["accuracy"];
+            var comparison = new BeforeAfter(job, model);
             job.Run();
-            double after = job.Evaluate().Scalars["accuracy"];
-            using Session first = model.Session(), second = small.Session();
-            using var scope = new Scope();
-            float[] image = job.Example(1).ToArray();
-            IReadOnlyList<long[]> samples = new Rounds { MinTime = BurstTime }.Measure(Pass(first, image), Pass(second, image));
-            return new CompressedModel(small, Of(model, first, before, samples[0]), Of(small, second, after, samples[1]), job);
+            return new CompressedModel(small, comparison.Measure(BurstTime), job);
         }
         catch
         {
             small.Dispose();
             throw;
         }
-
-        static ModelNumbers Of(Model model, Session session, double accuracy, long[] nanoseconds) =>
-            new(model.ParameterCount, session.DenseMultiplyAdds, accuracy, SampleStatistics.Of(nanoseconds).P50 / 1e6);
-    }
-
-    private static Action Pass(Session session, float[] image)
-    {
-        var logits = new float[session.NumClasses];
-        return () => session.Run(image, 1, logits);
     }
 }

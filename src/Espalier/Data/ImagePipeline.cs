@@ -58,6 +58,9 @@ public sealed class ImagePipeline
     /// <summary>C: 1 or 3.</summary>
     public int Channels => Preprocessing.Channels;
 
+    /// <summary>What is done to a picture before it is normalised, step by step.</summary>
+    public string Description => string.Join(", ", transforms.Select(t => t.Description));
+
     /// <summary>Evaluation: what the preprocessing says and nothing else.</summary>
     public static ImagePipeline Eval(Preprocessing preprocessing) => new(preprocessing, new ResizeAndCrop(preprocessing));
 

@@ -6,6 +6,9 @@ namespace Espalier.Data;
 /// <summary>One step between a picture as it is stored and the picture a model sees; 8 bits a sample in and out.</summary>
 public interface IImageTransform
 {
+    /// <summary>The transform and its numbers, the same wherever it is asked for: what decides on a run's weights.</summary>
+    string Description => GetType().Name;
+
     /// <summary>A picture of <paramref name="scratch"/>, or <paramref name="image"/> itself, which it never changes.</summary>
     Image Apply(Image image, ref Rng rng, ImageScratch scratch);
 }
@@ -47,6 +50,8 @@ public sealed record ResizeAndCrop(Preprocessing How) : IImageTransform
 /// <summary>A black border of <paramref name="Padding"/> pixels, then a random window of the original size.</summary>
 public sealed record PadAndCrop(int Padding) : IImageTransform
 {
+    public string Description => FormattableString.Invariant($"PadAndCrop {Padding}");
+
     public Image Apply(Image image, ref Rng rng, ImageScratch scratch)
     {
         int top = rng.NextInt(2 * Padding + 1) - Padding, left = rng.NextInt(2 * Padding + 1) - Padding;
@@ -59,6 +64,8 @@ public sealed record PadAndCrop(int Padding) : IImageTransform
 /// <summary>The mirror image, one time in two.</summary>
 public sealed record RandomFlip(float Probability = 0.5f) : IImageTransform
 {
+    public string Description => FormattableString.Invariant($"RandomFlip {Probability}");
+
     public Image Apply(Image image, ref Rng rng, ImageScratch scratch)
     {
         if (rng.NextFloat() >= Probability) return image;
@@ -77,6 +84,8 @@ public sealed record RandomResizedCrop(int Size, double MinArea = 0.05, double M
     Interpolation Interpolation = Interpolation.Bilinear) : IImageTransform
 {
     private const double MinAspect = 3.0 / 4.0, MaxAspect = 4.0 / 3.0;
+
+    public string Description => FormattableString.Invariant($"RandomResizedCrop {Size} {MinArea} to {MaxArea} {Interpolation}");
 
     public Image Apply(Image image, ref Rng rng, ImageScratch scratch)
     {

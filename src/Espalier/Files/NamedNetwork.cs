@@ -10,7 +10,7 @@ namespace Espalier.Files;
 /// </summary>
 internal static class NamedNetwork
 {
-    private const string AgentPrefix = "transformer.encoder.clip_layer.", Embeddings = "transformer.embeddings.";
+    private const string Embeddings = "transformer.embeddings.";
 
     /// <summary>The network that a preset's name stands for, with the classes, channels and image size of the file's tensors.
     /// </summary>
@@ -52,8 +52,8 @@ internal static class NamedNetwork
         if (file.Heads is { } heads && heads != config.NumHeads)
             throw new EspalierException($"{file.Source}: is of a model with {heads} attention heads, not {config.NumHeads}; "
                 + "correct numHeads in the configuration");
-        int agents = file.Shapes.Keys.Where(k => k.StartsWith(AgentPrefix, StringComparison.Ordinal))
-            .Select(k => k[AgentPrefix.Length..].Split('.')[0]).Distinct().Count();
+        int agents = file.Shapes.Keys.Where(k => k.StartsWith(TokenAgent.Prefix, StringComparison.Ordinal))
+            .Select(k => k[TokenAgent.Prefix.Length..].Split('.')[0]).Distinct().Count();
         int[] layers = agents == 0 ? [] : config.PruneLayers ?? config.DefaultPruneLayers();
         if (agents != layers.Length)
             throw new EspalierException($"{file.Source}: has {agents} agents, but the configuration names {layers.Length} "

@@ -13,9 +13,6 @@ public static class ImageFile
     /// <summary>The largest number of pixels that a file may have: 512 megapixels.</summary>
     public const long MaxSourcePixels = 512L * 1024 * 1024;
 
-    /// <summary>True where the name ends as those of pictures do that can be read, in any case.</summary>
-    public static bool HasImageExtension(string path) => ImageSignature.IsReadableName(path);
-
     /// <summary>
     /// The picture in a file; the kind is told from the content, not from the name. Grey files give 1 channel, all others
     /// 3, with Pillow's pixels: alpha is dropped and not blended. Of moving pictures the first is taken. A JPEG or PNG of

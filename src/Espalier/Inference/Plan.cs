@@ -153,19 +153,17 @@ internal sealed unsafe class Plan : IDisposable
     {
         Dictionary<Layer, KeepLayer[]> onlyScores = Products.Scoring(net);
         var keeps = new Dictionary<KeepLayer, KeepStep>();
-        var owners = new List<Layer>();
         Shapes = [.. net.Layers.Select(StepShape.Of)];
-        foreach (Layer layer in net.Layers)
+        for (int i = 0; i < net.Layers.Count; i++)
         {
-            foreach (Step step in StepsOf(layer))
+            foreach (Step step in StepsOf(net.Layers[i]))
             {
                 steps.Add(step);
-                owners.Add(layer);
-                layerOf.Add(net.Layers.IndexOf(layer));
-                if (step is KeepStep keep) keeps.Add((KeepLayer)layer, keep);
+                layerOf.Add(i);
+                if (step is KeepStep keep) keeps.Add((KeepLayer)net.Layers[i], keep);
             }
         }
-        scoring.AddRange(owners.Select(o => onlyScores.GetValueOrDefault(o)?.Select(k => keeps[k]).ToArray()));
+        scoring.AddRange(layerOf.Select(i => onlyScores.GetValueOrDefault(net.Layers[i])?.Select(k => keeps[k]).ToArray()));
         // Steps keep their maps; the weights of the layers may go.
         foreach (Map map in net.Layers.SelectMany(l => l.Inputs.Append(l.Output)))
         {

@@ -201,12 +201,4 @@ public static class ModelSessions
     /// <summary>A session with the weights that the model has now; it may be disposed afterwards.</summary>
     /// <inheritdoc cref="Inference.Session(Graph, SessionOptions, WeightReader)" path="/exception"/>
     public static Session Session(this Model model, SessionOptions? options = null) => Inference.Session.Of(model, options);
-
-    /// <summary>Classifies a picture file. For more than one make a session, and a <see cref="Predictor"/> on it.</summary>
-    /// <exception cref="EspalierException">It cannot be read.</exception>
-    public static Prediction Predict(this Model model, string path)
-    {
-        using Session session = model.Session();
-        return new Predictor(session).Run(ImageFile.Read(path, upright: true));
-    }
 }

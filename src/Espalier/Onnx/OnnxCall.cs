@@ -57,6 +57,19 @@ internal sealed class OnnxCall(OnnxWriter writer, GraphNode node, string name, b
     public string Part(string what, string type, IReadOnlyList<string> inputs, params IReadOnlyList<OnnxAttribute> attributes) =>
         writer.File.Node(type, Constants.Free($"{name}.{what}"), inputs, attributes);
 
+    /// <summary>Entries from a start to an end along an axis of the file.</summary>
+    public string Slice(string what, string x, long start, long end, long axis) =>
+        Part(what, "Slice", [x, Ints(start), Ints(end), Ints(axis)]);
+
+    /// <summary>The largest or smallest entries along axis 1, and their places.</summary>
+    public (string Values, string Places) TopK(string what, string places, string x, string count, bool largest)
+    {
+        string values = Constants.Free($"{name}.{what}"), at = Constants.Free($"{name}.{places}");
+        writer.File.Node("TopK", values, [values, at], [x, count], OnnxAttribute.Int("axis", 1),
+            OnnxAttribute.Int("largest", largest ? 1 : 0));
+        return (values, at);
+    }
+
     public string Ints(params long[] list) => Constants.Ints(list);
 
     public string Float(float value) => Constants.Float(value);

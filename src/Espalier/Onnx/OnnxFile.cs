@@ -18,7 +18,8 @@ public sealed record OnnxOptions
     /// <summary>What the file calls its graph; null for the model's architecture.</summary>
     public string? Name { get; init; }
 
-    /// <summary>What the file calls the network's outputs; null for "logits", or the graph's names where there are several.</summary>
+    /// <summary>What the file calls the network's outputs; null for "logits", or the graph's names where there are
+    /// several.</summary>
     public IReadOnlyList<string>? Outputs { get; init; }
 }
 

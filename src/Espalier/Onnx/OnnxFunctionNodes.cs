@@ -18,8 +18,10 @@ internal static class OnnxFunctionNodes
             case ElementFunction.GeluTanh:
                 string cube = call.Part("cube", "Mul", [call.Part("square", "Mul", [x, x]), x]);
                 string inner = call.Part("inner", "Add", [x, call.Part("term", "Mul", [cube, call.Float(0.044715f)])]);
-                string tanh = call.Part("tanh", "Tanh", [call.Part("scaled", "Mul", [inner, call.Float(MathF.Sqrt(2 / MathF.PI))])]);
-                return call.Result("Mul", [call.Part("half", "Mul", [x, call.Float(0.5f)]), call.Part("sum", "Add", [tanh, call.Float(1)])]);
+                string tanh =
+                    call.Part("tanh", "Tanh", [call.Part("scaled", "Mul", [inner, call.Float(MathF.Sqrt(2 / MathF.PI))])]);
+                return call.Result("Mul",
+                    [call.Part("half", "Mul", [x, call.Float(0.5f)]), call.Part("sum", "Add", [tanh, call.Float(1)])]);
             case ElementFunction.Swish:
                 string gate = op.A == 1 ? x : call.Part("scaled", "Mul", [x, call.Float(op.A)]);
                 return call.Result("Mul", [x, call.Part("sigmoid", "Sigmoid", [gate])]);
@@ -47,10 +49,12 @@ internal static class OnnxFunctionNodes
                 string times = call.Part("times", "Floor", [call.Part("quotient", "Div", [a, b])]);
                 return call.Result("Sub", [a, call.Part("whole", "Mul", [times, b])]);
             case PairFunction.And or PairFunction.Or or PairFunction.Xor:
-                return OfLogic(call, call.Part("logic", OnnxFunctions.Of(op.Function), [Truth(call, "a", a), Truth(call, "b", b)]));
+                return OfLogic(call,
+                    call.Part("logic", OnnxFunctions.Of(op.Function), [Truth(call, "a", a), Truth(call, "b", b)]));
             default:
                 string name = OnnxFunctions.Of(op.Function);
-                return OnnxFunctions.IsLogic(op.Function) ? OfLogic(call, call.Part("logic", name, [a, b])) : call.Result(name, [a, b]);
+                return OnnxFunctions.IsLogic(op.Function) ? OfLogic(call, call.Part("logic", name, [a, b]))
+                    : call.Result(name, [a, b]);
         }
     }
 
@@ -87,5 +91,6 @@ internal static class OnnxFunctionNodes
         call.Part(what + ".truth", "Cast", [x], OnnxAttribute.Int("to", (long)OnnxType.Bool));
 
     /// <summary>True and false as 1 and 0.</summary>
-    private static string OfLogic(OnnxCall call, string x) => call.Result("Cast", [x], OnnxAttribute.Int("to", (long)OnnxType.Float));
+    private static string OfLogic(OnnxCall call, string x) =>
+        call.Result("Cast", [x], OnnxAttribute.Int("to", (long)OnnxType.Float));
 }

@@ -64,7 +64,7 @@ internal static class OnnxKeepRows
         string drop = call.Part("drop", negative ? "Greater" : "Less", [flat, limit]);
         string keep = call.Part("keep", "Not", [drop]);
         if (prefix == 0) return keep;
-        string behind = call.Part("keep.behind", "Slice", [keep, call.Ints(prefix), call.Ints(long.MaxValue), call.Ints(0)]);
+        string behind = call.Slice("keep.behind", keep, prefix, long.MaxValue, 0);
         string first = call.Constants.Bools("prefix.stays", Enumerable.Repeat(true, prefix));
         return call.Part("stays", "Concat", [first, behind], OnnxAttribute.Int("axis", 0));
     }
@@ -88,13 +88,14 @@ internal static class OnnxKeepRows
         }
         string scores = call.Writer.Read(call.Operand(1), asTokens: true);
         if (call.Shape(1).Rank == 2) scores = call.Part("scores", "Squeeze", [scores, call.Ints(2)]);
-        string behind = call.Part("behind", "Slice", [scores, call.Ints(prefix), call.Ints(long.MaxValue), call.Ints(1)]);
+        string behind = call.Slice("behind", scores, prefix, long.MaxValue, 1);
         string best = call.Part("ordered", "Where",
             [call.Part("broken", "IsNaN", [behind]), call.Float(float.PositiveInfinity), behind]);
         string count = rows.Count is { } known ? call.Ints(op.Rule.Kept(known - prefix)) : Count(call, op, behind);
-        string places = Top(call, "best", best, count, 1)[1];
-        places = call.Part("places", "Add", [Top(call, "rising", places, count, 0)[0], call.Constants.Int(prefix)]);  // [N, k]
-        string[] first = prefix == 0 ? [] : [First(call, "first", call[0], prefix, 1)];
+        string places = call.TopK("best", "best.places", best, count, largest: true).Places;
+        string rising = call.TopK("rising", "rising.places", places, count, largest: false).Values;
+        places = call.Part("places", "Add", [rising, call.Constants.Int(prefix)]);                                  // [N, k]
+        string[] first = prefix == 0 ? [] : [call.Slice("first", call[0], 0, prefix, 1)];
         string index = call.Part("index", "Unsqueeze", [places, call.Ints(2)]);
         string[] last = op.Fuse ? [Fused(call, behind, prefix, places)] : [];
         string rest = first.Length + last.Length == 0 ? call.Name : call.Constants.Free($"{call.Name}.rest");
@@ -114,7 +115,7 @@ internal static class OnnxKeepRows
         string dropped = call.Part("dropped", "ScatterElements", [scores, kept, call.Part("none", "Sub", [stays, stays])],
             OnnxAttribute.Int("axis", 1));
         string weights = call.Part("weights", "Unsqueeze", [dropped, call.Ints(1)]);
-        string rows = call.Part("rows.behind", "Slice", [call[0], call.Ints(prefix), call.Ints(long.MaxValue), call.Ints(1)]);
+        string rows = call.Slice("rows.behind", call[0], prefix, long.MaxValue, 1);
         return call.Part("fused", "MatMul", [weights, rows]);
     }
 
@@ -132,18 +133,8 @@ internal static class OnnxKeepRows
     {
         string flat = call.Part("places.flat", "Reshape", [places, call.Ints(-1)]), list = rows.List(call);
         string rest = call.Part("left.rest", "Gather", [list, flat]);
-        return call.Writer.File.Node("Concat", LeftName(call), [First(call, "left.first", list, prefix, 0), rest],
+        return call.Writer.File.Node("Concat", LeftName(call), [call.Slice("left.first", list, 0, prefix, 0), rest],
             OnnxAttribute.Int("axis", 0));
-    }
-
-    private static string First(OnnxCall call, string what, string x, int count, int axis) =>
-        call.Part(what, "Slice", [x, call.Ints(0), call.Ints(count), call.Ints(axis)]);
-
-    private static IReadOnlyList<string> Top(OnnxCall call, string what, string x, string count, long largest)
-    {
-        string name = call.Constants.Free($"{call.Name}.{what}");
-        return call.Writer.File.Node("TopK", name, [name, call.Constants.Free($"{name}.places")], [x, count],
-            OnnxAttribute.Int("axis", 1), OnnxAttribute.Int("largest", largest));
     }
 
     /// <summary>The last decision's list is an output of the file.</summary>

@@ -38,9 +38,7 @@ internal static class OnnxMerging
         string best = OnnxReductions.Part(call, "best", "ReduceMax", likeness, [2], keep: false);
         string match = call.Part("match", "ArgMax", [likeness], OnnxAttribute.Int("axis", 2), OnnxAttribute.Int("keepdims", 0));
         if (op.Prefix > 0) best = call.Part("best.allowed", "Add", [best, Row(call, "hidden.a", Hidden(a, op.Prefix))]);
-        string top = call.Constants.Free($"{call.Name}.top"), chosen = call.Constants.Free($"{call.Name}.merged");
-        call.Writer.File.Node("TopK", top, [top, chosen], [best, call.Ints(merged)], OnnxAttribute.Int("axis", 1),
-            OnnxAttribute.Int("largest", 1));
+        var (top, chosen) = call.TopK("top", "merged", best, call.Ints(merged), largest: true);
         string none = call.Part("none", "Sub", [best, best]);
         string ones = call.Part("ones", "Add", [call.Part("no", "Sub", [top, top]), call.Float(1)]);
         // 1 of each row of A that is merged.
@@ -54,7 +52,7 @@ internal static class OnnxMerging
         string ofMerged = call.Part("places.merged", "Gather", [table, match]);
         string isMerged = call.Part("isMerged", "Greater", [goes, call.Float(0.5f)]);
         string placesA = call.Part("places.a", "Where", [isMerged, ofMerged, ofStaying]);
-        string column = call.Part("zero", "Slice", [none, call.Ints(0), call.Ints(1), call.Ints(1)]);
+        string column = call.Slice("zero", none, 0, 1, 1);
         string placesB = call.Part("places.rows.b", "Add", [column, Row(call, "row.b", placesOfB)]);
         string apart = call.Part("apart", "Concat", [placesA, placesB], OnnxAttribute.Int("axis", 1));
         long[] turns = [.. Enumerable.Range(0, tokens).Select(i => (long)(i % 2 == 0 ? i / 2 : a.Length + i / 2))];

@@ -21,7 +21,7 @@ internal static class OnnxReductions
     public static string Norm(OnnxCall call)
     {
         string squares = call.Part("squares", "Mul", [call[0], call[0]]);
-        string sum = Reduce(call, "ReduceSum", call.Constants.Free($"{call.Name}.sum"), squares, [-1], keep: false);
+        string sum = Part(call, "sum", "ReduceSum", squares, [-1], keep: false);
         return call.Result("Sqrt", [sum]);
     }
 
@@ -31,7 +31,7 @@ internal static class OnnxReductions
 
     /// <summary>A mean on the way to a result; the axes are kept.</summary>
     public static string Mean(OnnxCall call, string what, string x, long[] axes) =>
-        Reduce(call, "ReduceMean", call.Constants.Free($"{call.Name}.{what}"), x, axes, keep: true);
+        Part(call, what, "ReduceMean", x, axes, keep: true);
 
     private static string Reduce(OnnxCall call, string type, string name, string x, long[] axes, bool keep)
     {

@@ -12,13 +12,11 @@ internal static class OnnxSampling
         var op = (SampleRowsOp)call.Node.Op;
         call.Rows = call.Writer.RowsOf(call.Operand(0));
         string scores = call.Writer.Read(call.Operand(0), asTokens: true);
-        string behind = Slice(call, "behind", scores, op.Prefix, long.MaxValue);
+        string behind = call.Slice("behind", scores, op.Prefix, long.MaxValue, 1);
         string count = call.Part("count", "Shape", [behind], OnnxAttribute.Int("start", 1), OnnxAttribute.Int("end", 2));
-        string name = call.Constants.Free($"{call.Name}.rising"), order = call.Constants.Free($"{call.Name}.order");
-        call.Writer.File.Node("TopK", name, [name, order], [behind, count], OnnxAttribute.Int("axis", 1),
-            OnnxAttribute.Int("largest", 0));
-        string sums = call.Part("sums", "CumSum", [name, call.Constants.Int(1)]);
-        string low = Slice(call, "low", sums, 0, 1), high = Slice(call, "high", sums, -1, long.MaxValue);
+        var (rising, order) = call.TopK("rising", "order", behind, count, largest: false);
+        string sums = call.Part("sums", "CumSum", [rising, call.Constants.Int(1)]);
+        string low = call.Slice("low", sums, 0, 1, 1), high = call.Slice("high", sums, -1, long.MaxValue, 1);
         string span = call.Part("span", "Sub", [high, low]);
         string curve = call.Part("curve", "Div", [call.Part("above", "Sub", [sums, low]), span]);                       // [N, n]
         string one = call.Float(1), zero = call.Float(0);
@@ -41,11 +39,8 @@ internal static class OnnxSampling
         // All of the score is one row's, or nothing is known.
         string sampled = call.Part("sampled", "Where", [call.Part("isCurve", "Greater", [span, zero]), there, one]);
         if (op.Prefix == 0) return sampled;
-        string first = call.Part("first.size", "Shape", [Slice(call, "first", scores, 0, op.Prefix)]);
+        string first = call.Part("first.size", "Shape", [call.Slice("first", scores, 0, op.Prefix, 1)]);
         string stays = call.Part("first.stays", "Add", [call.Part("first.no", "ConstantOfShape", [first]), one]);
         return call.Result("Concat", [stays, sampled], OnnxAttribute.Int("axis", 1));
     }
-
-    private static string Slice(OnnxCall call, string what, string x, long start, long end) =>
-        call.Part(what, "Slice", [x, call.Ints(start), call.Ints(end), call.Ints(1)]);
 }

@@ -98,7 +98,8 @@ internal static class OnnxTable
     /// <summary>Of a reader's operators that one op without settings stands for, the op; null where none does.</summary>
     public static string? OfOperator(string @operator) => Simple.GetValueOrDefault(@operator);
 
-    private static readonly Dictionary<string, string> Simple = Entries.Where(e => e.Value is { Operator: not null, Settings.Count: 0 })
+    private static readonly Dictionary<string, string> Simple =
+        Entries.Where(e => e.Value is { Operator: not null, Settings.Count: 0 })
         .ToDictionary(e => e.Value.Operator!, e => e.Key);
 
     /// <summary>The entry of a node's op.</summary>

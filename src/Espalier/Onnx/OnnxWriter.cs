@@ -172,7 +172,8 @@ internal sealed class OnnxWriter
     }
 
     /// <summary>"logits" where there is one output, else the values' own names, which inputs and earlier outputs keep.</summary>
-    private string[] OutputNames() => options.Outputs?.Count == graph.Outputs.Count ? [.. options.Outputs] : graph.Outputs.Count == 1 ? ["logits"]
+    private string[] OutputNames() =>
+        options.Outputs?.Count == graph.Outputs.Count ? [.. options.Outputs] : graph.Outputs.Count == 1 ? ["logits"]
         : [.. graph.Outputs.Select((o, i) => graph.Inputs.Concat(graph.Outputs.Take(i)).Contains(o) ? $"{o.Name}.{i}" : o.Name)];
 
     private string NameOf(GraphValue value)

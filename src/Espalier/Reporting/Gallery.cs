@@ -1,3 +1,4 @@
+using Espalier.Evaluation;
 using Espalier.Imaging;
 
 namespace Espalier.Reporting;

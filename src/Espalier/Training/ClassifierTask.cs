@@ -1,5 +1,6 @@
 using System.Globalization;
 using Espalier.Data;
+using Espalier.Evaluation;
 using Espalier.Files;
 using Espalier.Inference;
 using Espalier.Models;
@@ -141,7 +142,7 @@ public sealed class ClassifierTask : ITrainingTask
     public EvaluationResult Evaluate(IEnumerable<Batch> batches)
     {
         using Session session = Session.Of(model);
-        Evaluation e = new Evaluator(session).Run(batches);
+        ModelEvaluation e = new Evaluator(session).Run(batches);
         return new EvaluationResult(
             new Dictionary<string, double> { ["accuracy"] = e.Accuracy, ["loss"] = e.Loss, ["images_per_second"] = e.ImagesPerSecond },
             new Dictionary<string, double> { ["plain"] = e.Accuracy });

@@ -11,6 +11,7 @@ namespace Espalier.Training;
 /// NAME-best-SELECTION.safetensors   the same, where a task chooses by more than one number
 /// NAME.state                        what resuming needs: weights, optimiser, position, best values; safetensors layout
 /// NAME.history.jsonl                one line a log point: {"step":10,"lr":0.03,"loss":2.1} and {"step":500,"eval/accuracy":0.9}
+/// NAME.recipe.json                  the options of the run, where it was started from the command line
 /// events/NAME/                      the same numbers for TensorBoard
 /// NAME.lock                         while a process is training; keeps a second one away
 /// </code>
@@ -36,7 +37,12 @@ public sealed partial class RunFolder
 
     public string History => Path(".history.jsonl");
 
+    public string Recipe => Path(".recipe.json");
+
     public string Events => System.IO.Path.Combine(Directory, "events", Name);
+
+    /// <summary>The model that the run is for: the best pruned one, the best one, or the last one; null where there is none.</summary>
+    public string? Finished => new[] { Best("pruned"), Best(), Model }.FirstOrDefault(File.Exists);
 
     /// <param name="selection">One of <see cref="EvaluationResult.Selections"/>; null where there is only one.</param>
     public string Best(string? selection = null) =>
@@ -110,6 +116,6 @@ public sealed partial class RunFolder
     private static partial Regex ValidName();
 
     /// <summary>How AtomicFile names the temporaries of this run's files.</summary>
-    [GeneratedRegex(@"^\.(?<run>.+?)(-best(-[a-z0-9-]+)?)?\.(safetensors|state|history\.jsonl)\.[0-9a-f]{32}\.tmp$")]
+    [GeneratedRegex(@"^\.(?<run>.+?)(-best(-[a-z0-9-]+)?)?\.(safetensors|state|history\.jsonl|recipe\.json)\.[0-9a-f]{32}\.tmp$")]
     private static partial Regex Temporary();
 }

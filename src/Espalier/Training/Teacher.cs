@@ -29,6 +29,9 @@ public sealed class Teacher : IDisposable
     public static Teacher Load(string path, string? type = null) =>
         new(Model.Open(path, new OpenOptions { Architecture = type }), path);
 
+    /// <summary>A model that is at hand, which becomes the teacher's.</summary>
+    public static Teacher Of(Model model) => new(model, model.Description);
+
     /// <summary>
     /// Makes it the teacher of such a student. Until then it expects images as its own preprocessing makes them.
     /// </summary>

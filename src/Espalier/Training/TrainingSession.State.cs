@@ -10,7 +10,7 @@ namespace Espalier.Training;
 internal sealed partial class TrainingSession
 {
     private const string FormatKey = "espalier-training-state", FormatVersion = "1";
-    private const string ThreadsKey = "threads", OptionPrefix = "option/";
+    private const string ThreadsKey = "threads", OptionPrefix = "option/", Augmentation = "Augmentation";
 
     /// <summary>
     /// Writes the model and then, as the last word, the state. Nothing without a folder or before the first step.
@@ -83,7 +83,8 @@ internal sealed partial class TrainingSession
         if (version != FormatVersion)
             throw new EspalierException($"{file.Source}: is a training state of version {version}; this program reads "
                 + $"version {FormatVersion}.");
-        HashSet<string> young = [.. task.Identity.Select(o => o.Name)];
+        // What states of earlier versions may lack.
+        HashSet<string> young = [Augmentation, .. task.Identity.Select(o => o.Name)];
         foreach (var (name, now) in Identity())
         {
             string? then = file.Metadata.GetValueOrDefault(OptionPrefix + name);
@@ -106,7 +107,7 @@ internal sealed partial class TrainingSession
     }
 
     private IEnumerable<(string Name, string Value)> Identity() =>
-        [.. options.Identity(), ("TrainingData", dataset), ("ParameterGroups", groups), .. task.Identity];
+        [.. options.Identity(), ("TrainingData", dataset), (Augmentation, pipeline), ("ParameterGroups", groups), .. task.Identity];
 
     private IEnumerable<(string Name, Tensor Value)> Weights() => task.Graph.Weights.Values.Select(w => (w.Name, w.Tensor));
 

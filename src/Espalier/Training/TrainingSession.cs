@@ -16,7 +16,7 @@ internal sealed partial class TrainingSession : IDisposable
     private readonly TrainOptions options;
     private readonly ITrainingProgress progress;
     private readonly CancellationToken cancel;
-    private readonly string dataset, groups;
+    private readonly string dataset, pipeline, groups;
     private readonly ISchedule schedule;
     private readonly Optimizer optimizer;
     private readonly Tensor[] all;
@@ -37,6 +37,7 @@ internal sealed partial class TrainingSession : IDisposable
     {
         (this.task, this.options, this.progress, this.cancel) = (task, options, progress, cancel);
         dataset = $"{data.Train.Name} ({data.Train.Count} images)";
+        pipeline = data.TrainPipeline.Description;
         schedule = Schedules.Parse(options.Schedule, options.Warmup, options.Milestones);
         optimizer = Optimizers.Create(options.Optimizer, task.ParameterGroups, options.Momentum, options.WeightDecay);
         all = [.. task.Graph.Parameters.Select(p => p.Value)];

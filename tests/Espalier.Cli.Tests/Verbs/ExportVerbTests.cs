@@ -21,6 +21,19 @@ public sealed class ExportVerbTests : IDisposable
     }
 
     [Fact]
+    public void Folders_are_made_and_the_input_is_not_written_over()
+    {
+        string deep = folder.File("new/folder/model.onnx");
+        Tool.Run("export", "--onnx", deep, "--model", Golden.Checkpoint, "--config", Golden.Config).MustSucceed();
+        byte[] before = File.ReadAllBytes(deep);
+        Assert.Contains("--onnx " + deep + ": is the file that is read", Tool.Run("export", "--onnx", deep, "--model", deep).MustFail(2));
+        string link = folder.File("link.onnx");
+        File.CreateSymbolicLink(link, deep);
+        Assert.Contains("is the file that is read", Tool.Run("export", "--onnx", link, "--model", deep).MustFail(2));
+        Assert.Equal(before, File.ReadAllBytes(deep));
+    }
+
+    [Fact]
     public void Or_dense()
     {
         string output = Tool.Run(Export("--dense", "--opset", "23")).MustSucceed().Out;
@@ -69,10 +82,11 @@ public sealed class ExportVerbTests : IDisposable
     }
 
     [Fact]
-    public void A_folder_that_is_not_there_is_named()
+    public void A_folder_that_cannot_be_made_is_named()
     {
+        File.WriteAllText(folder.File("none"), "a file");
         string below = Path.Combine(folder.Path, "none", "model.onnx");
-        Assert.Contains(below, Tool.Run("export", "--onnx", below, "--model", Golden.Checkpoint, "--config", Golden.Config)
+        Assert.Contains($"{folder.File("none")}: the folder cannot be made", Tool.Run("export", "--onnx", below, "--model", Golden.Checkpoint, "--config", Golden.Config)
             .MustFail(2));
     }
 

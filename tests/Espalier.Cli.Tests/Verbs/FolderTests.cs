@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Espalier.Evaluation;
 using Espalier.Imaging;
 
 namespace Espalier.Cli.Tests.Verbs;
@@ -94,6 +95,12 @@ public sealed class FolderTests : IDisposable
         Assert.Equal((2, $"espalier: {bad}: the PNG file is truncated; get a whole copy.\n"), (outcome.Code, outcome.Error));
         Assert.Equal(["0.png", "2.png"], outcome.Out.Split('\n').Where(l => l.EndsWith(".png", StringComparison.Ordinal))
             .Select(l => Path.GetFileName(l)));
+        outcome = Tool.Run("predict", folder.File("photos"), "--model", model, "--json", "--top", "2");
+        JsonElement[] lines = [.. outcome.Out.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(l => JsonDocument.Parse(l).RootElement)];
+        Assert.Equal(["0.png", "2.png"], lines.Select(l => Path.GetFileName(l.GetProperty("file").GetString())));
+        Assert.All(lines, l => Assert.Equal(2, l.GetProperty("classes").GetArrayLength()));
+        Assert.All(lines, l => Assert.True(l.GetProperty("classes")[0].GetProperty("probability").GetDouble()
+            >= l.GetProperty("classes")[1].GetProperty("probability").GetDouble()));
         Assert.Contains(bad, Tool.Run("predict", folder.File("photos"), "--model", model, "--strict").MustFail(2));
         Directory.CreateDirectory(folder.File("empty"));
         Assert.Contains("no images", Tool.Run("predict", folder.File("empty"), "--model", model).MustFail(2));

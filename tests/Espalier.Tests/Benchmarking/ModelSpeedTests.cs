@@ -1,5 +1,6 @@
 using Espalier.Benchmarking;
 using Espalier.Data;
+using Espalier.Evaluation;
 using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Tensors;

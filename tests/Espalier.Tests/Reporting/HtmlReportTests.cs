@@ -1,5 +1,6 @@
 using System.Xml;
 using System.Xml.Linq;
+using Espalier.Evaluation;
 using Espalier.Reporting;
 
 namespace Espalier.Tests.Reporting;

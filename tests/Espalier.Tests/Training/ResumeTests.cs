@@ -1,4 +1,6 @@
+using Espalier.Data;
 using Espalier.Formats;
+using Espalier.Imaging;
 using Espalier.Tests.Imaging;
 using Espalier.Training;
 
@@ -192,6 +194,12 @@ public sealed class ResumeTests
         Assert.Contains("LearningRate was 0.03 and is 0.1 now", Refused(options with { LearningRate = 0.1f }));
         Assert.Contains("Seed was 42 and is 43 now", Refused(options with { Seed = 43 }));
         Assert.Contains("EmaDecay was none and is 0.99 now", Refused(options with { EmaDecay = 0.99 }));
+        TrainingData flipped = TinyTask.Data() with
+        {
+            TrainPipeline = new ImagePipeline(Preprocessing.Half(6, 1), new PadAndCrop(1), new RandomFlip()),
+        };
+        Assert.Contains("Augmentation was PadAndCrop 1 and is PadAndCrop 1, RandomFlip 0.5 now",
+            Assert.Throws<EspalierException>(() => new Trainer(task, flipped, options).Run()).Message);
         Assert.Contains("TrainingData was fake (50 images)", Refused(options, images: 51));
         Assert.Contains("'model/weight' is [3,36] there and [4,36] here", Refused(options, classes: 4));
         File.WriteAllText(Path.Combine(folder.Path, "run.state"), "not a state");

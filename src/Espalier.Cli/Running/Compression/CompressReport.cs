@@ -20,8 +20,8 @@ internal static class CompressReport
         }
     }
 
-    public static CompressionReport Of(CompressPlan plan, CompressionJob job, CompressInput input, CompressNumbers before,
-        CompressNumbers after, (double Before, double After) milliseconds, IReadOnlyList<string> arguments) => new()
+    public static CompressionReport Of(CompressPlan plan, CompressionJob job, CompressInput input, Comparison comparison,
+        IReadOnlyList<string> arguments) => new()
         {
             Method = plan.Method.Name,
             Purpose = plan.Method.Purpose,
@@ -33,19 +33,12 @@ internal static class CompressReport
             CommandLine = "espalier " + string.Join(' ', arguments),
             Version = VersionAction.Text,
             Options = Options(plan),
-            Before = before.With(milliseconds.Before),
-            After = after.With(milliseconds.After),
-            Groups = Groups(before.Groups, after.Groups),
+            Before = comparison.Before,
+            After = comparison.After,
+            Groups = comparison.Groups,
             Selections = job.Selections,
             Stages = job.Stages,
         };
-
-    /// <summary>Groups of the network as it was; those that are not there any more have kept nothing.</summary>
-    private static CompressedGroup[] Groups(IReadOnlyList<CompressedGroup> before, IReadOnlyList<CompressedGroup> after)
-    {
-        Dictionary<string, int> left = after.ToDictionary(g => g.Name, g => g.Channels);
-        return [.. before.Select(g => g with { Kept = left.GetValueOrDefault(g.Name) })];
-    }
 
     private static OrderedDictionary<string, string> Options(CompressPlan plan)
     {

@@ -9,6 +9,8 @@ namespace Espalier.Cli.Running;
 /// <summary>A network made smaller, and what it was before and after.</summary>
 internal sealed class CompressRun(CompressPlan plan, CommandContext context)
 {
+    private static readonly TimeSpan BurstTime = TimeSpan.FromSeconds(0.3);
+
     private readonly Terminal terminal = context.Terminal;
     private bool planned;
 
@@ -18,6 +20,7 @@ internal sealed class CompressRun(CompressPlan plan, CommandContext context)
         context.Opened(input.Pair);
         if (input.Skipped != input.Pair.Skipped) context.Opened(input.Skipped);
         RequireLabels(input);
+        Folders.RefuseInput(plan.Output, plan.Source.Model, "--output");
         Folders.MakeFor(plan.Output, plan.PlanFile, plan.Report?.Path);
         PreprocessChoice.Show(terminal, input.Preprocessing);
         if (plan.PlanOnly)
@@ -55,27 +58,24 @@ internal sealed class CompressRun(CompressPlan plan, CommandContext context)
     {
         Model model = input.Model;
         job.Train("train", plan.PretrainSteps);
-        // The network as it was: its own teacher where asked for, and what the smaller one is timed against.
-        using var original = new TemporaryModel(model);
-        using Teacher? itself = plan.TeachesItself ? Teacher.Load(original.Path) : null;
+        // The network as it was: its own teacher where asked for, and what the smaller one is compared with.
+        using Model original = model.Copy();
+        using Teacher? itself = plan.TeachesItself ? Teacher.Of(model.Copy()) : null;
         if (itself is not null) job.Task = plan.Task(itself, input.Preprocessing);
-        CompressNumbers before = CompressNumbers.Of(job, original, input.IsLabelled ? null : 1);
+        var comparison = new BeforeAfter(job, original, input.IsLabelled);
         job.Run();
         if (job.Removals.Count == 0 && plan.Method.Removes)
             throw new EspalierException($"{plan.Method.Name} removed nothing");
         if (plan.Output is not null) model.Save(plan.Output);
-        using var smaller = new TemporaryModel(model);
-        OutputComparison outputs = OutputComparison.Of(original, model, input);
-        CompressNumbers after = CompressNumbers.Of(job, smaller, input.IsLabelled ? null : outputs.SameAnswer);
         planned = job.LastPlan is not null;
         if (plan.PlanFile is not null) job.LastPlan?.Save(plan.PlanFile);
-        var milliseconds = CompressTiming.MillisecondsInTurn(original, model, job);
+        Comparison numbers = comparison.Measure(BurstTime);
         if (plan.Report is { } file)
         {
-            CompressionReport report = CompressReport.Of(plan, job, input, before, after, milliseconds, context.Arguments);
+            CompressionReport report = CompressReport.Of(plan, job, input, numbers, context.Arguments);
             if (file.IsPage) report.SaveHtml(file.Path);
             else report.SaveJson(file.Path);
         }
-        return CompressNumbers.Compare(before, after, milliseconds, outputs, input.IsLabelled);
+        return CompressNumbers.Table(numbers, input.IsLabelled);
     }
 }

@@ -73,9 +73,7 @@ internal sealed record CompressSource
             Model model = Espalier.Model.Open(path, new OpenOptions { Architecture = ModelType });
             try
             {
-                if (model.Channels is not (1 or 3))
-                    throw new EspalierException($"{path}: is for images of {model.Channels} channels; "
-                        + "images have 1 (grey) or 3 (RGB)");
+                Checkpoints.RequirePictures(model.Channels, path);
                 pair = Data is null && DataDir is null && pictures is not null ? Unlabelled(pictures, model)
                     : Datasets.Open(DataChoice.Name(Data, DataDir, model.Card.Dataset)
                     ?? throw new EspalierException($"{path}: does not say which data set it was trained on; give --data NAME"),

@@ -44,6 +44,29 @@ internal sealed class RowWalk
         RowCount = Inner == 0 ? 0 : shape.Length / Inner;
     }
 
+    /// <summary>The joint shape under NumPy's broadcasting rules.</summary>
+    /// <param name="op">For the message.</param>
+    /// <exception cref="ArgumentException">There is none.</exception>
+    public static Shape Joint(string op, params ReadOnlySpan<Shape> operands)
+    {
+        int rank = 0;
+        foreach (Shape operand in operands) rank = Math.Max(rank, operand.Rank);
+        var dims = new int[rank];
+        Array.Fill(dims, 1);
+        foreach (Shape operand in operands)
+        {
+            for (int i = 1; i <= operand.Rank; i++)
+            {
+                if (operand[-i] == 1) continue;
+                if (dims[^i] != 1 && dims[^i] != operand[-i])
+                    throw new ArgumentException(
+                        $"{op}: {string.Join(", ", operands[..^1].ToArray())} and {operands[^1]} do not broadcast together");
+                dims[^i] = operand[-i];
+            }
+        }
+        return new Shape(dims);
+    }
+
     public Shape Shape { get; }
 
     /// <summary>Elements of a row.</summary>

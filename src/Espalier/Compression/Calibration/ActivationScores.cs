@@ -40,7 +40,7 @@ public static class ActivationScores
     private static ChannelScores Of(DependencyGraph graph, IReadOnlyList<ChannelGroup> groups, IEnumerable<Tensor> images,
         Func<List<Reader>, int, double[]> score)
     {
-        Graph network = graph.Network ?? throw new ArgumentException("activations are those of graphs; build the dependency graph of one");
+        Graph network = graph.Network;
         ILookup<Tensor, GraphNode> layers = network.Nodes.Where(n => n.Op is LinearOp or Conv2dOp)
             .ToLookup(n => n.Operands[1]!.Tensor);
         var readers = groups.ToDictionary(g => g, _ => new List<Reader>());

@@ -33,6 +33,17 @@ internal sealed unsafe class Cholesky
         return new Cholesky(l, n);
     }
 
+    /// <summary>The factor of A with a ridge of a share of its mean diagonal, ten times more again and again until it is
+    /// there.</summary>
+    /// <param name="trace">Of A; finite and above 0.</param>
+    /// <param name="least">The share that is tried second at least.</param>
+    public static Cholesky Ridged(ReadOnlySpan<double> a, int n, double trace, double share, double least)
+    {
+        Cholesky? factor;
+        for (; (factor = Of(a, n, share * trace / n)) is null;) share = Math.Max(least, share * 10);
+        return factor;
+    }
+
     /// <summary>Each row b of B becomes b A⁻¹.</summary>
     /// <param name="b">[rows, n].</param>
     public void SolveRows(Span<double> b)

@@ -27,9 +27,7 @@ internal sealed class Elimination
         if (!double.IsFinite(trace)) throw new EspalierException("the activations of the calibration images are not finite");
         inverse = new double[(long)n * n];
         for (int i = 0; i < n; i++) inverse[(long)i * n + i] = 1;
-        Cholesky? factor;
-        for (double r = ridge; (factor = Cholesky.Of(covariance, n, r * Math.Max(trace, 1e-30) / n)) is null;) r = Math.Max(1e-10, r * 10);
-        factor.SolveRows(inverse);
+        Cholesky.Ridged(covariance, n, Math.Max(trace, 1e-30), ridge, least: 1e-10).SolveRows(inverse);
         var made = new double[n];
         for (int row = 0; row < outputs; row++)
         {
@@ -127,10 +125,8 @@ internal sealed class Elimination
             trace += own[i * k + i];
         }
         if (trace <= 0) return new double[rows.Length];
-        Cholesky? factor;
-        for (double ridge = 0; (factor = Cholesky.Of(own, k, ridge * trace / k)) is null;) ridge = Math.Max(1e-12, ridge * 10);
         double[] solved = rows.AsSpan().ToArray();
-        factor.SolveRows(solved);
+        Cholesky.Ridged(own, k, trace, share: 0, least: 1e-12).SolveRows(solved);
         return solved;
     }
 

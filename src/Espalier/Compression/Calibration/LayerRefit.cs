@@ -3,9 +3,10 @@ using Espalier.Tensors;
 namespace Espalier.Compression;
 
 /// <summary>Fits one linear layer or convolution that reads removed channels.</summary>
+/// <param name="readers">The nodes that read each value.</param>
 /// <param name="changed">Gives the copy of a weight that stays.</param>
 internal sealed class LayerRefit(DependencyGraph graph, PlannedCuts cuts, RecoverOptions options, bool sequential, TwinRun twins,
-    Func<Tensor, Tensor> changed, RecoveredWeights result)
+    ILookup<GraphValue, GraphNode> readers, Func<Tensor, Tensor> changed, RecoveredWeights result)
 {
     /// <summary>Values that a linear layer may read for its columns to be fitted one by one.</summary>
     private const int MostColumns = 6144;
@@ -13,10 +14,7 @@ internal sealed class LayerRefit(DependencyGraph graph, PlannedCuts cuts, Recove
     /// <summary>Rows a value of a row that are enough; tokens of one image are alike, and so are neighbouring pixels.</summary>
     private const int RowsAValue = 24, FewestRows = 12_288;
 
-    private readonly ILookup<GraphValue, GraphNode> readers = graph.Network!.Nodes.SelectMany(n => n.Inputs.Select(i => (i, n)))
-        .ToLookup(p => p.i, p => p.n);
-
-    private readonly ILookup<Tensor, GraphNode> uses = graph.Network!.Nodes
+    private readonly ILookup<Tensor, GraphNode> uses = graph.Network.Nodes
         .SelectMany(n => n.Inputs.Where(i => i.IsWeight).Select(i => (i.Tensor, n))).ToLookup(p => p.Tensor, p => p.n);
 
     /// <summary>Solves for the node's weight and bias, where it reads anything that goes.</summary>
@@ -60,12 +58,7 @@ internal sealed class LayerRefit(DependencyGraph graph, PlannedCuts cuts, Recove
             return;
         }
         int outputs = bias.Shape[0];
-        ChannelStatistics full = new(outputs), small = new(outputs);
-        for (int b = 0; b < twins.Batches; b++)
-        {
-            full.Add(twins[b, node.Output].Full);
-            small.Add(twins[b, node.Output].Small);
-        }
+        var (full, small) = twins.Statistics(node.Output, outputs);
         Tensor changedBias = changed(bias.Tensor);
         var masked = new HashSet<int>(cuts.Of(bias.Tensor, 0));
         var shift = new Tensor(new Shape(outputs));

@@ -29,14 +29,13 @@ public sealed class Recovery
 
     private Recovery(DependencyGraph graph, RemovalPlan plan, IReadOnlyList<Tensor> batches, RecoverOptions options)
     {
-        network = graph.Network ?? throw new ArgumentException("recovery works on graphs; build the dependency graph of one");
-        (this.options, cuts) = (options, new PlannedCuts(graph, plan));
+        (network, this.options, cuts) = (graph.Network, options, new PlannedCuts(graph, plan));
         readers = network.Nodes.SelectMany(n => n.Inputs.Select(i => (i, n))).ToLookup(p => p.i, p => p.n);
         twins = new TwinRun(network, batches, changed);
         Mask(graph, plan);
         queryKeys = new QueryKeyRefit(graph.Attentions(plan), options.QueryKeys, twins, Changed, v => readers[v].Count() == 1);
         bool sequential = options.Sequential ?? batches.Sum(b => b.Shape[0]) >= RecoverOptions.SequentialFrom;
-        layers = new LayerRefit(graph, cuts, options, sequential, twins, Changed, result);
+        layers = new LayerRefit(graph, cuts, options, sequential, twins, readers, Changed, result);
     }
 
     /// <summary>The weights with which the network of a plan gives most of what the whole network gives.</summary>
@@ -52,7 +51,7 @@ public sealed class Recovery
         List<Tensor> batches = [];
         Recovery? recovery = null;
         bool done = false;
-        long most = graph.Network is { } network ? options.Memory / (2 * sizeof(float) * Math.Max(1, TwinRun.Widest(network))) : 0;
+        long most = options.Memory / (2 * sizeof(float) * Math.Max(1, TwinRun.Widest(graph.Network)));
         int wanted = (int)Math.Clamp(most, 1, options.Images), taken = 0;
         try
         {
@@ -160,13 +159,7 @@ public sealed class Recovery
         GraphValue x = node.Operands[0]!, mean = node.Operands[3]!, variance = node.Operands[4]!;
         if (!twins.Differs(x) || readers[mean].Count() > 1 || readers[variance].Count() > 1) return;
         int channels = mean.Shape[0];
-        var full = new ChannelStatistics(channels);
-        var small = new ChannelStatistics(channels);
-        for (int b = 0; b < twins.Batches; b++)
-        {
-            full.Add(twins[b, x].Full);
-            small.Add(twins[b, x].Small);
-        }
+        var (full, small) = twins.Statistics(x, channels);
         Tensor means = Changed(mean.Tensor), variances = Changed(variance.Tensor);
         for (int c = 0; c < channels; c++)
         {

@@ -48,9 +48,7 @@ internal sealed record RefitProblem(
         if (double.IsPositiveInfinity(alpha) || Inputs == 0 || trace <= 0) return Weight;
         double[] left = Missing();
         if (Array.TrueForAll(left, x => x == 0)) return Weight;
-        Cholesky? factor;
-        for (double a = alpha; (factor = Cholesky.Of(Covariance, Inputs, a * trace / Inputs)) is null;) a = Math.Max(1e-12, a * 10);
-        factor.SolveRows(left);
+        Cholesky.Ridged(Covariance, Inputs, trace, alpha, least: 1e-12).SolveRows(left);
         TensorPrimitives.Add(left, Weight, left);
         return left;
     }

@@ -30,6 +30,18 @@ internal sealed class TwinRun
     public bool Differs(GraphValue value) =>
         value.IsWeight ? changed.ContainsKey(value.Tensor) : values[0].TryGetValue(value, out var twin) && twin.Full != twin.Small;
 
+    /// <summary>Mean and variance of each channel of a value in both networks, over all batches.</summary>
+    public (ChannelStatistics Full, ChannelStatistics Small) Statistics(GraphValue value, int channels)
+    {
+        ChannelStatistics full = new(channels), small = new(channels);
+        foreach (var batch in values)
+        {
+            full.Add(batch[value].Full);
+            small.Add(batch[value].Small);
+        }
+        return (full, small);
+    }
+
     /// <summary>Puts something else in the place of a value of the second network.</summary>
     public void Change(int batch, GraphValue value, Tensor small)
     {

@@ -24,7 +24,7 @@ internal static class Latency
     /// <summary>The fastest pass with a plan carried out, as a share of the fastest of the network as it is, the two in turn.</summary>
     public static double Ratio(DependencyGraph graph, RemovalPlan plan, Tensor images)
     {
-        Graph network = graph.Network!;
+        Graph network = graph.Network;
         var options = new SessionOptions { TriesThreads = images.Shape[0] > 1 };
         using var whole = new Session(network, options);
         Session small;

@@ -146,6 +146,18 @@ public sealed record SelectionOptions
     internal int Rounded(int kept, ChannelGroup group) => RoundTo == Automatic
         && group.Kind is ChannelKind.Heads or ChannelKind.QueryKey or ChannelKind.Value ? kept : Rounded(kept, group.Count);
 
+    /// <summary>
+    /// Where all layers compete, with a threshold in the place of a share of all channels: the score at place floor(n · share) in
+    /// rising order, from 0. Channels whose score equals it go too.
+    /// </summary>
+    internal SelectionOptions ByThreshold(ChannelScores scores)
+    {
+        if (!Global || Isomorphic || Ratio?.OfAll is not { } ratio) return this;
+        double[] sorted = [.. scores.Groups.Values.SelectMany(s => s).Order()];
+        int place = Math.Min((int)(sorted.Length * ratio + 1e-9), sorted.Length - 1);
+        return this with { Ratio = null, Threshold = sorted[place] };
+    }
+
     /// <summary>Whether time says how much goes.</summary>
     internal bool IsTimed => TargetTime is not null || TargetLatency is not null;
 

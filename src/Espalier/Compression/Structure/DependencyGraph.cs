@@ -81,6 +81,17 @@ public sealed class DependencyGraph : IDisposable
         }
     }
 
+    /// <summary>The first group whose channels are entries of a tensor's axis, with these entries; null for none.</summary>
+    internal (ChannelGroup Group, IReadOnlyList<int[]> Entries)? Of(Tensor tensor, int axis)
+    {
+        foreach (ChannelGroup group in Groups)
+        {
+            if (group.Slices.FirstOrDefault(s => s.Tensor == tensor && s.Axis == axis) is { } slice)
+                return (group, slice.Entries);
+        }
+        return null;
+    }
+
     /// <summary>
     /// Multiply-adds for one image with some channels removed, by arithmetic: nothing is cut, so a search over plans may ask
     /// often.
@@ -186,9 +197,6 @@ public sealed class DependencyGraph : IDisposable
             for (int i = 0; i < before.Length; i++) attentions[i].Node.Op = before[i];
         }
     }
-
-    /// <summary>After weights got their old shapes back.</summary>
-    internal void Refresh() => network.Refresh();
 
     public void Dispose() => Example.Dispose();
 }

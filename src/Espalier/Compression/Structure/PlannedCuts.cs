@@ -92,7 +92,8 @@ internal sealed class PlannedCuts
         return result;
     }
 
-    private static int Below(Shape shape, int axis)
+    /// <summary>Elements of one entry of an axis that lie together.</summary>
+    internal static int Below(Shape shape, int axis)
     {
         int below = 1;
         for (int i = axis + 1; i < shape.Rank; i++) below *= shape[i];

@@ -76,12 +76,7 @@ public static class Removal
         plan.Check(graph);
         var swapped = new SwappedTensors();
         Cut(swapped, new PlannedCuts(graph, plan), null);
-        Action bringBack = Narrow(graph, plan, swapped);
-        return new Ended(() =>
-        {
-            swapped.Dispose();
-            bringBack();
-        });
+        return Undo(swapped, Narrow(graph, plan, swapped));
     }
 
     /// <summary>The same with weights that are shapes only, but for lists of channels: to see what it would be.</summary>
@@ -94,12 +89,7 @@ public static class Removal
         HashSet<Tensor> lists = [.. graph.Groups.SelectMany(g => g.Of(ChannelRole.Index)).Select(s => s.Tensor)];
         foreach (Tensor tensor in cuts.Tensors)
             swapped.Put(tensor, lists.Contains(tensor) ? cuts.Cut(tensor, tensor) : Tensor.Meta(cuts.ShapeOf(tensor)));
-        Action bringBack = Narrow(graph, plan, swapped);
-        return new Ended(() =>
-        {
-            swapped.Dispose();
-            bringBack();
-        });
+        return Undo(swapped, Narrow(graph, plan, swapped));
     }
 
     /// <summary>The largest |a - b|; infinite where one holds no number.</summary>
@@ -134,10 +124,16 @@ public static class Removal
         catch
         {
             swapped.Dispose();
-            graph.Refresh();
+            graph.Network.Refresh();
             throw;
         }
     }
+
+    private static Ended Undo(SwappedTensors swapped, Action bringBack) => new(() =>
+    {
+        swapped.Dispose();
+        bringBack();
+    });
 
     private sealed class Ended(Action end) : IDisposable
     {

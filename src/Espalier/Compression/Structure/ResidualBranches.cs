@@ -1,4 +1,3 @@
-using System.IO.Enumeration;
 using Espalier.Tensors;
 
 namespace Espalier.Compression;
@@ -69,9 +68,6 @@ public sealed record ResidualBranch(string Name, GraphNode Sum, GraphValue Branc
         }
         return Named(found);
     }
-
-    /// <summary>Blocks that a pattern with * and ? names.</summary>
-    internal bool Fits(string pattern) => FileSystemName.MatchesSimpleExpression(pattern, Name, ignoreCase: false);
 
     private static bool IsShortcut(GraphValue a, HashSet<GraphNode> beforeA, GraphValue b, HashSet<GraphNode> beforeB)
     {

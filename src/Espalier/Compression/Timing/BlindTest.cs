@@ -44,7 +44,7 @@ public static class BlindTest
     public static IEnumerable<BlindTime> Run(DependencyGraph graph, NetworkTimes times, IReadOnlyList<ChannelGroup> groups, int count,
         ulong seed = 77)
     {
-        Graph network = graph.Network ?? throw new ArgumentException("times are predicted of graphs");
+        Graph network = graph.Network;
         using var whole = new Session(network, new SessionOptions { TriesThreads = times.Batch > 1 });
         double expected = times.Of();
         var rng = new Rng(seed);
@@ -53,8 +53,8 @@ public static class BlindTest
             var plan = new RemovalPlan();
             foreach (ChannelGroup group in groups)
             {
-                int least = Math.Max(1, group.Count / 8), kept = least + rng.NextInt(group.Count - least + 1);
-                if (kept < group.Count) plan.Add(group, Enumerable.Range(kept, group.Count - kept));
+                int least = NetworkTimes.Least(group);
+                NetworkTimes.Remove(plan, group, least + rng.NextInt(group.Count - least + 1));
             }
             if (plan.Count == 0) continue;
             double predicted = times.Of(plan);

@@ -22,12 +22,10 @@ public sealed class NetworkTimes
     private readonly IReadOnlyList<ChannelGroup> groups;
     private readonly int batch, threads;
 
-    /// <param name="graph">Of a <see cref="Graph"/>.</param>
     /// <param name="groups">Those that may lose channels.</param>
     /// <param name="batch">Images of a call.</param>
     public NetworkTimes(DependencyGraph graph, TimeTable table, IReadOnlyList<ChannelGroup> groups, int batch = 1)
     {
-        if (graph.Network is null) throw new ArgumentException("times are predicted of graphs; build the dependency graph of one");
         (this.graph, this.table, this.groups, this.batch, threads) = (graph, table, groups, batch, Workers.Threads);
     }
 
@@ -42,7 +40,7 @@ public sealed class NetworkTimes
         if (IsKnown()) return false;
         var rng = new Rng(11);
         // The network itself is timed beside each: the machine's speed drifts.
-        using var whole = new Plan(graph.Network!, Precision.Fp32, StepProfile.Fill);
+        using var whole = new Plan(graph.Network, Precision.Fp32, StepProfile.Fill);
         Way way = Ways(ShapeNow())[0];
         StepProfile.Settle(whole, way.Images, way.Alone);
         double fastest = StepProfile.Measure(whole, way.Images, way.Alone).All;
@@ -81,12 +79,12 @@ public sealed class NetworkTimes
             && whole.Layers.All(layer => table.Family(Name(layer, way)).Points is { Count: > 0 } points && points.Keys.Max(p => p.A) >= layer.A));
     }
 
-    private PlanShape ShapeNow() => Plan.ShapeOf(graph.Network!, Precision.Fp32, StepProfile.Fill);
+    private PlanShape ShapeNow() => Plan.ShapeOf(graph.Network, Precision.Fp32, StepProfile.Fill);
 
     /// <param name="speed">How fast the machine is now, of how fast it was at first.</param>
     private void MeasureNow(Func<double> speed)
     {
-        using var plan = new Plan(graph.Network!, Precision.Fp32, StepProfile.Fill);
+        using var plan = new Plan(graph.Network, Precision.Fp32, StepProfile.Fill);
         PlanShape shape = ShapeNow();
         foreach (Way way in Ways(shape))
         {
@@ -134,9 +132,11 @@ public sealed class NetworkTimes
         return plan;
     }
 
-    private static int Least(ChannelGroup group) => Math.Max(1, group.Count / 8);
+    /// <summary>Channels of a group that stay at least.</summary>
+    internal static int Least(ChannelGroup group) => Math.Max(1, group.Count / 8);
 
-    private static void Remove(RemovalPlan plan, ChannelGroup group, int kept)
+    /// <summary>Lets a group keep so many channels, its first.</summary>
+    internal static void Remove(RemovalPlan plan, ChannelGroup group, int kept)
     {
         if (kept < group.Count) plan.Add(group, Enumerable.Range(kept, group.Count - kept));
     }

@@ -36,11 +36,6 @@ internal sealed class OnnxGraph(string name, int opset)
         return tensor.Name;
     }
 
-    public string Floats(string name, long[] shape, params float[] values) => Constant(OnnxTensor.Of(name, shape, values));
-
-    /// <summary>A list of numbers: a shape, axes, indices.</summary>
-    public string Integers(string name, params long[] values) => Constant(OnnxTensor.Of(name, [values.Length], values));
-
     /// <summary>Takes out the operators and constants that no output depends on.</summary>
     public void RemoveUnread()
     {

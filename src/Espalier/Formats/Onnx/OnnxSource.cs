@@ -43,7 +43,7 @@ internal sealed class OnnxSource
     public string Producer { get; set; } = "";
 
     /// <summary>Version of the standard operators.</summary>
-    public int Opset { get; set; }
+    public int Opset => (int)Math.Clamp(Opsets.GetValueOrDefault("", 1), 0, int.MaxValue);
 
     public string GraphName { get; set; } = "";
 

@@ -36,7 +36,6 @@ internal static class OnnxSourceReader
             }
         }
         if (!graph) throw new InvalidDataException("it has no graph, so it is no ONNX model");
-        model.Opset = (int)Math.Clamp(model.Opsets.GetValueOrDefault("", 1), 0, int.MaxValue);
         return model;
     }
 

@@ -49,18 +49,19 @@ internal sealed class OnnxSourceTensor
     /// <summary>Bytes of the numbers as raw data.</summary>
     public long ByteLength => (Count * Bits + 7) / 8;
 
-    public bool IsFloat => Type is OnnxType.Float or OnnxType.Float16 or OnnxType.BFloat16 or OnnxType.Double;
+    public bool IsFloat => Type.IsFloat();
 
     /// <summary>Copies the numbers as floats.</summary>
-    /// <param name="raw">Of another file; else those of this one.</param>
-    public void Read(Span<float> to, ReadOnlySpan<byte> raw)
+    public void Read(Span<float> to)
     {
+        ReadOnlySpan<byte> raw = Raw.Span;
         if (Type == OnnxType.Float && raw.Length > 0) MemoryMarshal.Cast<byte, float>(raw)[..to.Length].CopyTo(to);
         else if (Type == OnnxType.Float) CollectionsMarshal.AsSpan(Floats)[..to.Length].CopyTo(to);
         else for (int i = 0; i < to.Length; i++) to[i] = (float)At(i, raw);
     }
 
     /// <summary>The number at a place, exact but for whole numbers beyond 2^53.</summary>
+    /// <param name="raw">The bytes of <see cref="Raw"/>, which loops ask for once.</param>
     public double At(int i, ReadOnlySpan<byte> raw)
     {
         if (raw.Length == 0)

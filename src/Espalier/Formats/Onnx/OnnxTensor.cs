@@ -23,6 +23,13 @@ internal enum OnnxType
     Int4 = 22,
 }
 
+internal static class OnnxTypes
+{
+    /// <summary>Whether elements are floats, of any width that is read; else whole numbers or truths.</summary>
+    public static bool IsFloat(this OnnxType type) =>
+        type is OnnxType.Float or OnnxType.Double or OnnxType.Float16 or OnnxType.BFloat16;
+}
+
 /// <summary>A constant of a graph; its bytes are asked for when the file is written.</summary>
 /// <param name="Write">Gives the elements, row-major and little-endian.</param>
 internal sealed record OnnxTensor(string Name, OnnxType Type, long[] Shape, Action<Stream> Write)

@@ -55,8 +55,6 @@ public sealed record ModelStructure
         {
             // The version first: a newer format may lack what this one requires.
             Version version = JsonSerializer.Deserialize(json, StructureJson.Default.Version) ?? new Version(0, null);
-            if (version.Architecture == CnnStructure.KnownArchitecture)
-                throw new EspalierException($"{source}: is a convolutional network, and a vision transformer is wanted here");
             if (version is not { Format: KnownFormat, Architecture: KnownArchitecture })
                 throw new EspalierException($"{source}: its structure block has format {version.Format} and architecture "
                     + $"'{version.Architecture}', not {KnownFormat} and '{KnownArchitecture}'; use the version that wrote it");

@@ -17,9 +17,6 @@ internal abstract class ModelTensors : IDisposable
     /// <summary>Attention heads, where the layout tells; else null.</summary>
     public virtual int? Heads => null;
 
-    /// <summary>Numbers in all tensors.</summary>
-    public long Count => Shapes.Values.Sum(s => ArrayShape.Count(s));
-
     /// <exception cref="EspalierException">The file is missing, of no known format, or damaged.</exception>
     public static ModelTensors Open(string path)
     {

@@ -11,7 +11,8 @@ namespace Espalier.Models;
 /// </summary>
 public sealed class TokenAgent
 {
-    private const string Prefix = "transformer.encoder.clip_layer.";
+    /// <summary>Of the names of all agents' weights, before the agent's number.</summary>
+    internal const string Prefix = "transformer.encoder.clip_layer.";
 
     private static readonly string[] Names =
         ["query.weight", "query.bias", "key.weight", "key.bias", "value.weight", "value.bias", "fc.weight", "fc.bias"];

@@ -9,9 +9,6 @@ namespace Espalier.Models;
 /// </summary>
 public sealed class VitEmbeddings : Module
 {
-    /// <summary>What the names of the stem's tensors begin with in a checkpoint.</summary>
-    internal const string StemPrefix = "transformer.embeddings.hybrid_model.";
-
     private readonly VitConfig config;
     private readonly HybridStem? stem;
     private readonly Tensor patchWeight, patchBias, positions, classToken;

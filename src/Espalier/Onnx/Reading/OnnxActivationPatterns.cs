@@ -11,7 +11,8 @@ internal static class OnnxActivationPatterns
     {
         switch (node.Op)
         {
-            case ElementOp { Function: ElementFunction.Erf } when Scaled(node.Operands[0]) is ({ } x, var s) && Is(s, Math.Sqrt(0.5)):
+            case ElementOp { Function: ElementFunction.Erf } when Scaled(node.Operands[0]) is ({ } x, var s)
+                && Is(s, Math.Sqrt(0.5)):
                 if (HalfOf(rewriter, node, x) is { } gelu) rewriter.Replace(gelu, new GeluOp(x.Tensor), x);
                 break;
             case TanhOp when OfTanh(node.Operands[0]) is { } x:
@@ -32,9 +33,11 @@ internal static class OnnxActivationPatterns
             switch (gate.Producer)
             {
                 case { Op: SigmoidOp } sigmoid when Scaled(sigmoid.Operands[0]) is var (inside, scale) && inside == x:
-                    rewriter.Replace(node, scale == 1 ? new SiluOp(x.Tensor) : new ElementOp(x.Tensor, ElementFunction.Swish, (float)scale), x);
+                    rewriter.Replace(node, scale == 1 ? new SiluOp(x.Tensor)
+                        : new ElementOp(x.Tensor, ElementFunction.Swish, (float)scale), x);
                     return;
-                case { Op: ElementOp { Function: ElementFunction.HardSigmoid } f } hard when hard.Operands[0] == x && Is(f.A, 1 / 6.0) && Is(f.B, 0.5):
+                case { Op: ElementOp { Function: ElementFunction.HardSigmoid } f } hard when hard.Operands[0] == x
+                    && Is(f.A, 1 / 6.0) && Is(f.B, 0.5):
                     rewriter.Replace(node, new ElementOp(x.Tensor, ElementFunction.HardSwish), x);
                     return;
                 case { Op: ClampOp { Low: 0, High: 6 } } clamp when OnnxRewriter.Made<AffineOp>(clamp.Operands[0])
@@ -76,23 +79,23 @@ internal static class OnnxActivationPatterns
         if (Scaled(value) is not ({ } inner, var outer) || !Is(outer, Math.Sqrt(2 / Math.PI))) return null;
         if (OnnxRewriter.Made<AddOp>(inner) is not { } sum) return null;
         for (int i = 0; i < 2; i++)
-            if (Scaled(sum.Operands[i]) is ({ } cube, var scale) && Is(scale, 0.044715) && IsCube(cube, sum.Operands[1 - i]!)) return sum.Operands[1 - i];
+            if (Scaled(sum.Operands[i]) is ({ } cube, var scale) && Is(scale, 0.044715) && IsCube(cube, sum.Operands[1 - i]!))
+                return sum.Operands[1 - i];
         return null;
     }
 
     private static bool IsCube(GraphValue cube, GraphValue x) => cube.Producer switch
     {
         { Op: PowOp { Exponent: 3 } } pow => pow.Operands[0] == x,
-        { Op: MulOp } mul => (mul.Operands[0] == x && IsSquare(mul.Operands[1]!, x)) || (mul.Operands[1] == x && IsSquare(mul.Operands[0]!, x)),
+        { Op: MulOp } mul => (mul.Operands[0] == x && OnnxRewriter.SquareOf(mul.Operands[1]) == x)
+            || (mul.Operands[1] == x && OnnxRewriter.SquareOf(mul.Operands[0]) == x),
         _ => false,
     };
 
-    private static bool IsSquare(GraphValue square, GraphValue x) =>
-        square.Producer is { Op: SquareOp or MulOp } made && made.Operands.All(o => o == x);
-
     /// <summary>A value and what it is multiplied by.</summary>
     private static (GraphValue? Value, double Scale) Scaled(GraphValue? value) =>
-        OnnxRewriter.Made<AffineOp>(value) is { Op: AffineOp { Shift: 0 } affine } made ? (made.Operands[0], affine.Scale) : (value, 1);
+        OnnxRewriter.Made<AffineOp>(value) is { Op: AffineOp { Shift: 0 } affine } made ? (made.Operands[0], affine.Scale)
+            : (value, 1);
 
     private static bool Is(double a, double b) => Math.Abs(a - b) < Near;
 }

@@ -8,7 +8,7 @@ internal sealed record OnnxArray(OnnxType Type, int[] Dims, double[] Values)
     /// <summary>What is folded may have as many numbers; larger constants stay as they are in the file.</summary>
     public const int Most = 1 << 24;
 
-    public bool IsWhole => Type is not (OnnxType.Float or OnnxType.Double or OnnxType.Float16 or OnnxType.BFloat16);
+    public bool IsWhole => !Type.IsFloat();
 
     public static OnnxArray Whole(params long[] list) => new(OnnxType.Int64, [list.Length], [.. list.Select(n => (double)n)]);
 
@@ -111,7 +111,8 @@ internal sealed record OnnxArray(OnnxType Type, int[] Dims, double[] Values)
             {
                 if (shape[^i] == 1) continue;
                 if (dims[^i] != 1 && dims[^i] != shape[^i])
-                    throw new InvalidDataException($"[{string.Join(",", shape)}] does not broadcast to [{string.Join(",", dims)}]");
+                    throw new InvalidDataException(
+                        $"[{string.Join(",", shape)}] does not broadcast to [{string.Join(",", dims)}]");
                 dims[^i] = shape[^i];
             }
         }

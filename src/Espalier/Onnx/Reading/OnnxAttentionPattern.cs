@@ -3,9 +3,9 @@ using Espalier.Tensors;
 namespace Espalier.Onnx;
 
 /// <summary>
-/// softmax(q kᵀ) v, however an exporter writes it. Where queries, keys and values come from is not matched step by step: the reshapes,
-/// reorderings and slices on the way are run on the numbers 0, 1, 2, ..., so that every order of axes that means the same is the
-/// same. A linear layer that makes all three becomes one for each.
+/// softmax(q kᵀ) v, however an exporter writes it. Where queries, keys and values come from is not matched step by step: the
+/// reshapes, reorderings and slices on the way are run on the numbers 0, 1, 2, ..., so that every order of axes that means the
+/// same is the same. A linear layer that makes all three becomes one for each.
 /// </summary>
 internal static class OnnxAttentionPattern
 {
@@ -19,23 +19,27 @@ internal static class OnnxAttentionPattern
         GraphValue? scores = softmax.Operands[0], bias = null;
         if (OnnxRewriter.Made<AddOp>(scores) is { } add && add.Operands.FirstOrDefault(o => o!.IsWeight) is { } added)
             (bias, scores) = (added, add.Operands.First(o => o != added));
-        while (OnnxRewriter.Made<AffineOp>(scores) is { Op: AffineOp { Shift: 0 } affine } scaled) (scale, scores) = (scale * affine.Scale, scaled.Operands[0]);
+        while (OnnxRewriter.Made<AffineOp>(scores) is { Op: AffineOp { Shift: 0 } affine } scaled)
+            (scale, scores) = (scale * affine.Scale, scaled.Operands[0]);
         if (OnnxRewriter.Made<MatMulOp>(scores) is not { Op: MatMulOp { TransposeA: false, TransposeB: false } } product) return;
         GraphNode? mixed = rewriter.Reader(softmax.Output);
         if (mixed is { Op: DropoutOp }) mixed = rewriter.Reader(mixed.Output);
-        if (mixed is not { Op: MatMulOp { TransposeA: false, TransposeB: false } } || mixed.Operands[1] is not { IsWeight: false } values) return;
+        if (mixed is not { Op: MatMulOp { TransposeA: false, TransposeB: false } }
+            || mixed.Operands[1] is not { IsWeight: false } values) return;
         using var scope = new Scope();
         if (Source.Of(product.Operands[0]!, keys: false) is not { } q || Source.Of(product.Operands[1]!, keys: true) is not { } k
             || Source.Of(values, keys: false) is not { } v) return;
         int images = q.Images, heads = q.Batch / images;
-        if (k.Images != images || v.Images != images || q.Batch % images != 0 || k.Tokens != v.Tokens || k.Count != v.Count || k.Count != k.Tokens) return;
+        if (k.Images != images || v.Images != images || q.Batch % images != 0 || k.Tokens != v.Tokens || k.Count != v.Count
+            || k.Count != k.Tokens) return;
         if (q.Columns(heads) is not { } ofQ || k.Columns(heads) is not { } ofK || v.Columns(heads) is not { } ofV) return;
         if (v.Scale != 1 || k.First != 0 || v.First != 0 || ofQ.Length != ofK.Length) return;
         if (Joined(rewriter, mixed, images, heads, q.Count, v.Width) is not { } last) return;
         GraphValue? pairs = null;
         if (bias is not null && (pairs = Pairs(rewriter, bias, product.Output.Shape, heads, k.Count)) is null) return;
         GraphNode at = last.Node;
-        GraphValue[] x = [Columns(rewriter, at, q, ofQ, "q"), Columns(rewriter, at, k, ofK, "k"), Columns(rewriter, at, v, ofV, "v")];
+        GraphValue[] x =
+            [Columns(rewriter, at, q, ofQ, "q"), Columns(rewriter, at, k, ofK, "k"), Columns(rewriter, at, v, ofV, "v")];
         if (q.Count != q.Tokens)
             x[0] = rewriter.Insert(at, rewriter.Free($"{at.Name}.queries"), new SliceOp(x[0].Tensor, 1, q.First, q.Count), x[0]);
         if (rewriter.Graph.Outputs.Contains(at.Output) && !last.ImagesFirst) return;
@@ -61,27 +65,33 @@ internal static class OnnxAttentionPattern
         GraphValue all = source.Root;
         bool whole = columns.Length == all.Shape[-1] && !columns.Where((c, i) => c != i).Any();
         if (whole) return all;
-        if (OnnxRewriter.Made<LinearOp>(all) is { Op: LinearOp { Residual: null, Gelu: false } linear } made && made.Operands[1]!.IsWeight)
+        if (OnnxRewriter.Made<LinearOp>(all) is { Op: LinearOp { Residual: null, Gelu: false } linear } made
+            && made.Operands[1]!.IsWeight)
         {
             GraphValue weight = made.Operands[1]!;
             GraphValue? bias = made.Operands.ElementAtOrDefault(2);
             int width = weight.Shape[1];
             string layer = LayerOf(made, bias) is { Length: > 0 } named ? $"{named}.{what}" : what;
-            GraphValue part = rewriter.Weight($"{layer}.weight", new Shape(columns.Length, width), weight.Tensor.RequiresGrad, to =>
+            GraphValue part =
+                rewriter.Weight($"{layer}.weight", new Shape(columns.Length, width), weight.Tensor.RequiresGrad, to =>
             {
                 for (int i = 0; i < columns.Length; i++)
                     weight.Tensor.Span.Slice(columns[i] * width, width).CopyTo(to[(i * width)..]);
             });
-            GraphValue? shift = bias is null ? null : rewriter.Weight($"{layer}.bias", new Shape(columns.Length), bias.Tensor.RequiresGrad, to =>
+            GraphValue? shift = bias is null ? null
+                : rewriter.Weight($"{layer}.bias", new Shape(columns.Length), bias.Tensor.RequiresGrad, to =>
             {
                 for (int i = 0; i < columns.Length; i++) to[i] = bias.Tensor.Span[columns[i]];
             });
-            return rewriter.Insert(at, rewriter.Free($"{made.Name}.{what}"), new LinearOp(linear.Inputs[0], part.Tensor, shift?.Tensor), made.Operands[0], part, shift);
+            return rewriter.Insert(at, rewriter.Free($"{made.Name}.{what}"),
+                new LinearOp(linear.Inputs[0], part.Tensor, shift?.Tensor), made.Operands[0], part, shift);
         }
-        return rewriter.Insert(at, rewriter.Free($"{at.Name}.{what}"), new SliceOp(all.Tensor, 2, columns[0], columns.Length), all);
+        return rewriter.Insert(at, rewriter.Free($"{at.Name}.{what}"), new SliceOp(all.Tensor, 2, columns[0], columns.Length),
+            all);
     }
 
-    /// <summary>What checkpoints call the layer: mostly its bias still says so, when an exporter has named the weight anew.</summary>
+    /// <summary>What checkpoints call the layer: mostly its bias still says so, when an exporter has named the weight
+    /// anew.</summary>
     private static string LayerOf(GraphNode linear, GraphValue? bias)
     {
         foreach (string end in (string[])["in_proj_bias", ".bias", ".weight"])
@@ -93,20 +103,24 @@ internal static class OnnxAttentionPattern
     /// <summary>What is added to the scores, as [heads, T, T].</summary>
     private static GraphValue? Pairs(OnnxRewriter rewriter, GraphValue bias, Shape scores, int heads, int tokens)
     {
-        bool fits = scores.Rank == 4 && scores[1] == heads && scores[2] == tokens && bias.Shape.Length == (long)heads * tokens * tokens
+        bool fits = scores.Rank == 4 && scores[1] == heads && scores[2] == tokens
+            && bias.Shape.Length == (long)heads * tokens * tokens
             && bias.Shape[-1] == tokens && bias.Shape.Rank >= 3 && bias.Shape[-3] == heads;
-        return !fits ? null : bias.Shape.Rank == 3 ? bias : rewriter.Weight($"{bias.Name}.pairs", new Shape(heads, tokens, tokens),
+        return !fits ? null : bias.Shape.Rank == 3 ? bias
+            : rewriter.Weight($"{bias.Name}.pairs", new Shape(heads, tokens, tokens),
             bias.Tensor.RequiresGrad, to => bias.Tensor.Span.CopyTo(to));
     }
 
-    /// <summary>The node behind which the heads are joined: [N, t, heads d], or [t, N, heads d], perhaps with its first two axes as
-    /// one.</summary>
-    private static (GraphNode Node, bool ImagesFirst)? Joined(OnnxRewriter rewriter, GraphNode mixed, int images, int heads, int rows, int width)
+    /// <summary>The node behind which the heads are joined: [N, t, heads d], or [t, N, heads d], perhaps with its first two axes
+    /// as one.</summary>
+    private static (GraphNode Node, bool ImagesFirst)? Joined(OnnxRewriter rewriter, GraphNode mixed, int images, int heads,
+        int rows, int width)
     {
         Shape shape = mixed.Output.Shape;
         if (shape.Length >= Most) return null;
         Tensor numbers = Counted(shape);
-        for (GraphNode? node = rewriter.Reader(mixed.Output); node is { Op: ReshapeOp or PermuteOp }; node = rewriter.Reader(node.Output))
+        for (GraphNode? node = rewriter.Reader(mixed.Output); node is { Op: ReshapeOp or PermuteOp };
+            node = rewriter.Reader(node.Output))
         {
             numbers = node.Op.On([numbers]).Run();
             if (numbers.Shape[-1] != heads * width || numbers.Rank is not (2 or 3)) continue;
@@ -121,7 +135,8 @@ internal static class OnnxAttentionPattern
             for (int n = 0; n < images; n++)
                 for (int i = 0; i < rows; i++)
                     for (int c = 0; c < heads * width; c++)
-                        if (t.Span[row(n, i) * heads * width + c] != ((n * heads + c / width) * rows + i) * width + c % width) return false;
+                        if (t.Span[row(n, i) * heads * width + c] != ((n * heads + c / width) * rows + i) * width + c % width)
+                            return false;
             return true;
         }
     }
@@ -170,8 +185,8 @@ internal static class OnnxAttentionPattern
             static bool IsRoot(GraphValue v) => v.Producer!.Op is LinearOp;
         }
 
-        /// <summary>The column of the root that each column of each head is, the same for all rows; null where rows are not tokens in
-        /// their order.</summary>
+        /// <summary>The column of the root that each column of each head is, the same for all rows; null where rows are not
+        /// tokens in their order.</summary>
         public int[]? Columns(int heads)
         {
             int all = Root.Shape[2], first = First;
@@ -182,7 +197,8 @@ internal static class OnnxAttentionPattern
                     for (int i = 0; i < Count; i++)
                         for (int c = 0; c < Width; c++, at++)
                             if (Places[at] != ((long)n * Tokens + first + i) * all + columns[h * Width + c]) return null;
-            bool linear = OnnxRewriter.Made<LinearOp>(Root) is not null, run = !columns.Where((c, i) => c != columns[0] + i).Any();
+            bool linear = OnnxRewriter.Made<LinearOp>(Root) is not null,
+                run = !columns.Where((c, i) => c != columns[0] + i).Any();
             return linear || run ? columns : null;
         }
     }

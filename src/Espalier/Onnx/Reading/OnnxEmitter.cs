@@ -25,7 +25,8 @@ internal sealed class OnnxEmitter
     {
         var input = new OnnxOperand
         {
-            Name = name, Type = type, Value = builder.Input(name, Tensor.Meta(new Shape(two))), More = Tensor.Meta(new Shape(three)),
+            Name = name, Type = type, Value = builder.Input(name, Tensor.Meta(new Shape(two))),
+            More = Tensor.Meta(new Shape(three)),
         };
         FirstInput ??= input;
         return input;
@@ -79,14 +80,15 @@ internal sealed class OnnxEmitter
             Read(matrix, values.Span);
             unsafe
             {
-                fixed (float* turned = to) Transposition.Run(values.Data, columns, turned, rows, rows, columns, accumulate: false);
+                fixed (float* turned = to)
+                    Transposition.Run(values.Data, columns, turned, rows, rows, columns, accumulate: false);
             }
         });
     }
 
-    /// <summary>The same numbers under another shape.</summary>
-    public OnnxOperand Shaped(OnnxOperand constant, params int[] dims) => constant.Dims.AsSpan().SequenceEqual(dims)
-        ? Weight(constant) : Weight(constant, $"as.{string.Join('.', dims)}", dims, to => Read(constant, to));
+    /// <summary>The same numbers under another shape, which is the same for any number of images.</summary>
+    public OnnxOperand Shaped(OnnxOperand x, params int[] dims) => !x.IsConstant ? Reshape(x, dims, dims)
+        : x.Dims.AsSpan().SequenceEqual(dims) ? Weight(x) : Weight(x, $"as.{string.Join('.', dims)}", dims, to => Read(x, to));
 
     /// <summary>Numbers of the reader's own.</summary>
     public OnnxOperand Made(int[] dims, Func<int, double> value)
@@ -95,26 +97,36 @@ internal sealed class OnnxEmitter
         return Weight(OnnxOperand.Constant("", new OnnxArray(OnnxType.Float, dims, values)));
     }
 
+    /// <summary>Entries of each image by their places in it, -1 being <paramref name="fill"/>: see
+    /// <see cref="PickOp"/>.</summary>
+    public OnnxOperand Pick(OnnxOperand x, int[] places, IEnumerable<int> sizes, float fill = 0) =>
+        Node("Pick", new OpSettings().Set("sizes", sizes).Set("value", fill), x, List(places));
+
+    /// <summary>Whole numbers of the reader's own, as an op's list.</summary>
+    public OnnxOperand List(int[] list) => Made([list.Length], i => list[i]);
+
     public static void Read(OnnxOperand constant, Span<float> to)
     {
-        if (constant.Stored is { } stored) stored.Read(to, stored.Raw.Span);
+        if (constant.Stored is { } stored) stored.Read(to);
         else for (int i = 0; i < to.Length; i++) to[i] = (float)constant.Two.Values[i];
     }
 
     /// <summary>
-    /// A reshape that holds for any number of images: neighbouring axes that become neighbouring axes of as many entries, both for two
-    /// images and for three; of each group the length of one axis is what the others leave.
+    /// A reshape that holds for any number of images: neighbouring axes that become neighbouring axes of as many entries, both
+    /// for two images and for three; of each group the length of one axis is what the others leave.
     /// </summary>
     public OnnxOperand Reshape(OnnxOperand x, int[] two, int[] three)
     {
         int[] from2 = x.Dims, from3 = x.DimsOfThree;
         if (from2.AsSpan().SequenceEqual(two) && from3.AsSpan().SequenceEqual(three)) return x;
         var (from, to, sizes) = Groups(from2, from3, two, three);
-        return Node("Reshape", new OpSettings().Set("from", from).Set("to", to).Set("sizes", sizes), x) is var y && Fits(y, two, three) ? y
-            : throw new InvalidDataException($"[{string.Join(",", from2)}] to [{string.Join(",", two)}] is not for any number of images");
+        OnnxOperand y = Node("Reshape", new OpSettings().Set("from", from).Set("to", to).Set("sizes", sizes), x);
+        return Fits(y, two, three) ? y : throw new InvalidDataException(
+            $"[{string.Join(",", from2)}] to [{string.Join(",", two)}] is not for any number of images");
     }
 
-    /// <summary>Axes that become neighbouring axes, and their lengths, for two images and for three: see <see cref="ReshapeOp"/>.</summary>
+    /// <summary>Axes that become neighbouring axes, and their lengths, for two images and for three: see
+    /// <see cref="ReshapeOp"/>.</summary>
     public static (int[] From, int[] To, int[] Sizes) Groups(int[] from2, int[] from3, int[] two, int[] three)
     {
         List<int> from = [], to = [], sizes = [];
@@ -155,6 +167,15 @@ internal sealed class OnnxEmitter
 
     public OnnxOperand Element(ElementFunction function, OnnxOperand x, float a = 0, float b = 0) =>
         Node("Element", new OpSettings().Set("function", function).Set("a", a).Set("b", b), x);
+
+    public OnnxOperand Pair(PairFunction function, OnnxOperand a, OnnxOperand b) =>
+        Node("Pair", new OpSettings().Set("function", function), a, b);
+
+    public OnnxOperand MatMul(OnnxOperand a, OnnxOperand b, bool turnA = false, bool turnB = false) =>
+        Node("MatMul", new OpSettings().Set("transposeA", turnA).Set("transposeB", turnB), a, b);
+
+    public OnnxOperand Slice(OnnxOperand x, int axis, int start, int length) =>
+        Node("Slice", new OpSettings().Set("axis", axis).Set("start", start).Set("length", length), x);
 
     public OnnxOperand Clamp(OnnxOperand x, double low, double high) =>
         Node("Clamp", new OpSettings().Set("low", (float)low).Set("high", (float)high), x);
@@ -199,9 +220,11 @@ internal sealed class OnnxEmitter
         int each = two.Values.Length / 2;
         same = same && three.Values.Length == 3 * each && Enumerable.Range(0, 3).All(n =>
             three.Values.AsSpan(n * each, each).SequenceEqual(two.Values.AsSpan(0, each)));
-        if (!same) throw new InvalidDataException("it reads a constant that depends on the number of images in another way than one for each");
+        if (!same) throw new InvalidDataException(
+            "it reads a constant that depends on the number of images in another way than one for each");
         if (forms.TryGetValue((constant, "each"), out OnnxOperand? there)) return there;
-        OnnxOperand one = OnnxOperand.Constant(constant.Name, two with { Dims = [1, .. two.Dims[1..]], Values = two.Values[..each] },
+        OnnxOperand one =
+            OnnxOperand.Constant(constant.Name, two with { Dims = [1, .. two.Dims[1..]], Values = two.Values[..each] },
             isWeight: constant.IsWeight);
         return forms[(constant, "each")] = Node("Repeat", new OpSettings(), Weight(one), FirstInput!);
     }

@@ -24,7 +24,8 @@ internal static class OnnxExternalData
             using FileStream file = File.OpenRead(path);
             long offset = Number(at, "offset", 0, what), length = Number(at, "length", tensor.ByteLength, what);
             if (length != tensor.ByteLength || offset > file.Length || length > file.Length - offset || length > Array.MaxLength)
-                throw new InvalidDataException($"{what} has {tensor.ByteLength} bytes, and {ReadGuard.Quote(location)} has others there");
+                throw new InvalidDataException(
+                    $"{what} has {tensor.ByteLength} bytes, and {ReadGuard.Quote(location)} has others there");
             var bytes = new byte[length];
             file.Position = offset;
             file.ReadExactly(bytes);
@@ -40,7 +41,8 @@ internal static class OnnxExternalData
     private static string? Inside(string folder, string location)
     {
         string[] parts = location.Split('/', '\\');
-        if (location.Length == 0 || Path.IsPathRooted(location) || parts.Any(p => p is "" or "." or ".." || p.Contains(':', StringComparison.Ordinal)))
+        if (location.Length == 0 || Path.IsPathRooted(location)
+            || parts.Any(p => p is "" or "." or ".." || p.Contains(':', StringComparison.Ordinal)))
             return null;
         string path = folder;
         foreach (string part in parts)

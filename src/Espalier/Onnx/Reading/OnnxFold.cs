@@ -17,11 +17,13 @@ internal static class OnnxFold
         ["ArgMin"] = c => OnnxFoldReduce.Arg(c, (a, b) => a < b),
         ["Cast"] = c => c.Cast((OnnxType)c.Node.Int("to", 1)),
         ["CastLike"] = c => c.Cast(c[1].Type),
-        ["Clip"] = c => c.Map(v => Math.Min(Math.Max(v, c.Number(1, "min", double.NegativeInfinity)), c.Number(2, "max", double.PositiveInfinity))),
+        ["Clip"] = c => c.Map(v => Math.Min(Math.Max(v, c.Number(1, "min", double.NegativeInfinity)),
+            c.Number(2, "max", double.PositiveInfinity))),
         ["Concat"] = OnnxFoldMoves.Concat,
         ["ConstantOfShape"] = OnnxFoldMoves.Filled,
         ["CumSum"] = OnnxFoldReduce.CumSum,
-        ["Div"] = c => c[0].IsWhole ? c.Pair((a, b) => b == 0 ? throw new InvalidDataException("divides by 0") : Math.Truncate(a / b))
+        ["Div"] = c =>
+            c[0].IsWhole ? c.Pair((a, b) => b == 0 ? throw new InvalidDataException("divides by 0") : Math.Truncate(a / b))
             : c.Pair((a, b) => a / b),
         ["Dropout"] = c => c.Optional(2) is { Values: [not 0] } && c.Number(1, "ratio", 0.5) > 0
             ? throw new InvalidDataException("drops at random; what it gives is not known") : c[0],
@@ -30,19 +32,20 @@ internal static class OnnxFold
         ["EyeLike"] = OnnxFoldMoves.Eye,
         ["Flatten"] = c => c[0].Shaped(OnnxMoves.Flattened(c.Node, c[0].Dims)),
         ["Gather"] = OnnxFoldMoves.Gather,
-        ["GatherElements"] = c => OnnxFoldMoves.Picked(c[0], OnnxMoves.GatherElements(c.Node, c[0].Dims, c[1]), c[1].Dims),
-        ["GatherND"] = c => OnnxMoves.GatherNd(c.Node, c[0].Dims, c[1], out int[] dims) is var p ? OnnxFoldMoves.Picked(c[0], p, dims) : c[0],
+        ["GatherElements"] = OnnxFoldMoves.GatherElements,
+        ["GatherND"] = OnnxFoldMoves.GatherNd,
         ["Identity"] = c => c[0],
         ["IsInf"] = c => c.Map(v => (double.IsPositiveInfinity(v) && c.Node.Int("detect_positive", 1) != 0)
             || (double.IsNegativeInfinity(v) && c.Node.Int("detect_negative", 1) != 0) ? 1 : 0) with { Type = OnnxType.Bool },
         ["IsNaN"] = c => c.Map(v => double.IsNaN(v) ? 1 : 0) with { Type = OnnxType.Bool },
         ["Log"] = c => c.Map(Math.Log),
-        ["Mean"] = c => c.Sum() is var s ? s with { Values = Array.ConvertAll(s.Values, v => v / c.Count) } : c[0],
+        ["Mean"] = OnnxFoldReduce.OfOperands,
         ["Mul"] = c => c.Pair((a, b) => a * b),
         ["Neg"] = c => c.Map(v => -v),
         ["NonZero"] = OnnxFoldMoves.NonZero,
         ["OneHot"] = OnnxFoldMoves.OneHot,
-        ["Pad"] = c => c[0].Take(OnnxMoves.Pad(c.Node, c[0].Dims, c.Has(1) ? c[1] : null, c.Has(3) ? c[3] : null), c.Number(2, "value", 0)),
+        ["Pad"] = c =>
+            c[0].Take(OnnxMoves.Pad(c.Node, c[0].Dims, c.Has(1) ? c[1] : null, c.Has(3) ? c[3] : null), c.Number(2, "value", 0)),
         ["Range"] = OnnxFoldMoves.Range,
         ["ReduceMax"] = c => OnnxFoldReduce.Reduce(c, double.NegativeInfinity, Math.Max),
         ["ReduceMean"] = c => OnnxFoldReduce.Mean(c),
@@ -53,7 +56,8 @@ internal static class OnnxFold
         ["Reshape"] = c => c[0].Shaped(OnnxMoves.Reshaped(c[0].Dims, c[1].Longs(), c.Node.Int("allowzero", 0) != 0)),
         ["ScatterND"] = OnnxFoldMoves.ScatterNd,
         ["Sigmoid"] = c => c.Map(v => 1 / (1 + Math.Exp(-v))),
-        ["Slice"] = c => c[0].Take(OnnxMoves.Slice(c.Node, c[0].Dims, c.Optional(1), c.Optional(2), c.Optional(3), c.Optional(4))),
+        ["Slice"] = c =>
+            c[0].Take(OnnxMoves.Slice(c.Node, c[0].Dims, c.Optional(1), c.Optional(2), c.Optional(3), c.Optional(4))),
         ["Sqrt"] = c => c.Map(Math.Sqrt),
         ["Squeeze"] = c => c[0].Shaped(OnnxMoves.Squeezed(c.Node, c[0].Dims, c.Optional(1))),
         ["Sub"] = c => c.Pair((a, b) => a - b),
@@ -96,7 +100,8 @@ internal sealed class OnnxFoldCall(OnnxNodeView node, OnnxArray?[] inputs)
 
     public int Count => inputs.Length;
 
-    public OnnxArray this[int operand] => Optional(operand) ?? throw new InvalidDataException($"its operand {operand} is missing");
+    public OnnxArray this[int operand] =>
+        Optional(operand) ?? throw new InvalidDataException($"its operand {operand} is missing");
 
     public OnnxArray? Optional(int operand) => operand < inputs.Length ? inputs[operand] : null;
 

@@ -42,7 +42,8 @@ internal static class OnnxFoldMoves
         OnnxArray like = call[0];
         if (like.Dims.Length != 2) throw new InvalidDataException("its operand is no matrix");
         long k = call.Node.Int("k", 0);
-        double[] values = [.. Enumerable.Range(0, like.Values.Length).Select(i => i % like.Dims[1] == i / like.Dims[1] + k ? 1.0 : 0)];
+        double[] values =
+            [.. Enumerable.Range(0, like.Values.Length).Select(i => i % like.Dims[1] == i / like.Dims[1] + k ? 1.0 : 0)];
         return new OnnxArray((OnnxType)call.Node.Int("dtype", (long)like.Type), like.Dims, values);
     }
 
@@ -55,13 +56,23 @@ internal static class OnnxFoldMoves
         return x.Take(lists).Shaped([.. x.Dims[..axis], .. call[1].Dims, .. x.Dims[(axis + 1)..]]);
     }
 
-    public static OnnxArray Picked(OnnxArray x, int[] places, int[] dims) =>
+    public static OnnxArray GatherElements(OnnxFoldCall call) =>
+        Picked(call[0], OnnxMoves.GatherElements(call.Node, call[0].Dims, call[1]), call[1].Dims);
+
+    public static OnnxArray GatherNd(OnnxFoldCall call)
+    {
+        int[] places = OnnxMoves.GatherNd(call.Node, call[0].Dims, call[1], out int[] dims);
+        return Picked(call[0], places, dims);
+    }
+
+    private static OnnxArray Picked(OnnxArray x, int[] places, int[] dims) =>
         new(x.Type, dims, Array.ConvertAll(places, p => x.Values[p]));
 
     public static OnnxArray NonZero(OnnxFoldCall call)
     {
         OnnxArray x = call[0];
-        int[] places = [.. Enumerable.Range(0, x.Values.Length).Where(i => x.Values[i] != 0)], strides = OnnxArray.Strides(x.Dims);
+        int[] places = [.. Enumerable.Range(0, x.Values.Length).Where(i => x.Values[i] != 0)],
+            strides = OnnxArray.Strides(x.Dims);
         var values = new double[OnnxArray.Count([x.Dims.Length, places.Length])];
         for (int axis = 0; axis < x.Dims.Length; axis++)
             for (int i = 0; i < places.Length; i++) values[axis * places.Length + i] = places[i] / strides[axis] % x.Dims[axis];

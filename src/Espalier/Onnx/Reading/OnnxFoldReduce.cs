@@ -23,6 +23,13 @@ internal static class OnnxFoldReduce
         return new OnnxArray(x.Type, keep ? kept : [.. kept.Where((_, i) => !axes.Contains(i))], y);
     }
 
+    /// <summary>The mean of the operands, number by number.</summary>
+    public static OnnxArray OfOperands(OnnxFoldCall call)
+    {
+        OnnxArray sum = call.Sum();
+        return sum with { Values = Array.ConvertAll(sum.Values, v => v / call.Count) };
+    }
+
     public static OnnxArray Mean(OnnxFoldCall call)
     {
         OnnxArray sum = Reduce(call, 0, (a, b) => a + b);
@@ -45,7 +52,8 @@ internal static class OnnxFoldReduce
         int axis = OnnxArray.Axis(call.Node.Int("axis", 0), x.Dims.Length), n = x.Dims[axis];
         bool last = call.Node.Int("select_last_index", 0) != 0;
         int[] kept = [.. x.Dims.Select((d, i) => i == axis ? 1 : d)];
-        int[] starts = OnnxArray.Places(x.Dims, [.. kept.Select((d, i) => i == axis ? new int[1] : Enumerable.Range(0, d).ToArray())]);
+        int[] starts =
+            OnnxArray.Places(x.Dims, [.. kept.Select((d, i) => i == axis ? new int[1] : Enumerable.Range(0, d).ToArray())]);
         int stride = OnnxArray.Strides(x.Dims)[axis];
         double[] y = Array.ConvertAll(starts, start =>
         {

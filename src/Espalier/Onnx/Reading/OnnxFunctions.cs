@@ -5,12 +5,12 @@ namespace Espalier.Onnx;
 /// <summary>An operator of ONNX that is a function of one number, and its attributes with what they are where they are not given.
 /// </summary>
 internal sealed record OnnxFunction(ElementFunction Function, string Operator, string? A = null, float DefaultA = 0,
-    string? B = null, float DefaultB = 0, int Since = 7);
+    string? B = null, float DefaultB = 0);
 
 /// <summary>Which operators are the functions of <see cref="ElementOp"/> and <see cref="PairOp"/>, for both directions.</summary>
 internal static class OnnxFunctions
 {
-    public static readonly IReadOnlyList<OnnxFunction> Elements =
+    private static readonly IReadOnlyList<OnnxFunction> Elements =
     [
         new(ElementFunction.Acos, "Acos"), new(ElementFunction.Acosh, "Acosh"), new(ElementFunction.Asin, "Asin"),
         new(ElementFunction.Asinh, "Asinh"), new(ElementFunction.Atan, "Atan"), new(ElementFunction.Atanh, "Atanh"),
@@ -18,16 +18,16 @@ internal static class OnnxFunctions
         new(ElementFunction.Cosh, "Cosh"), new(ElementFunction.Elu, "Elu", "alpha", 1), new(ElementFunction.Erf, "Erf"),
         new(ElementFunction.Floor, "Floor"), new(ElementFunction.HardSigmoid, "HardSigmoid", "alpha", 0.2f, "beta", 0.5f),
         new(ElementFunction.HardSwish, "HardSwish"), new(ElementFunction.LeakyRelu, "LeakyRelu", "alpha", 0.01f),
-        new(ElementFunction.Mish, "Mish", Since: 18), new(ElementFunction.Not, "Not"),
+        new(ElementFunction.Mish, "Mish"), new(ElementFunction.Not, "Not"),
         new(ElementFunction.Reciprocal, "Reciprocal"), new(ElementFunction.Round, "Round"),
         new(ElementFunction.Selu, "Selu", "alpha", 1.67326319217681884765625f, "gamma", 1.05070102214813232421875f),
         new(ElementFunction.Sign, "Sign"), new(ElementFunction.Sin, "Sin"), new(ElementFunction.Sinh, "Sinh"),
         new(ElementFunction.Softplus, "Softplus"), new(ElementFunction.Softsign, "Softsign"),
-        new(ElementFunction.Swish, "Swish", "alpha", 1, Since: 24), new(ElementFunction.Tan, "Tan"),
+        new(ElementFunction.Swish, "Swish", "alpha", 1), new(ElementFunction.Tan, "Tan"),
         new(ElementFunction.ThresholdedRelu, "ThresholdedRelu", "alpha", 1),
     ];
 
-    public static readonly IReadOnlyList<(PairFunction Function, string Operator)> Pairs =
+    private static readonly IReadOnlyList<(PairFunction Function, string Operator)> Pairs =
     [
         (PairFunction.And, "And"), (PairFunction.Equal, "Equal"), (PairFunction.Greater, "Greater"),
         (PairFunction.GreaterOrEqual, "GreaterOrEqual"), (PairFunction.Less, "Less"), (PairFunction.LessOrEqual, "LessOrEqual"),
@@ -48,5 +48,6 @@ internal static class OnnxFunctions
 
     /// <summary>Whether the result is true or false.</summary>
     public static bool IsLogic(PairFunction function) => function is PairFunction.And or PairFunction.Or or PairFunction.Xor
-        or PairFunction.Equal or PairFunction.Greater or PairFunction.GreaterOrEqual or PairFunction.Less or PairFunction.LessOrEqual;
+        or PairFunction.Equal or PairFunction.Greater or PairFunction.GreaterOrEqual or PairFunction.Less
+        or PairFunction.LessOrEqual;
 }

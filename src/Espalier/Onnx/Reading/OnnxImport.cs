@@ -21,8 +21,8 @@ internal sealed record OnnxReadOptions
 }
 
 /// <summary>
-/// Reads a file of ONNX into a graph: constants and the arithmetic of shapes are computed at once, every other node becomes ops by
-/// <see cref="OnnxReaders"/>. Names of nodes, weights, inputs and outputs are those of the file.
+/// Reads a file of ONNX into a graph: constants and the arithmetic of shapes are computed at once, every other node becomes ops
+/// by <see cref="OnnxReaders"/>. Names of nodes, weights, inputs and outputs are those of the file.
 /// </summary>
 internal sealed class OnnxImport
 {
@@ -51,8 +51,8 @@ internal sealed class OnnxImport
     /// <param name="Outputs">Types of the outputs.</param>
     public sealed record Result(Graph Graph, OnnxSource Source, IReadOnlyList<OnnxType> Outputs);
 
-    /// <exception cref="EspalierException">The file is missing or damaged, or has something that is not read: one line that names node
-    /// and operator.</exception>
+    /// <exception cref="EspalierException">The file is missing or damaged, or has something that is not read: one line that names
+    /// node and operator.</exception>
     public static Result Read(string path, OnnxReadOptions? options = null) => ReadGuard.Run(path, () =>
     {
         if (Directory.Exists(path)) throw new InvalidDataException("is a folder, not a file; name the file in it");
@@ -93,7 +93,8 @@ internal sealed class OnnxImport
             {
                 Node(node);
             }
-            catch (Exception e) when (e is InvalidDataException or ArgumentException or ArithmeticException or KeyNotFoundException
+            catch (Exception e)
+                when (e is InvalidDataException or ArgumentException or ArithmeticException or KeyNotFoundException
                 or IndexOutOfRangeException)
             {
                 throw new InvalidDataException($"{node}: {Unprefixed(e.Message)}", e);
@@ -131,12 +132,14 @@ internal sealed class OnnxImport
         }
         string what = $"the input {ReadGuard.Quote(input.Name)}";
         if (input.Type == 0 || input.Shape is null) throw new InvalidDataException($"{what} is no tensor, or of no shape");
-        if (!Enum.IsDefined((OnnxType)input.Type)) throw new InvalidDataException($"{what} is of the type {input.Type}, which is not read");
+        if (!Enum.IsDefined((OnnxType)input.Type))
+            throw new InvalidDataException($"{what} is of the type {input.Type}, which is not read");
         if (input.Shape.Length > Shape.MaxRank) throw new InvalidDataException($"{what} has {input.Shape.Length} axes");
         int[] two = new int[input.Shape.Length];
         for (int i = 0; i < two.Length; i++)
         {
-            long? length = options.OpenBatch && i == 0 ? 2 : input.Shape[i] is { } n and not 0 ? n : i >= 2 ? options.ImageSize : null;
+            long? length = options.OpenBatch && i == 0 ? 2 : input.Shape[i] is { } n and not 0 ? n : i >= 2 ? options.ImageSize
+                : null;
             two[i] = length is >= 0 and <= int.MaxValue ? (int)length : throw new InvalidDataException(
                 $"{what} leaves the length of axis {i} open, or it is none; give the image size that it is to be");
         }
@@ -157,7 +160,8 @@ internal sealed class OnnxImport
             return;
         }
         OnnxOperand?[] inputs = [.. node.Inputs.Select(n => n.Length == 0 ? null : values.TryGetValue(n, out OnnxOperand? v) ? v
-            : throw new InvalidDataException($"reads {ReadGuard.Quote(n)}, which is neither an input, a constant nor made before it"))];
+            : throw new InvalidDataException(
+                $"reads {ReadGuard.Quote(n)}, which is neither an input, a constant nor made before it"))];
         if (node.Outputs.Count == 0) throw new InvalidDataException("gives nothing");
         if (Folded(view, inputs) is { } folded)
         {
@@ -195,12 +199,14 @@ internal sealed class OnnxImport
 
     private static OnnxOperand Constant(string name, OnnxNodeView node)
     {
-        if (node.Tensor("value") is { } tensor) return OfFile(name, tensor) is var c ? new OnnxOperand { Name = name, Type = c.Type, Stored = tensor } : c;
+        if (node.Tensor("value") is { } tensor) return new OnnxOperand { Name = name, Type = tensor.Type, Stored = tensor };
         if (node.Longs("value_ints") is { } ints) return OnnxOperand.Constant(name, OnnxArray.Whole(ints));
         if (node.Floats("value_floats") is { } floats)
             return OnnxOperand.Constant(name, new OnnxArray(OnnxType.Float, [floats.Length], [.. floats.Select(f => (double)f)]));
-        if (node.Has("value_int")) return OnnxOperand.Constant(name, new OnnxArray(OnnxType.Int64, [], [node.Int("value_int", 0)]));
-        if (node.Has("value_float")) return OnnxOperand.Constant(name, new OnnxArray(OnnxType.Float, [], [node.Float("value_float", 0)]));
+        if (node.Has("value_int"))
+            return OnnxOperand.Constant(name, new OnnxArray(OnnxType.Int64, [], [node.Int("value_int", 0)]));
+        if (node.Has("value_float"))
+            return OnnxOperand.Constant(name, new OnnxArray(OnnxType.Float, [], [node.Float("value_float", 0)]));
         throw new InvalidDataException("has no value that is read: text and sparse ones are not");
     }
 
@@ -216,5 +222,6 @@ internal sealed class OnnxImport
 
     /// <summary>Without the name of the node that a builder puts in front.</summary>
     private static string Unprefixed(string message) =>
-        message.StartsWith("node '%", StringComparison.Ordinal) ? message[(message.IndexOf("): ", StringComparison.Ordinal) + 3)..] : message;
+        message.StartsWith("node '%", StringComparison.Ordinal)
+            ? message[(message.IndexOf("): ", StringComparison.Ordinal) + 3)..] : message;
 }

@@ -13,7 +13,8 @@ internal static class OnnxMovePatterns
         {
             case ReshapeOp when OnnxRewriter.Made<ReshapeOp>(x) is { } before:
                 GraphValue source = before.Operands[0]!;
-                if (source.Shape == node.Output.Shape && rewriter.OfThree(source) == rewriter.OfThree(node.Output)) Drop(rewriter, node, source);
+                if (source.Shape == node.Output.Shape && rewriter.OfThree(source) == rewriter.OfThree(node.Output))
+                    Drop(rewriter, node, source);
                 else if (!source.IsWeight) rewriter.Replace(node, OnnxRewriter.Reshaped(source.Tensor, rewriter.OfThree(source),
                     node.Output.Shape.ToArray(), rewriter.OfThree(node.Output).ToArray()), source);
                 break;
@@ -30,25 +31,28 @@ internal static class OnnxMovePatterns
     }
 
     /// <summary>
-    /// Queries, keys or values that are taken from an axis in front of the images: taken before the axes are turned, so that images
-    /// stay in front.
+    /// Queries, keys or values that are taken from an axis in front of the images: taken before the axes are turned, so that
+    /// images stay in front.
     /// </summary>
     private static void Taken(OnnxRewriter rewriter, GraphNode node, SliceOp slice, PermuteOp order, GraphValue x)
     {
         int axis = slice.Axis, from = order.Axes[axis], rank = x.Shape.Rank;
-        int[] kept = [.. Enumerable.Range(0, rank).Where(i => i != from)], left = [.. order.Axes.Where(a => a != from).Select(a => a > from ? a - 1 : a)];
+        int[] kept = [.. Enumerable.Range(0, rank).Where(i => i != from)],
+            left = [.. order.Axes.Where(a => a != from).Select(a => a > from ? a - 1 : a)];
         Shape three = rewriter.OfThree(x);
         bool drops = slice.Result[axis] == 1 && node.Output.Shape == new Shape([.. left.Select(i => x.Shape[kept[i]])]);
         if (!drops || axis != 0) return;
-        GraphValue part = rewriter.Insert(node, rewriter.Free($"{node.Name}.part"), new SliceOp(x.Tensor, from, slice.Start, 1), x);
-        GraphValue flat = rewriter.Insert(node, rewriter.Free($"{node.Name}.flat"), OnnxRewriter.Reshaped(part.Tensor, rewriter.OfThree(part),
+        GraphValue part =
+            rewriter.Insert(node, rewriter.Free($"{node.Name}.part"), new SliceOp(x.Tensor, from, slice.Start, 1), x);
+        GraphValue flat =
+            rewriter.Insert(node, rewriter.Free($"{node.Name}.flat"), OnnxRewriter.Reshaped(part.Tensor, rewriter.OfThree(part),
             [.. kept.Select(i => x.Shape[i])], [.. kept.Select(i => three[i])]), part);
         rewriter.Replace(node, new PermuteOp(flat.Tensor, left), flat);
     }
 
     /// <summary>
-    /// Where images are not the first axis, as in PyTorch's attention, a linear layer is done before the reordering instead of after
-    /// it, which leaves the reordering to what undoes it.
+    /// Where images are not the first axis, as in PyTorch's attention, a linear layer is done before the reordering instead of
+    /// after it, which leaves the reordering to what undoes it.
     /// </summary>
     public static void Sink(OnnxRewriter rewriter, GraphNode node)
     {
@@ -82,7 +86,8 @@ internal static class OnnxMovePatterns
         if (output && (source.Producer is null || rewriter.Graph.Outputs.Contains(source))) return;
         rewriter.Forward(node.Output, source);
         // A pool and what flattens it are one op, called by the last of both.
-        if (!output && source.Producer?.Op is GlobalAvgPool2dOp) (node.Output.Name, source.Name) = (source.Name + ".old", node.Name);
+        if (!output && source.Producer?.Op is GlobalAvgPool2dOp)
+            (node.Output.Name, source.Name) = (source.Name + ".old", node.Name);
         if (!output) return;
         (node.Output.Name, source.Name) = (source.Name + ".old", node.Output.Name);
     }

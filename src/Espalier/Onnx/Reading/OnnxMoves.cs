@@ -22,7 +22,8 @@ internal static class OnnxMoves
         }
         if (free >= 0) dims[free] = known > 0 && all % known == 0 ? all / known
             : throw new InvalidDataException($"[{string.Join(",", x)}] does not divide into [{string.Join(",", target)}]");
-        else if (known != all) throw new InvalidDataException($"[{string.Join(",", x)}] does not fit [{string.Join(",", target)}]");
+        else if (known != all)
+            throw new InvalidDataException($"[{string.Join(",", x)}] does not fit [{string.Join(",", target)}]");
         return [.. dims.Select(n => (int)n)];
     }
 
@@ -40,7 +41,8 @@ internal static class OnnxMoves
     {
         long[]? axes = list?.Longs() ?? node.Longs("axes");
         int[]? gone = axes is null ? null : [.. axes.Select(a => OnnxArray.Axis(a, x.Length))];
-        if (gone is not null && gone.Any(a => x[a] != 1)) throw new InvalidDataException("an axis that it leaves out is longer than 1");
+        if (gone is not null && gone.Any(a => x[a] != 1))
+            throw new InvalidDataException("an axis that it leaves out is longer than 1");
         return [.. x.Where((n, i) => gone is null ? n != 1 : !gone.Contains(i))];
     }
 
@@ -76,8 +78,8 @@ internal static class OnnxMoves
         {
             int axis = OnnxArray.Axis(along[i], x.Length), n = x[axis];
             long step = by[i], low = step > 0 ? 0 : -1, high = step > 0 ? n : n - 1;
-            long start = Math.Clamp(from[i] < 0 ? from[i] + n : from[i], step > 0 ? 0 : -1, high);
-            long end = Math.Clamp(to[i] < 0 ? to[i] + n : to[i], low, step > 0 ? n : n - 1);
+            long start = Math.Clamp(from[i] < 0 ? from[i] + n : from[i], low, high);
+            long end = Math.Clamp(to[i] < 0 ? to[i] + n : to[i], low, high);
             List<int> list = [];
             for (long at = start; step > 0 ? at < end : at > end; at += step) list.Add((int)at);
             lists[axis] = [.. list];
@@ -89,8 +91,10 @@ internal static class OnnxMoves
     /// <param name="axes">Those that pads are for, since opset 18.</param>
     public static int[][] Pad(OnnxNodeView node, int[] x, OnnxArray? pads, OnnxArray? axes)
     {
-        int[] widths = pads?.Ints() ?? node.Ints("pads") ?? node.Ints("paddings") ?? throw new InvalidDataException("it has no pads");
-        int[] along = axes is null ? [.. Enumerable.Range(0, x.Length)] : [.. axes.Longs().Select(a => OnnxArray.Axis(a, x.Length))];
+        int[] widths = pads?.Ints() ?? node.Ints("pads") ?? node.Ints("paddings")
+            ?? throw new InvalidDataException("it has no pads");
+        int[] along = axes is null ? [.. Enumerable.Range(0, x.Length)]
+            : [.. axes.Longs().Select(a => OnnxArray.Axis(a, x.Length))];
         if (widths.Length != 2 * along.Length) throw new InvalidDataException($"{widths.Length} pads for {along.Length} axes");
         string mode = node.Text("mode", "constant");
         int[][] lists = Whole(x);
@@ -115,7 +119,8 @@ internal static class OnnxMoves
     {
         if (repeats.Length != x.Length || repeats.Any(r => r is < 0 or > OnnxArray.Most))
             throw new InvalidDataException("it does not say how often each axis is repeated");
-        return [.. x.Select((n, i) => n * (long)repeats[i] <= OnnxArray.Most ? Enumerable.Range(0, n * repeats[i]).Select(at => at % n).ToArray()
+        return [.. x.Select((n, i) => n * (long)repeats[i] <= OnnxArray.Most
+            ? Enumerable.Range(0, n * repeats[i]).Select(at => at % n).ToArray()
             : throw new InvalidDataException("it repeats too often"))];
     }
 
@@ -124,7 +129,8 @@ internal static class OnnxMoves
 
     /// <summary>Indices that may be counted from the end.</summary>
     public static int[] Indices(OnnxArray list, int length) => Array.ConvertAll(list.Longs(), i =>
-        i >= -length && i < length ? (int)(i < 0 ? i + length : i) : throw new InvalidDataException($"its index {i} of {length} entries"));
+        i >= -length && i < length ? (int)(i < 0 ? i + length : i)
+            : throw new InvalidDataException($"its index {i} of {length} entries"));
 
     /// <summary>For each entry of the result, its place in x.</summary>
     public static int[] GatherElements(OnnxNodeView node, int[] x, OnnxArray indices)
@@ -132,7 +138,8 @@ internal static class OnnxMoves
         int axis = OnnxArray.Axis(node.Int("axis", 0), x.Length);
         if (indices.Dims.Length != x.Length || indices.Dims.Where((n, i) => i != axis && n > x[i]).Any())
             throw new InvalidDataException("its indices do not fit x");
-        int[] places = OnnxArray.Places(x, [.. indices.Dims.Select((n, i) => i == axis ? new int[n] : Enumerable.Range(0, n).ToArray())]);
+        int[] places =
+            OnnxArray.Places(x, [.. indices.Dims.Select((n, i) => i == axis ? new int[n] : Enumerable.Range(0, n).ToArray())]);
         int stride = OnnxArray.Strides(x)[axis];
         int[] list = Indices(indices, x[axis]);
         for (int i = 0; i < places.Length; i++) places[i] += list[i] * stride;
@@ -143,7 +150,8 @@ internal static class OnnxMoves
     public static int[] GatherNd(OnnxNodeView node, int[] x, OnnxArray indices, out int[] dims)
     {
         int batch = (int)Math.Clamp(node.Int("batch_dims", 0), 0, 8), rank = indices.Dims.Length;
-        if (rank == 0 || batch >= rank || batch + indices.Dims[^1] > x.Length || !x.Take(batch).SequenceEqual(indices.Dims.Take(batch)))
+        if (rank == 0 || batch >= rank || batch + indices.Dims[^1] > x.Length
+            || !x.Take(batch).SequenceEqual(indices.Dims.Take(batch)))
             throw new InvalidDataException("its indices do not fit x");
         int depth = indices.Dims[^1], slice = x[(batch + depth)..].Aggregate(1, (a, n) => a * n);
         dims = [.. indices.Dims[..^1], .. x[(batch + depth)..]];

@@ -14,8 +14,8 @@ internal static class OnnxNetwork
     /// <summary>Whether a path names a file of ONNX: by its end, as the format has no beginning of its own.</summary>
     public static bool Is(string path) => path.EndsWith(".onnx", StringComparison.OrdinalIgnoreCase);
 
-    /// <exception cref="EspalierException">The file is missing, damaged or has something that is not read; or the options say what is
-    /// the file's to say.</exception>
+    /// <exception cref="EspalierException">The file is missing, damaged or has something that is not read; or the options say
+    /// what is the file's to say.</exception>
     public static (Graph Graph, ModelCard Card) Read(string path, OpenOptions options)
     {
         if (options.Architecture is not null || options.Config is not null)
@@ -56,6 +56,7 @@ internal static class OnnxNetwork
             throw new EspalierException($"{path}: is no network from images to classes or maps, but from "
                 + $"{string.Join(", ", graph.Inputs)} to {string.Join(", ", graph.Outputs)}");
         if (images.Shape[2] != images.Shape[3])
-            throw new EspalierException($"{path}: is for images {images.Shape[2]} high and {images.Shape[3]} wide; square ones are read");
+            throw new EspalierException(
+                $"{path}: is for images {images.Shape[2]} high and {images.Shape[3]} wide; square ones are read");
     }
 }

@@ -23,11 +23,13 @@ internal sealed class OnnxNodeView(OnnxSourceNode node, int opset)
     public long[]? Longs(string name) => !Has(name) ? null : [.. node.Attributes[name].Ints ?? throw Wrong(name)];
 
     public int[]? Ints(string name) => Longs(name) is not { } list ? null : Array.ConvertAll(list, n =>
-        n is >= int.MinValue and <= int.MaxValue ? (int)n : throw new InvalidDataException($"its attribute '{name}' has the number {n}"));
+        n is >= int.MinValue and <= int.MaxValue ? (int)n
+            : throw new InvalidDataException($"its attribute '{name}' has the number {n}"));
 
     public float[]? Floats(string name) => !Has(name) ? null : [.. node.Attributes[name].Floats ?? throw Wrong(name)];
 
     public OnnxSourceTensor? Tensor(string name) => !Has(name) ? null : node.Attributes[name].Tensor ?? throw Wrong(name);
 
-    private static InvalidDataException Wrong(string name) => new($"its attribute {Formats.ReadGuard.Quote(name)} is of another kind");
+    private static InvalidDataException Wrong(string name) =>
+        new($"its attribute {Formats.ReadGuard.Quote(name)} is of another kind");
 }

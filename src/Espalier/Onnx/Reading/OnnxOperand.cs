@@ -4,9 +4,9 @@ using Espalier.Tensors;
 namespace Espalier.Onnx;
 
 /// <summary>
-/// A value of a file while it is read: a constant, or what the network computes. Nothing may depend on the number of images but the
-/// length of axes, so each is known for two images and for three: what is the same for both is a constant, what grows as they do is
-/// a number of images, and anything else is refused.
+/// A value of a file while it is read: a constant, or what the network computes. Nothing may depend on the number of images but
+/// the length of axes, so each is known for two images and for three: what is the same for both is a constant, what grows as they
+/// do is a number of images, and anything else is refused.
 /// </summary>
 internal sealed class OnnxOperand
 {
@@ -41,7 +41,8 @@ internal sealed class OnnxOperand
     public bool Varies => three is not null && three != two;
 
     public static OnnxOperand Constant(string name, OnnxArray two, OnnxArray? three = null, bool isWeight = false) =>
-        new() { Name = name, Type = two.Type, two = two, three = three is null || three.SameAs(two) ? two : three, IsWeight = isWeight };
+        new() { Name = name, Type = two.Type, two = two, three = three is null || three.SameAs(two) ? two : three,
+            IsWeight = isWeight };
 
     /// <summary>The constant under another name: a weight of its own.</summary>
     public OnnxOperand Named(string name) =>

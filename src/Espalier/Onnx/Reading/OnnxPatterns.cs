@@ -3,8 +3,8 @@ using Espalier.Tensors;
 namespace Espalier.Onnx;
 
 /// <summary>
-/// Puts the patterns that exporters leave together to ops: norms, activations, attention, token rows. What matches none stays as it
-/// is, and runs and trains; patterns give speed, and say what belongs together.
+/// Puts the patterns that exporters leave together to ops: norms, activations, attention, token rows. What matches none stays as
+/// it is, and runs and trains; patterns give speed, and say what belongs together.
 /// </summary>
 internal static class OnnxPatterns
 {
@@ -36,10 +36,13 @@ internal static class OnnxPatterns
         if (node.Op is not AddOp) return;
         for (int i = 0; i < 2; i++)
         {
-            if (node.Operands[1 - i] is not { IsWeight: true, Shape.Rank: 1 } bias || node.Operands[i] is not { } product) continue;
-            if (OnnxRewriter.Made<LinearOp>(product) is not { Op: LinearOp { Bias: null, Residual: null, Gelu: false } linear } made) continue;
+            if (node.Operands[1 - i] is not { IsWeight: true, Shape.Rank: 1 } bias || node.Operands[i] is not { } product)
+                continue;
+            if (OnnxRewriter.Made<LinearOp>(product)
+                is not { Op: LinearOp { Bias: null, Residual: null, Gelu: false } linear } made) continue;
             if (rewriter.Reader(product) != node || bias.Shape[0] != product.Shape[-1]) continue;
-            rewriter.Replace(node, new LinearOp(linear.Inputs[0], linear.Inputs[1], bias.Tensor), made.Operands[0], made.Operands[1], bias);
+            rewriter.Replace(node, new LinearOp(linear.Inputs[0], linear.Inputs[1], bias.Tensor), made.Operands[0],
+                made.Operands[1], bias);
             // Exporters turn the weight and name it anew; the bias still has its layer's name.
             if (bias.Name.EndsWith(".bias", StringComparison.Ordinal) && made.Operands[1] is { IsWeight: true } weight
                 && !weight.Name.EndsWith(".weight", StringComparison.Ordinal))
@@ -52,14 +55,16 @@ internal static class OnnxPatterns
     private static void LayerNorm(OnnxRewriter rewriter, GraphNode node)
     {
         if (node.Op is not DivOp || OnnxRewriter.Made<SqrtOp>(node.Operands[1]) is not { } root) return;
-        if (OnnxRewriter.Made<AffineOp>(root.Operands[0]) is not { Op: AffineOp { Scale: 1, Shift: > 0 and var epsilon } } shifted) return;
+        if (OnnxRewriter.Made<AffineOp>(root.Operands[0])
+            is not { Op: AffineOp { Scale: 1, Shift: > 0 and var epsilon } } shifted) return;
         if (OnnxRewriter.Made<MeanOp>(shifted.Operands[0]) is not { } variance || !OverLast(variance)) return;
-        if (Centred(node.Operands[0]) is not { } x || Centred(SquareOf(variance.Operands[0])) != x) return;
+        if (Centred(node.Operands[0]) is not { } x || Centred(OnnxRewriter.SquareOf(variance.Operands[0])) != x) return;
         int width = x.Shape[-1];
         if (Scaled<MulOp>(rewriter, node, width) is not { } mul) return;
         GraphValue gamma = mul.Weight;
         (GraphNode Node, GraphValue Weight)? add = Scaled<AddOp>(rewriter, mul.Node, width);
-        GraphValue beta = add?.Weight ?? rewriter.Weight($"{gamma.Name}.shift", new Shape(width), trained: false, to => to.Clear());
+        GraphValue beta = add?.Weight
+            ?? rewriter.Weight($"{gamma.Name}.shift", new Shape(width), trained: false, to => to.Clear());
         rewriter.Replace(add?.Node ?? mul.Node, new LayerNormOp(x.Tensor, gamma.Tensor, beta.Tensor, epsilon), x, gamma, beta);
     }
 
@@ -68,13 +73,12 @@ internal static class OnnxPatterns
 
     /// <summary>x, where the value is x less its mean along the last axis.</summary>
     private static GraphValue? Centred(GraphValue? value) => OnnxRewriter.Made<SubOp>(value) is { } sub
-        && OnnxRewriter.Made<MeanOp>(sub.Operands[1]) is { } mean && OverLast(mean) && mean.Operands[0] == sub.Operands[0] ? sub.Operands[0] : null;
-
-    private static GraphValue? SquareOf(GraphValue? value) => OnnxRewriter.Made<SquareOp>(value) is { } square ? square.Operands[0]
-        : OnnxRewriter.Made<MulOp>(value) is { } mul && mul.Operands[0] == mul.Operands[1] ? mul.Operands[0] : null;
+        && OnnxRewriter.Made<MeanOp>(sub.Operands[1]) is { } mean && OverLast(mean) && mean.Operands[0] == sub.Operands[0]
+        ? sub.Operands[0] : null;
 
     /// <summary>The one reader of a node, where that joins a weight of the width to it.</summary>
-    private static (GraphNode Node, GraphValue Weight)? Scaled<T>(OnnxRewriter rewriter, GraphNode node, int width) where T : Op =>
-        rewriter.Reader(node.Output) is { Op: T } reader && reader.Operands.FirstOrDefault(o => o != node.Output) is { IsWeight: true } weight
+    private static (GraphNode Node, GraphValue Weight)? Scaled<T>(OnnxRewriter rewriter, GraphNode node, int width)
+        where T : Op => rewriter.Reader(node.Output) is { Op: T } reader
+            && reader.Operands.FirstOrDefault(o => o != node.Output) is { IsWeight: true } weight
             && weight.Shape == new Shape(width) ? (reader, weight) : null;
 }

@@ -8,18 +8,23 @@ internal static class OnnxReadAttention
     public static OnnxOperand Read(OnnxReadCall call)
     {
         for (int i = 4; i < call.Count; i++)
-            if (call.Has(i)) throw new InvalidDataException("its keys and values of earlier calls, and their lengths, are not read");
+            if (call.Has(i))
+                throw new InvalidDataException("its keys and values of earlier calls, and their lengths, are not read");
         if (call.Node.Float("softcap", 0) != 0) throw new InvalidDataException("its softcap is not read");
         OnnxOperand[] x = [call[0], call[1], call[2]];
         bool split = x[0].Rank == 4;
-        long heads = split ? x[0].Dims[1] : call.Node.Int("q_num_heads", 0), keys = split ? x[1].Dims[1] : call.Node.Int("kv_num_heads", heads);
-        if (x.Any(o => o.IsConstant || o.Rank != (split ? 4 : 3)) || heads < 1) throw new InvalidDataException("its operands have no heads");
-        if (heads != keys) throw new InvalidDataException($"it has {heads} heads of queries and {keys} of keys; as many are read");
+        long heads = split ? x[0].Dims[1] : call.Node.Int("q_num_heads", 0);
+        long keys = split ? x[1].Dims[1] : call.Node.Int("kv_num_heads", heads);
+        if (x.Any(o => o.IsConstant || o.Rank != (split ? 4 : 3)) || heads < 1)
+            throw new InvalidDataException("its operands have no heads");
+        if (heads != keys)
+            throw new InvalidDataException($"it has {heads} heads of queries and {keys} of keys; as many are read");
         if (split) for (int i = 0; i < 3; i++) x[i] = Joined(call, x[i]);
         int width = x[0].Dims[2] / (int)heads, values = x[2].Dims[2] / (int)heads;
         float scale = call.Node.Float("scale", (float)(1 / Math.Sqrt(width)));
         AttentionMask mask = call.Node.Int("is_causal", 0) != 0 ? AttentionMask.Causal : AttentionMask.None;
-        OpSettings settings = new OpSettings().Set("queryWidth", width).Set("valueWidth", values).Set("scale", scale).Set("mask", mask);
+        OpSettings settings =
+            new OpSettings().Set("queryWidth", width).Set("valueWidth", values).Set("scale", scale).Set("mask", mask);
         OnnxOperand y = call.Emit.Node("Attention", settings, x[0], x[1], x[2], Bias(call, (int)heads, x[1].Dims[1]));
         if (!split) return y;
         OnnxOperand apart = OnnxReadShapes.Shaped(call, y, y.Dims[1], (int)heads, values);
@@ -34,7 +39,8 @@ internal static class OnnxReadAttention
     {
         if (call.Fixed(3) is not { } bias) return null;
         if (!bias.IsWhole && bias.Dims is not [> 1, _, _, _])
-            return call.Emit.Weight(OnnxOperand.Constant(call[3].Name, (bias.Dims.Length == 4 ? bias.Shaped(bias.Dims[1..]) : bias)
+            return call.Emit.Weight(OnnxOperand.Constant(call[3].Name,
+                (bias.Dims.Length == 4 ? bias.Shaped(bias.Dims[1..]) : bias)
                 .Expanded([heads, tokens, tokens]), isWeight: call[3].IsWeight));
         throw new InvalidDataException("its attn_mask is not one number for each pair of tokens");
     }

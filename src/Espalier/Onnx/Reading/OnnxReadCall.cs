@@ -18,7 +18,8 @@ internal sealed class OnnxReadCall(OnnxEmitter emit, OnnxNodeView node, OnnxOper
 
     public bool Open => open;
 
-    public OnnxOperand this[int operand] => Optional(operand) ?? throw new InvalidDataException($"its operand {operand} is missing");
+    public OnnxOperand this[int operand] =>
+        Optional(operand) ?? throw new InvalidDataException($"its operand {operand} is missing");
 
     public OnnxOperand? Optional(int operand) => operand < inputs.Length ? inputs[operand] : null;
 

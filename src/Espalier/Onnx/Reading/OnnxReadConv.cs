@@ -21,8 +21,7 @@ internal static class OnnxReadConv
         if (line)
         {
             x = OnnxReadShapes.Shaped(call, x, x.Dims[1], 1, x.Dims[2]);
-            int[] dims = [weight.Dims[0], weight.Dims[1], 1, kernel[0]];
-            weight = weight.IsConstant ? emit.Shaped(weight, dims) : emit.Reshape(weight, dims, dims);
+            weight = emit.Shaped(weight, weight.Dims[0], weight.Dims[1], 1, kernel[0]);
         }
         OpSettings settings = new OpSettings().Set("stride", window.Stride).Set("padding", window.Padding).Set("dilation", window.Dilation);
         OnnxOperand y = emit.Node("Conv2d", settings, x, weight, bias);

@@ -1,10 +1,8 @@
-using Espalier.Tensors;
-
 namespace Espalier.Onnx;
 
 /// <summary>
-/// Sums of products by letters: "bhid,bhjd->bhij". One or two operands, each letter once in each; two are a product of matrices, of
-/// which axes are turned and joined before and after.
+/// Sums of products by letters: "bhid,bhjd->bhij". One or two operands, each letter once in each; two are a product of matrices,
+/// of which axes are turned and joined before and after.
 /// </summary>
 internal static class OnnxReadEinsum
 {
@@ -13,28 +11,34 @@ internal static class OnnxReadEinsum
         string equation = string.Concat(call.Node.Text("equation", "").Where(c => !char.IsWhiteSpace(c)));
         string[] sides = equation.Split("->");
         string[] terms = sides[0].Split(',');
-        if (equation.Any(c => !char.IsAsciiLetter(c) && c is not (',' or '-' or '>')) || sides.Length > 2 || terms.Length != call.Count
+        if (equation.Any(c => !char.IsAsciiLetter(c) && c is not (',' or '-' or '>')) || sides.Length > 2
+            || terms.Length != call.Count
             || terms.Length > 2 || terms.Any(t => t.Distinct().Count() != t.Length))
-            throw new InvalidDataException($"its equation {Formats.ReadGuard.Quote(equation)} is not one of one or two operands with each letter once");
-        string output = sides.Length == 2 ? sides[1] : string.Concat(terms.SelectMany(t => t).GroupBy(c => c).Where(g => g.Count() == 1)
+            throw new InvalidDataException(
+                $"its equation {Formats.ReadGuard.Quote(equation)} is not one of one or two operands with each letter once");
+        string output = sides.Length == 2 ? sides[1]
+            : string.Concat(terms.SelectMany(t => t).GroupBy(c => c).Where(g => g.Count() == 1)
             .Select(g => g.Key).Order());
         for (int i = 0; i < terms.Length; i++)
-            if (terms[i].Length != call[i].Rank) throw new InvalidDataException($"operand {i} has {call[i].Rank} axes for '{terms[i]}'");
+            if (terms[i].Length != call[i].Rank)
+                throw new InvalidDataException($"operand {i} has {call[i].Rank} axes for '{terms[i]}'");
         if (output.Distinct().Count() != output.Length || output.Any(c => !sides[0].Contains(c, StringComparison.Ordinal)))
             throw new InvalidDataException($"its result is '{output}'");
         OnnxEmitter emit = call.Emit;
         if (terms.Length == 1) return emit.Permute(Summed(emit, call[0], terms[0], output, out string left), Order(left, output));
         (string ta, string tb) = (terms[0], terms[1]);
-        OnnxOperand a = Summed(emit, Node(emit, call[0]), ta, tb + output, out ta), b = Summed(emit, Node(emit, call[1]), tb, ta + output, out tb);
-        string batch = string.Concat(ta.Where(c => tb.Contains(c, StringComparison.Ordinal) && output.Contains(c, StringComparison.Ordinal)));
-        string inner = string.Concat(ta.Where(c => tb.Contains(c, StringComparison.Ordinal) && !output.Contains(c, StringComparison.Ordinal)));
+        OnnxOperand a = Summed(emit, Node(emit, call[0]), ta, tb + output, out ta),
+            b = Summed(emit, Node(emit, call[1]), tb, ta + output, out tb);
+        string batch = string.Concat(ta.Where(c => tb.Contains(c, StringComparison.Ordinal)
+            && output.Contains(c, StringComparison.Ordinal)));
+        string inner = string.Concat(ta.Where(c => tb.Contains(c, StringComparison.Ordinal)
+            && !output.Contains(c, StringComparison.Ordinal)));
         string rows = string.Concat(ta.Where(c => !tb.Contains(c, StringComparison.Ordinal)));
         string columns = string.Concat(tb.Where(c => !ta.Contains(c, StringComparison.Ordinal)));
         a = emit.Permute(a, Order(ta, batch + rows + inner));
         b = emit.Permute(b, Order(tb, batch + inner + columns));
         int lead = batch.Length;
-        OnnxOperand product = emit.Node("MatMul", new OpSettings().Set("transposeA", false).Set("transposeB", false),
-            Joined(emit, a, lead, rows.Length), Joined(emit, b, lead, inner.Length));
+        OnnxOperand product = emit.MatMul(Joined(emit, a, lead, rows.Length), Joined(emit, b, lead, inner.Length));
         int[] two = [.. a.Dims[..(lead + rows.Length)], .. b.Dims[(lead + inner.Length)..]];
         int[] three = [.. a.DimsOfThree[..(lead + rows.Length)], .. b.DimsOfThree[(lead + inner.Length)..]];
         return emit.Permute(emit.Reshape(product, two, three), Order(batch + rows + columns, output));

@@ -19,7 +19,7 @@ internal static class OnnxReadElements
             int[] two = [.. b.Dims, .. Enumerable.Repeat(1, ones)], three = [.. b.DimsOfThree, .. Enumerable.Repeat(1, ones)];
             b = b.IsConstant ? emit.Shaped(b, two) : emit.Reshape(b, two, three);
         }
-        bool whole = op == "Div" && a.Type is not (OnnxType.Float or OnnxType.Double or OnnxType.Float16 or OnnxType.BFloat16);
+        bool whole = op == "Div" && !a.Type.IsFloat();
         if (b.Scalar is { } right && b.Rank <= a.Rank && !whole)
         {
             switch (op)
@@ -37,7 +37,8 @@ internal static class OnnxReadElements
                 case "Add": return emit.Affine(b, 1, left);
                 case "Sub": return emit.Affine(b, -1, left);
                 case "Mul": return emit.Affine(b, left, 0);
-                case "Div" when b.Type is OnnxType.Float: return emit.Affine(emit.Element(ElementFunction.Reciprocal, b), left, 0);
+                case "Div" when b.Type is OnnxType.Float:
+                    return emit.Affine(emit.Element(ElementFunction.Reciprocal, b), left, 0);
             }
         }
         OnnxOperand y = call.Make(op, a, b);
@@ -55,8 +56,7 @@ internal static class OnnxReadElements
     {
         if (function == PairFunction.Mod && call.Node.Int("fmod", 0) != 0) function = PairFunction.FMod;
         OnnxOperand y = call[0];
-        for (int i = 1; i < call.Count; i++)
-            y = call.Emit.Node("Pair", new OpSettings().Set("function", function), y, call[i]);
+        for (int i = 1; i < call.Count; i++) y = call.Emit.Pair(function, y, call[i]);
         return OnnxFunctions.IsLogic(function) ? OnnxReadCall.Typed(y, OnnxType.Bool) : OnnxReadCall.Typed(y, call[0].Type);
     }
 
@@ -75,8 +75,8 @@ internal static class OnnxReadElements
         if (call.Optional(1) is { IsConstant: false } || call.Optional(2) is { IsConstant: false })
         {
             OnnxOperand y = call[0];
-            if (call.Has(1)) y = call.Emit.Node("Pair", new OpSettings().Set("function", PairFunction.Max), y, call[1]);
-            return call.Has(2) ? call.Emit.Node("Pair", new OpSettings().Set("function", PairFunction.Min), y, call[2]) : y;
+            if (call.Has(1)) y = call.Emit.Pair(PairFunction.Max, y, call[1]);
+            return call.Has(2) ? call.Emit.Pair(PairFunction.Min, y, call[2]) : y;
         }
         double low = call.Number(1, "min", double.NegativeInfinity), high = call.Number(2, "max", double.PositiveInfinity);
         return low == 0 && double.IsPositiveInfinity(high) ? call.Make("Relu", call[0]) : call.Emit.Clamp(call[0], low, high);
@@ -87,10 +87,10 @@ internal static class OnnxReadElements
     {
         if (!Enum.IsDefined(to)) throw new InvalidDataException($"casts to the type {(int)to}, which is not read");
         OnnxOperand x = call[0];
-        bool fromFloat = IsFloat(x.Type);
+        bool fromFloat = x.Type.IsFloat();
         if (to == OnnxType.Bool && x.Type != OnnxType.Bool)
             x = call.Emit.Element(ElementFunction.Not, call.Emit.Element(ElementFunction.Not, x));
-        else if (fromFloat && !IsFloat(to)) x = Truncated(call, x);
+        else if (fromFloat && !to.IsFloat()) x = Truncated(call, x);
         return OnnxReadCall.Typed(x, to);
     }
 
@@ -101,7 +101,8 @@ internal static class OnnxReadElements
         double rate = call.Number(1, "ratio", 0.5);
         bool training = call.Has(2) && call.Fixed(2)!.Values is [not 0];
         if (training && rate > 0 && !call.Open) throw new InvalidDataException("drops at random; what it gives is not known");
-        OnnxOperand y = rate > 0 && rate < 1 && call.Open ? call.Emit.Node("Dropout", new OpSettings().Set("rate", (float)rate), x) : x;
+        OnnxOperand y = rate > 0 && rate < 1 && call.Open
+            ? call.Emit.Node("Dropout", new OpSettings().Set("rate", (float)rate), x) : x;
         OnnxArray ones = new(OnnxType.Bool, x.Dims, [.. Enumerable.Repeat(1.0, OnnxArray.Count(x.Dims))]);
         return call.Node.Source.Outputs.Count < 2 ? [y] : [y, OnnxOperand.Constant("", ones)];
     }
@@ -125,7 +126,8 @@ internal static class OnnxReadElements
         if (axis == rank - 1 || rank == 0) return call.Make(op, x);
         if (flat)
         {
-            OnnxOperand rows = call.Emit.Reshape(x, [.. x.Dims[..axis], Product(x.Dims, axis)], [.. x.DimsOfThree[..axis], Product(x.DimsOfThree, axis)]);
+            OnnxOperand rows = call.Emit.Reshape(x, [.. x.Dims[..axis], Product(x.Dims, axis)],
+                [.. x.DimsOfThree[..axis], Product(x.DimsOfThree, axis)]);
             return call.Emit.Reshape(call.Make(op, rows), x.Dims, x.DimsOfThree);
         }
         int[] order = [.. Enumerable.Range(0, rank)];
@@ -133,10 +135,9 @@ internal static class OnnxReadElements
         return call.Emit.Permute(call.Make(op, call.Emit.Permute(x, order)), order);
     }
 
-    public static bool IsFloat(OnnxType type) => type is OnnxType.Float or OnnxType.Double or OnnxType.Float16 or OnnxType.BFloat16;
-
     private static OnnxOperand Truncated(OnnxReadCall call, OnnxOperand x) =>
-        call.Make("Mul", call.Emit.Element(ElementFunction.Sign, x), call.Emit.Element(ElementFunction.Floor, call.Make("Abs", x)));
+        call.Make("Mul", call.Emit.Element(ElementFunction.Sign, x),
+            call.Emit.Element(ElementFunction.Floor, call.Make("Abs", x)));
 
     private static int Product(int[] dims, int from) => dims[from..].Aggregate(1, (a, n) => a * n);
 }

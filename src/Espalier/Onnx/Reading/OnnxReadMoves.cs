@@ -26,12 +26,22 @@ internal static class OnnxReadMoves
             [.. x.DimsOfThree[..axis], .. list.Dims, .. x.DimsOfThree[(axis + 1)..]]);
     }
 
+    public static OnnxOperand GatherElements(OnnxReadCall call) =>
+        Picked(call, call[0], OnnxMoves.GatherElements(call.Node, call[0].Dims, call.Fixed(1)!), call.Fixed(1)!.Dims);
+
+    public static OnnxOperand GatherNd(OnnxReadCall call)
+    {
+        int[] places = OnnxMoves.GatherNd(call.Node, call[0].Dims, call.Fixed(1)!, out int[] dims);
+        return Picked(call, call[0], places, dims);
+    }
+
     /// <summary>Lengths are an attribute before opset 13, an operand since; none are equal parts, the last one perhaps
     /// smaller.</summary>
     public static IReadOnlyList<OnnxOperand> Split(OnnxReadCall call)
     {
         OnnxOperand x = call[0];
-        int axis = OnnxArray.Axis(call.Node.Int("axis", 0), x.Rank), length = x.Dims[axis], parts = call.Node.Source.Outputs.Count;
+        int axis = OnnxArray.Axis(call.Node.Int("axis", 0), x.Rank), length = x.Dims[axis],
+            parts = call.Node.Source.Outputs.Count;
         int each = (length + parts - 1) / parts;
         int[] lengths = call.Fixed(1)?.Ints() ?? call.Node.Ints("split")
             ?? [.. Enumerable.Range(0, parts).Select(i => Math.Max(0, Math.Min(each, length - i * each)))];
@@ -69,10 +79,9 @@ internal static class OnnxReadMoves
             int[] list = two[axis];
             if (list.Length == 0) throw new InvalidDataException("it leaves nothing of an axis");
             bool run = list[0] >= 0 && !list.Where((at, i) => at != list[0] + i).Any();
-            if (run)
-                x = call.Emit.Node("Slice", new OpSettings().Set("axis", axis).Set("start", list[0]).Set("length", list.Length), x);
+            if (run) x = call.Emit.Slice(x, axis, list[0], list.Length);
             else if (axis == 1 && x.Rank > 1 && !list.Contains(-1) && list.Distinct().Count() == list.Length)
-                x = call.Make("IndexSelect", x, call.Emit.Made([list.Length], i => list[i]));
+                x = call.Make("IndexSelect", x, call.Emit.List(list));
             else continue;
             axes.Remove(axis);
         }
@@ -83,7 +92,7 @@ internal static class OnnxReadMoves
     }
 
     /// <summary>Entries by their places in all of x, as the gathers of elements give them.</summary>
-    public static OnnxOperand Picked(OnnxReadCall call, OnnxOperand x, int[] places, int[] dims)
+    private static OnnxOperand Picked(OnnxReadCall call, OnnxOperand x, int[] places, int[] dims)
     {
         if (!x.Dims.AsSpan().SequenceEqual(x.DimsOfThree))
         {
@@ -91,31 +100,27 @@ internal static class OnnxReadMoves
             int each = places.Length / x.Dims[0], width = x.Dims.Aggregate(1, (a, n) => a * n) / x.Dims[0];
             bool alike = dims[0] == x.Dims[0] && !places.Where((p, i) => p != places[i % each] + i / each * width).Any();
             if (!alike) throw new InvalidDataException("its indices are of certain images");
-            return call.Emit.Node("Pick", new OpSettings().Set("sizes", dims[1..]).Set("value", 0f), x,
-                call.Emit.Made([each], i => places[i]));
+            return call.Emit.Pick(x, places[..each], dims[1..]);
         }
-        OnnxOperand flat = call.Emit.Reshape(x, [1, OnnxArray.Count(x.Dims)], [1, OnnxArray.Count(x.Dims)]);
-        OnnxOperand y = call.Emit.Node("Pick", new OpSettings().Set("sizes", [places.Length]).Set("value", 0f), flat,
-            call.Emit.Made([places.Length], i => places[i]));
-        return call.Emit.Reshape(y, dims, dims);
+        return OfAll(call, x, places, dims);
     }
 
     /// <summary>x with entries replaced: picked from x and the updates behind it, the last of several that meet.</summary>
     public static OnnxOperand Scatter(OnnxReadCall call)
     {
         OnnxOperand x = call[0], updates = call[2];
-        if (call.Node.Text("reduction", "none") != "none") throw new InvalidDataException("it adds up or multiplies; only replacing is read");
-        if (!x.Dims.AsSpan().SequenceEqual(x.DimsOfThree)) throw new InvalidDataException("it replaces entries of certain images");
+        if (call.Node.Text("reduction", "none") != "none")
+            throw new InvalidDataException("it adds up or multiplies; only replacing is read");
+        if (!x.Dims.AsSpan().SequenceEqual(x.DimsOfThree))
+            throw new InvalidDataException("it replaces entries of certain images");
         int[] places = OnnxMoves.GatherNd(call.Node, x.Dims, call.Fixed(1)!, out int[] dims);
         int count = OnnxArray.Count(x.Dims);
         int[] order = [.. Enumerable.Range(0, count)];
         for (int i = 0; i < places.Length; i++) order[places[i]] = count + i;
         OnnxOperand all = call.Emit.Node("Concat", new OpSettings().Set("axis", 1), Row(x), Row(updates));
-        OnnxOperand y = call.Emit.Node("Pick", new OpSettings().Set("sizes", [count]).Set("value", 0f), all, call.Emit.Made([count], i => order[i]));
-        return call.Emit.Reshape(y, x.Dims, x.Dims);
+        return call.Emit.Reshape(call.Emit.Pick(all, order, [count]), x.Dims, x.Dims);
 
-        OnnxOperand Row(OnnxOperand v) => v.IsConstant ? call.Emit.Shaped(v, 1, OnnxArray.Count(v.Dims))
-            : call.Emit.Reshape(v, [1, OnnxArray.Count(v.Dims)], [1, OnnxArray.Count(v.Dims)]);
+        OnnxOperand Row(OnnxOperand v) => call.Emit.Shaped(v, 1, OnnxArray.Count(v.Dims));
     }
 
     /// <summary>A sum of all entries before one is a product with a triangle of ones.</summary>
@@ -138,25 +143,24 @@ internal static class OnnxReadMoves
         if (x.Rank < 2) throw new InvalidDataException("its operand has fewer than two axes");
         int[] dims = [x.Dims[^2], x.Dims[^1]];
         OnnxArray? diagonal = call.Fixed(1);
-        return call.Make("Where", call.Emit.Made(dims, i => OnnxFoldMoves.InTriangle(call.Node, dims, diagonal, i) ? 1 : 0), x,
-            call.Emit.Made([1], _ => 0)) is var y ? OnnxReadCall.Typed(y, x.Type) : x;
+        OnnxOperand stays = call.Emit.Made(dims, i => OnnxFoldMoves.InTriangle(call.Node, dims, diagonal, i) ? 1 : 0);
+        return OnnxReadCall.Typed(call.Make("Where", stays, x, call.Emit.Made([1], _ => 0)), x.Type);
     }
 
     private static OnnxOperand Pick(OnnxReadCall call, OnnxOperand x, int[][] lists, float fill)
     {
         bool images = x.Rank > 1 && IsWhole(lists[0], x.Dims[0]);
         if (images && x.Dims.AsSpan(1).SequenceEqual(x.DimsOfThree.AsSpan(1)))
-        {
-            int[] places = OnnxArray.Places(x.Dims[1..], lists[1..]);
-            return call.Emit.Node("Pick", new OpSettings().Set("sizes", lists[1..].Select(l => l.Length)).Set("value", fill), x,
-                call.Emit.Made([places.Length], i => places[i]));
-        }
+            return call.Emit.Pick(x, OnnxArray.Places(x.Dims[1..], lists[1..]), lists[1..].Select(l => l.Length), fill);
         if (!x.Dims.AsSpan().SequenceEqual(x.DimsOfThree)) throw new InvalidDataException("axis 0 is not the images");
-        int[] all = OnnxArray.Places(x.Dims, lists), dims = [.. lists.Select(l => l.Length)];
+        return OfAll(call, x, OnnxArray.Places(x.Dims, lists), [.. lists.Select(l => l.Length)], fill);
+    }
+
+    /// <summary>Entries by their places in all of x, whose shape is the same for any number of images.</summary>
+    private static OnnxOperand OfAll(OnnxReadCall call, OnnxOperand x, int[] places, int[] dims, float fill = 0)
+    {
         OnnxOperand flat = call.Emit.Reshape(x, [1, OnnxArray.Count(x.Dims)], [1, OnnxArray.Count(x.Dims)]);
-        OnnxOperand y = call.Emit.Node("Pick", new OpSettings().Set("sizes", [all.Length]).Set("value", fill), flat,
-            call.Emit.Made([all.Length], i => all[i]));
-        return call.Emit.Reshape(y, dims, dims);
+        return call.Emit.Reshape(call.Emit.Pick(flat, places, [places.Length], fill), dims, dims);
     }
 
     /// <summary>Entries before and after, where a list is a whole axis with a constant around it; null where it is not.</summary>

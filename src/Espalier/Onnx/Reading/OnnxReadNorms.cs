@@ -13,7 +13,8 @@ internal static class OnnxReadNorms
         if (call.Node.Int("spatial", 1) == 0) throw new InvalidDataException("normalises every pixel for itself");
         float momentum = Math.Clamp(1 - call.Node.Float("momentum", 0.9f), 0, 1);
         OnnxOperand[] vectors = [.. Enumerable.Range(1, 4).Select(i => call[i].IsConstant ? call.Emit.Weight(call[i]) : call[i])];
-        foreach (OnnxOperand statistic in vectors[2..]) if (statistic.Value!.IsWeight) statistic.Value.Tensor.RequiresGrad = false;
+        foreach (OnnxOperand statistic in vectors[2..])
+            if (statistic.Value!.IsWeight) statistic.Value.Tensor.RequiresGrad = false;
         return AsMaps(call, x, maps => call.Emit.Node("BatchNorm2d",
             new OpSettings().Set("momentum", momentum).Set("epsilon", call.Node.Float("epsilon", 1e-5f)), [maps, .. vectors]));
     }
@@ -28,7 +29,8 @@ internal static class OnnxReadNorms
         OnnxOperand gamma = Vector(call, call[1], width);
         OnnxOperand beta = call.Has(2) ? Vector(call, call[2], width) : emit.Made([width], _ => 0);
         OnnxOperand rows = emit.Reshape(x, [.. x.Dims[..axis], width], [.. x.DimsOfThree[..axis], width]);
-        OnnxOperand y = emit.Reshape(emit.Node("LayerNorm", new OpSettings().Set("epsilon", epsilon).Set("width", width), rows, gamma, beta),
+        OnnxOperand y =
+            emit.Reshape(emit.Node("LayerNorm", new OpSettings().Set("epsilon", epsilon).Set("width", width), rows, gamma, beta),
             x.Dims, x.DimsOfThree);
         if (call.Node.Source.Outputs.Count < 2) return [y];
         int[] axes = [.. Enumerable.Range(axis, x.Rank - axis)];
@@ -45,7 +47,8 @@ internal static class OnnxReadNorms
     {
         int channels = call[0].Dims[1];
         long groups = call.Node.Int("num_groups", 0);
-        if (groups < 1 || channels % groups != 0) throw new InvalidDataException($"{channels} channels do not divide into {groups} groups");
+        if (groups < 1 || channels % groups != 0)
+            throw new InvalidDataException($"{channels} channels do not divide into {groups} groups");
         int size = (int)(channels / groups);
         OnnxOperand Each(int operand) => call[operand].Dims is [var n] && n == channels ? call[operand]
             : call.Fixed(operand) is { } list && list.Values.Length == groups
@@ -60,7 +63,8 @@ internal static class OnnxReadNorms
     {
         OnnxOperand x = call[0];
         int axis = OnnxArray.Axis(call.Node.Int("axis", -1), x.Rank);
-        OnnxOperand mean = call.Emit.Reduce("Mean", call.Make("Square", x), [.. Enumerable.Range(axis, x.Rank - axis)], keep: true);
+        OnnxOperand mean =
+            call.Emit.Reduce("Mean", call.Make("Square", x), [.. Enumerable.Range(axis, x.Rank - axis)], keep: true);
         OnnxOperand root = call.Make("Sqrt", call.Emit.Affine(mean, 1, call.Node.Float("epsilon", 1e-5f)));
         return call.Make("Mul", call.Make("Div", x, root), call[1]);
     }
@@ -71,10 +75,13 @@ internal static class OnnxReadNorms
         OnnxOperand x = call[0];
         long size = call.Node.Int("size", 0), before = (size - 1) / 2, after = size - 1 - before;
         int channels = x.Dims[1];
-        OnnxOperand band = call.Emit.Made([channels, channels], i => i % channels - i / channels is var d && d >= -before && d <= after ? 1 : 0);
+        OnnxOperand band =
+            call.Emit.Made([channels, channels], i => i % channels - i / channels is var d && d >= -before && d <= after ? 1 : 0);
         OnnxOperand sums = OnnxReadResize.Along(call, call.Make("Square", x), 1, band);
-        OnnxOperand scaled = call.Emit.Affine(sums, call.Node.Float("alpha", 1e-4f) / Math.Max(1, size), call.Node.Float("bias", 1));
-        return call.Make("Div", x, call.Emit.Node("Pow", new OpSettings().Set("exponent", call.Node.Float("beta", 0.75f)), scaled));
+        OnnxOperand scaled =
+            call.Emit.Affine(sums, call.Node.Float("alpha", 1e-4f) / Math.Max(1, size), call.Node.Float("bias", 1));
+        return call.Make("Div", x,
+            call.Emit.Node("Pow", new OpSettings().Set("exponent", call.Node.Float("beta", 0.75f)), scaled));
     }
 
     public static OnnxOperand Lp(OnnxReadCall call)
@@ -86,8 +93,9 @@ internal static class OnnxReadNorms
         return call.Make("Div", x, one ? sum : call.Make("Sqrt", sum));
     }
 
-    private static OnnxOperand Grouped(OnnxReadCall call, int size, OnnxOperand gamma, OnnxOperand beta) => AsMaps(call, call[0], maps =>
-        call.Emit.Node("GroupNorm", new OpSettings().Set("size", size).Set("epsilon", call.Node.Float("epsilon", 1e-5f)), maps, gamma, beta));
+    private static OnnxOperand Grouped(OnnxReadCall call, int size, OnnxOperand gamma, OnnxOperand beta) =>
+        AsMaps(call, call[0], maps => call.Emit.Node("GroupNorm",
+            new OpSettings().Set("size", size).Set("epsilon", call.Node.Float("epsilon", 1e-5f)), maps, gamma, beta));
 
     /// <summary>What is not [N, C] or a map as one, [N, C, L, 1].</summary>
     private static OnnxOperand AsMaps(OnnxReadCall call, OnnxOperand x, Func<OnnxOperand, OnnxOperand> norm)
@@ -100,8 +108,7 @@ internal static class OnnxReadNorms
 
     private static OnnxOperand Vector(OnnxReadCall call, OnnxOperand x, int width)
     {
-        if (!x.IsConstant) return call.Emit.Reshape(x, [width], [width]);
-        if (OnnxArray.Count(x.Dims) == width) return call.Emit.Shaped(x, width);
+        if (!x.IsConstant || OnnxArray.Count(x.Dims) == width) return call.Emit.Shaped(x, width);
         OnnxArray two = x.Two;
         return two.Values.Length == 1 ? call.Emit.Made([width], _ => two.Values[0])
             : throw new InvalidDataException($"its scale or shift [{string.Join(",", x.Dims)}] is not of {width} numbers");

@@ -10,7 +10,8 @@ internal static class OnnxReadPools
         var (x, kernel, window) = Window(call);
         Padding p = window.Padding;
         p = new Padding(p.Top, p.Bottom + window.Extra.Rows, p.Left, p.Right + window.Extra.Columns);
-        return Back(call, call.Emit.Node("MaxPool2d", new OpSettings().Set("kernel", kernel).Set("stride", window.Stride).Set("padding", p), x));
+        return Back(call, call.Emit.Node("MaxPool2d",
+            new OpSettings().Set("kernel", kernel).Set("stride", window.Stride).Set("padding", p), x));
     }
 
     public static OnnxOperand Average(OnnxReadCall call)
@@ -27,11 +28,13 @@ internal static class OnnxReadPools
         if (window.Extra != (0, 0))
         {
             // What ceil_mode adds is never counted.
-            if (counts && p != default) throw new InvalidDataException("its ceil_mode and count_include_pad are not read together");
+            if (counts && p != default)
+                throw new InvalidDataException("its ceil_mode and count_include_pad are not read together");
             counts = false;
             p = new Padding(p.Top, p.Bottom + window.Extra.Rows, p.Left, p.Right + window.Extra.Columns);
         }
-        return Back(call, call.Emit.Node("AvgPool2d", new OpSettings().Set("kernel", kernel).Set("stride", window.Stride).Set("padding", p)
+        return Back(call,
+            call.Emit.Node("AvgPool2d", new OpSettings().Set("kernel", kernel).Set("stride", window.Stride).Set("padding", p)
             .Set("countIncludePad", counts), x));
     }
 
@@ -60,7 +63,8 @@ internal static class OnnxReadPools
                 line with { Padding = line.Padding with { Bottom = length - 1 } });
         }
         if (x.Rank != 4 || kernel.Length != 2 || kernel[0] != kernel[1] || kernel[0] is < 1 or > 1 << 12)
-            throw new InvalidDataException($"a window [{string.Join(",", kernel)}] on {x.Rank} axes; square ones on maps [N, C, H, W] are read");
+            throw new InvalidDataException(
+                $"a window [{string.Join(",", kernel)}] on {x.Rank} axes; square ones on maps [N, C, H, W] are read");
         OnnxWindow window = OnnxWindow.Of(call.Node, x.Dims[2..], kernel);
         if (window.Dilation != 1) throw new InvalidDataException("its dilations are not 1");
         if (window.Stride.Rows != window.Stride.Columns)

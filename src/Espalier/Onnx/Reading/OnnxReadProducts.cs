@@ -18,8 +18,7 @@ internal static class OnnxReadProducts
         bool plain = c is null || (c is { Dims: [var n] } && (c.IsConstant || c.IsWeight) && n == b.Dims[turnB ? 0 : 1]);
         if (linear && alpha == 1 && beta == 1 && plain)
             return Linear(emit, a, Weight(emit, b, !turnB), c);
-        OnnxOperand y = linear ? Linear(emit, a, Weight(emit, b, !turnB), null)
-            : emit.Node("MatMul", new OpSettings().Set("transposeA", turnA).Set("transposeB", turnB), a, b);
+        OnnxOperand y = linear ? Linear(emit, a, Weight(emit, b, !turnB), null) : emit.MatMul(a, b, turnA, turnB);
         y = emit.Affine(y, alpha, 0);
         if (c is null || beta == 0) return y;
         if (c.Scalar is { } one) return emit.Affine(y, 1, beta * one);
@@ -42,7 +41,7 @@ internal static class OnnxReadProducts
         int[] two = OnnxArray.Joint(a.Dims[..^2], b.Dims[..^2]), three = OnnxArray.Joint(a.DimsOfThree[..^2], b.DimsOfThree[..^2]);
         a = OnnxReadShapes.Broadcast(call, a, [.. two, .. a.Dims[^2..]], [.. three, .. a.DimsOfThree[^2..]]);
         b = OnnxReadShapes.Broadcast(call, b, [.. two, .. b.Dims[^2..]], [.. three, .. b.DimsOfThree[^2..]]);
-        return emit.Node("MatMul", new OpSettings().Set("transposeA", false).Set("transposeB", false), a, b);
+        return emit.MatMul(a, b);
     }
 
     public static OnnxOperand Linear(OnnxEmitter emit, OnnxOperand x, OnnxOperand weight, OnnxOperand? bias) =>

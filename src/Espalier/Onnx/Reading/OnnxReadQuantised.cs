@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using Espalier.Formats.Onnx;
 using Espalier.Tensors;
 
@@ -58,7 +59,7 @@ internal static class OnnxReadQuantised
         }
         OnnxOperand sums = OnnxReadConv.Of(call, Shifted(call, call[0], call[2]), Shifted(call, call[3], Rows(call, call[5], call[3].Rank)),
             call.Optional(8));
-        OnnxOperand scaled = call.Make("Mul", call.Make("Mul", sums, call[1]), Channels(call, call[4], call[0].Rank));
+        OnnxOperand scaled = call.Make("Mul", call.Make("Mul", sums, call[1]), Rows(call, call[4], call[0].Rank - 1));
         return Rounded(call, scaled, call[6], call[7], call[7].Type);
     }
 
@@ -110,16 +111,11 @@ internal static class OnnxReadQuantised
         if (call.Node.Int("block_size", 0) != 0) throw new InvalidDataException("it has scales of blocks");
         if (list.Rank != 1 || x.Rank < 2) return list;
         int axis = OnnxArray.Axis(call.Node.Int("axis", 1), x.Rank);
-        int[] dims = [list.Dims[0], .. Enumerable.Repeat(1, x.Rank - 1 - axis)];
-        return list.IsConstant ? call.Emit.Shaped(list, dims) : call.Emit.Reshape(list, dims, dims);
+        return call.Emit.Shaped(list, [list.Dims[0], .. Enumerable.Repeat(1, x.Rank - 1 - axis)]);
     }
 
+    /// <summary>A number for each entry of the first of so many axes.</summary>
+    [return: NotNullIfNotNull(nameof(list))]
     private static OnnxOperand? Rows(OnnxReadCall call, OnnxOperand? list, int rank) => list is not { Rank: 1 } ? list
-        : Shaped(call, list, [list.Dims[0], .. Enumerable.Repeat(1, rank - 1)]);
-
-    private static OnnxOperand Channels(OnnxReadCall call, OnnxOperand list, int rank) => list is not { Rank: 1 } ? list
-        : Shaped(call, list, [list.Dims[0], .. Enumerable.Repeat(1, rank - 2)]);
-
-    private static OnnxOperand Shaped(OnnxReadCall call, OnnxOperand list, int[] dims) =>
-        list.IsConstant ? call.Emit.Shaped(list, dims) : call.Emit.Reshape(list, dims, dims);
+        : call.Emit.Shaped(list, [list.Dims[0], .. Enumerable.Repeat(1, rank - 1)]);
 }

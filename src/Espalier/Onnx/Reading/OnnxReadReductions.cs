@@ -31,7 +31,7 @@ internal static class OnnxReadReductions
         int axis = OnnxArray.Axis(call.Node.Int("axis", 0), x.Rank), n = x.Dims[axis];
         bool last = call.Node.Int("select_last_index", 0) != 0, keep = call.Node.Int("keepdims", 1) != 0;
         if (n != x.DimsOfThree[axis]) throw new InvalidDataException("it compares images");
-        OnnxOperand most = emit.Node("Pair", new OpSettings().Set("function", PairFunction.Equal), x, emit.Reduce("Max", x, [axis], keep: true));
+        OnnxOperand most = emit.Pair(PairFunction.Equal, x, emit.Reduce("Max", x, [axis], keep: true));
         int[] dims = [n, .. Enumerable.Repeat(1, x.Rank - 1 - axis)];
         // Largest of the places that have it, counted from the end where the first is wanted.
         OnnxOperand places = emit.Made(dims, i => last ? i : n - 1 - i);
@@ -49,12 +49,13 @@ internal static class OnnxReadReductions
         foreach (int axis in axes)
         {
             int n = x.Dims[axis];
-            if (n > Most || n != x.DimsOfThree[axis]) throw new InvalidDataException($"it multiplies {n} numbers; up to {Most} are read");
-            OnnxOperand[] parts = [.. Enumerable.Range(0, n).Select(i =>
-                emit.Node("Slice", new OpSettings().Set("axis", axis).Set("start", i).Set("length", 1), x))];
+            if (n > Most || n != x.DimsOfThree[axis])
+                throw new InvalidDataException($"it multiplies {n} numbers; up to {Most} are read");
+            OnnxOperand[] parts = [.. Enumerable.Range(0, n).Select(i => emit.Slice(x, axis, i, 1))];
             x = parts.Aggregate((a, b) => call.Make("Mul", a, b));
         }
         if (call.Node.Int("keepdims", 1) != 0) return x;
-        return emit.Reshape(x, [.. x.Dims.Where((_, i) => !axes.Contains(i))], [.. x.DimsOfThree.Where((_, i) => !axes.Contains(i))]);
+        return emit.Reshape(x, [.. x.Dims.Where((_, i) => !axes.Contains(i))],
+            [.. x.DimsOfThree.Where((_, i) => !axes.Contains(i))]);
     }
 }

@@ -3,8 +3,8 @@ using Espalier.Tensors;
 namespace Espalier.Onnx;
 
 /// <summary>
-/// Resizing. What PyTorch's modes are becomes that op; nearest neighbours a list of places; any other mode is a product with a matrix
-/// along each axis, which it is.
+/// Resizing. What PyTorch's modes are becomes that op; nearest neighbours a list of places; any other mode is a product with a
+/// matrix along each axis, which it is.
 /// </summary>
 internal static class OnnxReadResize
 {
@@ -18,8 +18,10 @@ internal static class OnnxReadResize
         int[] axes = [.. Enumerable.Range(0, x.Rank).Where(i => two[i] != x.Dims[i] || scales[i] != 1 || rule.Crops)];
         if (axes.Any(a => x.Dims[a] != x.DimsOfThree[a])) throw new InvalidDataException("it resizes the axis of images");
         if (axes.Length == 0) return x;
-        if (x.Rank == 4 && axes.All(a => a >= 2) && rule.Mode is { } mode && axes.All(a => Math.Abs(scales[a] * x.Dims[a] - two[a]) < 1e-3))
-            return call.Emit.Node("Interpolate", new OpSettings().Set("height", two[2]).Set("width", two[3]).Set("mode", mode), x);
+        if (x.Rank == 4 && axes.All(a => a >= 2) && rule.Mode is { } mode
+            && axes.All(a => Math.Abs(scales[a] * x.Dims[a] - two[a]) < 1e-3))
+            return call.Emit.Node("Interpolate", new OpSettings().Set("height", two[2]).Set("width", two[3]).Set("mode", mode),
+                x);
         if (rule.IsNearest)
         {
             (int[][] lists, int[][] three) = (OnnxMoves.Whole(x.Dims), OnnxMoves.Whole(x.DimsOfThree));
@@ -49,15 +51,19 @@ internal static class OnnxReadResize
         double[]? scales = old && call.Node.Floats("scales") is { } list ? [.. list.Select(s => (double)s)]
             : call.Two(old ? 1 : 2) is { Values.Length: > 0 } given ? given.Values : null;
         OnnxArray? sizes = old ? null : call.Two(3);
-        int[] along = call.Node.Ints("axes") is { } named ? [.. named.Select(a => OnnxArray.Axis(a, x.Rank))] : [.. Enumerable.Range(0, x.Rank)];
+        int[] along = call.Node.Ints("axes") is { } named ? [.. named.Select(a => OnnxArray.Axis(a, x.Rank))]
+            : [.. Enumerable.Range(0, x.Rank)];
         int[] target = [.. dims];
         double[] factors = [.. dims.Select(_ => 1.0)];
-        if ((scales?.Length ?? sizes?.Values.Length) != along.Length) throw new InvalidDataException("its sizes or scales do not fit the axes");
-        if (call.Node.Text("keep_aspect_ratio_policy", "stretch") != "stretch") throw new InvalidDataException("it keeps the aspect ratio");
+        if ((scales?.Length ?? sizes?.Values.Length) != along.Length)
+            throw new InvalidDataException("its sizes or scales do not fit the axes");
+        if (call.Node.Text("keep_aspect_ratio_policy", "stretch") != "stretch")
+            throw new InvalidDataException("it keeps the aspect ratio");
         for (int i = 0; i < along.Length; i++)
         {
             int axis = along[i];
-            target[axis] = scales is not null ? (int)Math.Floor(Math.Clamp(dims[axis] * scales[i], 0, 1 << 20)) : sizes!.Ints()[i];
+            target[axis] = scales is not null ? (int)Math.Floor(Math.Clamp(dims[axis] * scales[i], 0, 1 << 20))
+                : sizes!.Ints()[i];
             factors[axis] = scales?[i] ?? target[axis] / (double)dims[axis];
             // A size that was written for a certain number of images.
             if (scales is null && axis == 0 && target[0] == call.FixedImages) (target[0], factors[0]) = (dims[0], 1);
@@ -67,7 +73,8 @@ internal static class OnnxReadResize
 }
 
 /// <summary>How numbers between the old ones are found: the attributes of Resize.</summary>
-internal sealed record OnnxResizeRule(string Kind, string Coordinates, string Rounding, double Cubic, bool ExcludesOutside, float Outside,
+internal sealed record OnnxResizeRule(string Kind, string Coordinates, string Rounding, double Cubic, bool ExcludesOutside,
+    float Outside,
     double[] Roi, bool IsAntialiased, int Rank)
 {
     public bool IsNearest => Kind == "nearest";
@@ -89,9 +96,11 @@ internal sealed record OnnxResizeRule(string Kind, string Coordinates, string Ro
         OnnxNodeView node = call.Node;
         bool old = node.Operator == "Upsample" || node.Opset < 11;
         string kind = node.Text("mode", "nearest") is "bilinear" ? "linear" : node.Text("mode", "nearest");
-        if (kind is not ("nearest" or "linear" or "cubic")) throw new InvalidDataException($"its mode is {Formats.ReadGuard.Quote(kind)}");
+        if (kind is not ("nearest" or "linear" or "cubic"))
+            throw new InvalidDataException($"its mode is {Formats.ReadGuard.Quote(kind)}");
         return new OnnxResizeRule(kind, old ? "asymmetric" : node.Text("coordinate_transformation_mode", "half_pixel"),
-            old ? "floor" : node.Text("nearest_mode", "round_prefer_floor"), node.Float("cubic_coeff_a", -0.75f), node.Int("exclude_outside", 0) != 0,
+            old ? "floor" : node.Text("nearest_mode", "round_prefer_floor"), node.Float("cubic_coeff_a", -0.75f),
+            node.Int("exclude_outside", 0) != 0,
             node.Float("extrapolation_value", 0), old ? [] : call.Fixed(1)?.Values ?? [], node.Int("antialias", 0) != 0, rank);
     }
 

@@ -22,7 +22,8 @@ internal static class OnnxReadShapes
     public static OnnxOperand Reshape(OnnxReadCall call)
     {
         OnnxOperand x = call[0];
-        long[] two = call.Has(1) ? call.Two(1)!.Longs() : call.Node.Longs("shape") ?? throw new InvalidDataException("it has no shape");
+        long[] two = call.Has(1) ? call.Two(1)!.Longs()
+            : call.Node.Longs("shape") ?? throw new InvalidDataException("it has no shape");
         long[] three = call.Has(1) ? call.Three(1)!.Longs() : two;
         bool zero = call.Node.Int("allowzero", 0) != 0;
         bool made = call.FixedImages > 0 && two.AsSpan().SequenceEqual(three) && !x.Dims.AsSpan().SequenceEqual(x.DimsOfThree);
@@ -31,8 +32,9 @@ internal static class OnnxReadShapes
     }
 
     /// <summary>
-    /// A target that was written for a certain number of images, for two and for three of them. Where images are in the order of the
-    /// numbers says which of the new axes they are in, or two neighbours: then an axis of its own comes first, and the last axis last.
+    /// A target that was written for a certain number of images, for two and for three of them. Where images are in the order of
+    /// the numbers says which of the new axes they are in, or two neighbours: then an axis of its own comes first, and the last
+    /// axis last.
     /// </summary>
     private static (long[] Two, long[] Three) Opened(OnnxOperand x, long[] target, int images, bool allowZero)
     {
@@ -49,9 +51,11 @@ internal static class OnnxReadShapes
             if ((starts || ends) && dims[i] % images == 0) places.Add(i);
             if (own < 0 && dims[i] == images && product >= before && product <= within) own = i;
         }
-        int at = own >= 0 ? own : places.Where(i => i < dims.Length - 1).DefaultIfEmpty(places.Count > 0 ? places[^1] : -1).Last();
+        int at = own >= 0 ? own
+            : places.Where(i => i < dims.Length - 1).DefaultIfEmpty(places.Count > 0 ? places[^1] : -1).Last();
         if (at < 0) throw new InvalidDataException($"it was written for {images} images, and where they are is not seen");
-        return ([.. dims.Select((n, i) => i == at ? n / images * 2L : n)], [.. dims.Select((n, i) => i == at ? n / images * 3L : n)]);
+        return ([.. dims.Select((n, i) => i == at ? n / images * 2L : n)],
+            [.. dims.Select((n, i) => i == at ? n / images * 3L : n)]);
     }
 
     public static OnnxOperand Concat(OnnxReadCall call)
@@ -73,7 +77,8 @@ internal static class OnnxReadShapes
     {
         OnnxOperand x = call[0];
         int[] two = call.Two(1)!.Ints(), three = call.Three(1)!.Ints();
-        if (call.FixedImages > 1 && two.Length == x.Rank && x.Rank > 0 && two[0] == call.FixedImages && x.Dims[0] != x.DimsOfThree[0])
+        if (call.FixedImages > 1 && two.Length == x.Rank && x.Rank > 0 && two[0] == call.FixedImages
+            && x.Dims[0] != x.DimsOfThree[0])
             two[0] = three[0] = 1;
         return Broadcast(call, x, OnnxArray.Joint(x.Dims, two), OnnxArray.Joint(x.DimsOfThree, three));
     }
@@ -85,7 +90,8 @@ internal static class OnnxReadShapes
         int[] own2 = Padded(x.Dims, two.Length), own3 = Padded(x.DimsOfThree, three.Length);
         int[] zeros = [.. two.Select((n, i) => own2[i] != 1 || n == 1 ? 1 : n == three[i] ? n
             : throw new InvalidDataException("it repeats what it reads as often as there are images"))];
-        if (!own3.Where((n, i) => n != three[i] && n != 1).Any() && zeros.All(n => n == 1)) return call.Emit.Reshape(x, two, three);
+        if (!own3.Where((n, i) => n != three[i] && n != 1).Any() && zeros.All(n => n == 1))
+            return call.Emit.Reshape(x, two, three);
         return call.Make("Add", x, call.Emit.Made(zeros, _ => 0));
     }
 
@@ -112,7 +118,8 @@ internal static class OnnxReadShapes
     public static OnnxOperand Shaped(OnnxReadCall call, OnnxOperand x, params int[] rest) =>
         call.Emit.Reshape(x, [x.Dims[0], .. rest], [x.DimsOfThree[0], .. rest]);
 
-    private static int Block(OnnxReadCall call, OnnxOperand x) => x.Rank == 4 && call.Node.Int("blocksize", 0) is > 0 and < 1 << 12 and var b
+    private static int Block(OnnxReadCall call, OnnxOperand x) =>
+        x.Rank == 4 && call.Node.Int("blocksize", 0) is > 0 and < 1 << 12 and var b
         ? (int)b : throw new InvalidDataException("its operand is no map [N, C, H, W], or its blocksize is none");
 
     private static int[] Padded(int[] dims, int rank) => [.. Enumerable.Repeat(1, Math.Max(0, rank - dims.Length)), .. dims];
@@ -125,7 +132,8 @@ internal static class OnnxReadShapes
         for (int n = 1; n < all.Dims[0]; n++)
             if (!all.Values.AsSpan(n * each, each).SequenceEqual(all.Values.AsSpan(0, each)))
                 throw new InvalidDataException("it puts a constant beside images that is another one for each");
-        return call.Emit.Weight(OnnxOperand.Constant(constant.Name, all with { Dims = [1, .. all.Dims[1..]], Values = all.Values[..each] },
+        return call.Emit.Weight(OnnxOperand.Constant(constant.Name,
+            all with { Dims = [1, .. all.Dims[1..]], Values = all.Values[..each] },
             isWeight: constant.IsWeight));
     }
 }

@@ -4,8 +4,8 @@ using Espalier.Tensors;
 namespace Espalier.Onnx;
 
 /// <summary>
-/// Which ops stand for which operators. Those that <see cref="OnnxTable"/> writes as one operator without attributes are read by that
-/// table, functions of numbers by <see cref="OnnxFunctions"/>; the others are here.
+/// Which ops stand for which operators. Those that <see cref="OnnxTable"/> writes as one operator without attributes are read by
+/// that table, functions of numbers by <see cref="OnnxFunctions"/>; the others are here.
 /// </summary>
 internal static class OnnxReaders
 {
@@ -34,12 +34,14 @@ internal static class OnnxReaders
         ["Expand"] = One(OnnxReadShapes.Expand),
         ["Flatten"] = One(c => OnnxReadShapes.Reshaped(c, dims => OnnxMoves.Flattened(c.Node, dims))),
         ["Gather"] = One(OnnxReadMoves.Gather),
-        ["GatherElements"] = One(c => OnnxReadMoves.Picked(c, c[0], OnnxMoves.GatherElements(c.Node, c[0].Dims, c.Fixed(1)!), c.Fixed(1)!.Dims)),
-        ["GatherND"] = One(c => OnnxMoves.GatherNd(c.Node, c[0].Dims, c.Fixed(1)!, out int[] dims) is var p ? OnnxReadMoves.Picked(c, c[0], p, dims) : c[0]),
-        ["Gelu"] = One(c => c.Node.Text("approximate", "none") == "tanh" ? c.Emit.Element(ElementFunction.GeluTanh, c[0]) : c.Make("Gelu", c[0])),
+        ["GatherElements"] = One(OnnxReadMoves.GatherElements),
+        ["GatherND"] = One(OnnxReadMoves.GatherNd),
+        ["Gelu"] = One(c => c.Node.Text("approximate", "none") == "tanh" ? c.Emit.Element(ElementFunction.GeluTanh, c[0])
+            : c.Make("Gelu", c[0])),
         ["Gemm"] = One(OnnxReadProducts.Gemm),
         ["GlobalAveragePool"] = One(OnnxReadPools.GlobalAverage),
-        ["GlobalMaxPool"] = One(c => c.Emit.Reduce("Max", c[0], [.. Enumerable.Range(2, Math.Max(0, c[0].Rank - 2))], keep: true)),
+        ["GlobalMaxPool"] =
+            One(c => c.Emit.Reduce("Max", c[0], [.. Enumerable.Range(2, Math.Max(0, c[0].Rank - 2))], keep: true)),
         ["GroupNormalization"] = One(OnnxReadNorms.Group),
         ["Identity"] = One(c => c[0]),
         ["InstanceNormalization"] = One(OnnxReadNorms.Instance),
@@ -79,7 +81,8 @@ internal static class OnnxReaders
         ["Squeeze"] = One(c => OnnxReadShapes.Reshaped(c, dims => OnnxMoves.Squeezed(c.Node, dims, c.Fixed(1)))),
         ["Sub"] = One(c => OnnxReadElements.Binary(c, "Sub")),
         ["Sum"] = One(OnnxReadElements.Sum),
-        ["Tile"] = One(c => OnnxReadMoves.Take(c, c[0], OnnxMoves.Tile(c[0].Dims, c.Fixed(1)!.Ints()), OnnxMoves.Tile(c[0].DimsOfThree, c.Fixed(1)!.Ints()))),
+        ["Tile"] = One(c => OnnxReadMoves.Take(c, c[0], OnnxMoves.Tile(c[0].Dims, c.Fixed(1)!.Ints()),
+            OnnxMoves.Tile(c[0].DimsOfThree, c.Fixed(1)!.Ints()))),
         ["Transpose"] = One(c => c.Emit.Permute(c[0], OnnxMoves.Order(c.Node, c[0].Rank))),
         ["Trilu"] = One(OnnxReadMoves.Trilu),
         ["Unsqueeze"] = One(c => OnnxReadShapes.Reshaped(c, dims => OnnxMoves.Unsqueezed(c.Node, dims, c.Fixed(1)))),
@@ -87,16 +90,15 @@ internal static class OnnxReaders
         ["Where"] = One(c => OnnxReadCall.Typed(c.Make("Where", c[0], c[1], c[2]), c[1].Type)),
     };
 
-    /// <summary>Names of all operators that are read beside those that are computed on constants.</summary>
-    public static IEnumerable<string> Names => Known.Keys;
-
     /// <exception cref="InvalidDataException">The operator is not read, or not as it stands there.</exception>
     public static IReadOnlyList<OnnxOperand> Read(OnnxReadCall call)
     {
         string name = call.Node.Operator;
-        if (call.Node.Opset < 7 && call.Node.Has("broadcast") && call.Node.Has("axis") && name is not ("Add" or "Sub" or "Mul" or "Div"))
+        if (call.Node.Opset < 7 && call.Node.Has("broadcast") && call.Node.Has("axis")
+            && name is not ("Add" or "Sub" or "Mul" or "Div"))
             throw new InvalidDataException("lays its operands beside one another as before opset 7");
-        if (call.Node.Source.Domain.Length == 0 && Known.TryGetValue(name, out Func<OnnxReadCall, IReadOnlyList<OnnxOperand>>? read))
+        if (call.Node.Source.Domain.Length == 0
+            && Known.TryGetValue(name, out Func<OnnxReadCall, IReadOnlyList<OnnxOperand>>? read))
             return read(call);
         if (call.Node.Source.Domain.Length > 0 && name is not "Gelu") throw new InvalidDataException("is not read");
         if (OnnxTable.OfOperator(name) is { } op && call.Count == 1) return [call.Make(op, call[0])];
@@ -109,5 +111,6 @@ internal static class OnnxReaders
         throw new InvalidDataException("is not read");
     }
 
-    private static Func<OnnxReadCall, IReadOnlyList<OnnxOperand>> One(Func<OnnxReadCall, OnnxOperand> read) => call => [read(call)];
+    private static Func<OnnxReadCall, IReadOnlyList<OnnxOperand>> One(Func<OnnxReadCall, OnnxOperand> read) =>
+        call => [read(call)];
 }

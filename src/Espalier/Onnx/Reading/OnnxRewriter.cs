@@ -2,7 +2,8 @@ using Espalier.Tensors;
 
 namespace Espalier.Onnx;
 
-/// <summary>A graph while patterns in it are put together: finds what makes and reads a value, and puts other ops in its place.</summary>
+/// <summary>A graph while patterns in it are put together: finds what makes and reads a value, and puts other ops in its
+/// place.</summary>
 internal sealed class OnnxRewriter
 {
     private readonly Graph graph;
@@ -27,7 +28,11 @@ internal sealed class OnnxRewriter
     /// <summary>The node that makes a value, where its op is of that kind.</summary>
     public static GraphNode? Made<T>(GraphValue? value) where T : Op => value?.Producer is { Op: T } node ? node : null;
 
-    public IReadOnlyList<GraphNode> Readers(GraphValue value) => [.. graph.Nodes.Where(n => n.Operands.Contains(value))];
+    /// <summary>x, where the value is its square, however that is written.</summary>
+    public static GraphValue? SquareOf(GraphValue? value) => Made<SquareOp>(value) is { } square ? square.Operands[0]
+        : Made<MulOp>(value) is { } mul && mul.Operands[0] == mul.Operands[1] ? mul.Operands[0] : null;
+
+    private IReadOnlyList<GraphNode> Readers(GraphValue value) => [.. graph.Nodes.Where(n => n.Operands.Contains(value))];
 
     /// <summary>The one node that reads a value; null where there are others, or the graph gives it.</summary>
     public GraphNode? Reader(GraphValue value) =>
@@ -68,7 +73,8 @@ internal sealed class OnnxRewriter
     public string Free(string name)
     {
         string free = name;
-        for (int i = 1; graph.Weights.ContainsKey(free) || graph.Nodes.Any(n => n.Name == free) || graph.Inputs.Any(n => n.Name == free); i++)
+        for (int i = 1; graph.Weights.ContainsKey(free) || graph.Nodes.Any(n => n.Name == free)
+            || graph.Inputs.Any(n => n.Name == free); i++)
             free = $"{name}.{i}";
         return free;
     }
@@ -92,7 +98,8 @@ internal sealed class OnnxRewriter
     private Shape More(Op op, IReadOnlyList<GraphValue?> operands)
     {
         using Recording.PauseBlock pause = Recording.Pause();
-        return op.On([.. operands.Select(o => o is null ? null : o.IsWeight ? o.Tensor : Tensor.Meta(ofThree[o], More(o)))]).Result;
+        return op.On([.. operands.Select(o => o is null ? null : o.IsWeight ? o.Tensor
+            : Tensor.Meta(ofThree[o], More(o)))]).Result;
     }
 
     /// <summary>The rows that a value would have with three images.</summary>

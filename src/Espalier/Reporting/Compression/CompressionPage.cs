@@ -15,13 +15,13 @@ internal static class CompressionPage
 
     private static void Draw(Markup page, CompressionReport report)
     {
-        (CompressedNetwork before, CompressedNetwork after) = (report.Before, report.After);
+        (ModelNumbers before, ModelNumbers after) = (report.Before, report.After);
         page.Add($"<dl class=\"headline\">");
         Headline.Figure(page, Figures.Percent(after.Accuracy), "accuracy",
             Figures.Points(after.Accuracy - before.Accuracy) + " points against before");
         Headline.Figure(page, Figures.Percent(after.MultiplyAdds / before.MultiplyAdds, 0), "of the multiply-adds",
             $"{Figures.Si(after.MultiplyAdds)} an image instead of {Figures.Si(before.MultiplyAdds)}");
-        Headline.Figure(page, Figures.Percent(after.Parameters / before.Parameters, 0), "of the parameters",
+        Headline.Figure(page, Figures.Percent((double)after.Parameters / before.Parameters, 0), "of the parameters",
             $"{Figures.Si(after.Parameters)} instead of {Figures.Si(before.Parameters)}");
         Headline.Figure(page, Figures.Ratio(before.Milliseconds / after.Milliseconds), "the speed",
             $"{Figures.Significant(after.Milliseconds)} ms an image instead of {Figures.Significant(before.Milliseconds)}");
@@ -44,15 +44,16 @@ internal static class CompressionPage
     private static string Round(IReadOnlyList<SelectionRecord> selections) =>
         selections.Count == 1 ? "" : $" Shown is the last of {Figures.Count(selections.Count)} rounds.";
 
-    private static void Numbers(Markup page, CompressedNetwork before, CompressedNetwork after)
+    private static void Numbers(Markup page, ModelNumbers before, ModelNumbers after)
     {
         page.Add($"<table class=\"small layers\"><thead><tr><th scope=\"col\"> </th><th scope=\"col\">Before</th>")
             .Add($"<th scope=\"col\">After</th><th scope=\"col\">Ratio</th></tr></thead><tbody>");
-        Row("Parameters", Figures.Si(before.Parameters), Figures.Si(after.Parameters), after.Parameters / before.Parameters);
+        Row("Parameters", Figures.Si(before.Parameters), Figures.Si(after.Parameters),
+            (double)after.Parameters / before.Parameters);
         Row("Multiply-adds an image", Figures.Si(before.MultiplyAdds), Figures.Si(after.MultiplyAdds),
             after.MultiplyAdds / before.MultiplyAdds);
         Row("Accuracy", Figures.Percent(before.Accuracy, 2), Figures.Percent(after.Accuracy, 2), null);
-        Row("File, bytes", Figures.Count(before.Bytes), Figures.Count(after.Bytes), after.Bytes / before.Bytes);
+        Row("File, bytes", Figures.Count(before.Bytes), Figures.Count(after.Bytes), (double)after.Bytes / before.Bytes);
         Row("Milliseconds an image", Figures.Significant(before.Milliseconds), Figures.Significant(after.Milliseconds),
             after.Milliseconds / before.Milliseconds);
         page.Add($"</tbody></table>");

@@ -35,9 +35,9 @@ public sealed record CompressionReport
     /// <summary>Options by name, those that were left at their usual values too.</summary>
     public IReadOnlyDictionary<string, string> Options { get; init; } = new Dictionary<string, string>();
 
-    public required CompressedNetwork Before { get; init; }
+    public required ModelNumbers Before { get; init; }
 
-    public required CompressedNetwork After { get; init; }
+    public required ModelNumbers After { get; init; }
 
     /// <summary>All layers that could lose channels, in the order of the forward pass.</summary>
     public IReadOnlyList<CompressedGroup> Groups { get; init; } = [];
@@ -57,18 +57,6 @@ public sealed record CompressionReport
     /// <exception cref="EspalierException">The file cannot be written.</exception>
     public void SaveHtml(string path) => HtmlPage.Write(path, CompressionPage.Render(this));
 }
-
-/// <param name="MultiplyAdds">For one image.</param>
-/// <param name="Accuracy">0 to 1.</param>
-/// <param name="Bytes">Of its file.</param>
-/// <param name="Milliseconds">For one image, measured; the two networks in turn.</param>
-public sealed record CompressedNetwork(double Parameters, double MultiplyAdds, double Accuracy, double Bytes,
-    double Milliseconds);
-
-/// <param name="Name">As of a <see cref="ChannelGroup"/>.</param>
-/// <param name="Layers">Those that become smaller with it.</param>
-/// <param name="Kept">Of <paramref name="Channels"/>.</param>
-public sealed record CompressedGroup(string Name, IReadOnlyList<string> Layers, int Channels, int Kept);
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, WriteIndented = true,
     NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals)]

@@ -11,7 +11,7 @@ internal static class SampleCompression
         Method = "taylor", Purpose = "removes channels", Network = "cifar-vgg16", Dataset = "fashion-mnist, 10000 test images", Seed = 7,
         Machine = "a processor, 2 threads", CommandLine = "espalier compress taylor --ratio 0.5", Version = "espalier 0",
         Options = new Dictionary<string, string> { ["ratio"] = "0.5", ["teacher"] = "none" },
-        Before = new CompressedNetwork(1e6, 2e7, 0.91, 4e6, 4), After = new CompressedNetwork(25e4, 5e6, 0.9, 1e6, 1.6),
+        Before = new ModelNumbers(1_000_000, 2e7, 0.91, 4_000_000, 4), After = new ModelNumbers(250_000, 5e6, 0.9, 1_000_000, 1.6),
         Groups = [.. Enumerable.Range(0, 12).Select(i => new CompressedGroup($"{name}.{i}", [$"{name}.{i}", "norm"], 64, 64 - 5 * i))],
         Selections = [new SelectionRecord([.. Enumerable.Range(0, 12).Select(i => Scored($"{name}.{i}", 64, 5 * i))])],
         Stages = [Stage("train", 200, 0.91), Stage("fine-tune", 100, 0.9)],

@@ -53,12 +53,11 @@ public sealed record Ats : TokenMethod
         int first = blocks.Blocks.Count / 4;
         IReadOnlyList<int> all = BlockList.Of(Blocks ?? [.. Enumerable.Range(first, blocks.Blocks.Count - first)], blocks, Name,
             []);
-        foreach (int index in all) Drop(blocks, index);
+        foreach (int index in all) Drop(blocks, blocks.Blocks[index]);
     }
 
-    private void Drop(TransformerBlocks blocks, int index)
+    private void Drop(TransformerBlocks blocks, TransformerBlock block)
     {
-        TransformerBlock block = TransformerBlocks.Of(blocks.Graph).Blocks[index];
         AttentionOp attention = block.AttentionOp;
         GraphValue normed = block.AttentionNorm.Output, k = block.Attention.Operands[1]!, v = block.Attention.Operands[2]!;
         FewerQueries.Insert(blocks.Graph, block, [normed, k, v], t =>

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Espalier.Data;
+using Espalier.Evaluation;
 using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Optim;
@@ -137,7 +138,7 @@ public sealed class AptTask : ITrainingTask
             prunedRun.Run(batch);
             plainRun.Run(batch);
         }
-        Evaluation pruned = prunedRun.Mean, plain = plainRun.Mean;
+        ModelEvaluation pruned = prunedRun.Mean, plain = plainRun.Mean;
         var scalars = new Dictionary<string, double>
         {
             ["accuracy"] = pruned.Accuracy,

@@ -139,19 +139,14 @@ public sealed record NVit : CompressionMethod
                 Tensor logits = network.Run(batch.ToTensor(job.Model.Channels, job.Model.ImageSize));
                 recording.Backward(F.CrossEntropy(logits, batch.Labels));
                 units.AddGradients();
-                Clear();
+                job.ClearGradients();
             }
         }
         finally
         {
-            Clear();
+            job.ClearGradients();
         }
         hook.Prune(1, 1, null);
-
-        void Clear()
-        {
-            foreach (var (_, parameter) in network.Parameters) parameter.ClearGrad();
-        }
     }
 
     private static void Log(CompressionJob job, NVitUnits units, NetworkTimes? times)

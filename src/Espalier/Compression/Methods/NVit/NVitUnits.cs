@@ -190,8 +190,7 @@ internal sealed class NVitUnits
 
     private static (int Outer, int Size, int Below) Sizes(Shape shape, int axis)
     {
-        int below = 1;
-        for (int i = axis + 1; i < shape.Rank; i++) below *= shape[i];
+        int below = PlannedCuts.Below(shape, axis);
         return ((int)(shape.Length / Math.Max(1, (long)shape[axis] * below)), shape[axis], below);
     }
 

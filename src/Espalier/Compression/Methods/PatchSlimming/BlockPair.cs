@@ -24,14 +24,17 @@ internal sealed class Original : IDisposable
 
     public IReadOnlyList<TransformerBlock> Blocks { get; }
 
-    /// <summary>What goes into block t and what comes out of the next one, with the weights of then.</summary>
-    public Tensor[] Run(Tensor images, int t)
+    /// <summary>What gives block t's input and the next one's output.</summary>
+    public Graph Pair(int t) => Graph.Between(Graph.Inputs, [Blocks[t].Input, Blocks[t + 1].Output]);
+
+    /// <summary>The values of a <see cref="Pair"/> with the weights of then.</summary>
+    public Tensor[] Run(Graph pair, Tensor images)
     {
         using Recording.PauseBlock pause = Recording.Pause();
         Swap();
         try
         {
-            return Graph.Between(Graph.Inputs, [Blocks[t].Input, Blocks[t + 1].Output]).Run([images]);
+            return pair.Run([images]);
         }
         finally
         {
@@ -54,8 +57,7 @@ internal sealed class Original : IDisposable
 internal sealed class BlockPair
 {
     private readonly Original original;
-    private readonly Graph part;
-    private readonly int block;
+    private readonly Graph part, whole;
     private readonly int[] targets;
     private readonly (string Name, Tensor Value)[] own;
 
@@ -63,7 +65,7 @@ internal sealed class BlockPair
     /// <param name="t">The block; the next one is the second.</param>
     public BlockPair(Original original, Graph graph, int[][] kept, int t)
     {
-        (this.original, block) = (original, t);
+        (this.original, whole) = (original, original.Pair(t));
         Graph copy = graph.Copy();
         int prefix = TransformerBlocks.Of(copy).PrefixTokens;
         for (int i = t; i <= t + 1; i++) PatchSlimming.Cut(copy, prefix, i, kept[i]);
@@ -118,13 +120,9 @@ internal sealed class BlockPair
         }
     }
 
-    public void Dispose()
-    {
-    }
-
     private Tensor Loss(Tensor images)
     {
-        Tensor[] values = original.Run(images, block);
+        Tensor[] values = original.Run(whole, images);
         Tensor wanted = values[1];
         RowSet rows = wanted.Rows!;
         int[] index = [.. Enumerable.Range(0, rows.Images).SelectMany(b => targets.Select(t => rows[b] + t))];

@@ -123,8 +123,7 @@ public sealed record PatchSlimming : CompressionMethod
         TransformerBlock block = TransformerBlocks.Of(graph).Blocks[index];
         RowSet rows = block.Input.Tensor.Rows!;
         if (rows.Length(0) == prefix + tokens.Count) return;
-        FewerQueries.Insert(graph, block, [], t => tokens.Count == 0 ? F.TakeRows(t[0], 0, prefix)
-            : F.KeepRows(t[0], F.Sum(t[0], 1), KeepRule.Tokens(tokens), prefix));
+        FewerQueries.Insert(graph, block, [], t => TokenList.Keep(t[0], tokens, prefix));
     }
 
     /// <summary>Mean significance of each token of block t's output, later blocks being cut as they are.</summary>

@@ -63,24 +63,12 @@ public sealed record NetworkSlimming : CompressionMethod
             {
                 SelectionOptions selection = final.Round(Schedule, round, Rounds);
                 ChannelScores scores = ScaleScores.Of(graph, selection.Candidates(graph));
-                RemovalPlan plan = job.Select(graph, scores, ByThreshold(scores, selection), orNone: round > 1);
+                RemovalPlan plan = job.Select(graph, scores, selection.ByThreshold(scores), orNone: round > 1);
                 if (plan.Count > 0) job.Remove(graph, plan);
                 job.Log(Outcome(plan.Count, scores.Groups.Keys.Sum(g => g.Count), selection, job.Evaluate().Scalars["accuracy"]));
             }
             job.Train(Stage("fine-tune", round), Share(FineTuneSteps, round));
         }
-    }
-
-    /// <summary>
-    /// A share of all channels becomes a threshold: the scale at place floor(n · share) in rising order, from 0. Scales that
-    /// equal it go too.
-    /// </summary>
-    internal static SelectionOptions ByThreshold(ChannelScores scores, SelectionOptions selection)
-    {
-        if (!selection.Global || selection.Isomorphic || selection.Ratio?.OfAll is not { } ratio) return selection;
-        double[] sorted = [.. scores.Groups.Values.SelectMany(s => s).Order()];
-        int place = Math.Min((int)(sorted.Length * ratio + 1e-9), sorted.Length - 1);
-        return selection with { Ratio = null, Threshold = sorted[place] };
     }
 
     /// <summary>Scales that equal the threshold go too and layers keep their least, so the share may differ from what was

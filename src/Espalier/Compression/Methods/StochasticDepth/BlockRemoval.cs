@@ -14,11 +14,11 @@ internal static class BlockRemoval
         ResidualBranch[] blocks = [.. ResidualBranch.Find(graph).Where(b => b.HasIdentityShortcut)];
         foreach (string pattern in keep)
         {
-            if (!blocks.Any(b => b.Fits(pattern)))
+            if (!blocks.Any(b => SelectionOptions.Matches(b.Name, pattern)))
                 throw new EspalierException($"no block that could be removed matches '{pattern}'; there are "
                     + (blocks.Length == 0 ? "none" : string.Join(", ", blocks.Select(b => b.Name))));
         }
-        blocks = [.. blocks.Where(b => !keep.Any(b.Fits))];
+        blocks = [.. blocks.Where(b => !keep.Any(pattern => SelectionOptions.Matches(b.Name, pattern)))];
         return blocks.Length > 0 ? blocks : throw new EspalierException(
             "the model has no residual blocks that could be removed: none has an identity for a shortcut");
     }

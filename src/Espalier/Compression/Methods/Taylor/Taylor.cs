@@ -73,19 +73,14 @@ public sealed record Taylor : ImportanceMethod
                 {
                     foreach (int i in at[map]) sums[i].Add(readings[i], map.Grad!, batch.Count);
                 });
-                ClearGradients(network);
+                job.ClearGradients();
             }
         }
         finally
         {
-            ClearGradients(network);
+            job.ClearGradients();
         }
         return Scores(groups, sums ?? [], gigaFlops);
-    }
-
-    private static void ClearGradients(Graph network)
-    {
-        foreach (var (_, parameter) in network.Parameters) parameter.ClearGrad();
     }
 
     /// <summary>Sums over a group's maps, normalised in each group, less lambda times the group's cost.</summary>

@@ -157,7 +157,7 @@ internal sealed class SoftMasks : ITrainingHook
                 Put(norm.Output, graph.InsertAfter(norm.Output, [graph.Inputs[0]], t =>
                     F.Mul(t[0], F.Reshape(F.Repeat(F.Tanh(tokens), t[1]), t[0].Shape[0], 1)), Named(name + "tokens", tokens)));
         }
-        blocks.Add(new BlockMasks(attention, hidden, tokens, rows.Tokens[..rows.Length(0)].ToArray(), heads,
+        blocks.Add(new BlockMasks(attention, hidden, tokens, TokenList.Of(block.Input), heads,
             block.Fc2.Op.Inputs[1].Shape[1]));
     }
 

@@ -49,7 +49,7 @@ internal sealed class SubNetwork(IReadOnlyList<BlockKept> kept)
         TransformerBlocks blocks = TransformerBlocks.Of(graph);
         return new SubNetwork([.. blocks.Blocks.Select(b => new BlockKept(
             First(b.Heads.QueryWidth, options.AttentionWeight), First(b.Fc2.Operands[0]!.Shape[-1], options.HiddenWeight),
-            [.. Ids(b).Where(t => options.TokenWeight == 0 || t < blocks.PrefixTokens)]))]);
+            [.. TokenList.Of(b.Input).Where(t => options.TokenWeight == 0 || t < blocks.PrefixTokens)]))]);
 
         bool[] First(int count, double weight) =>
             [.. Enumerable.Range(0, count).Select(i => weight == 0 || i < options.Selection.Fewest(count))];
@@ -57,7 +57,7 @@ internal sealed class SubNetwork(IReadOnlyList<BlockKept> kept)
 
     /// <summary>Whether there are tokens that go.</summary>
     public bool Drops(Graph graph) =>
-        TransformerBlocks.Of(graph).Blocks.Any(b => Ids(b).Length != kept[b.Index].Tokens.Length);
+        TransformerBlocks.Of(graph).Blocks.Any(b => TokenList.Of(b.Input).Length != kept[b.Index].Tokens.Length);
 
     /// <summary>Drops tokens in front of the blocks that do not keep them.</summary>
     public void DropTokens(Graph graph)
@@ -66,12 +66,9 @@ internal sealed class SubNetwork(IReadOnlyList<BlockKept> kept)
         foreach (TransformerBlock block in blocks.Blocks)
         {
             int[] tokens = kept[block.Index].Tokens;
-            GraphValue input = TransformerBlocks.Of(graph).Blocks[block.Index].Input;
-            if (input.Tensor.Rows!.Length(0) == tokens.Length) continue;
+            if (block.Input.Tensor.Rows!.Length(0) == tokens.Length) continue;
             int[] list = [.. tokens.Where(t => t >= blocks.PrefixTokens)];
-            // A list does not look at the scores.
-            graph.InsertAfter(input, x => list.Length == 0 ? F.TakeRows(x, 0, blocks.PrefixTokens)
-                : F.KeepRows(x, F.Sum(x, 1), KeepRule.Tokens(list), blocks.PrefixTokens));
+            graph.InsertAfter(block.Input, x => TokenList.Keep(x, list, blocks.PrefixTokens));
         }
     }
 
@@ -83,7 +80,7 @@ internal sealed class SubNetwork(IReadOnlyList<BlockKept> kept)
         Graph copy = graph.Copy();
         foreach (TransformerBlock block in TransformerBlocks.Of(copy).Blocks)
         {
-            int[] there = Ids(block);
+            int[] there = TokenList.Of(block.Input);
             Tensor mask = Tensor.From(new Shape(1, there.Length),
                 [.. there.Select(t => kept[block.Index].Tokens.Contains(t) ? 1f : 0)]);
             GraphNode node = block.Attention;
@@ -114,18 +111,10 @@ internal sealed class SubNetwork(IReadOnlyList<BlockKept> kept)
         void Add(GraphNode layer, bool[] stays)
         {
             if (!stays.Contains(false)) return;
-            Tensor weight = layer.Operands[1]!.Tensor;
-            ChannelGroup group = channels.Groups.FirstOrDefault(g => g.Slices.Any(s => s.Tensor == weight && s.Axis == 0))
+            var (group, entries) = channels.Of(layer.Operands[1]!.Tensor, axis: 0)
                 ?? throw new EspalierException($"what '{layer.Name}' makes cannot be removed: another layer needs all of it");
-            IReadOnlyList<int[]> entries = group.Slices.First(s => s.Tensor == weight && s.Axis == 0).Entries;
             plan.Add(group, Enumerable.Range(0, group.Count).Where(k => entries[k].All(e => !stays[e])));
         }
-    }
-
-    private static int[] Ids(TransformerBlock block)
-    {
-        RowSet rows = block.Input.Tensor.Rows!;
-        return rows.Tokens[..rows.Length(0)].ToArray();
     }
 
     /// <summary>Multiply-adds for one image of a network so cut, which is left as it is.</summary>

@@ -51,11 +51,10 @@ internal sealed class DimensionGates
         for (int i = 0; i < places.Count; i++)
         {
             (Tensor reader, HeadLayout? heads) = (places[i].Readers[0], places[i].Heads);
-            ChannelGroup group = channels.Groups.FirstOrDefault(g => g.Slices.Any(s => s.Tensor == reader && s.Axis == 1))
+            var (group, entries) = channels.Of(reader, axis: 1)
                 ?? throw new EspalierException($"the inputs of '{channels.Names[reader]}' cannot be removed: another layer needs "
                     + "all of them");
             if (!candidates.Contains(group)) continue;
-            IReadOnlyList<int[]> entries = group.Slices.First(s => s.Tensor == reader && s.Axis == 1).Entries;
             double[] worth = [.. entries.Select(e => e.Max(j => columns ? Norm(places[i].Readers, j) : Math.Abs(ScoreOf(i, j))))];
             result.Set(group, worth, heads is null ? null : Enumerable.Range(0, heads.Count)
                 .Select(h => Enumerable.Range(0, entries.Count).Where(k => IsOf(heads, h, entries[k][0])).MaxBy(k => worth[k])));

@@ -110,11 +110,6 @@ public sealed record Vtp : CompressionMethod
     }
 
     /// <summary>A share of all dimensions as <see cref="Rule"/> has it.</summary>
-    internal SelectionOptions ByRule(ChannelScores scores, SelectionOptions selection)
-    {
-        if (Rule == VtpRule.Count || selection.Isomorphic || selection.Ratio?.OfAll is not { } ratio) return selection;
-        double[] sorted = [.. scores.Groups.Values.SelectMany(s => s).Order()];
-        int place = Math.Min((int)(sorted.Length * ratio + 1e-9), sorted.Length - 1);
-        return selection with { Ratio = null, Threshold = sorted[place] };
-    }
+    internal SelectionOptions ByRule(ChannelScores scores, SelectionOptions selection) =>
+        Rule == VtpRule.Count ? selection : selection.ByThreshold(scores);
 }

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Espalier.Compression.Methods.Apt;
 using Espalier.Data;
+using Espalier.Evaluation;
 using Espalier.Inference;
 using Espalier.Formats;
 using Espalier.Models;

@@ -37,7 +37,7 @@ public sealed class NetworkSlimmingTests
     {
         double[] gammas = [0.9, 0.1, 0.5, 0.05, 0.3, 0.7, 0.2, 0.6, 0.4];
         var scores = new ChannelScores().Set(Group(9), gammas);
-        SelectionOptions selection = NetworkSlimming.ByThreshold(scores, new SelectionOptions { Ratio = 0.5, Global = true });
+        SelectionOptions selection = new SelectionOptions { Ratio = 0.5, Global = true }.ByThreshold(scores);
         Assert.Equal(0.4, selection.Threshold);
         Assert.Equal([0.9, 0.5, 0.7, 0.6], gammas.Where(g => g > selection.Threshold));
     }
@@ -96,8 +96,7 @@ public sealed class NetworkSlimmingTests
         Init.Uniform(example, -1, 1, ref rng);
         using DependencyGraph graph = ModuleGraphs.Build(net, net.Forward, example);
         ChannelScores scores = ScaleScores.Of(graph, graph.Groups);
-        SelectionOptions selection = NetworkSlimming.ByThreshold(scores,
-            new SelectionOptions { Ratio = 0.3, Global = true, MinKept = 1 });
+        SelectionOptions selection = new SelectionOptions { Ratio = 0.3, Global = true, MinKept = 1 }.ByThreshold(scores);
         RemovalPlan plan = ChannelSelector.Choose(graph, scores, selection);
         Assert.Equal([1, 1, 2], graph.Groups.Select(g => plan.Channels[g.Name].Single()));
         Assert.True(Removal.Apply(graph, plan, new RemovalOptions(MoveConstants: false)).Difference < 1e-6f);

@@ -27,7 +27,7 @@ public sealed class SlimmedNetworksTests
         var rising = new ChannelScores();
         int next = 0;
         foreach (ChannelGroup g in scores.Groups.Keys) rising.Set(g, [.. Enumerable.Range(0, g.Count).Select(_ => (double)next++)]);
-        Assert.Equal(3852, NetworkSlimming.ByThreshold(rising, new SelectionOptions { Ratio = 0.7, Global = true }).Threshold);
+        Assert.Equal(3852, new SelectionOptions { Ratio = 0.7, Global = true }.ByThreshold(rising).Threshold);
     }
 
     /// <summary>A list behind a norm of the stream: the norm, the stem and the block's output stay, the first convolution's inputs

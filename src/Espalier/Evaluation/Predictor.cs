@@ -2,9 +2,10 @@ using System.Globalization;
 using System.Numerics.Tensors;
 using Espalier.Data;
 using Espalier.Imaging;
+using Espalier.Inference;
 using Espalier.Tensors;
 
-namespace Espalier.Inference;
+namespace Espalier.Evaluation;
 
 /// <summary>What a model says of one picture.</summary>
 /// <param name="Probabilities">[classes].</param>
@@ -40,5 +41,17 @@ public sealed class Predictor(Session model)
         TensorPrimitives.SoftMax(probabilities, probabilities);
         int[][] kept = [.. Enumerable.Range(1, Math.Max(0, trace.Stages - 1)).Select(stage => trace.Kept(0, stage).ToArray())];
         return new Prediction(probabilities, trace.Counts(0).ToArray(), kept, model.ClassNames);
+    }
+}
+
+/// <summary>From a model to what it says.</summary>
+public static class ModelPrediction
+{
+    /// <summary>Classifies a picture file. For more than one make a session, and a <see cref="Predictor"/> on it.</summary>
+    /// <exception cref="EspalierException">It cannot be read.</exception>
+    public static Prediction Predict(this Model model, string path)
+    {
+        using Session session = model.Session();
+        return new Predictor(session).Run(ImageFile.Read(path, upright: true));
     }
 }

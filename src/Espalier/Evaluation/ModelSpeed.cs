@@ -1,9 +1,10 @@
+using Espalier.Benchmarking;
 using Espalier.Data;
 using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Tensors;
 
-namespace Espalier.Benchmarking;
+namespace Espalier.Evaluation;
 
 /// <summary>Images a second of several models, measured in turn on the same images.</summary>
 public static class ModelSpeed

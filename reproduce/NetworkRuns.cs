@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Espalier.Cli;
 using Espalier.Cli.Display;
 using Espalier.Cli.Running;
@@ -9,9 +10,9 @@ using Espalier.Training;
 namespace Espalier.Reproduce;
 
 /// <summary>Runs of a reproduction, each with its files in one folder: what is finished there is not done again.</summary>
-internal sealed class CnnRuns(CommandContext context, string folder, DatasetPair pair, int imageSize)
+internal sealed class NetworkRuns(CommandContext context, string folder, DatasetPair pair, int imageSize)
 {
-    private const int EvaluationBatch = 250;
+    private const int EvaluationBatch = 250, Few = 8;
 
     /// <summary>Test images that each training ends with, for its line of progress; what counts is measured on all.</summary>
     private const int Glance = 1000;
@@ -23,18 +24,22 @@ internal sealed class CnnRuns(CommandContext context, string folder, DatasetPair
     public string File(string name) => Path.Combine(folder, name + ".safetensors");
 
     /// <summary>What came of a run; null where it is not finished.</summary>
-    public CnnRecord? Record(string name) => CnnRecord.Read(Path.Combine(folder, name + ".json"));
+    public RunRecord? Record(string name) => RunRecord.Read(Path.Combine(folder, name + ".json"));
 
     /// <summary>One run, if it is not finished: opens a network, works on it, writes it and what it is like.</summary>
     /// <param name="trained">Steps that the network has behind it when it is opened.</param>
-    public CnnRecord Do(string name, Func<Model> open, CompressionOptions options, Action<CompressionJob> work,
+    public RunRecord Do(string name, Func<Model> open, CompressionOptions options, Action<CompressionJob> work,
         long trained = 0, Augmentation augmentation = Augmentation.None)
     {
         if (Record(name) is { } finished) return finished;
         context.Cancel.ThrowIfCancellationRequested();
         Folders.Make(folder);
         using Model model = open();
-        TrainOptions training = options.Training with { EvalBatchSize = EvaluationBatch, DataThreads = 1 };
+        string states = Path.Combine(folder, "states", name);
+        TrainOptions training = options.Training with
+        {
+            EvalBatchSize = EvaluationBatch, DataThreads = 1, OutputDir = states, Resume = Directory.Exists(states),
+        };
         long steps = TrainingDisplay.Run(context.Terminal, name, progress =>
         {
             var job = new CompressionJob(model, Data(model, augmentation), options with { Training = training }, progress,
@@ -44,11 +49,25 @@ internal sealed class CnnRuns(CommandContext context, string folder, DatasetPair
         });
         model.Save(File(name));
         using Inference.Session result = Inference.Session.Open(File(name));
-        double accuracy = new EvaluationRun(context, result, pair.Test, EvaluationBatch).Run(name, prune: false).Accuracy;
-        var record = new CnnRecord(accuracy, model.ParameterCount, (long)result.DenseMultiplyAdds, trained + steps,
-            CnnRecord.ShapeOf(model));
+        Evaluation found = new EvaluationRun(context, result, pair.Test, EvaluationBatch).Run(name, result.AgentLayers.Count > 0);
+        var record = new RunRecord(found.Accuracy, model.ParameterCount, (long)found.MultiplyAdds, trained + steps,
+            RunRecord.ShapeOf(model));
         record.Write(Path.Combine(folder, name + ".json"));
+        if (Directory.Exists(states)) Directory.Delete(states, recursive: true);
         return record;
+    }
+
+    /// <summary>How long a run of so many steps will take here, by a few of its steps; nothing is written.</summary>
+    /// <param name="options">Of a run with so many steps.</param>
+    public TimeSpan Estimate(Func<Model> open, Func<long, CompressionOptions> options, Action<CompressionJob> work, long steps)
+    {
+        CompressionOptions few = options(Few);
+        var clock = new StepClock();
+        using Model model = open();
+        long began = Stopwatch.GetTimestamp();
+        CompressionOptions here = few with { Training = few.Training with { EvalBatchSize = EvaluationBatch, DataThreads = 1 } };
+        work(new CompressionJob(model, Data(model, Augmentation.None), here, clock, context.Cancel));
+        return Stopwatch.GetElapsedTime(began) - clock.Total + clock.Median * steps;
     }
 
     /// <summary>A network with random weights for the data.</summary>
@@ -70,7 +89,10 @@ internal sealed class CnnRuns(CommandContext context, string folder, DatasetPair
         return model;
     }
 
-    private TrainingData Data(Model net, Augmentation augmentation) => new(
-        pair.Train, ImagePipeline.Train(pair.Info, net.ImageSize, net.Channels, augmentation),
-        Subset.First(pair.Test, Glance), ImagePipeline.Eval(net.ImageSize, net.Channels));
+    private TrainingData Data(Model net, Augmentation augmentation)
+    {
+        Imaging.Preprocessing seen = PreprocessChoice.Of(asked: null, net.ImageSize, net.Channels, net.Card.Preprocessing);
+        return new(pair.Train, ImagePipeline.Train(pair.Info, seen, augmentation), Subset.First(pair.Test, Glance),
+            ImagePipeline.Eval(seen));
+    }
 }

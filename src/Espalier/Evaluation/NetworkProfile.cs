@@ -1,7 +1,7 @@
 using Espalier.Benchmarking;
 using Espalier.Tensors;
 
-namespace Espalier.Models;
+namespace Espalier.Evaluation;
 
 /// <summary>What one op of a forward pass costs.</summary>
 /// <param name="Name">The layer whose parameters it uses, such as "attn.query"; else the op's own name.</param>

@@ -1,9 +1,7 @@
-using Espalier.Models;
-
-namespace Espalier.Cli.Display;
+namespace Espalier.Evaluation;
 
 /// <summary>Tokens of every image, stage by stage: those that enter, then those left after each agent.</summary>
-internal sealed class TokenCounts(int stages)
+public sealed class TokenCounts(int stages)
 {
     private readonly List<int>[] counts = [.. Enumerable.Range(0, stages).Select(_ => new List<int>())];
 

@@ -3,7 +3,7 @@ using Espalier.Data;
 using Espalier.Inference;
 using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 
-namespace Espalier.Models;
+namespace Espalier.Evaluation;
 
 /// <summary>What a model said of one image.</summary>
 /// <param name="Tokens">Tokens that entered block 0, then those left after each agent; empty for a network without tokens.</param>
@@ -15,7 +15,7 @@ public sealed record ImageResult(int Index, int Label, int Prediction, float Los
 /// <param name="Tokens">Mean tokens that entered block 0, then left after each agent; empty for a network without tokens.</param>
 /// <param name="MultiplyAdds">Mean an image, agents included.</param>
 /// <param name="ImagesPerSecond">Of the model alone: decoding runs beside it and is not counted.</param>
-public sealed record Evaluation(int Images, double Accuracy, double Loss, double[] Tokens, double MultiplyAdds, double ImagesPerSecond);
+public sealed record ModelEvaluation(int Images, double Accuracy, double Loss, double[] Tokens, double MultiplyAdds, double ImagesPerSecond);
 
 /// <summary>Runs batches through a model and averages what comes out.</summary>
 /// <param name="rule">What the agents drop; null for what the session says, <see cref="Pruning.None"/> to keep every token.</param>
@@ -31,12 +31,12 @@ public sealed class Evaluator(Session session, Pruning? rule = null)
     private double loss, multiplyAdds, seconds;
 
     /// <summary>The mean over all images so far.</summary>
-    public Evaluation Mean
+    public ModelEvaluation Mean
     {
         get
         {
             double n = Math.Max(images, 1);
-            return new Evaluation(images, correct / n, loss / n, Array.ConvertAll(tokens, t => t / n), multiplyAdds / n,
+            return new ModelEvaluation(images, correct / n, loss / n, Array.ConvertAll(tokens, t => t / n), multiplyAdds / n,
                 seconds > 0 ? images / seconds : 0);
         }
     }
@@ -62,7 +62,7 @@ public sealed class Evaluator(Session session, Pruning? rule = null)
     }
 
     /// <summary>Runs every batch; whoever makes them takes them back.</summary>
-    public Evaluation Run(IEnumerable<Batch> batches, Action<ImageResult>? each = null)
+    public ModelEvaluation Run(IEnumerable<Batch> batches, Action<ImageResult>? each = null)
     {
         foreach (Batch batch in batches) Run(batch, each);
         return Mean;

@@ -9,16 +9,16 @@ namespace Espalier.Reproduce;
 /// <summary>What came of one run; kept beside its model, so that a finished run is not done again.</summary>
 /// <param name="Steps">Optimiser steps that the weights have behind them.</param>
 /// <param name="Shape">The same for networks of the same shapes.</param>
-internal sealed record CnnRecord(double Accuracy, long Parameters, double MultiplyAdds, long Steps, string Shape)
+internal sealed record RunRecord(double Accuracy, long Parameters, double MultiplyAdds, long Steps, string Shape)
 {
-    public static CnnRecord? Read(string path) =>
-        File.Exists(path) ? JsonSerializer.Deserialize(File.ReadAllText(path), CnnRecordJson.Default.CnnRecord) : null;
+    public static RunRecord? Read(string path) =>
+        File.Exists(path) ? JsonSerializer.Deserialize(File.ReadAllText(path), RunRecordJson.Default.RunRecord) : null;
 
     public void Write(string path) => AtomicFile.Write(path, stream =>
-        JsonSerializer.Serialize(stream, this, CnnRecordJson.Default.CnnRecord));
+        JsonSerializer.Serialize(stream, this, RunRecordJson.Default.RunRecord));
 
     /// <summary>Mean and sample standard deviation of the accuracy, per cent.</summary>
-    public static string Mean(IReadOnlyList<CnnRecord> records)
+    public static string Mean(IReadOnlyList<RunRecord> records)
     {
         double mean = records.Average(r => r.Accuracy);
         double deviation = records.Count < 2 ? 0
@@ -27,7 +27,7 @@ internal sealed record CnnRecord(double Accuracy, long Parameters, double Multip
     }
 
     /// <summary>The accuracies one by one, per cent.</summary>
-    public static string List(IReadOnlyList<CnnRecord> records) =>
+    public static string List(IReadOnlyList<RunRecord> records) =>
         string.Join(", ", records.Select(r => FormattableString.Invariant($"{100 * r.Accuracy:0.00}")));
 
     /// <summary>A name for the shapes of all tensors.</summary>
@@ -39,5 +39,5 @@ internal sealed record CnnRecord(double Accuracy, long Parameters, double Multip
 }
 
 [JsonSourceGenerationOptions(WriteIndented = true)]
-[JsonSerializable(typeof(CnnRecord))]
-internal sealed partial class CnnRecordJson : JsonSerializerContext;
+[JsonSerializable(typeof(RunRecord))]
+internal sealed partial class RunRecordJson : JsonSerializerContext;

@@ -1,14 +1,12 @@
-using Espalier.Cli.Display;
 using Espalier.Data;
+using Espalier.Evaluation;
 using Espalier.Inference;
-using Espalier.Models;
-using Espalier.Reporting;
 using Espalier.Training;
 
-namespace Espalier.Cli.Running;
+namespace Espalier.Reporting;
 
 /// <summary>Turns evaluations and histories into the parts of a report.</summary>
-internal static class ReportBuilder
+public static class ReportBuilder
 {
     private const int GalleryItems = 12;
 
@@ -22,10 +20,10 @@ internal static class ReportBuilder
         ("compute", "Share of the multiply-adds", "", ValueFormat.Percent),
     ];
 
-    public static ReportRow Row(string name, Evaluation e, bool highlight = false) =>
+    public static ReportRow Row(string name, ModelEvaluation e, bool highlight = false) =>
         new(name, e.Accuracy, e.Loss, e.MultiplyAdds, e.ImagesPerSecond, e.Tokens.Length > 0 ? e.Tokens : null, highlight);
 
-    public static IEnumerable<TradeOffPoint> TradeOff(IEnumerable<(double Threshold, Evaluation Evaluation)> curve,
+    public static IEnumerable<TradeOffPoint> TradeOff(IEnumerable<(double Threshold, ModelEvaluation Evaluation)> curve,
         double dense) =>
         curve.Select(p => new TradeOffPoint(p.Threshold, p.Evaluation.Accuracy, p.Evaluation.MultiplyAdds / dense));
 
@@ -71,10 +69,6 @@ internal static class ReportBuilder
     {
         if (into.Count < GalleryItems && into.TrueForAll(r => r.Label != result.Label)) into.Add(result);
     };
-
-    /// <summary>Finds a run's model: the best pruned one, the best one, or the last one.</summary>
-    public static string? ModelOf(RunFolder run) =>
-        new[] { run.Best("pruned"), run.Best(), run.Model }.FirstOrDefault(File.Exists);
 
     private static List<CurvePoint> Points(IReadOnlyList<HistoryPoint> history, string key) =>
         [.. history.Where(p => p.Values.ContainsKey(key)).Select(p => new CurvePoint(p.Step, p.Values[key]))];

@@ -1,0 +1,145 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using Espalier.Cli;
+using Espalier.Cli.Display;
+using Espalier.Cli.Options;
+using Espalier.Cli.Running;
+using Espalier.Data;
+using Espalier.Inference;
+using Espalier.Models;
+using Espalier.Training;
+
+namespace Espalier.Reproduce;
+
+/// <summary>A trained network.</summary>
+/// <param name="Curve">Accuracy on the test images by epoch.</param>
+internal sealed record Baseline(string Name, Model Model, Evaluation Test, long Steps, double Epochs, long Bytes,
+    IReadOnlyList<(double Epoch, double Accuracy)> Curve);
+
+/// <summary>
+/// The networks that other experiments begin with, trained from the recipes beside this program, which are those of `train`.
+/// A run that was stopped goes on; the weights of the last step count, and nothing is chosen by the test images.
+/// </summary>
+internal sealed class BaselineReproduction(CommandContext context, string folder, string? dataDir, string? models)
+{
+    private const int EvaluationBatch = 250, Few = 12;
+
+    private readonly DatasetPair data = Datasets.Open("fashion-mnist", dataDir);
+
+    public static IReadOnlyList<string> Names { get; } = ["resnet20", "vgg16-quarter", "vit-small-28"];
+
+    /// <summary>The options of a network's training.</summary>
+    public static string Recipe(string name) => Path.Combine(AppContext.BaseDirectory, "recipes", name + ".json");
+
+    /// <summary>What the recipe says, with the files in a folder.</summary>
+    public static TrainPlan Plan(string name, string? folder, string? dataDir)
+    {
+        var flags = new TrainFlags();
+        var root = new RootCommand { flags.AddTo(new Command("train")) };
+        ParseResult parse = root.Parse(RecipeFile.Expanded(root, ["train", "--recipe", Recipe(name)]));
+        if (parse.Errors.Count > 0) throw new EspalierException($"{Recipe(name)}: {parse.Errors[0].Message}");
+        TrainPlan plan = flags.Read(parse);
+        return plan with
+        {
+            DataDir = dataDir,
+            Options = plan.Options with { OutputDir = folder, Name = name, Resume = folder is not null },
+        };
+    }
+
+    /// <summary>Trains one, as far as it is not trained yet.</summary>
+    /// <returns>Null where it was interrupted.</returns>
+    public Baseline? Train(string name)
+    {
+        TrainPlan plan = Plan(name, folder, dataDir);
+        var files = new RunFolder(folder, name);
+        using var run = new TrainRun(plan, data, context);
+        context.Terminal.Line($"{name}: espalier train --recipe reproduce/recipes/{name}.json");
+        if (!run.Run().Completed) return null;
+        using Session session = Session.Open(files.Model);
+        Evaluation test = new EvaluationRun(context, session, data.Test, EvaluationBatch).Run(name, prune: false);
+        Model model = Model.Open(files.Model);
+        string? published = models is null ? null : Path.Combine(models, name + ".safetensors");
+        if (published is not null)
+        {
+            Folders.Make(models!);
+            model.Card = model.Card.With(string.Create(CultureInfo.InvariantCulture,
+                $"{test.Accuracy:0.00%} of {test.Images} test images; recipe reproduce/recipes/{name}.json"));
+            model.Save(published);
+        }
+        double epochs = (double)run.TotalSteps * plan.Options.BatchSize / run.Counts.Train;
+        return new Baseline(name, model, test, run.TotalSteps, epochs, new FileInfo(published ?? files.Model).Length,
+            Curve(files.History, epochs / run.TotalSteps));
+    }
+
+    /// <summary>How long a training will take on this machine from its beginning, by a few steps.</summary>
+    public TimeSpan Estimate(string name)
+    {
+        TrainPlan plan = Plan(name, null, dataDir);
+        using var whole = new TrainRun(plan, data, context);
+        TrainOptions few = plan.Options with { Steps = Few, EvalEvery = 0, CheckpointEvery = 0 };
+        using var run = new TrainRun(plan with { Options = few, Epochs = null, EvalLimit = EvaluationBatch }, data, context);
+        var clock = new StepClock();
+        run.Run(clock);
+        return clock.Median * whole.TotalSteps;
+    }
+
+    internal static IReadOnlyList<(double Epoch, double Accuracy)> Curve(string history, double epochsStep)
+    {
+        var curve = new List<(double, double)>();
+        foreach (string line in File.Exists(history) ? File.ReadLines(history) : [])
+        {
+            using JsonDocument point = JsonDocument.Parse(line);
+            if (point.RootElement.TryGetProperty("eval/accuracy", out JsonElement accuracy))
+                curve.Add((point.RootElement.GetProperty("step").GetInt64() * epochsStep, accuracy.GetDouble()));
+        }
+        return curve;
+    }
+
+    /// <summary>The section of the page of results.</summary>
+    public static string Section(IReadOnlyList<Baseline> all)
+    {
+        var text = new StringBuilder($"""
+            ## Trained networks
+
+            What the other experiments begin with, and what a reader can try every method on: `models/NAME.safetensors`. All
+            60,000 training images of Fashion-MNIST, none held out; the weights of the last step, one seed. Accuracy is of the
+            10,000 test images, which nothing was chosen by.
+
+            | network | accuracy, % | epochs | steps | parameters | MACs an image | file |
+            | --- | ---: | ---: | ---: | ---: | ---: | ---: |
+
+            """);
+        foreach (Baseline b in all)
+            text.AppendLine(FormattableString.Invariant($"| `{b.Name}` | {100 * b.Test.Accuracy:0.00} | {b.Epochs:0} | {b.Steps} ")
+                + FormattableString.Invariant($"| {b.Model.ParameterCount / 1e3:0.0} k | {b.Test.MultiplyAdds / 1e6:0.0} M ")
+                + $"| {Format.Bytes(b.Bytes)} |");
+        text.Append($"""
+
+            ![Accuracy by epoch](images/baselines.svg)
+
+            Each is made by `espalier train --recipe reproduce/recipes/NAME.json`, all of them, and this section, by
+
+            ```sh
+            {Commands.Start} baselines --output-dir runs/baselines --models models --output docs/results.md
+            {Commands.Start} baselines --plan     # how long that takes here
+            ```
+
+            """);
+        return text.ToString();
+    }
+
+    /// <summary>Accuracy by epoch.</summary>
+    public static Plot Picture(IReadOnlyList<Baseline> all)
+    {
+        var plot = new Plot("epochs", 0, Math.Ceiling(all.Max(b => b.Epochs)), "accuracy, %", 80, 95);
+        for (int i = 0; i < all.Count; i++)
+        {
+            string color = Plot.Color(i, all.Count);
+            plot.Line(all[i].Curve.Where(p => p.Accuracy >= 0.8).Select(p => (p.Epoch, 100 * p.Accuracy)), color);
+            plot.Legend(color, all[i].Name);
+        }
+        return plot;
+    }
+}

@@ -1,0 +1,74 @@
+using Espalier.Compression;
+
+namespace Espalier.Reproduce;
+
+/// <summary>One line of the table of transformers made smaller: a method with its settings.</summary>
+/// <param name="Id">A name for files.</param>
+/// <param name="Name">As the table has it.</param>
+/// <param name="Method">As `compress` has it.</param>
+/// <param name="Tokens">Whether tokens go; else widths or blocks, for which the random choice is one of channels.</param>
+internal sealed record VitMethod(string Id, string Name, string Method, bool Tokens)
+{
+    /// <summary>The random choices that the others are held against.</summary>
+    public const string RandomChannels = "random", RandomTokens = "random-tokens";
+
+    /// <summary>The part of the steps that the method trains before it removes anything.</summary>
+    public double TrainShare { get; init; }
+
+    public bool Global { get; init; }
+
+    public bool Isomorphic { get; init; }
+
+    public int Rounds { get; init; } = 1;
+
+    public IReadOnlyDictionary<string, string> Settings { get; init; } = new Dictionary<string, string>();
+
+    /// <summary>Prunings of a method that has several while it trains.</summary>
+    public int? Prunings { get; init; }
+
+    /// <summary>Whether its shape with new weights is trained, too. What an agent decides is no shape.</summary>
+    public bool HasScratch { get; init; } = true;
+
+    /// <summary>What is compared, all at the same targets of multiply-adds and the same number of steps.</summary>
+    public static IReadOnlyList<VitMethod> All { get; } =
+    [
+        new(RandomChannels, "random channels", "random", false),
+        new("l1", "L1 norm", "l1", false),
+        new("l1-isomorphic", "L1 norm, isomorphic", "l1", false) { Isomorphic = true },
+        new("taylor", "Taylor", "taylor", false) { Global = true, Rounds = 4 },
+        new("vtp", "VTP", "vtp", false) { TrainShare = 0.5 },
+        new("vit-slim", "ViT-Slim", "vit-slim", false) { TrainShare = 0.5 },
+        new("wdpruning", "WDPruning", "wdpruning", false) { TrainShare = 0.5 },
+        // Times differ from machine to machine; here all methods go by multiply-adds.
+        new("nvit", "NViT", "nvit", false)
+            { TrainShare = 0.5, Prunings = 10, Settings = new Dictionary<string, string> { ["eta"] = "0" } },
+        new("spvit", "SPViT", "spvit", false) { TrainShare = 0.5 },
+        new(RandomTokens, "random tokens", "random-tokens", true),
+        new("patch-slimming", "Patch Slimming", "patch-slimming", true),
+        new("tome", "ToMe", "tome", true),
+        new("evit", "EViT", "evit", true),
+        new("ats", "ATS", "ats", true),
+        new("topk", "top-k by class attention", "topk", true),
+        new("dynamicvit", "DynamicViT", "dynamicvit", true) { TrainShare = 1 },
+        new("apt", "APT", "apt", true) { TrainShare = 1, HasScratch = false },
+    ];
+
+    /// <summary>The steps that the method has, and what is removed.</summary>
+    public CompressionMethod Options(long steps, double share, ulong seed)
+    {
+        long before = (long)(steps * TrainShare);
+        CompressionMethod method = Settings.Aggregate(CompressionMethods.Get(Method), (m, s) => m.Set(s.Key, s.Value));
+        if (Prunings is { } times) method = method.Set("every", FormattableString.Invariant($"{Math.Max(1, before / times)}"));
+        return method with
+        {
+            Selection = new SelectionOptions
+            {
+                TargetFlops = share, Global = Global || Isomorphic, Isomorphic = Isomorphic, RoundTo = SelectionOptions.Automatic,
+            },
+            TrainSteps = before,
+            FineTuneSteps = steps - before,
+            Rounds = Rounds,
+            Seed = seed,
+        };
+    }
+}

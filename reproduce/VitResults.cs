@@ -1,0 +1,179 @@
+using System.Text;
+using Espalier.Benchmarking;
+using Espalier.Inference;
+using Espalier.Tensors;
+using Espalier.Tensors.Kernels;
+using Espalier.Tensors.Threading;
+
+namespace Espalier.Reproduce;
+
+/// <summary>One line of the table: one way to the smaller transformer at one budget, over all seeds.</summary>
+/// <param name="Budget">1 for the whole network.</param>
+/// <param name="Method">Null for the whole network.</param>
+/// <param name="Scratch">Accuracies of the same shapes trained from scratch; null where there are none.</param>
+/// <param name="One">Images a second one at a time.</param>
+/// <param name="Sixteen">Sixteen at a time.</param>
+internal sealed record VitResult(VitMethod? Method, double Budget, IReadOnlyList<RunRecord> BySeed,
+    IReadOnlyList<RunRecord>? Scratch, double One, double Sixteen)
+{
+    public string Name => Method?.Name ?? "whole network, trained on";
+
+    public double Accuracy => BySeed.Average(r => r.Accuracy);
+}
+
+/// <summary>Times the finished runs of a <see cref="VitReproduction"/> and writes them as Markdown.</summary>
+internal sealed class VitResults(VitReproduction runs, IReadOnlyList<ulong> seeds)
+{
+    private const int Repeats = 9;
+
+    /// <summary>The whole network, then every method at every budget.</summary>
+    public IReadOnlyList<VitResult> Measure()
+    {
+        var lines = new List<(VitMethod? Method, string Id, double Budget)> { (null, VitReproduction.Whole, 1) };
+        foreach (double budget in runs.Budgets)
+            foreach (VitMethod method in runs.Methods)
+                if (seeds.All(s => runs.Runs.Record(VitReproduction.Name(method.Id, budget, s)) is not null))
+                    lines.Add((method, method.Id, budget));
+        string[][] names = [.. lines.Select(l => seeds.Select(s => VitReproduction.Name(l.Id, l.Budget, s)).ToArray())];
+        double[] one = Speeds(names, 1), sixteen = Speeds(names, 16);
+        return [.. lines.Select((l, i) =>
+        {
+            RunRecord[] records = [.. names[i].Select(n => runs.Runs.Record(n)!)];
+            RunRecord?[] scratch = l.Method is not { HasScratch: true } method ? []
+                : [.. records.Select((r, s) => runs.Runs.Record(VitReproduction.Scratch(method, r, l.Budget, seeds[s])))];
+            bool all = scratch.Length > 0 && !scratch.Contains(null);
+            return new VitResult(l.Method, l.Budget, records, all ? [.. scratch.Select(r => r!)] : null, one[i], sixteen[i]);
+        })];
+    }
+
+    private double[] Speeds(string[][] names, int batch)
+    {
+        Session[][] models = [.. names.Select(line => line.Select(n => Session.Open(runs.Runs.File(n))).ToArray())];
+        try
+        {
+            using var scope = new Scope();
+            IReadOnlyList<Tensor> batches = ModelSpeed.Batches(runs.Runs.Test, models[0][0], batch, 32 / batch);
+            return [.. ModelSpeed.ImagesPerSecond([.. models.Select(line => new ModelSpeed.Timed(images =>
+            {
+                foreach (Session m in line) ModelSpeed.Pass(m, m.Pruning)(images);
+            }, batches))], Repeats).Select(speed => speed * seeds.Count)];
+        }
+        finally
+        {
+            foreach (Session m in models.SelectMany(m => m)) m.Dispose();
+        }
+    }
+
+    /// <summary>The section of the page of results.</summary>
+    public string Section(IReadOnlyList<VitResult> rows, string arguments)
+    {
+        string list = string.Join(',', seeds);
+        double epochs = (double)runs.Steps * VitReproduction.BatchSize / runs.Runs.Train.Count;
+        string much = epochs < 3 ? "few: the table says how methods stand after a short repair, not what they can reach"
+            : "a short fine-tuning";
+        string start = Path.GetFileName(runs.ModelFile);
+        string scratch = !runs.HasScratch ? "There are no rows from scratch in this run." : FormattableString.Invariant($"""
+            "From scratch" is the shape that came out with new weights, trained as the whole network was, for {runs.ScratchSteps}
+            steps: as many as it and its fine-tuning had together.
+            """);
+        var text = new StringBuilder("## Vision transformers made smaller on Fashion-MNIST\n\n");
+        text.Append(Verdict(rows)).Append(FormattableString.Invariant($"""
+            Every method had {runs.Steps} steps of {VitReproduction.BatchSize} images, its own training included. That is
+            {epochs:0.00} epochs, {much}.
+
+            The start is `{start}` ([above](#trained-networks)); AdamW at {VitReproduction.LearningRate},
+            cosine schedule, no augmentation, no teacher, all 60,000 training and 10,000 test images, seeds {list}, the last
+            weights count. Methods are told which share of the multiply-adds may stay. Where agents decide image by image,
+            multiply-adds are means over the test images; ATS is counted as if no image needed less than its most.
+            {scratch}
+
+            """));
+        foreach (double budget in runs.Budgets)
+            text.Append(FormattableString.Invariant($"\n### {budget:0.##} of the multiply-adds\n\n"))
+                .Append(Table([.. rows.Where(r => r.Method is null || r.Budget == budget)]));
+        if (runs.Refused.Count > 0)
+            text.Append("\nLeft out: ").AppendJoin("; ", runs.Refused.Select(r => $"{r.Key} ({r.Value})")).Append(".\n");
+        text.Append(FormattableString.Invariant($"""
+
+            ![Accuracy and images a second](images/vit-methods.svg)
+
+            Images a second: {Workers.Threads} threads ({KernelInfo.Name} kernels), all networks in turn, the median of {Repeats}
+            rounds, the mean over the seeds; compare the ratios. This section is written by
+
+            ```sh
+            {Commands.Start} vit {arguments} --output-dir runs/vit --output docs/results.md
+            {Commands.Start} vit --plan     # how long the whole table takes here
+            ```
+
+            """));
+        return text.ToString();
+    }
+
+    /// <summary>What beats what, in words.</summary>
+    internal static string Verdict(IReadOnlyList<VitResult> rows)
+    {
+        var text = new StringBuilder();
+        foreach (double budget in rows.Where(r => r.Method is not null).Select(r => r.Budget).Distinct())
+        {
+            VitResult[] at = [.. rows.Where(r => r.Method is not null && r.Budget == budget)];
+            text.Append(FormattableString.Invariant($"At {budget:0.##} of the multiply-adds: "));
+            foreach (var (tokens, id) in new[] { (false, VitMethod.RandomChannels), (true, VitMethod.RandomTokens) })
+            {
+                if (at.FirstOrDefault(r => r.Method!.Id == id) is not { } random) continue;
+                VitResult[] others = [.. at.Where(r => r.Method!.Tokens == tokens && r != random)];
+                text.Append(FormattableString.Invariant($"better than {random.Name} ({100 * random.Accuracy:0.00} %) are "))
+                    .Append(Names(others.Where(r => r.Accuracy > random.Accuracy))).Append("; not better: ")
+                    .Append(Names(others.Where(r => r.Accuracy <= random.Accuracy))).Append(". ");
+            }
+            VitResult[] held = [.. at.Where(r => r.Scratch is not null)];
+            if (held.Length == 0) continue;
+            bool Beats(VitResult r) => r.Accuracy > r.Scratch!.Average(s => s.Accuracy);
+            text.Append("Better than their shape trained from scratch: ").Append(Names(held.Where(Beats)))
+                .Append("; not better: ").Append(Names(held.Where(r => !Beats(r)))).Append(". ");
+        }
+        return text.ToString();
+
+        static string Names(IEnumerable<VitResult> some) =>
+            some.OrderByDescending(r => r.Accuracy)
+                .Select(r => FormattableString.Invariant($"{r.Name} ({100 * r.Accuracy:0.00})")).DefaultIfEmpty("none").Aggregate((a, b) => $"{a}, {b}");
+    }
+
+    /// <summary>One budget's lines as Markdown.</summary>
+    public static string Table(IReadOnlyList<VitResult> rows)
+    {
+        VitResult first = rows[0];
+        RunRecord whole = first.BySeed[0];
+        var text = new StringBuilder("""
+            | method | accuracy, % | by seed | from scratch, % | parameters | MACs | images/s, 1 | images/s, 16 |
+            | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |
+
+            """);
+        foreach (VitResult r in rows)
+        {
+            double left = r.BySeed.Average(e => (double)e.Parameters), work = r.BySeed.Average(e => e.MultiplyAdds);
+            string scratch = r.Scratch is null ? "" : RunRecord.Mean(r.Scratch);
+            text.AppendLine(FormattableString.Invariant($"| {r.Name} | {RunRecord.Mean(r.BySeed)} | {RunRecord.List(r.BySeed)} ")
+                + FormattableString.Invariant($"| {scratch} ")
+                + FormattableString.Invariant($"| {left / 1e3:0.0} k ({100 * left / whole.Parameters:0.0} %) ")
+                + FormattableString.Invariant($"| {work / 1e6:0.00} M ({100 * work / whole.MultiplyAdds:0.0} %) ")
+                + FormattableString.Invariant($"| {r.One:0} ({r.One / first.One:0.00} x) ")
+                + FormattableString.Invariant($"| {r.Sixteen:0} ({r.Sixteen / first.Sixteen:0.00} x) |"));
+        }
+        return text.ToString();
+    }
+
+    /// <summary>Accuracy over images a second, sixteen at a time.</summary>
+    public static Plot Picture(IReadOnlyList<VitResult> rows)
+    {
+        double most = Math.Ceiling(rows.Max(r => r.Sixteen) / 1000) * 1000;
+        double low = Math.Max(0, Math.Floor(100 * rows.Min(r => r.Accuracy)) - 1);
+        double high = Math.Ceiling(100 * rows.Max(r => r.Accuracy)) + 1;
+        var plot = new Plot("images a second, 16 at a time", 0, most, "accuracy, %", low, high);
+        double[] budgets = [.. rows.Select(r => r.Budget).Distinct()];
+        foreach (VitResult r in rows) plot.Point(r.Sixteen, 100 * r.Accuracy, ColorOf(r.Budget), r.Method?.Id ?? "whole");
+        foreach (double b in budgets) plot.Legend(ColorOf(b), b == 1 ? "whole" : FormattableString.Invariant($"{b:0.##} of MACs"));
+        return plot;
+
+        string ColorOf(double budget) => Plot.Color(Array.IndexOf(budgets, budget), budgets.Length);
+    }
+}

@@ -1,0 +1,77 @@
+using Espalier.Evaluation;
+using Espalier.Inference;
+using Espalier.Tensors;
+
+namespace Espalier.Compression;
+
+/// <summary>What a network is and does.</summary>
+/// <param name="MultiplyAdds">Of one image: the mean of some where tokens are dropped.</param>
+/// <param name="Accuracy">On the evaluation images, 0 to 1; without labels the share of them for which it answers as the network before
+/// does.</param>
+/// <param name="Bytes">Of its file.</param>
+/// <param name="Milliseconds">Median of one image through a session, both networks of a comparison in turn.</param>
+public sealed record ModelNumbers(long Parameters, double MultiplyAdds, double Accuracy, long Bytes, double Milliseconds);
+
+/// <summary>A layer, or layers that go together, that could lose channels.</summary>
+/// <param name="Name">As of a <see cref="ChannelGroup"/>.</param>
+/// <param name="Layers">Those that become smaller with it.</param>
+/// <param name="Kept">Of <paramref name="Channels"/>.</param>
+public sealed record CompressedGroup(string Name, IReadOnlyList<string> Layers, int Channels, int Kept);
+
+/// <summary>Two networks, one made smaller from the other.</summary>
+/// <param name="Outputs">On held-out images.</param>
+/// <param name="Groups">Those of the network before; such as are not there any more have kept nothing.</param>
+public sealed record Comparison(ModelNumbers Before, ModelNumbers After, OutputComparison Outputs, IReadOnlyList<CompressedGroup> Groups);
+
+/// <summary>Measures a job's model before and after: made when the job has not run yet, asked when it has.</summary>
+public sealed class BeforeAfter
+{
+    private const int MostImages = 512;
+
+    private readonly CompressionJob job;
+    private readonly Model original;
+    private readonly bool labelled;
+    private readonly ModelNumbers before;
+    private readonly CompressedGroup[] groups;
+
+    /// <param name="original">The job's model as it is now; stays the caller's, to be kept until the comparison is made.</param>
+    /// <param name="labelled">Whether the evaluation images have labels.</param>
+    public BeforeAfter(CompressionJob job, Model original, bool labelled = true)
+    {
+        (this.job, this.original, this.labelled) = (job, original, labelled);
+        using DependencyGraph graph = job.Graph();
+        groups = [.. graph.Groups.Select(g => new CompressedGroup(g.Name, g.Layers, g.Count, g.Count))];
+        before = Numbers(original, graph, labelled ? job.Evaluate().Scalars["accuracy"] : 1);
+    }
+
+    /// <param name="burst">How long one of the two is timed before it is the other's turn.</param>
+    public Comparison Measure(TimeSpan burst)
+    {
+        using Session whole = original.Session(), left = job.Model.Session();
+        OutputComparison outputs = SideBySide.Outputs(whole, left, job.EvaluationBatches(MostImages));
+        using DependencyGraph graph = job.Graph();
+        ModelNumbers after = Numbers(job.Model, graph, labelled ? job.Evaluate().Scalars["accuracy"] : outputs.SameAnswer);
+        Dictionary<string, int> kept = graph.Groups.ToDictionary(g => g.Name, g => g.Count);
+        using var scope = new Scope();
+        (double first, double second) = SideBySide.Milliseconds(whole, left, job.Example(1).ToArray(), burst);
+        return new Comparison(before with { Milliseconds = first }, after with { Milliseconds = second }, outputs,
+            [.. groups.Select(g => g with { Kept = kept.GetValueOrDefault(g.Name) })]);
+    }
+
+    private static ModelNumbers Numbers(Model model, DependencyGraph graph, double accuracy) =>
+        new(model.ParameterCount, graph.MultiplyAdds(), accuracy, Bytes(model), 0);
+
+    private static long Bytes(Model model)
+    {
+        string path = Path.Combine(Path.GetTempPath(), $"espalier-{Guid.NewGuid():n}.safetensors");
+        try
+        {
+            model.Save(path);
+            return new FileInfo(path).Length;
+        }
+        finally
+        {
+            File.Delete(path);
+        }
+    }
+}

@@ -1,0 +1,52 @@
+using Espalier.Cli;
+using Espalier.Compression;
+
+namespace Espalier.Reproduce.Tests;
+
+public sealed class VitReproductionTests : IDisposable
+{
+    private readonly string folder = Directory.CreateTempSubdirectory("espalier-test-").FullName;
+
+    public void Dispose() => Directory.Delete(folder, recursive: true);
+
+    public static TheoryData<string> Ids => [.. VitMethod.All.Select(m => m.Id)];
+
+    /// <summary>A fair table: one target, one number of steps, and settings that the methods know.</summary>
+    [Theory]
+    [MemberData(nameof(Ids))]
+    public void Every_method_has_the_same_steps_and_target(string id)
+    {
+        VitMethod method = VitMethod.All.Single(m => m.Id == id);
+        CompressionMethod options = method.Options(301, 0.4, 7);
+        Assert.Equal(301, options.TrainSteps + options.FineTuneSteps);
+        Assert.Equal((0.4, 7ul, method.Method), (options.Selection.TargetFlops, options.Seed, options.Name));
+        Assert.All(method.Settings, s => Assert.Equal(s.Value, options.Settings.Single(o => o.Name == s.Key).Of(options)));
+    }
+
+    [Fact]
+    public void The_verdict_names_who_beats_random_and_scratch()
+    {
+        RunRecord[] Records(double accuracy) => [new(accuracy, 1, 1, 1, "a")];
+        VitResult Row(string id, double accuracy, double? scratch = null) => new(VitMethod.All.Single(m => m.Id == id), 0.5,
+            Records(accuracy), scratch is { } s ? Records(s) : null, 1, 1);
+        string said = VitResults.Verdict([new VitResult(null, 1, Records(0.9), null, 1, 1), Row("random", 0.8, 0.7),
+            Row("l1", 0.85, 0.86), Row("taylor", 0.79), Row("random-tokens", 0.7)]);
+        Assert.Contains("better than random channels (80.00 %) are L1 norm (85.00); not better: Taylor (79.00).", said);
+        Assert.Contains("better than random tokens (70.00 %) are none; not better: none.", said);
+        Assert.Contains("Better than their shape trained from scratch: random channels (80.00); not better: L1 norm (85.00).",
+            said);
+    }
+
+    [Fact]
+    public void The_table_has_means_and_ratios()
+    {
+        VitResult whole = new(null, 1, [new(0.9, 1000, 2e6, 10, "a")], null, 100, 400);
+        VitResult half = new(VitMethod.All[1], 0.5, [new(0.7, 500, 1e6, 10, "b")], [new(0.6, 500, 1e6, 10, "b")], 150, 800);
+        string[] lines = VitResults.Table([whole, half]).Trim().Split('\n');
+        Assert.Equal("| whole network, trained on | 90.00 ± 0.00 | 90.00 |  | 1.0 k (100.0 %) | 2.00 M (100.0 %) "
+            + "| 100 (1.00 x) | 400 (1.00 x) |", lines[^2].Trim());
+        Assert.Equal("| L1 norm | 70.00 ± 0.00 | 70.00 | 60.00 ± 0.00 | 0.5 k (50.0 %) | 1.00 M (50.0 %) "
+            + "| 150 (1.50 x) | 800 (2.00 x) |", lines[^1].Trim());
+        Assert.Contains(">l1</text>", VitResults.Picture([whole, half]).ToString());
+    }
+}
