@@ -2,6 +2,7 @@ using Espalier.Compression.Methods.AdaptiveSampling;
 using Espalier.Compression.Methods.Apt;
 using Espalier.Compression.Methods.Calibrated;
 using Espalier.Compression.Methods.ClassAttention;
+using Espalier.Compression.Methods.Corp;
 using Espalier.Compression.Methods.DynamicVit;
 using Espalier.Compression.Methods.LowRank;
 using Espalier.Compression.Methods.Magnitude;
@@ -27,8 +28,8 @@ public static class CompressionMethods
     /// <summary>Each with its usual options, by name.</summary>
     public static IReadOnlyList<CompressionMethod> All { get; } =
     [
-        new Apt(), new Ats(), new BnScale(), new ClassTopK(), new DynamicVit(), new Enc(), new Evit(), new Fpgm(), new L1Norm(),
-        new L2Norm(), new LowOutputError(), new LowRank(), new LowVariance(),
+        new Apt(), new Ats(), new BnScale(), new ClassTopK(), new Corp(), new DynamicVit(), new Enc(), new Evit(), new Fpgm(),
+        new L1Norm(), new L2Norm(), new LowOutputError(), new LowRank(), new LowVariance(),
         new NetworkSlimming(), new NVit(), new PatchSlimming(), new RandomFilters(), new RandomTokens(), new RePr(),
         new SoftFilter(), new SPVit(), new StochasticDepth(), new Taylor(), new ToMe(), new VitSlim(), new Vtp(), new WdPruning(),
     ];

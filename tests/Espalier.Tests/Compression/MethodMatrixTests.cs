@@ -19,7 +19,7 @@ public sealed class MethodMatrixTests : IDisposable
     private static readonly (string Network, int Size)[] Transformers = [(CompressionJobs.TinyVit, 8), (CompressionJobs.TinyHybrid, 32)];
 
     /// <summary>What works on blocks of transformers only.</summary>
-    private static readonly string[] ForTransformers = ["nvit", "spvit", "vit-slim", "vtp", "wdpruning"];
+    private static readonly string[] ForTransformers = ["corp", "nvit", "spvit", "vit-slim", "vtp", "wdpruning"];
 
     /// <summary>What cannot be: no residual blocks to leave out, or no filters but those that concats need in their places.</summary>
     private static readonly HashSet<(string Method, string Network)> Refused =

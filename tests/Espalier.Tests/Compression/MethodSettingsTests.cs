@@ -47,6 +47,7 @@ public sealed class MethodSettingsTests
     [InlineData("random-tokens", "keep=target blocks=quarters")]
     [InlineData("patch-slimming", "epsilon=0.01 step=10 tune=50 rate=1E-05 same-head=no")]
     [InlineData("taylor", "variant=paper per-round=0 flops-lambda=0")]
+    [InlineData("corp", "images=256 query-keys=exact")]
     [InlineData("spvit", "lambda=30 rate=0.001 initial=1.5 temperature=0.01 add-norm=no restart=no")]
     [InlineData("wdpruning", "exits=usual initial=4 rate=0.0025 multiplier-rate=10")]
     public void NamesAndUsualValues(string method, string settings) => Assert.Equal(settings,
