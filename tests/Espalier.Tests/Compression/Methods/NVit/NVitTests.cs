@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Espalier.Compression;
 using Espalier.Compression.Methods.NVit;
 using Espalier.Onnx;
@@ -50,6 +51,39 @@ public sealed class NVitTests : IDisposable
         Assert.Equal(20, model.Graph["transformer.encoder.layer.1.ffn.fc1.weight"].Shape[0]);
         Assert.All(TransformerBlocks.Of(model.Graph).Blocks, b => Assert.Equal(3, b.Heads.Count));
         Assert.True(model.Graph["transformer.encoder.layer.0.ffn.fc1.weight"].Shape[0] < 20);
+    }
+
+    /// <summary>By times of a file in which attention alone takes any: the target is met by them, and by fewer units where scores
+    /// know of it.</summary>
+    [Fact]
+    public void Time_is_a_target_and_has_a_say_in_scores()
+    {
+        string measured = Path.Combine(folder, "m", "nvit-times.json");
+        using (Model model = CompressionJobs.Model(CompressionJobs.TinyVit, 8))
+            Job(model, "eta=0.01", new SelectionOptions { TargetFlops = 0.5 }, 1, Path.GetDirectoryName(measured)).Run();
+        var times = JsonSerializer.Deserialize<Dictionary<string, double[][]>>(File.ReadAllText(measured))!;
+        foreach (var (name, points) in times)
+            foreach (double[] p in points)
+            {
+                p[4] = name.EndsWith(" layers", StringComparison.Ordinal) ? 1e-9 * p[1]
+                    : name.Contains("attention", StringComparison.Ordinal) ? 1e-6 * (p[2] + p[3]) : 1e-9;
+            }
+        int[] gone = [.. new[] { "eta=0", "eta=1" }.Select(eta =>
+        {
+            string there = Directory.CreateDirectory(Path.Combine(folder, eta)).FullName;
+            string table = Path.Combine(there, "nvit-times.json");
+            File.WriteAllText(table, JsonSerializer.Serialize(times));
+            using Model model = CompressionJobs.Model(CompressionJobs.TinyVit, 8);
+            using Model whole = CompressionJobs.Model(CompressionJobs.TinyVit, 8);
+            CompressionJob job = Job(model, eta, new SelectionOptions { TargetTime = 0.6 }, 2, there);
+            job.Run();
+            using var scope = new Scope();
+            using DependencyGraph graph = DependencyGraph.Build(whole.Graph, job.Example(2), HeadView.Heads, HeadView.AllHeads);
+            var predicted = new NetworkTimes(graph, TimeTable.Open(table), []);
+            Assert.InRange(predicted.Of(job.LastPlan) / predicted.Of(), 0.3, 0.6);
+            return job.LastPlan!.Count;
+        })];
+        Assert.True(gone[1] < gone[0], $"{gone[1]} and {gone[0]} units");
     }
 
     /// <summary>The times of the first run stay those of the run that goes on; the end is the same each time.</summary>
