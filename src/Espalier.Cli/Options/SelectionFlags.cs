@@ -97,7 +97,9 @@ internal static class SelectionFlags
             Global = p.GetValue(Global) || p.GetValue(Isomorphic),
             Isomorphic = p.GetValue(Isomorphic), RoundTo = p.GetValue(RoundTo) ?? SelectionOptions.Automatic,
         };
-        return new CompressionOptions { Selection = given }.Selection.Checked();
+        // Methods see whether there is a target; most have one of their own where nothing is said.
+        new CompressionOptions { Selection = given }.Selection.Checked();
+        return given;
     }
 
     /// <summary>Which layers may lose channels, and the least that they keep; says nothing of how many go.</summary>

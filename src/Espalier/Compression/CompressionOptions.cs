@@ -19,6 +19,9 @@ public record CompressionOptions
         init => selection = value;
     }
 
+    /// <summary>Whether something else than the usual says how much is removed.</summary>
+    internal bool HasTarget => selection.HasTarget;
+
     /// <summary>As in <see cref="Selection"/>: the share of the multiply-adds to keep at most.</summary>
     public double? TargetFlops
     {

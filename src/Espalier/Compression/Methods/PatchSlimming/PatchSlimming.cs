@@ -67,6 +67,9 @@ public sealed record PatchSlimming : CompressionMethod
     /// <inheritdoc/>
     public override void Run(CompressionJob job)
     {
+        if (HasTarget)
+            throw new EspalierException("patch-slimming keeps the positions that Epsilon asks for; it has no Ratio, TargetFlops or "
+                + "other target");
         Graph graph = job.Model.Graph;
         long before = graph.CostPerImage.MultiplyAdds;
         IReadOnlyList<int[]> kept = Search(graph,
