@@ -61,7 +61,8 @@ public sealed class BeforeAfter
     private static ModelNumbers Numbers(Model model, DependencyGraph graph, double accuracy) =>
         new(model.ParameterCount, graph.MultiplyAdds(), accuracy, Bytes(model), 0);
 
-    private static long Bytes(Model model)
+    /// <summary>Bytes that the model's file takes.</summary>
+    public static long Bytes(Model model)
     {
         string path = Path.Combine(Path.GetTempPath(), $"espalier-{Guid.NewGuid():n}.safetensors");
         try

@@ -1,9 +1,8 @@
-using Espalier.Benchmarking;
 using Espalier.Cli.Display;
 using Espalier.Compression;
 using Espalier.Data;
+using Espalier.Evaluation;
 using Espalier.Inference;
-using Espalier.Models;
 using Espalier.Quantization;
 using Espalier.Tensors;
 using Spectre.Console;
@@ -16,6 +15,9 @@ internal sealed class QuantizeRun(QuantizePlan plan, CommandContext context)
     /// <summary>Images whose answers tell how sensitive layers are.</summary>
     private const int SensitivityImages = 32;
 
+    /// <summary>Images that the two networks' outputs are compared on, at most.</summary>
+    private const int ComparedImages = 512;
+
     private static readonly TimeSpan BurstTime = TimeSpan.FromSeconds(0.3);
 
     private readonly Terminal terminal = context.Terminal;
@@ -27,12 +29,13 @@ internal sealed class QuantizeRun(QuantizePlan plan, CommandContext context)
         using CompressInput opened = input = plan.Source.Open(seed: 42);
         context.Opened(input.Pair);
         if (input.Skipped != input.Pair.Skipped) context.Opened(input.Skipped);
+        Folders.RefuseInput(plan.Output, plan.Source.Model, "--output");
         Folders.MakeFor(plan.Output);
         PreprocessChoice.Show(terminal, input.Preprocessing);
         RequireLayers();
         if (plan.Output is null) terminal.Line("model       is not kept: --output FILE.safetensors keeps it");
         evaluation = plan.Limit is { } n ? DataChoice.Limit(input.Data.Evaluation, n) : input.Data.Evaluation;
-        using var original = new TemporaryModel(input.Model);
+        Model original = input.Model;
         double before = input.IsLabelled ? Accuracy(input.Model) : 1;
         var (model, result) = Rounded(original);
         using (model)
@@ -41,8 +44,7 @@ internal sealed class QuantizeRun(QuantizePlan plan, CommandContext context)
                 : $"{plan.Options.WeightBits} bits, values in {plan.Options.ActivationBits}";
             model.Card = model.Card.With($"quantised after training: {result.Layers.Count} layers in {bits}, {plan.Options.Observer} of {Count} images");
             if (plan.Output is not null) model.Save(plan.Output);
-            using var small = new TemporaryModel(model);
-            Show(model, result, original, small, before);
+            Show(model, result, original, before);
         }
     }
 
@@ -52,14 +54,14 @@ internal sealed class QuantizeRun(QuantizePlan plan, CommandContext context)
 
     private IEnumerable<Tensor> Images(int count) => CalibrationImages.Of(Pictures, input.Data.EvaluationPipeline, count);
 
-    private (Model Model, PostTrainingResult Result) Rounded(TemporaryModel original)
+    private (Model Model, PostTrainingResult Result) Rounded(Model original)
     {
         PostTrainingOptions options = plan.TargetSize is { } share ? plan.Options with { LayerBits = Bits(original, share) }
             : plan.Options;
         if (plan.MinAccuracy is { } least)
-            return MixedPrecision.Reach(() => Model.Open(original.Path), Images(plan.Images), options,
+            return MixedPrecision.Reach(() => original.Copy(), Images(plan.Images), options,
                 model => input.IsLabelled ? Accuracy(model) : Outputs(original, model).SameAnswer, least);
-        Model model = Model.Open(original.Path);
+        Model model = original.Copy();
         try
         {
             return (model, PostTraining.Run(model.Graph, Images(plan.Images), options));
@@ -72,14 +74,14 @@ internal sealed class QuantizeRun(QuantizePlan plan, CommandContext context)
     }
 
     /// <summary>4 or 8 bits for each layer, by how sensitive it is at either.</summary>
-    private Dictionary<string, int> Bits(TemporaryModel original, double share)
+    private Dictionary<string, int> Bits(Model original, double share)
     {
         int[] bits = [4, 8];
         var costs = new List<IReadOnlyDictionary<string, double>>();
         Dictionary<string, long> sizes = [];
         foreach (int b in bits)
         {
-            using Model model = Model.Open(original.Path);
+            using Model model = original.Copy();
             PostTrainingResult result = PostTraining.Run(model.Graph, Images(plan.Images), plan.Options with { WeightBits = b });
             foreach (Tensor batch in Images(SensitivityImages))
             {
@@ -112,9 +114,13 @@ internal sealed class QuantizeRun(QuantizePlan plan, CommandContext context)
         return new EvaluationRun(context, session, evaluation, 64).Run("evaluate", prune: true).Accuracy;
     }
 
-    private OutputComparison Outputs(TemporaryModel original, Model model) => OutputComparison.Of(original, model, input);
+    private OutputComparison Outputs(Model original, Model model)
+    {
+        using Session before = original.Session(), after = model.Session();
+        return SideBySide.Outputs(before, after, CalibrationImages.Of(evaluation, input.Data.EvaluationPipeline, ComparedImages));
+    }
 
-    private void Show(Model model, PostTrainingResult result, TemporaryModel original, TemporaryModel small, double before)
+    private void Show(Model model, PostTrainingResult result, Model original, double before)
     {
         OutputComparison outputs = Outputs(original, model);
         double after = input.IsLabelled ? Accuracy(model) : outputs.SameAnswer;
@@ -124,8 +130,8 @@ internal sealed class QuantizeRun(QuantizePlan plan, CommandContext context)
             Format.Number(100 * (after - before), "+0.00;-0.00") + " points");
         if (input.IsLabelled) table.Row("same answer", Format.Percent(1), Format.Percent(outputs.SameAnswer), "");
         table.Row("output's cosine", "1", Format.Number(outputs.Cosine, "0.0000"), "");
-        table.Row("file", Format.Bytes(original.Bytes), Format.Bytes(small.Bytes),
-            Format.Number((double)small.Bytes / original.Bytes, "0.000"));
+        long whole = BeforeAfter.Bytes(original), small = BeforeAfter.Bytes(model);
+        table.Row("file", Format.Bytes(whole), Format.Bytes(small), Format.Number((double)small / whole, "0.000"));
         table.Row("ms an image", Format.Number(slow, "0.000"), Format.Number(fast, "0.000"), Format.Number(fast / slow, "0.000"));
         terminal.Console.Write(table);
         foreach (string note in result.Notes) terminal.Line($"done        {note}");
@@ -136,20 +142,10 @@ internal sealed class QuantizeRun(QuantizePlan plan, CommandContext context)
         if (plan.Output is not null) terminal.Line($"model       {plan.Output}");
     }
 
-    /// <summary>Median milliseconds of one image through each, in turn.</summary>
-    private (double Before, double After) Milliseconds(TemporaryModel original, Model model)
+    private (double Before, double After) Milliseconds(Model original, Model model)
     {
-        using Session first = Session.Open(original.Path), second = model.Session();
+        using Session first = original.Session(), second = model.Session();
         float[] image = [.. CalibrationImages.Of(evaluation, input.Data.EvaluationPipeline, 1).SelectMany(x => x.ToArray())];
-        IReadOnlyList<long[]> samples = new Rounds { MinTime = BurstTime }.Measure(Pass(first), Pass(second));
-        return (Median(samples[0]), Median(samples[1]));
-
-        Action Pass(Session session)
-        {
-            var logits = new float[session.NumClasses];
-            return () => session.Run(image, 1, logits);
-        }
-
-        static double Median(long[] nanoseconds) => SampleStatistics.Of(nanoseconds).P50 / 1e6;
+        return SideBySide.Milliseconds(first, second, image, BurstTime);
     }
 }
