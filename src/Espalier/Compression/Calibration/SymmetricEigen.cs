@@ -5,9 +5,9 @@ using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 namespace Espalier.Compression;
 
 /// <summary>
-/// Eigenvalues and eigenvectors of a symmetric matrix in double precision: Householder's reduction to three diagonals, then implicit QL
-/// steps with Wilkinson's shift (Golub and Van Loan, chapter 8). 512 rows take a fraction of a second, 2,000 some ten of them. What
-/// threads share is the same whatever their number.
+/// Eigenvalues and eigenvectors of a symmetric matrix in double precision: Householder's reduction to three diagonals, then
+/// implicit QL steps with Wilkinson's shift (Golub and Van Loan, chapter 8). 512 rows take a fraction of a second, 2,000 some ten
+/// of them. What threads share is the same whatever their number.
 /// </summary>
 internal sealed unsafe class SymmetricEigen
 {
@@ -25,7 +25,7 @@ internal sealed unsafe class SymmetricEigen
         double scale = 0;
         foreach (double x in a)
         {
-            if (!double.IsFinite(x)) throw new EspalierException("weights or activations are not finite, so that they have no eigenvalues");
+            if (!double.IsFinite(x)) throw new EspalierException("weights or activations are not finite, without eigenvalues");
             scale = Math.Max(scale, Math.Abs(x));
         }
         Vectors = new double[a.Length];
@@ -52,7 +52,8 @@ internal sealed unsafe class SymmetricEigen
     /// <summary>The eigenvector of value <paramref name="k"/>.</summary>
     public ReadOnlySpan<double> VectorOf(int k) => Vectors.AsSpan(k * n, n);
 
-    /// <summary>Leaves the diagonals in <see cref="Values"/> and off, and each reflection I - f v vᵀ as a row of the matrix.</summary>
+    /// <summary>Leaves the diagonals in <see cref="Values"/> and off, and each reflection I - f v vᵀ as a row of the
+    /// matrix.</summary>
     /// <returns>The factors f.</returns>
     private double[] Reduce(double[] a)
     {
@@ -93,13 +94,14 @@ internal sealed unsafe class SymmetricEigen
             for (int step = 0; ; step++)
             {
                 int last = first;
-                while (last < n - 1 && Math.Abs(Values[last]) + Math.Abs(Values[last + 1]) is var d && Math.Abs(off[last]) + d != d)
+                while (last < n - 1 && Math.Abs(Values[last]) + Math.Abs(Values[last + 1]) is var d
+                    && Math.Abs(off[last]) + d != d)
                     last++;
                 if (last == first) break;
                 if (step == MostSteps) throw new InvalidOperationException("the eigenvalues do not converge");
                 int from = Step(first, last);
                 fixed (double* z = Vectors, r = rotations)
-                    Workers.For(n, Math.Max(64, 40_000 / Math.Max(1, last - from)), new Turn(n, from, last, z, r));
+                    Workers.For(n, Math.Max(64, Grain(last - from)), new Turn(n, from, last, z, r));
             }
         }
     }
@@ -145,7 +147,8 @@ internal sealed unsafe class SymmetricEigen
         order.Select(i => Values[i]).ToArray().CopyTo(Values, 0);
     }
 
-    private static int Grain(int row) => Math.Max(1, 20_000 / Math.Max(1, row));
+    /// <summary>Rows worth a thread: there are thousands of such calls.</summary>
+    private static int Grain(int row) => Math.Max(1, 100_000 / Math.Max(1, row));
 
     private static Span<double> Row(double* at, int count) => new(at, count);
 
@@ -154,7 +157,8 @@ internal sealed unsafe class SymmetricEigen
     {
         public void Run(int start, int end, int worker)
         {
-            for (int i = start; i < end; i++) product[i] = f * TensorPrimitives.Dot<double>(Row(block + (long)i * n, rest), Row(v, rest));
+            Span<double> own = Row(v, rest);
+            for (int i = start; i < end; i++) product[i] = f * TensorPrimitives.Dot<double>(Row(block + (long)i * n, rest), own);
         }
     }
 

@@ -6,8 +6,8 @@ public enum RankRule
     /// <summary>The choice that keeps most energy within the budget.</summary>
     Knapsack,
 
-    /// <summary>One price of a multiply-add for all layers, as published: it may stop far below the budget, since a layer that stays as it
-    /// is makes a jump.</summary>
+    /// <summary>One price of a multiply-add for all layers, as published: it may stop far below the budget, since a layer that
+    /// stays as it is makes a jump.</summary>
     Lagrangian,
 }
 
@@ -21,8 +21,8 @@ internal static class Allocation
         rule == RankRule.Lagrangian ? Lagrangian(layers, budget) : Knapsack.Best(layers, budget, 1, (_, a, _) => a)[0];
 
     /// <summary>
-    /// BALF's relaxation (arXiv 2509.25136): each layer takes the first option with the largest energy - λ cost; λ is doubled until the
-    /// choice is within the budget, then halved in on, and the last one within the budget is taken.
+    /// BALF's relaxation (arXiv 2509.25136): each layer takes the first option with the largest energy - λ cost; λ is doubled
+    /// until the choice is within the budget, then halved in on, and the last one within the budget is taken.
     /// </summary>
     private static int[] Lagrangian(IReadOnlyList<IReadOnlyList<RankOption>> layers, double budget)
     {

@@ -4,8 +4,8 @@ using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 namespace Espalier.Compression.Methods.LowRank;
 
 /// <summary>
-/// A layer with the terms that keep most of what it gives on real images: from the moments of its output where that is the narrower side,
-/// else from those of what it reads.
+/// A layer with the terms that keep most of what it gives on real images: from the moments of its output where that is the
+/// narrower side, else from those of what it reads.
 /// </summary>
 internal sealed class AwareLayer
 {
@@ -13,7 +13,8 @@ internal sealed class AwareLayer
     private readonly double[]? means;
 
     /// <param name="moments">Of what <see cref="SourceOf"/> says.</param>
-    /// <param name="centred">Whether deviations from the mean are kept best, and the bias keeps the mean; else values as they are.</param>
+    /// <param name="centred">Whether deviations from the mean are kept best, and the bias keeps the mean; else values as they
+    /// are.</param>
     public AwareLayer(SplitLayer layer, Moments moments, bool centred)
     {
         Layer = layer;
@@ -28,7 +29,8 @@ internal sealed class AwareLayer
             if (!outputs)
             {
                 means = new double[wide];
-                for (int i = 0; i < layer.Rows; i++) TensorPrimitives.MultiplyAdd(w.AsSpan(i * wide, wide), moments.Mean[i], means, means);
+                for (int i = 0; i < layer.Rows; i++)
+                    TensorPrimitives.MultiplyAdd(w.AsSpan(i * wide, wide), moments.Mean[i], means, means);
                 Groups[g] = Decomposition.OfInputs(w, layer.Rows, wide, second, layer.Ranks.Most);
                 continue;
             }
@@ -49,12 +51,13 @@ internal sealed class AwareLayer
 
     public Decomposition[] Groups { get; }
 
-    /// <summary>Share of the output's energy (of its variance, where centred) that each rank keeps, from 1 on; 1 at the most, where the
-    /// layer stays.</summary>
+    /// <summary>Share of the output's energy (of its variance, where centred) that each rank keeps, from 1 on; 1 at the most,
+    /// where the layer stays.</summary>
     public double[] Energy { get; }
 
     /// <summary>What moments a layer's terms are made from.</summary>
-    public static MomentSource SourceOf(SplitLayer layer) => ByOutput(layer) ? MomentSource.Of(layer.Node.Output) : MomentSource.InputOf(layer.Node);
+    public static MomentSource SourceOf(SplitLayer layer) => ByOutput(layer) ? MomentSource.Of(layer.Node.Output)
+        : MomentSource.InputOf(layer.Node);
 
     /// <summary>The layer at a rank; where centred its bias brings back the mean that the terms left out have.</summary>
     public LayerSplit At(int rank)
@@ -68,7 +71,8 @@ internal sealed class AwareLayer
             {
                 double[] made = Groups[g].Second[k];
                 double length = TensorPrimitives.Dot<double>(made, made);
-                if (length > 0) TensorPrimitives.MultiplyAdd<double>(made, -TensorPrimitives.Dot<double>(made, missing) / length, missing, missing);
+                double share = length > 0 ? TensorPrimitives.Dot<double>(made, missing) / length : 0;
+                TensorPrimitives.MultiplyAdd<double>(made, -share, missing, missing);
             }
             for (int n = 0; n < missing.Length; n++) shift[g * Layer.Outputs + n] = (float)missing[n];
         }
@@ -77,7 +81,8 @@ internal sealed class AwareLayer
 
     /// <summary>The output tells, where nothing but the bias is added to it; groups are told apart there only.</summary>
     private static bool ByOutput(SplitLayer layer) =>
-        layer.Node.Op is not LinearOp { Gelu: true } and not LinearOp { Residual: not null } && (layer.Groups > 1 || layer.Outputs <= layer.Rows);
+        layer.Node.Op is not LinearOp { Gelu: true } and not LinearOp { Residual: not null }
+            && (layer.Groups > 1 || layer.Outputs <= layer.Rows);
 
     private static double[] Means(ReadOnlySpan<double> outputs, GraphValue? bias)
     {

@@ -4,8 +4,8 @@ using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 namespace Espalier.Compression.Methods.LowRank;
 
 /// <summary>
-/// A matrix as a sum of products first_k · second_kᵀ, each adding as much as is possible: plain SVD, or SVD of what the matrix gives
-/// on real rows. Everything is in double precision.
+/// A matrix as a sum of products first_k · second_kᵀ, each adding as much as is possible: plain SVD, or SVD of what the matrix
+/// gives on real rows. Everything is in double precision.
 /// </summary>
 /// <param name="Values">All singular values, the largest first.</param>
 /// <param name="First">The vectors of the rows, as many as were asked for.</param>
@@ -58,15 +58,19 @@ internal sealed record Decomposition(double[] Values, double[][] First, double[]
     }
 
     /// <summary>
-    /// The same from what x is, which is quicker where x is the narrower side: with G = E[x xᵀ] = L Lᵀ and W L = U S Vᵀ the terms are
-    /// U_r S_r V_rᵀ L⁻¹, which is U_r U_rᵀ W again, so that G may be singular.
+    /// The same from what x is, which is quicker where x is the narrower side: with G = E[x xᵀ] = L Lᵀ and W L = U S Vᵀ the terms
+    /// are U_r S_r V_rᵀ L⁻¹, which is U_r U_rᵀ W again, so that G may be singular.
     /// </summary>
     /// <param name="moments">[inputs, inputs] of x.</param>
     public static Decomposition OfInputs(double[] w, int inputs, int outputs, double[] moments, int count)
     {
         var x = new SymmetricEigen(moments, inputs);
         double[] roots = Roots(x.Values), white = Product(x.Vectors, inputs, w, inputs, outputs);
-        for (int k = 0; k < inputs; k++) TensorPrimitives.Multiply(white.AsSpan(k * outputs, outputs), roots[k], white.AsSpan(k * outputs, outputs));
+        for (int k = 0; k < inputs; k++)
+        {
+            Span<double> row = white.AsSpan(k * outputs, outputs);
+            TensorPrimitives.Multiply(row, roots[k], row);
+        }
         Decomposition inner = Of(white, inputs, outputs, count);
         foreach (double[] made in inner.Second)
             if (TensorPrimitives.Norm<double>(made) is var length and > 0) TensorPrimitives.Divide<double>(made, length, made);
@@ -84,8 +88,13 @@ internal sealed record Decomposition(double[] Values, double[][] First, double[]
         int rows = First.Length == 0 ? 0 : First[0].Length, columns = First.Length == 0 ? 0 : Second[0].Length;
         var sum = new double[rows * columns];
         for (int k = 0; k < Math.Min(terms, First.Length); k++)
+        {
             for (int i = 0; i < rows; i++)
-                TensorPrimitives.MultiplyAdd(Second[k], First[k][i], sum.AsSpan(i * columns, columns), sum.AsSpan(i * columns, columns));
+            {
+                Span<double> row = sum.AsSpan(i * columns, columns);
+                TensorPrimitives.MultiplyAdd(Second[k], First[k][i], row, row);
+            }
+        }
         return sum;
     }
 
@@ -140,7 +149,8 @@ internal sealed record Decomposition(double[] Values, double[][] First, double[]
                 // Short and long rows in turn, so that threads have as much to do.
                 int i = at % 2 == 0 ? at / 2 : rows - 1 - at / 2;
                 for (int j = 0; j <= i; j++)
-                    gram[i * rows + j] = TensorPrimitives.Dot<double>(m.AsSpan(i * columns, columns), m.AsSpan(j * columns, columns));
+                    gram[i * rows + j] = TensorPrimitives.Dot<double>(m.AsSpan(i * columns, columns),
+                        m.AsSpan(j * columns, columns));
             }
         }
     }
@@ -152,7 +162,8 @@ internal sealed record Decomposition(double[] Values, double[][] First, double[]
             for (int i = start; i < end; i++)
             {
                 Span<double> row = product.AsSpan(i * columns, columns);
-                for (int k = 0; k < depth; k++) TensorPrimitives.MultiplyAdd(b.AsSpan(k * columns, columns), a[i * depth + k], row, row);
+                for (int k = 0; k < depth; k++) TensorPrimitives.MultiplyAdd(b.AsSpan(k * columns, columns), a[i * depth + k],
+                    row, row);
             }
         }
     }

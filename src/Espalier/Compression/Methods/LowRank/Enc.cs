@@ -39,12 +39,16 @@ public sealed record Enc : CompressionMethod
     private static readonly MethodSettings<Enc> Known = new()
     {
         { "search", m => m.Search, (m, x) => m with { Search = x },
-            "uniform: one share; map: one value of the metric; model: the best by the metric; inf: the best by measuring some of those" },
-        { "metric", m => m.Metric, (m, x) => m with { Metric = x }, "energy: of singular values; measured: accuracy; combined: both" },
+            "uniform: one share; map: one value of the metric; model: the best by it; inf: the best of some of those, measured" },
+        { "metric", m => m.Metric, (m, x) => m with { Metric = x },
+            "energy: of singular values; measured: accuracy; combined: both" },
         { "form", m => m.Form, (m, x) => m with { Form = x }, "spatial: k x 1 and 1 x k; channel: fewer channels and 1 x 1" },
-        { "layers", m => m.Layers, (m, x) => m with { Layers = x }, "which become two; auto: linear ones where they are most of the work" },
-        { "first", m => m.First, (m, x) => m with { First = x }, 0.1, 1.0, "share of its ranks that the layer which reads images keeps; 1 leaves it whole" },
-        { "projections", m => m.Projections, (m, x) => m with { Projections = x }, "yes: pointwise convolutions of shortcuts, too" },
+        { "layers", m => m.Layers, (m, x) => m with { Layers = x },
+            "which become two; auto: linear ones where they are most of the work" },
+        { "first", m => m.First, (m, x) => m with { First = x }, 0.1, 1.0,
+            "share of its ranks that the layer which reads images keeps; 1 leaves it whole" },
+        { "projections", m => m.Projections, (m, x) => m with { Projections = x },
+            "yes: pointwise convolutions of shortcuts, too" },
         { "candidates", m => m.Candidates, (m, x) => m with { Candidates = x }, 1, 1000, "of inf: how many are measured" },
         { "timed", m => m.Timed, (m, x) => m with { Timed = x }, "yes: layers that are not faster as two stay as they are" },
     };
@@ -91,27 +95,34 @@ public sealed record Enc : CompressionMethod
         RankPlan.Check(this, job, layers);
         long started = Stopwatch.GetTimestamp();
         Dictionary<SplitLayer, Decomposition[]> parts = layers.ToDictionary(l => l, l => Decompose(l));
-        job.Log(FormattableString.Invariant($"enc: singular values of {layers.Length} layers in {Stopwatch.GetElapsedTime(started).TotalSeconds:0.0} s"));
+        Took($"enc: singular values of {layers.Length} layers");
         var accuracy = new TruncatedAccuracy(job);
-        Dictionary<SplitLayer, double[]> energy = layers.ToDictionary(l => l, l => RankMetric.Energy(Summed(parts[l]), l.Ranks.Most));
-        started = Stopwatch.GetTimestamp();
+        Dictionary<SplitLayer, double[]> energy = layers.ToDictionary(l => l, l =>
+            RankMetric.Energy(Summed(parts[l]), l.Ranks.Most));
         Dictionary<SplitLayer, double[]>? measured = Metric == EncMetric.Energy ? null
             : layers.ToDictionary(l => l, l => Measure(l, parts[l], accuracy));
-        if (measured is not null)
-            job.Log(FormattableString.Invariant($"enc: accuracy at some ranks of each layer in {Stopwatch.GetElapsedTime(started).TotalSeconds:0.0} s"));
+        if (measured is not null) Took("enc: accuracy at some ranks of each layer");
         var plan = new RankPlan(job, this, layers, Timed);
         int[] ranks = plan.Choose((left, budget) => Find(left, budget, energy, measured, parts, accuracy));
-        job.Log(FormattableString.Invariant($"enc: {Search} by {Metric} searched for {plan.Searched.TotalSeconds:0.000} s").ToLowerInvariant());
+        job.Log(FormattableString.Invariant($"enc: {Search} by {Metric} searched for {plan.Searched.TotalSeconds:0.000} s")
+            .ToLowerInvariant());
         plan.Apply(ranks, (layer, rank) => new LayerSplit(layer, rank, parts[layer]));
         job.Train("fine-tune", FineTuneSteps);
+
+        void Took(string what)
+        {
+            job.Log(FormattableString.Invariant($"{what} in {Stopwatch.GetElapsedTime(started).TotalSeconds:0.0} s"));
+            started = Stopwatch.GetTimestamp();
+        }
     }
 
     /// <summary>The layers of a graph that are split, with the ranks that they may have.</summary>
     internal SplitLayer[] LayersOf(Graph graph)
     {
-        SplitLayer[] layers = [.. SplitLayer.Find(graph, Form, Selection).Where(l => (!l.IsProjection || Projections) && (!l.IsFirst || First < 1))];
-        bool linear = Layers == EncLayers.All || (Layers == EncLayers.Auto
-            && layers.Where(l => l.Node.Op is LinearOp).Sum(l => l.Cost) > layers.Where(l => l.Node.Op is Conv2dOp).Sum(l => l.Cost));
+        SplitLayer[] layers = [.. SplitLayer.Find(graph, Form, Selection)
+            .Where(l => (!l.IsProjection || Projections) && (!l.IsFirst || First < 1))];
+        double all = layers.Sum(l => l.Cost), products = layers.Where(l => l.Node.Op is LinearOp).Sum(l => l.Cost);
+        bool linear = Layers == EncLayers.All || (Layers == EncLayers.Auto && products > all / 2);
         layers = [.. layers.Where(l => linear || l.Node.Op is Conv2dOp)];
         foreach (SplitLayer layer in layers.Where(l => l.IsFirst)) layer.Ranks.Fix(First * layer.Ranks.Most);
         return layers;
@@ -136,9 +147,11 @@ public sealed record Enc : CompressionMethod
             _ => [.. p.Zip(m!, (a, b) => a.Zip(b, (x, y) => (x * complexity + y) / (complexity + 1)).ToArray())],
         };
         if (Search == EncSearch.Map) return RankSearch.Map(ranks, shared, budget);
-        IReadOnlyList<int[]> best = RankSearch.Model(ranks, Metric, p, m, shared, budget, Search == EncSearch.Inf ? Candidates : 1);
+        int count = Search == EncSearch.Inf ? Candidates : 1;
+        IReadOnlyList<int[]> best = RankSearch.Model(ranks, Metric, p, m, shared, budget, count);
         return Search == EncSearch.Model ? best[0] : best.MaxBy(choice => accuracy.With(
-            [.. left.Zip(choice).Where(c => c.Second < c.First.Ranks.Most).Select(c => new LayerSplit(c.First, c.Second, parts[c.First]))]))!;
+            [.. left.Zip(choice).Where(c => c.Second < c.First.Ranks.Most)
+                .Select(c => new LayerSplit(c.First, c.Second, parts[c.First]))]))!;
     }
 
     /// <summary>Accuracy with only this layer truncated, as a share of the network's.</summary>
@@ -147,7 +160,8 @@ public sealed record Enc : CompressionMethod
         int most = layer.Ranks.Most;
         double whole = Math.Max(accuracy.Whole, 1e-9);
         return RankMetric.Measured(
-            [.. RankMetric.RanksToMeasure(most).Select(r => (r, accuracy.With(new LayerSplit(layer, r, groups)) / whole)), (most, 1)], most);
+            [.. RankMetric.RanksToMeasure(most).Select(r => (r, accuracy.With(new LayerSplit(layer, r, groups)) / whole)),
+                (most, 1)], most);
     }
 
     private static double[] Summed(Decomposition[] groups) =>

@@ -14,10 +14,14 @@ internal static class Knapsack
 {
     private const int Steps = 2000;
 
+    /// <summary>Choices of one step that are kept, of those that nothing else beats in both sums.</summary>
+    private const int Kept = 8;
+
     /// <param name="layers">The options of each.</param>
     /// <param name="count">How many of the best choices.</param>
     /// <param name="worth">Of a choice: of its cost, ΣA and ΣB, which it rises with.</param>
-    /// <returns>For each choice the number of the option of each layer, the best choice first; none where all cost too much.</returns>
+    /// <returns>For each choice the number of the option of each layer, the best choice first; none where all cost too
+    /// much.</returns>
     public static IReadOnlyList<int[]> Best(IReadOnlyList<IReadOnlyList<RankOption>> layers, double budget, int count,
         Func<double, double, double, double> worth)
     {
@@ -42,20 +46,21 @@ internal static class Knapsack
                     int shelf = (int)Math.Min(Steps, Math.Max(0, over) / step);
                     if (!shelves.TryGetValue(shelf, out List<Choice>? there)) shelves.Add(shelf, there = []);
                     there.Add(new Choice(cost, choice.A + option.A, choice.B + option.B, choice.Trail, o));
-                    if (there.Count > 64 + 8 * count) shelves[shelf] = Best(there, count);
+                    if (there.Count > 512) shelves[shelf] = Best(there, Math.Min(count, Kept));
                 }
             }
             choices = [];
             foreach (List<Choice> shelf in shelves.Values)
             {
-                foreach (Choice kept in Best(shelf, count))
+                foreach (Choice kept in Best(shelf, Math.Min(count, Kept)))
                 {
                     trail.Add((kept.Trail, kept.Option));
                     choices.Add(kept with { Trail = trail.Count - 1 });
                 }
             }
         }
-        return [.. choices.OrderByDescending(c => worth(c.Cost, c.A, c.B)).ThenBy(c => c.Cost).Take(count).Select(c => Options(c.Trail))];
+        return [.. choices.OrderByDescending(c => worth(c.Cost, c.A, c.B)).ThenBy(c => c.Cost).Take(count)
+            .Select(c => Options(c.Trail))];
 
         int[] Options(int at)
         {
@@ -68,19 +73,24 @@ internal static class Knapsack
     /// <summary>So many choices, those that no other beats in both sums first.</summary>
     private static List<Choice> Best(List<Choice> choices, int count)
     {
-        List<Choice> left = [.. choices.OrderByDescending(c => c.A).ThenByDescending(c => c.B).ThenBy(c => c.Cost)], best = [];
-        // A front of two sums may be long; of one it is one choice.
-        int most = Math.Max(count, 8);
+        List<Choice> left = choices, best = [];
+        left.Sort(Choice.Compare);
         while (left.Count > 0 && best.Count < count)
         {
             List<Choice> front = [left[0]], beaten = [];
             foreach (Choice choice in left.Skip(1)) (choice.B > front[^1].B ? front : beaten).Add(choice);
-            int room = Math.Min(front.Count, most - best.Count);
+            // A front of two sums may be long; of one it is one choice.
+            int room = Math.Min(front.Count, Kept - best.Count);
             best.AddRange(Enumerable.Range(0, room).Select(i => front[(int)((long)i * front.Count / room)]));
             left = beaten;
         }
         return best;
     }
 
-    private readonly record struct Choice(double Cost, double A, double B, int Trail, int Option = -1);
+    private readonly record struct Choice(double Cost, double A, double B, int Trail, int Option = -1)
+    {
+        /// <summary>The larger sums first, then the smaller cost.</summary>
+        public static int Compare(Choice x, Choice y) => x.A != y.A ? y.A.CompareTo(x.A) : x.B != y.B ? y.B.CompareTo(x.B)
+            : x.Cost != y.Cost ? x.Cost.CompareTo(y.Cost) : (x.Trail, x.Option).CompareTo((y.Trail, y.Option));
+    }
 }

@@ -3,8 +3,8 @@ namespace Espalier.Compression.Methods.LowRank;
 /// <summary>The ranks that a layer may have, and what they cost.</summary>
 /// <param name="cost">Multiply-adds of the layer as it is, for an image.</param>
 /// <param name="rankCost">Those of one rank of the two layers.</param>
-/// <param name="most">The rank at which two layers cost what one does (r_max), or what its matrix has; a layer that keeps so many stays
-/// one layer.</param>
+/// <param name="most">The rank at which two layers cost what one does (r_max), or what its matrix has; a layer that keeps so many
+/// stays one layer.</param>
 internal sealed class LayerRanks(double cost, double rankCost, int most)
 {
     public double Cost => cost;
@@ -25,7 +25,8 @@ internal sealed class LayerRanks(double cost, double rankCost, int most)
     public void Limit(SelectionOptions options)
     {
         int least = Math.Max(options.MinKept, (int)Math.Round(most / 10.0, MidpointRounding.AwayFromZero));
-        Allowed = [.. Enumerable.Range(least, Math.Max(0, most - least)).Where(r => r <= options.Multiple || r % options.Multiple == 0), most];
+        IEnumerable<int> fewer = Enumerable.Range(least, Math.Max(0, most - least));
+        Allowed = [.. fewer.Where(r => r <= options.Multiple || r % options.Multiple == 0), most];
     }
 
     /// <summary>Leaves one rank to choose, the nearest that is allowed.</summary>

@@ -8,8 +8,8 @@ namespace Espalier.Compression.Methods.LowRank;
 internal sealed record LayerSplit(SplitLayer Layer, int Rank, IReadOnlyList<Decomposition> Groups, float[]? Shift = null)
 {
     /// <summary>
-    /// Puts two layers in the place of each, and compares the result with the network that keeps its layers with weights of as many
-    /// ranks.
+    /// Puts two layers in the place of each, and compares the result with the network that keeps its layers with weights of as
+    /// many ranks.
     /// </summary>
     /// <param name="images">To compare on: [N, C, S, S].</param>
     public static RemovalReport Apply(Model model, IReadOnlyList<LayerSplit> splits, Tensor images)
@@ -53,7 +53,8 @@ internal sealed record LayerSplit(SplitLayer Layer, int Rank, IReadOnlyList<Deco
             Tensor? bias = Layer.Bias is null ? null : t[next++];
             Tensor? residual = node.Operands.ElementAtOrDefault(3) is null ? null : t[next];
             return pair ? Layer.Forward(t[0], first, second, shifted ?? bias, residual)
-                : node.Op.On(node.Op is LinearOp ? [t[0], first, shifted ?? bias, residual] : [t[0], first, shifted ?? bias]).Run();
+                : node.Op.On(node.Op is LinearOp ? [t[0], first, shifted ?? bias, residual] : [t[0], first, shifted ?? bias])
+                    .Run();
         }, weights);
 
         Tensor New(string name, Shape shape, Action<Span<float>> fill)

@@ -4,8 +4,9 @@ using Espalier.Tensors;
 namespace Espalier.Compression.Methods.LowRank;
 
 /// <summary>
-/// Activation-aware low rank (BALF, arXiv 2509.25136; SVD-LLM's whitening): every layer becomes two thinner ones so that its output on
-/// real images changes least, and ranks are chosen by the exact errors of all layers at once. Needs no labels and no training.
+/// Activation-aware low rank (BALF, arXiv 2509.25136; SVD-LLM's whitening): every layer becomes two thinner ones so that its
+/// output on real images changes least, and ranks are chosen by the exact errors of all layers at once. Needs no labels and no
+/// training.
 /// </summary>
 public sealed record LowRank : CompressionMethod
 {
@@ -23,7 +24,7 @@ public sealed record LowRank : CompressionMethod
     public override string Name => "low-rank";
 
     /// <inheritdoc/>
-    public override string Purpose => "splits layers into two thinner ones that give most of the same on some images; needs no labels";
+    public override string Purpose => "splits layers in two thinner ones that give most of the same on images; needs no labels";
 
     /// <inheritdoc/>
     public override IReadOnlyList<MethodSetting> Settings => Known;
@@ -56,15 +57,17 @@ public sealed record LowRank : CompressionMethod
             + FormattableString.Invariant($"{Stopwatch.GetElapsedTime(started).TotalSeconds:0.0} s"));
         var plan = new RankPlan(job, this, layers, Timed);
         int[] ranks = plan.Choose((left, budget) => Choose([.. left.Select(l => aware[l])], budget));
-        job.Log(FormattableString.Invariant($"low-rank: searched for {plan.Searched.TotalSeconds:0.000} s; ")
-            + FormattableString.Invariant($"layers keep {layers.Zip(ranks, (l, r) => aware[l].Energy[r - 1]).Average():0.0%} of their output, ")
-            + FormattableString.Invariant($"at the least {layers.Zip(ranks, (l, r) => aware[l].Energy[r - 1]).Min():0.0%}"));
+        double[] kept = [.. layers.Zip(ranks, (l, r) => aware[l].Energy[r - 1])];
+        job.Log(FormattableString.Invariant($"low-rank: {Ranks} searched for {plan.Searched.TotalSeconds:0.000} s; layers keep ")
+            .ToLowerInvariant()
+            + FormattableString.Invariant($"{kept.Average():0.0%} of their output, at the least {kept.Min():0.0%}"));
         plan.Apply(ranks, (layer, rank) => aware[layer].At(rank));
         job.Train("fine-tune", FineTuneSteps);
     }
 
     /// <summary>Convolutions and linear layers, but for the one that reads images.</summary>
-    internal SplitLayer[] LayersOf(Graph graph) => [.. SplitLayer.Find(graph, SplitForm.Channel, Selection).Where(l => !l.IsFirst)];
+    internal SplitLayer[] LayersOf(Graph graph) => [.. SplitLayer.Find(graph, SplitForm.Channel, Selection)
+        .Where(l => !l.IsFirst)];
 
     /// <summary>What layers do on some images.</summary>
     /// <exception cref="EspalierException">There are no images, or activations are not finite.</exception>

@@ -7,8 +7,8 @@ namespace Espalier.Compression.Methods.LowRank;
 /// <summary>How long two layers take of what one takes, on this machine, by the kernels that sessions run.</summary>
 internal static unsafe class PairTimes
 {
-    /// <summary>Two layers are worth it that take less than this share of the time of one: they also write and read what lies between
-    /// them, which a busy memory makes dearer than it is here.</summary>
+    /// <summary>Two layers are worth it that take less than this share of the time of one: they also write and read what lies
+    /// between them, which a busy memory makes dearer than it is here.</summary>
     public const double Worth = 0.9;
 
     private static readonly Rounds InTurn = new()
@@ -31,7 +31,8 @@ internal static unsafe class PairTimes
             bool spatial = layer.Form == SplitForm.Spatial;
             var a = new Strides(conv.Stride.Rows, spatial ? 1 : conv.Stride.Columns);
             var b = new Strides(1, spatial ? conv.Stride.Columns : 1);
-            Padding pa = spatial ? new Padding(p.Top, p.Bottom, 0, 0) : p, pb = spatial ? new Padding(0, 0, p.Left, p.Right) : default;
+            Padding pa = spatial ? new Padding(p.Top, p.Bottom, 0, 0) : p, pb = spatial ? new Padding(0, 0, p.Left, p.Right)
+                : default;
             Tensor from = Filled(images * x[2] * x[3] * x[1]), to = Filled(images * y[2] * y[3] * y[1]);
             Tensor middle = Filled(images * y[2] * (spatial ? x[3] : y[3]) * first[0]);
             whole = Convolution(layer.Weight.Shape, conv.Stride, p, x[2], x[3], from, to);

@@ -1,8 +1,8 @@
 namespace Espalier.Compression.Methods.LowRank;
 
 /// <summary>
-/// Cubic interpolation that rises where its points rise (Fritsch and Butland 1984): slopes are weighted harmonic means of those of the
-/// neighbouring stretches, those at the ends of three points. The same as MATLAB's and SciPy's pchip.
+/// Cubic interpolation that rises where its points rise (Fritsch and Butland 1984): slopes are weighted harmonic means of those
+/// of the neighbouring stretches, those at the ends of three points. The same as MATLAB's and SciPy's pchip.
 /// </summary>
 internal sealed class Pchip
 {
@@ -15,7 +15,8 @@ internal sealed class Pchip
         for (int i = 1; i < x.Length; i++) if (!(x[i] > x[i - 1])) throw new ArgumentException("pchip: places do not rise");
         (this.x, this.y, slopes) = (x, y, new double[x.Length]);
         int n = x.Length;
-        double[] h = [.. Enumerable.Range(0, n - 1).Select(i => x[i + 1] - x[i])], d = [.. h.Select((w, i) => (y[i + 1] - y[i]) / w)];
+        double[] h = [.. Enumerable.Range(0, n - 1).Select(i => x[i + 1] - x[i])],
+            d = [.. h.Select((w, i) => (y[i + 1] - y[i]) / w)];
         if (n == 2)
         {
             slopes[0] = slopes[1] = d[0];

@@ -1,6 +1,7 @@
 using Espalier.Data;
 using Espalier.Models;
 using Espalier.Tensors;
+using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 
 namespace Espalier.Compression.Methods.LowRank;
 
@@ -92,7 +93,7 @@ internal sealed class TruncatedAccuracy(CompressionJob job)
             Tensor logits = graph.Run(batch.ToTensor(job.Model.Channels, job.Model.ImageSize));
             int classes = logits.Shape[-1];
             for (int i = 0; i < batch.Count; i++)
-                if (System.Numerics.Tensors.TensorPrimitives.IndexOfMax(logits.Span.Slice(i * classes, classes)) == batch.Labels[i]) right++;
+                if (TensorPrimitives.IndexOfMax(logits.Span.Slice(i * classes, classes)) == batch.Labels[i]) right++;
             images += batch.Count;
         }
         return (double)right / Math.Max(1, images);

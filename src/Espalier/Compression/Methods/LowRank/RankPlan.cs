@@ -7,8 +7,8 @@ using Espalier.Tensors;
 namespace Espalier.Compression.Methods.LowRank;
 
 /// <summary>
-/// The ranks of a network's layers for a target: what searches choose, less the layers that are no faster as two, as often as that
-/// changes anything.
+/// The ranks of a network's layers for a target: what searches choose, less the layers that are no faster as two, as often as
+/// that changes anything.
 /// </summary>
 /// <param name="layers">Those that may be split.</param>
 /// <param name="timed">Whether layers stay whole that are not faster as two.</param>
@@ -28,11 +28,14 @@ internal sealed class RankPlan(CompressionJob job, CompressionMethod method, IRe
         if (method.Selection.Ratio?.OfAll is null && method.Selection.TargetFlops is null)
             throw new EspalierException($"{method.Name} takes a target of multiply-adds or one ratio for all layers");
         if (layers.Count == 0)
-            throw new EspalierException($"{method.Name}: the network has no convolutions or linear layers that two thinner ones could replace");
-        double whole = job.Model.Graph.CostPerImage.MultiplyAdds, most = layers.Sum(l => l.Cost), least = layers.Sum(l => l.Ranks.Least);
+            throw new EspalierException($"{method.Name}: the network has no convolutions or linear layers that two thinner ones "
+                + "could replace");
+        double whole = job.Model.Graph.CostPerImage.MultiplyAdds, most = layers.Sum(l => l.Cost),
+            least = layers.Sum(l => l.Ranks.Least);
         if (least > Budget(method, job, layers))
             throw new EspalierException(string.Create(CultureInfo.InvariantCulture,
-                $"{method.Name} cannot reach the target: with the fewest ranks {(whole - most + least) / whole:0.0%} of the multiply-adds are left"));
+                $"{method.Name} cannot reach the target: with the fewest ranks {(whole - most + least) / whole:0.0%} of the ")
+                + "multiply-adds are left");
     }
 
     /// <summary>One rank for each layer, its <see cref="LayerRanks.Most"/> where it stays as it is.</summary>
@@ -56,7 +59,7 @@ internal sealed class RankPlan(CompressionJob job, CompressionMethod method, IRe
                 budget = without;
                 continue;
             }
-            return Keep([.. layers.Select(l => left.IndexOf(l) is var i && i >= 0 && !slow.Contains(l) ? ranks[i] : l.Ranks.Most)]);
+            return Keep([.. layers.Select(l => left.Contains(l) && !slow.Contains(l) ? ranks[left.IndexOf(l)] : l.Ranks.Most)]);
         }
     }
 
@@ -65,7 +68,8 @@ internal sealed class RankPlan(CompressionJob job, CompressionMethod method, IRe
     /// <exception cref="EspalierException">No layer is faster as two.</exception>
     public void Apply(int[] ranks, Func<SplitLayer, int, LayerSplit> split)
     {
-        LayerSplit[] all = [.. layers.Zip(ranks).Where(p => p.Second < p.First.Ranks.Most && p.First.Ranks.CostAt(p.Second) < p.First.Cost)
+        LayerSplit[] all = [.. layers.Zip(ranks)
+            .Where(p => p.Second < p.First.Ranks.Most && p.First.Ranks.CostAt(p.Second) < p.First.Cost)
             .Select(p => split(p.First, p.Second))];
         if (all.Length == 0)
             throw new EspalierException(timed
@@ -75,9 +79,10 @@ internal sealed class RankPlan(CompressionJob job, CompressionMethod method, IRe
         using var scope = new Scope();
         RemovalReport report = LayerSplit.Apply(job.Model, all, job.Example(4));
         job.Removed($"ranks of {all.Length} layers, {layers.Count - all.Length} stay whole", report);
-        if (method.Selection.TargetFlops is { } target && report.Summary.MultiplyAddsAfter > (long)Math.Ceiling(target * report.Summary.MultiplyAddsBefore))
-            job.Log(FormattableString.Invariant($"{method.Name}: {(double)report.Summary.MultiplyAddsAfter / report.Summary.MultiplyAddsBefore:0.0%} ")
-                + FormattableString.Invariant($"of the multiply-adds are left, more than the {target:0.0%} asked for: the other layers are no faster as two"));
+        if (method.Selection.TargetFlops is { } target
+            && report.Summary.MultiplyAddsAfter > (long)Math.Ceiling(target * report.Summary.MultiplyAddsBefore))
+            job.Log(FormattableString.Invariant($"{method.Name}: more multiply-adds are left than the {target:0.0%} asked for: ")
+                + "the other layers are no faster as two");
     }
 
     /// <summary>Multiply-adds that the layers may have together.</summary>
@@ -94,11 +99,12 @@ internal sealed class RankPlan(CompressionJob job, CompressionMethod method, IRe
         if (!times.TryGetValue((layer, rank), out double ratio))
             times[(layer, rank)] = ratio = PairTimes.Ratio(layer, rank, method.Selection.TimeBatch);
         if (ratio < PairTimes.Worth) return true;
-        job.Log(FormattableString.Invariant($"{layer.Name} stays whole: two layers of {rank} ranks take {ratio:0.00} of its time"));
+        job.Log(FormattableString.Invariant($"{layer.Name} stays whole: two of {rank} ranks take {ratio:0.00} of its time"));
         return false;
     }
 
-    private string? StatePath => timed && method.Training.OutputDir is { } folder ? Path.Combine(folder, $"{method.Name}-ranks.txt") : null;
+    private string? StatePath => timed && method.Training.OutputDir is { } folder
+        ? Path.Combine(folder, $"{method.Name}-ranks.txt") : null;
 
     /// <summary>Times differ from run to run: what was chosen by them before an interruption stays chosen.</summary>
     private int[] Keep(int[] ranks)
@@ -121,7 +127,9 @@ internal sealed class RankPlan(CompressionJob job, CompressionMethod method, IRe
             bool fits = lines.Length == ranks.Length && parts.Length == 2 && parts[1] == layers[i].Name
                 && int.TryParse(parts[0], NumberStyles.None, CultureInfo.InvariantCulture, out ranks[i])
                 && (ranks[i] == layers[i].Ranks.Most || layers[i].Ranks.Allowed.Contains(ranks[i]));
-            if (!fits) throw new EspalierException($"{path}: line {i + 1} has no rank of {layers[i].Name}; it is of another run, name another folder");
+            if (!fits)
+                throw new EspalierException($"{path}: line {i + 1} has no rank of {layers[i].Name}; it is of another run, name "
+                    + "another folder");
         }
         return ranks;
     }

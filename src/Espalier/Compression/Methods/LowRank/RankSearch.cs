@@ -3,7 +3,8 @@ namespace Espalier.Compression.Methods.LowRank;
 /// <summary>ENC's ways to find the rank of each layer for a budget of multiply-adds, at most that.</summary>
 internal static class RankSearch
 {
-    /// <summary>How far ENC-Model looks around ENC-Map's ranks: those for so much more and less of the layers' cost (page: ds).</summary>
+    /// <summary>How far ENC-Model looks around ENC-Map's ranks: those for so much more and less of the layers' cost (page:
+    /// ds).</summary>
     private const double Around = 0.1;
 
     /// <summary>All layers the same share of their most ranks.</summary>
@@ -11,16 +12,17 @@ internal static class RankSearch
         Highest(layers, budget, share => [.. layers.Select(l => l.Nearest(share * l.Most))]);
 
     /// <summary>
-    /// ENC-Map: all layers the same value of the metric; each takes the fewest ranks that have it. The largest such value within the
-    /// budget is found by halves, which is where the published walk along the table of values and costs ends, never above the budget.
+    /// ENC-Map: all layers the same value of the metric; each takes the fewest ranks that have it. The largest such value within
+    /// the budget is found by halves, which is where the published walk along the table of values and costs ends, never above the
+    /// budget.
     /// </summary>
     /// <param name="curves">What each layer is worth at each rank, see <see cref="RankMetric"/>.</param>
     public static int[] Map(IReadOnlyList<LayerRanks> layers, IReadOnlyList<double[]> curves, double budget) =>
         Highest(layers, budget, value => [.. layers.Select((l, i) => Fewest(l, curves[i], value))]);
 
     /// <summary>
-    /// ENC-Model: between the ranks that ENC-Map finds for a little more and a little less the choices that are worth most for the
-    /// network. The page lists all combinations; the same space is gone through by <see cref="Knapsack"/>.
+    /// ENC-Model: between the ranks that ENC-Map finds for a little more and a little less the choices that are worth most for
+    /// the network. The page lists all combinations; the same space is gone through by <see cref="Knapsack"/>.
     /// </summary>
     /// <param name="energy">A_p's curves.</param>
     /// <param name="measured">A_m's; null where nothing was measured.</param>
@@ -30,7 +32,8 @@ internal static class RankSearch
         IReadOnlyList<double[]>? measured, IReadOnlyList<double[]> map, double budget, int count)
     {
         double whole = layers.Sum(l => l.Cost), least = layers.Sum(l => l.Least);
-        int[] more = Map(layers, map, budget + Around * whole), fewer = Map(layers, map, Math.Max(least, budget - Around * whole));
+        int[] more = Map(layers, map, budget + Around * whole);
+        int[] fewer = Map(layers, map, Math.Max(least, budget - Around * whole));
         RankOption[][] options = [.. layers.Select((l, i) => Offsets(l, more[i], fewer[i])
             .Select(r => new RankOption(r, l.CostAt(r), metric == EncMetric.Measured ? 0 : Math.Log(energy[i][r - 1]),
                 measured is null ? 0 : Math.Log(measured[i][r - 1]))).ToArray())];

@@ -13,8 +13,8 @@ public enum SplitForm
 }
 
 /// <summary>
-/// A convolution or linear layer that may become two thinner ones, y = B(A x): its weight as a matrix whose rows A reads and whose
-/// columns B makes, and what each of its ranks costs. Of a layer in groups each group is split alone, all to the same rank.
+/// A convolution or linear layer that may become two thinner ones, y = B(A x): its weight as a matrix whose rows A reads and
+/// whose columns B makes, and what each of its ranks costs. Of a layer in groups each group is split alone, all to the same rank.
 /// </summary>
 internal sealed class SplitLayer
 {
@@ -81,25 +81,30 @@ internal sealed class SplitLayer
     public bool IsProjection { get; private init; }
 
     /// <summary>The convolutions and linear layers of a graph that could have fewer ranks.</summary>
-    /// <param name="form">Of convolutions with a kernel; pointwise ones, and the one that reads images, are split by channels.</param>
+    /// <param name="form">Of convolutions with a kernel; pointwise ones, and the one that reads images, are split by
+    /// channels.</param>
     /// <param name="selection">Least ranks, multiples, and layers to leave alone.</param>
     /// <exception cref="EspalierException">A pattern of those matches no such layer.</exception>
     public static SplitLayer[] Find(Graph graph, SplitForm form, SelectionOptions selection)
     {
-        ILookup<GraphValue, GraphNode> readers = graph.Nodes.SelectMany(n => n.Inputs.Distinct().Select(i => (i, n))).ToLookup(p => p.i, p => p.n);
+        ILookup<GraphValue, GraphNode> readers = graph.Nodes.SelectMany(n => n.Inputs.Distinct().Select(i => (i, n)))
+            .ToLookup(p => p.i, p => p.n);
         var all = new List<SplitLayer>();
         foreach (GraphNode node in graph.Nodes)
         {
-            if (node.Op is not (Conv2dOp or LinearOp) || node.Operands[1] is not { IsWeight: true } weight || readers[weight].Count() > 1) continue;
+            if (node.Op is not (Conv2dOp or LinearOp) || node.Operands[1] is not { IsWeight: true } weight) continue;
+            if (readers[weight].Count() > 1) continue;
             // A classifier is not worth its errors, and a channel alone has one rank.
             if (node.Op is LinearOp && graph.Outputs.Contains(node.Output)) continue;
             if (node.Op is Conv2dOp { Groups: > 1 } && weight.Shape[1] == 1) continue;
             bool first = ReadsImages(node.Operands[0]!);
             bool pointwise = node.Op is LinearOp || weight.Shape[2] * weight.Shape[3] == 1;
-            string name = weight.Name.EndsWith(".weight", StringComparison.Ordinal) ? weight.Name[..^".weight".Length] : node.Name;
+            string name = weight.Name.EndsWith(".weight", StringComparison.Ordinal) ? weight.Name[..^".weight".Length]
+                : node.Name;
             var layer = new SplitLayer(node, name, first || pointwise ? SplitForm.Channel : form, graph.Inputs[0].Shape[0])
             {
-                IsFirst = first, IsProjection = node.Op is Conv2dOp && pointwise && readers[node.Operands[0]!].Count() > 1 && EndsInSum(node.Output),
+                IsFirst = first, IsProjection = node.Op is Conv2dOp && pointwise && readers[node.Operands[0]!].Count() > 1
+                    && EndsInSum(node.Output),
             };
             layer.Ranks.Limit(selection);
             if (layer.Ranks.Allowed.Length > 1) all.Add(layer);
@@ -107,15 +112,16 @@ internal sealed class SplitLayer
         foreach (string pattern in selection.Keep)
             if (!all.Exists(l => SelectionOptions.Matches(l.Name, pattern)))
                 throw new EspalierException($"no layer that could be split matches '{pattern}'; there are "
-                    + (all.Count == 0 ? "none" : string.Join(", ", all.Take(6).Select(l => l.Name)) + (all.Count > 6 ? ", ..." : "")));
+                    + (all.Count == 0 ? "none" : string.Join(", ", all.Take(6).Select(l => l.Name))
+                        + (all.Count > 6 ? ", ..." : "")));
         return [.. all.Where(l => !selection.Keep.Any(p => SelectionOptions.Matches(l.Name, p)))];
 
         bool EndsInSum(GraphValue value) => readers[value].ToArray() is [var reader]
             && (reader.Op is AddOp or IndexAddOp || (reader.Op is BatchNorm2dOp && EndsInSum(reader.Output)));
     }
 
-    /// <summary>The matrix of one group, [<see cref="Rows"/>, <see cref="MatrixColumns"/>]: of a weight W[n, c, i, j] in the spatial form
-    /// M[(c, i), (j, n)], in the other M[(c, i, j), n].</summary>
+    /// <summary>The matrix of one group, [<see cref="Rows"/>, <see cref="MatrixColumns"/>]: of a weight W[n, c, i, j] in the
+    /// spatial form M[(c, i), (j, n)], in the other M[(c, i, j), n].</summary>
     public double[] Matrix(int group)
     {
         var m = new double[Rows * MatrixColumns];
@@ -170,8 +176,10 @@ internal sealed class SplitLayer
         Padding p = conv.Padding;
         if (Form == SplitForm.Channel)
             return F.Conv2d(F.Conv2d(x, first, null, conv.Stride, p, conv.Dilation, Groups), second, bias, groups: Groups);
-        Tensor middle = F.Conv2d(x, first, null, new Strides(conv.Stride.Rows, 1), new Padding(p.Top, p.Bottom, 0, 0), conv.Dilation, Groups);
-        return F.Conv2d(middle, second, bias, new Strides(1, conv.Stride.Columns), new Padding(0, 0, p.Left, p.Right), conv.Dilation, Groups);
+        Tensor middle = F.Conv2d(x, first, null, new Strides(conv.Stride.Rows, 1), new Padding(p.Top, p.Bottom, 0, 0),
+            conv.Dilation, Groups);
+        return F.Conv2d(middle, second, bias, new Strides(1, conv.Stride.Columns), new Padding(0, 0, p.Left, p.Right),
+            conv.Dilation, Groups);
     }
 
     /// <summary>Whether nothing with weights lies between the images and a value.</summary>
@@ -179,7 +187,8 @@ internal sealed class SplitLayer
     {
         while (value.Producer is { } node)
         {
-            if (node.Op is Conv2dOp or LinearOp or MatMulOp || node.Inputs.FirstOrDefault(i => !i.IsWeight) is not { } before) return false;
+            if (node.Op is Conv2dOp or LinearOp or MatMulOp) return false;
+            if (node.Inputs.FirstOrDefault(i => !i.IsWeight) is not { } before) return false;
             value = before;
         }
         return !value.IsWeight;

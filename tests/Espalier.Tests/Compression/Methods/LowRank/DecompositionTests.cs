@@ -69,7 +69,8 @@ public sealed class DecompositionTests
         Decomposition d = Decomposition.Of(m, rows, columns, 6);
         for (int r = 0; r <= 6; r++)
         {
-            double error = Math.Sqrt(d.Sum(r) is { Length: > 0 } sum ? m.Zip(sum, (x, y) => (x - y) * (x - y)).Sum() : m.Sum(x => x * x));
+            double error = Math.Sqrt(d.Sum(r) is { Length: > 0 } sum ? m.Zip(sum, (x, y) => (x - y) * (x - y)).Sum()
+                : m.Sum(x => x * x));
             Assert.Equal(Math.Sqrt(d.Values.Skip(r).Sum(s => s * s)), error, 1e-13);
         }
         Assert.All(d.First.Zip(d.Second, d.Values), t => Assert.Equal(t.Third, t.First.Sum(x => x * x), 1e-12));
@@ -151,7 +152,8 @@ public sealed class DecompositionTests
         return values;
     }
 
-    private static double Dot(ReadOnlySpan<double> a, ReadOnlySpan<double> b) => System.Numerics.Tensors.TensorPrimitives.Dot(a, b);
+    private static double Dot(ReadOnlySpan<double> a, ReadOnlySpan<double> b) =>
+        System.Numerics.Tensors.TensorPrimitives.Dot(a, b);
 
     private static void Close(double[] expected, double[] actual, double tolerance)
     {

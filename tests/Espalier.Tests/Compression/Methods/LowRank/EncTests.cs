@@ -60,12 +60,14 @@ public sealed class EncTests
         Assert.Empty(job.Stages);
     }
 
-    /// <summary>A ResNet as ONNX, read again and split: in the graph, its file, a session and ONNX Runtime; then split again.</summary>
+    /// <summary>A ResNet as ONNX, read again and split: in the graph, its file, a session and ONNX Runtime; then split
+    /// again.</summary>
     [Fact]
     public void An_imported_network()
     {
         using var scope = new Scope();
-        string onnx = Path.Combine(Path.GetTempPath(), $"{Guid.NewGuid():n}.onnx"), small = Path.ChangeExtension(onnx, ".small.onnx");
+        string onnx = Path.Combine(Path.GetTempPath(), $"{Guid.NewGuid():n}.onnx"),
+            small = Path.ChangeExtension(onnx, ".small.onnx");
         string file = Path.ChangeExtension(onnx, ".safetensors");
         try
         {
@@ -83,7 +85,8 @@ public sealed class EncTests
             Assert.Equal(logits, loaded.Graph.Run(images).ToArray());
             float most = 1e-4f * Math.Max(1, logits.Max(MathF.Abs));
             Assert.InRange(Removal.Difference(logits, again.Graph.Run(images).ToArray()), 0, most);
-            Assert.InRange(Removal.Difference(logits, OnnxRuntime.Floats(OnnxRuntime.Run(small, images.Span, 8)["logits"])), 0, most);
+            Assert.InRange(Removal.Difference(logits, OnnxRuntime.Floats(OnnxRuntime.Run(small, images.Span, 8)["logits"])), 0,
+                most);
             var fast = new float[logits.Length];
             using (Session session = loaded.Session()) session.Run(images.ToArray(), 8, fast);
             Assert.InRange(Removal.Difference(logits, fast), 0, most);
@@ -109,7 +112,8 @@ public sealed class EncTests
         Assert.Contains("layer1.0.conv3", names);
         Assert.Equal(53, (Untimed with { Projections = true, First = 0.5 }).LayersOf(resnet.Graph).Length);
         SplitLayer first = (Untimed with { First = 0.5 }).LayersOf(resnet.Graph)[0];
-        Assert.Equal((true, SplitForm.Channel, first.Ranks.Nearest(0.5 * first.Ranks.Most)), (first.IsFirst, first.Form, Assert.Single(first.Ranks.Allowed)));
+        Assert.Equal((true, SplitForm.Channel, first.Ranks.Nearest(0.5 * first.Ranks.Most)),
+            (first.IsFirst, first.Form, Assert.Single(first.Ranks.Allowed)));
         Assert.Equal(45, (Untimed with { Selection = new() { Keep = ["layer4.0.*"] } }).LayersOf(resnet.Graph).Length);
     }
 
@@ -125,7 +129,8 @@ public sealed class EncTests
             string[] lines = File.ReadAllLines(Path.Combine(folder, "enc-ranks.txt"));
             Assert.Equal(method.LayersOf(CompressionJobs.Model("resnet20", width: 1).Graph).Length, lines.Length);
             Assert.Equal(any, Ran(same, method with { Training = method.Training with { Resume = true } }));
-            Assert.Equal(model.Graph.Weights.Values.Select(w => (w.Name, w.Shape)), same.Graph.Weights.Values.Select(w => (w.Name, w.Shape)));
+            Assert.Equal(model.Graph.Weights.Values.Select(w => (w.Name, w.Shape)),
+                same.Graph.Weights.Values.Select(w => (w.Name, w.Shape)));
             lines[0] = "9999 " + lines[0].Split(' ')[1];
             File.WriteAllLines(Path.Combine(folder, "enc-ranks.txt"), lines);
             using Model third = CompressionJobs.Model("resnet20", width: 1);

@@ -28,9 +28,11 @@ public sealed class LowRankTests
         }
         SplitLayer[] layers = Untimed.LayersOf(model.Graph);
         Assert.Equal(12, layers.Length);
-        Dictionary<SplitLayer, AwareLayer> all = Untimed.Look(model.Graph, layers, [TinyGolden.Images(20), TinyGolden.Images(21)]);
+        Dictionary<SplitLayer, AwareLayer> all = Untimed.Look(model.Graph, layers,
+            [TinyGolden.Images(20), TinyGolden.Images(21)]);
         SplitLayer fc1 = layers.Single(l => l.Name.EndsWith("0.ffn.fc1", StringComparison.Ordinal));
-        TinyGolden.Close(TinyGolden.Numbers(aware.GetProperty("energy")), [.. all[fc1].Energy.Skip(1).Select(e => (float)e)], 1e-5);
+        TinyGolden.Close(TinyGolden.Numbers(aware.GetProperty("energy")), [.. all[fc1].Energy.Skip(1).Select(e => (float)e)],
+            1e-5);
 
         AwareLayer[] order = [.. layers.OrderBy(l => Array.IndexOf(names, l.Weight.Name)).Select(l => all[l])];
         int[] ranks = Untimed.Choose(order, (1 - (double)golden.Number("ratio")) * layers.Sum(l => l.Cost));
@@ -51,7 +53,8 @@ public sealed class LowRankTests
     public void The_same_everywhere(string network, int size)
     {
         using var scope = new Scope();
-        string file = Path.Combine(Path.GetTempPath(), $"{Guid.NewGuid():n}.safetensors"), onnx = Path.ChangeExtension(file, ".onnx");
+        string file = Path.Combine(Path.GetTempPath(), $"{Guid.NewGuid():n}.safetensors"),
+            onnx = Path.ChangeExtension(file, ".onnx");
         try
         {
             using Model model = CompressionJobs.Model(network, size, width: 0.5);
@@ -66,7 +69,8 @@ public sealed class LowRankTests
             using Model loaded = Model.Open(file);
             float most = 1e-4f * Math.Max(1, logits.Max(MathF.Abs));
             Assert.Equal(logits, loaded.Graph.Run(images).ToArray());
-            Assert.InRange(Removal.Difference(logits, OnnxRuntime.Floats(OnnxRuntime.Run(onnx, images.Span, 8)["logits"])), 0, most);
+            Assert.InRange(Removal.Difference(logits, OnnxRuntime.Floats(OnnxRuntime.Run(onnx, images.Span, 8)["logits"])), 0,
+                most);
             var fast = new float[logits.Length];
             using (Session session = loaded.Session()) session.Run(images.ToArray(), 8, fast);
             Assert.InRange(Removal.Difference(logits, fast), 0, most);
@@ -83,12 +87,14 @@ public sealed class LowRankTests
         }
     }
 
-    /// <summary>On real activations the aware form changes what the network gives less than plain SVD at the same ranks.</summary>
+    /// <summary>On real activations the aware form changes what the network gives less than plain SVD at the same
+    /// ranks.</summary>
     [Fact]
     public void Less_of_the_output_is_lost_than_by_plain_svd()
     {
         using var scope = new Scope();
-        using Model model = CompressionJobs.Model("cifar-vgg11", 16, width: 0.5), plain = CompressionJobs.Model("cifar-vgg11", 16, width: 0.5);
+        using Model model = CompressionJobs.Model("cifar-vgg11", 16, width: 0.5),
+            plain = CompressionJobs.Model("cifar-vgg11", 16, width: 0.5);
         CompressionJob job = CompressionJobs.Job(model, Untimed);
         SplitLayer[] layers = Untimed.LayersOf(model.Graph), same = Untimed.LayersOf(plain.Graph);
         Dictionary<SplitLayer, AwareLayer> aware = Untimed.Look(model.Graph, layers, job.CalibrationBatches(64));
@@ -107,7 +113,8 @@ public sealed class LowRankTests
     {
         using Model model = CompressionJobs.Model("resnet20");
         double whole = model.Graph.CostPerImage.MultiplyAdds;
-        CompressionJob job = CompressionJobs.Job(model, Untimed with { TargetFlops = 0.7, Ranks = RankRule.Lagrangian, Centred = false });
+        CompressionJob job = CompressionJobs.Job(model, Untimed with { TargetFlops = 0.7, Ranks = RankRule.Lagrangian,
+            Centred = false });
         job.Run();
         Assert.True(model.Graph.CostPerImage.MultiplyAdds <= 0.7 * whole);
         Assert.DoesNotContain(model.Graph.Weights.Keys, k => k.EndsWith(".1.bias", StringComparison.Ordinal));
@@ -133,7 +140,8 @@ public sealed class LowRankTests
     public void A_stopped_run_ends_as_if_it_had_not_been()
     {
         var (whole, resumed) = StoppedJob.Run(() => CompressionJobs.Model(CompressionJobs.TinyVit, 8),
-            Untimed with { TargetFlops = 0.75, FineTuneSteps = 4, Training = new() { Optimizer = "adamw", LearningRate = 2e-3f } });
+            Untimed with { TargetFlops = 0.75, FineTuneSteps = 4, Training = new() { Optimizer = "adamw",
+                LearningRate = 2e-3f } });
         Assert.Equal(whole, resumed);
     }
 

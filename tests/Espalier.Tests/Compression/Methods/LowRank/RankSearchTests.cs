@@ -41,7 +41,8 @@ public sealed class RankSearchTests
     [InlineData(110, 3, 4, 0.5625)]
     public void The_most_energy_of_the_network(double budget, int first, int second, double worth)
     {
-        RankOption[][] options = [.. Two.Select((l, i) => l.Allowed.Select(r => new RankOption(r, l.CostAt(r), Math.Log(Energies[i][r - 1]))).ToArray())];
+        RankOption[][] options = [.. Two.Select((l, i) =>
+            l.Allowed.Select(r => new RankOption(r, l.CostAt(r), Math.Log(Energies[i][r - 1]))).ToArray())];
         int[] best = [.. Knapsack.Best(options, budget, 1, (_, a, _) => a)[0].Select((o, l) => options[l][o].Rank)];
         Assert.Equal([first, second], best);
         Assert.Equal(worth, Energies[0][first - 1] * Energies[1][second - 1]);
@@ -59,7 +60,8 @@ public sealed class RankSearchTests
         IReadOnlyList<int[]> best = RankSearch.Model(Two, EncMetric.Combined, Energies, measured, Energies, 110, 3);
         // Of what lies between the ranks of one value for a little more and a little less.
         int[] more = RankSearch.Map(Two, Energies, 125), fewer = RankSearch.Map(Two, Energies, 95);
-        int[][] there = [.. All(110).Where(r => r.Zip(more).All(p => p.First <= p.Second) && r.Zip(fewer).All(p => p.First >= p.Second))];
+        int[][] there = [.. All(110).Where(r => r.Zip(more).All(p => p.First <= p.Second)
+            && r.Zip(fewer).All(p => p.First >= p.Second))];
         Assert.Equal(there.OrderByDescending(Worth).Take(3), best);
     }
 
@@ -76,7 +78,8 @@ public sealed class RankSearchTests
     {
         Close([0.3125, 2.21875, 6.21875], new Pchip([0, 1, 2, 3], [0, 1, 4, 9]), 0.5, 1.5, 2.5);
         Close([1.4375, 1.5, 1.5625], new Pchip([0, 1, 2, 3], [0, 2, 1, 3]), 0.5, 1.5, 2.5);
-        Close([0.1143387149, 0.25, 0.3603025114, 0.7135416667], new Pchip([0, 0.4, 0.7, 1], [0, 0.25, 0.5, 1]), 0.2, 0.4, 0.55, 0.85);
+        Close([0.1143387149, 0.25, 0.3603025114, 0.7135416667], new Pchip([0, 0.4, 0.7, 1], [0, 0.25, 0.5, 1]), 0.2, 0.4, 0.55,
+            0.85);
         // What falls or repeats is left out, and so is what comes behind the first that is whole.
         double[] curve = RankMetric.Measured([(1, 0.4), (2, 0.3), (3, 0.4), (5, 0.8), (8, 1.01), (10, 1)], 10);
         var clean = new Pchip([0, 0.1, 0.5, 0.8], [0, 0.4, 0.8, 1.01]);
@@ -122,7 +125,8 @@ public sealed class RankSearchTests
         for (int round = 0; round < 30; round++)
         {
             RankOption[][] layers = [.. Enumerable.Range(0, 5).Select(_ => Enumerable.Range(1, 4)
-                .Select(r => new RankOption(r, r * 10, 0, 0) with { Cost = r * (10 + 7 * rng.NextDouble()), A = r * rng.NextDouble() }).ToArray())];
+                .Select(r => new RankOption(r, r * 10, 0, 0) with { Cost = r * (10 + 7 * rng.NextDouble()),
+                    A = r * rng.NextDouble() }).ToArray())];
             double budget = 90 + 90 * rng.NextDouble();
             double best = double.NegativeInfinity;
             for (int code = 0; code < 1024; code++)

@@ -21,7 +21,8 @@ public sealed class SplitLayerTests
     [Theory]
     [InlineData(768, 3072, 614)]
     [InlineData(768, 768, 384)]
-    public void Of_a_linear_layer(int inputs, int outputs, int most) => Assert.Equal(most, SplitNet.Linear(inputs, outputs, _ => { }).Layer.Ranks.Most);
+    public void Of_a_linear_layer(int inputs, int outputs, int most) => Assert.Equal(most,
+        SplitNet.Linear(inputs, outputs, _ => { }).Layer.Ranks.Most);
 
     [Fact]
     public void What_a_rank_costs()
@@ -35,7 +36,8 @@ public sealed class SplitLayerTests
         Tensor w = Tensor.Unscoped(new Shape(64, 3, 3, 3));
         Graph graph = Graph.Trace(x => F.Conv2d(x, w, null, 1, 1), new Shape(2, 3, 224, 224), [("conv1_1.weight", w)]);
         SplitLayer first = SplitLayer.Find(graph, SplitForm.Spatial, new SelectionOptions()).Single();
-        Assert.Equal((true, SplitForm.Channel, 19, 4_566_016), (first.IsFirst, first.Form, first.Ranks.Most, first.Ranks.RankCost));
+        Assert.Equal((true, SplitForm.Channel, 19, 4_566_016), (first.IsFirst, first.Form, first.Ranks.Most,
+            first.Ranks.RankCost));
     }
 
     [Theory]
@@ -49,7 +51,8 @@ public sealed class SplitLayerTests
         using var scope = new Scope();
         var (graph, layer) = SplitNet.One(new Shape(8, 6, 3, 3), 7, form, stride, groups);
         int all = Math.Min(layer.Rows, layer.MatrixColumns);
-        Decomposition[] parts = [.. Enumerable.Range(0, groups).Select(g => Decomposition.Of(layer.Matrix(g), layer.Rows, layer.MatrixColumns, all))];
+        Decomposition[] parts = [.. Enumerable.Range(0, groups)
+            .Select(g => Decomposition.Of(layer.Matrix(g), layer.Rows, layer.MatrixColumns, all))];
         for (int g = 0; g < groups; g++)
             Assert.All(layer.Matrix(g).Zip(parts[g].Sum(all)), p => Assert.Equal(p.First, p.Second, 1e-12));
         Tensor images = Images(7);
@@ -65,7 +68,8 @@ public sealed class SplitLayerTests
         if (form == SplitForm.Channel || stride == 1 || groups > 1) return;
 
         // The stride for rows and columns in the first half, as the published networks have it.
-        Tensor wrong = F.Conv2d(F.Conv2d(x, first, null, 2, new Padding(1, 1, 0, 0)), second, layer.Bias.Tensor, 1, new Padding(0, 0, 1, 1));
+        Tensor wrong = F.Conv2d(F.Conv2d(x, first, null, 2, new Padding(1, 1, 0, 0)), second, layer.Bias.Tensor, 1,
+            new Padding(0, 0, 1, 1));
         Assert.True(Removal.Difference(before, F.Relu(wrong).ToArray()) > 0.1f * largest);
     }
 
@@ -89,10 +93,12 @@ public sealed class SplitLayerTests
         SplitLayer[] layers = SplitLayer.Find(model.Graph, SplitForm.Spatial, new SelectionOptions());
         Assert.Equal(["conv2", "conv3"], layers.Where(l => !l.IsFirst).Select(l => l.Name));
         Tensor images = TinyGolden.Images(1);
-        RemovalReport report = LayerSplit.Apply(model, [.. layers.Where(l => !l.IsFirst).Select(l => new LayerSplit(l, 3, Enc.Decompose(l)))], images);
+        RemovalReport report = LayerSplit.Apply(model, [.. layers.Where(l => !l.IsFirst)
+            .Select(l => new LayerSplit(l, 3, Enc.Decompose(l)))], images);
         Assert.InRange(report.Difference, 0, 1e-6f);
         Assert.Equal([("conv2", 24, 3), ("conv3", 18, 3)], report.Summary.Groups);
-        Assert.Equal(["conv1.weight", "conv2.bias", "head.weight", "head.bias", "conv2.0.weight", "conv2.1.weight", "conv3.0.weight", "conv3.1.weight"],
+        Assert.Equal(["conv1.weight", "conv2.bias", "head.weight", "head.bias", "conv2.0.weight", "conv2.1.weight",
+            "conv3.0.weight", "conv3.1.weight"],
             model.Graph.Weights.Keys);
         Assert.Equal([new Shape(3, 8, 3, 1), new Shape(12, 3, 1, 3), new Shape(6, 6, 3, 1), new Shape(12, 3, 1, 3)],
             model.Graph.Weights.Values.TakeLast(4).Select(w => w.Shape));
@@ -113,7 +119,8 @@ public sealed class SplitLayerTests
             for (int i = 0; i < 8; i++) w[i * 9] = 1;
         });
         var rows = Tensor.Zeros(new Shape(4, inputs));
-        for (int r = 0; r < 4; r++) (rows.Span[r * inputs], rows.Span[r * inputs + 1]) = (3 + (r % 2 * 2 - 1), 2 * (r / 2 * 2 - 1));
+        for (int r = 0; r < 4; r++) (rows.Span[r * inputs], rows.Span[r * inputs + 1]) =
+            (3 + (r % 2 * 2 - 1), 2 * (r / 2 * 2 - 1));
         var moments = new Moments(inputs);
         moments.Add(rows);
         var aware = new AwareLayer(layer, moments, centred);
@@ -145,7 +152,8 @@ public sealed class SplitLayerTests
             LayerSplit split = aware.At(3);
             var (first, second) = layer.Factors(split.Groups, 3);
             Tensor[] run = graph.Between(graph.Inputs, [layer.Node.Operands[0]!, layer.Node.Output]).Run([images]);
-            Tensor bias = split.Shift is null ? layer.Bias!.Tensor : F.Add(layer.Bias!.Tensor, Tensor.From(new Shape(split.Shift.Length), split.Shift));
+            Tensor bias = split.Shift is null ? layer.Bias!.Tensor : F.Add(layer.Bias!.Tensor,
+                Tensor.From(new Shape(split.Shift.Length), split.Shift));
             Tensor made = layer.Forward(run[0], first, second, bias, null);
             double rows = made.Length / made.Shape[1], error = F.Sum(F.Square(F.Sub(made, run[1]))).Item() / rows;
             double tail = split.Groups.Sum(g => g.Values.Skip(3).Sum(s => s * s));
