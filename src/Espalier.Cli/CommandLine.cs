@@ -74,6 +74,8 @@ internal static class CommandLine
             ReportVerb.Create(context),
             CompressVerb.Create(context),
             QuantizeVerb.Create(context),
+            ClipVerb.Create(context),
+            EmbedVerb.Create(context),
         ]);
 
     /// <summary>Verbs under the options that all have, with the help and the version of this program.</summary>

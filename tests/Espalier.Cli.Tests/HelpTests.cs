@@ -19,6 +19,14 @@ public sealed class HelpTests
     [InlineData("compress")]
     [InlineData("quantize")]
     [InlineData("compress", "sensitivity")]
+    [InlineData("clip")]
+    [InlineData("clip", "models")]
+    [InlineData("clip", "tokenize")]
+    [InlineData("clip", "classify")]
+    [InlineData("clip", "probe")]
+    [InlineData("clip", "search")]
+    [InlineData("clip", "towers")]
+    [InlineData("embed")]
     public void Every_verb_shows_an_example(params string[] verb)
     {
         Outcome outcome = Tool.Run([.. verb, "--help"]).MustSucceed();

@@ -146,6 +146,19 @@ public sealed class ClipModel : IDisposable
         }
     }
 
+    /// <summary>The image tower as a model of its own.</summary>
+    /// <param name="path">As in <see cref="Open"/>.</param>
+    /// <exception cref="EspalierException">The weights are no CLIP.</exception>
+    public static Model OpenImageTower(string path, ClipOptions? options = null)
+    {
+        path = Found(path, options ?? new ClipOptions());
+        if (Directory.Exists(path)) return Model.Open(Path.Combine(path, ImageFileName));
+        using ModelTensors file = ModelTensors.Open(path);
+        ClipLayout layout = LayoutOf(file, path);
+        using ModelReader reader = ModelReader.Of(layout.Image, layout.ImageTower(), new OpenOptions());
+        return Model.Of(reader);
+    }
+
     /// <summary>Features of pictures, not normalised.</summary>
     /// <returns>[images][embedding].</returns>
     public float[][] EncodeImage(params IReadOnlyList<Image> images) =>

@@ -1,6 +1,5 @@
 using System.Text.Json;
 using Espalier.Formats;
-using Espalier.Models;
 using Espalier.Tensors;
 
 namespace Espalier.Tests.Clip;

@@ -187,6 +187,6 @@ internal sealed partial class ClipLayout
 
     /// <summary>Numbers that shapes say, masks, counters, and the scale, which is no tensor of a tower.</summary>
     [GeneratedRegex(@"^(input_resolution|context_length|vocab_size|logit_scale)$|\.(num_batches_tracked|position_ids)$"
-        + @"|(^|\.)attn_mask$")]
+        + @"|(^|\.)\w*mask$")]
     private static partial Regex Unused();
 }

@@ -1,0 +1,61 @@
+using Espalier.Data;
+using Espalier.Files;
+using Espalier.Imaging;
+using Espalier.Inference;
+using Espalier.Tensors;
+
+namespace Espalier;
+
+/// <summary>
+/// A network up to what its head reads: features of pictures, for search, for clustering, for a classifier of one's own. A
+/// network that has no head, such as an image tower of CLIP, gives what it gives.
+/// </summary>
+public sealed class FeatureNetwork : IDisposable
+{
+    private readonly Session session;
+    private readonly ImagePipeline pipeline;
+
+    private FeatureNetwork(Session session)
+    {
+        this.session = session;
+        pipeline = ImagePipeline.Eval(session.Preprocessing);
+    }
+
+    /// <summary>Width of the features.</summary>
+    public int Width => session.NumClasses;
+
+    /// <summary>Opens a model file of any format, see <see cref="Model.Open"/>.</summary>
+    /// <exception cref="EspalierException">The file is missing or damaged, or its network is unknown.</exception>
+    public static FeatureNetwork Open(string path, OpenOptions? options = null)
+    {
+        using Model model = Model.Open(path, options);
+        if (model.Card.LogitScale is not null) return new FeatureNetwork(Session.Of(model));
+        GraphValue features = ModelHead.Find(model.Graph, path)[0].Operands[0]!;
+        Graph part = model.Graph.Between(model.Graph.Inputs, [features]);
+        return new FeatureNetwork(new Session(part) { Preprocessing = model.Card.Preprocessing
+            ?? Preprocessing.Half(model.ImageSize, model.Channels) });
+    }
+
+    /// <summary>Whether a file is of such a network and no pair of towers.</summary>
+    /// <param name="architecture">A name that is given for it.</param>
+    internal static bool Is(string path, string? architecture)
+    {
+        if (architecture is not null) return true;
+        if (!File.Exists(path)) return false;
+        if (Onnx.OnnxNetwork.Is(path)) return true;
+        using Formats.SafetensorsReader? file = Formats.CheckpointFile.OpenSafetensors(path);
+        return file is not null && ModelFormat.Kind(file.Metadata, path) is not null;
+    }
+
+    /// <summary>Features of a picture, not normalised.</summary>
+    public float[] Encode(Image image)
+    {
+        var (input, features) = (new float[session.Channels * session.ImageSize * session.ImageSize], new float[Width]);
+        var none = new Rng(0);
+        pipeline.Run(image, ref none, input);
+        session.Run(input, 1, features);
+        return features;
+    }
+
+    public void Dispose() => session.Dispose();
+}
