@@ -1,7 +1,6 @@
 using System.Text.Json;
 using Espalier.Compression;
 using Espalier.Compression.Methods.DynamicVit;
-using Espalier.Inference;
 using Espalier.Nn;
 using Espalier.Tensors;
 using Espalier.Training;
