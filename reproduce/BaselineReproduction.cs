@@ -7,15 +7,15 @@ using Espalier.Cli.Display;
 using Espalier.Cli.Options;
 using Espalier.Cli.Running;
 using Espalier.Data;
+using Espalier.Evaluation;
 using Espalier.Inference;
-using Espalier.Models;
 using Espalier.Training;
 
 namespace Espalier.Reproduce;
 
 /// <summary>A trained network.</summary>
 /// <param name="Curve">Accuracy on the test images by epoch.</param>
-internal sealed record Baseline(string Name, Model Model, Evaluation Test, long Steps, double Epochs, long Bytes,
+internal sealed record Baseline(string Name, Model Model, ModelEvaluation Test, long Steps, double Epochs, long Bytes,
     IReadOnlyList<(double Epoch, double Accuracy)> Curve);
 
 /// <summary>
@@ -58,7 +58,7 @@ internal sealed class BaselineReproduction(CommandContext context, string folder
         context.Terminal.Line($"{name}: espalier train --recipe reproduce/recipes/{name}.json");
         if (!run.Run().Completed) return null;
         using Session session = Session.Open(files.Model);
-        Evaluation test = new EvaluationRun(context, session, data.Test, EvaluationBatch).Run(name, prune: false);
+        ModelEvaluation test = new EvaluationRun(context, session, data.Test, EvaluationBatch).Run(name, prune: false);
         Model model = Model.Open(files.Model);
         string? published = models is null ? null : Path.Combine(models, name + ".safetensors");
         if (published is not null)

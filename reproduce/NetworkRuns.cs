@@ -4,6 +4,7 @@ using Espalier.Cli.Display;
 using Espalier.Cli.Running;
 using Espalier.Compression;
 using Espalier.Data;
+using Espalier.Evaluation;
 using Espalier.Models;
 using Espalier.Training;
 
@@ -49,7 +50,7 @@ internal sealed class NetworkRuns(CommandContext context, string folder, Dataset
         });
         model.Save(File(name));
         using Inference.Session result = Inference.Session.Open(File(name));
-        Evaluation found = new EvaluationRun(context, result, pair.Test, EvaluationBatch).Run(name, result.AgentLayers.Count > 0);
+        ModelEvaluation found = new EvaluationRun(context, result, pair.Test, EvaluationBatch).Run(name, result.AgentLayers.Count > 0);
         var record = new RunRecord(found.Accuracy, model.ParameterCount, (long)found.MultiplyAdds, trained + steps,
             RunRecord.ShapeOf(model));
         record.Write(Path.Combine(folder, name + ".json"));

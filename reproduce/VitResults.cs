@@ -1,5 +1,5 @@
 using System.Text;
-using Espalier.Benchmarking;
+using Espalier.Evaluation;
 using Espalier.Inference;
 using Espalier.Tensors;
 using Espalier.Tensors.Kernels;
