@@ -46,6 +46,12 @@ torch.save({"weight": ramp(2, 3)}, out / "legacy.pth", _use_new_zipfile_serializ
 torch.save(model, out / "module.pth")
 torch.save({"epoch": 3}, out / "no_tensors.pth")
 
+# A lone tensor beside a wrapper, wrappers in wrappers, two networks of which nobody says which is meant.
+weights = {"weight": ramp(2, 3), "bias": ramp(2)}
+torch.save({"epoch": 5, "anything": weights, "best": torch.tensor(71.3)}, out / "beside.pth")
+torch.save({"checkpoint": {"inner": {"state_dict": weights}}}, out / "deep.pth")
+torch.save({"mine": weights, "yours": {k: -v for k, v in weights.items()}}, out / "two.pth")
+
 
 # TorchScript: modules in modules, a buffer in half precision, and a program beside them.
 class Scripted(torch.nn.Module):

@@ -177,7 +177,7 @@ internal sealed class ModelReader : IDisposable
                 + $"{config.NumHeads}; correct numHeads in the configuration");
         config = NamedNetwork.Grid(file, config with { PruneLayers = config.PruneLayers ?? block?.Config.PruneLayers });
         bool sameClasses = config.NumClasses == block?.Config.NumClasses;
-        block ??= new ModelStructure { Config = config, Preprocessing = PreprocessingDefaults.For(config) };
+        block ??= new ModelStructure { Config = config, Preprocessing = PreprocessingDefaults.For(config, file.Layout) };
         return NamedNetwork.Vit(file, block with
         {
             Config = config, ClassNames = sameClasses ? block.ClassNames : null,

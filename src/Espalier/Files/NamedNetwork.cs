@@ -19,7 +19,7 @@ internal static class NamedNetwork
         if (!CnnPresets.Names.Contains(architecture))
         {
             VitConfig vit = Fitted(file, VitPresets.Get(architecture));
-            return Vit(file, new ModelStructure { Config = vit, Preprocessing = PreprocessingDefaults.For(vit) });
+            return Vit(file, new ModelStructure { Config = vit, Preprocessing = PreprocessingDefaults.For(vit, file.Layout) });
         }
         CnnConfig config = Fitted(file, CnnPresets.Get(architecture));
         if (imageSize is { } size) config = config with { ImageSize = size };

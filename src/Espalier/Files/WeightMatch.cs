@@ -31,6 +31,10 @@ internal static class WeightMatch
                 throw new EspalierException($"{file.Source}: {weight.Name} has shape [{string.Join(",", stored)}] in the file "
                     + $"but {weight.Shape} in {network}; name the network that it is of, or its true shape");
         }
+        if (matched.Count == 0 && lacking.Count > 0)
+            throw new EspalierException($"{file.Source}: no tensor has a name of {network}: it has "
+                + $"{LoadReport.Shortened([.. file.Shapes.Keys])}, the network {LoadReport.Shortened(lacking)}; is it a checkpoint "
+                + "of another network?");
         if (lacking.Count > 0)
             throw new EspalierException($"{file.Source}: lacks {lacking.Count} of the network's tensors "
                 + $"({LoadReport.Shortened(lacking)}); is it a checkpoint of {network}?");
@@ -47,6 +51,8 @@ internal static class WeightMatch
         && (last is "num_batches_tracked" or "mask_token" or "total_ops" or "total_params"
             || parts[0] is "optimizer" or "optimizer_state" or "optim" || parts is ["opt", "state", ..]
             || (newHead && parts[0] == "pre_logits")
+            // What Hugging Face's models without a classifier have behind the class token.
+            || parts is ["pooler", "dense", _] or ["vit" or "deit", "pooler", "dense", _]
             // Lists of channels under the names of Network Slimming's code: see PublishedLists.
             || last == "indexes");
 }

@@ -3,10 +3,11 @@ namespace Espalier.Formats;
 /// <summary>Finds the dictionary of tensors in what a training script saved.</summary>
 internal static class StateDict
 {
-    private const int MaxDepth = 3, DeepestModule = 64, MostModules = 1 << 16;
+    private const int MaxDepth = 5, DeepestModule = 64, MostModules = 1 << 16;
     private const string ParallelPrefix = "module.";
 
-    private static readonly string[] Wrappers = ["model", "state_dict", "net", "module", "model_state_dict"];
+    private static readonly string[] Wrappers =
+        ["model", "state_dict", "net", "module", "model_state_dict", "network", "weights", "params", "checkpoint"];
 
     /// <summary>The tensors by name, in the file's order.</summary>
     public static List<(string Name, TorchTensor Tensor)> Find(object? top)
@@ -14,7 +15,7 @@ internal static class StateDict
         if (top is PickleObject module) return OfModule(module);
         if (top is not PickleDictionary dictionary)
             throw new InvalidDataException("its top level is no dictionary; torch.save the model.state_dict() instead");
-        PickleDictionary? found = Unwrap(dictionary, 0);
+        PickleDictionary? found = Unwrap(dictionary, 0, []);
         if (found is null)
         {
             string keys = string.Join(", ", dictionary.Items.Take(8).Select(item => ReadGuard.Quote($"{item.Key}")));
@@ -50,19 +51,27 @@ internal static class StateDict
     }
 
     /// <summary>
-    /// A wrapper's known key wins over tensors beside it; failing those, the only dictionary of tensors is meant.
+    /// A wrapper's known key wins over tensors beside it, such as the best accuracy so far; failing those, the dictionary with
+    /// most tensors is meant, if there is one.
     /// </summary>
-    private static PickleDictionary? Unwrap(PickleDictionary dictionary, int depth)
+    /// <param name="seen">Dictionaries that were looked at: each is once, however often it is named.</param>
+    private static PickleDictionary? Unwrap(PickleDictionary dictionary, int depth, HashSet<PickleDictionary> seen)
     {
-        if (depth == MaxDepth) return null;    // also ends a dictionary that contains itself
+        if (depth == MaxDepth || !seen.Add(dictionary)) return null;
         foreach (string key in Wrappers)
-            if (dictionary[key] is PickleDictionary inner && Unwrap(inner, depth + 1) is { } found) return found;
-        if (HasTensors(dictionary)) return dictionary;
-        PickleDictionary[] candidates =
-            [.. dictionary.Items.Select(item => item.Value).OfType<PickleDictionary>().Where(HasTensors).Take(2)];
-        return candidates.Length == 1 ? candidates[0] : null;
+            if (dictionary[key] is PickleDictionary inner && Unwrap(inner, depth + 1, seen) is { } found) return found;
+        int most = Tensors(dictionary);
+        PickleDictionary? best = most > 0 ? dictionary : null;
+        foreach (PickleDictionary inner in dictionary.Items.Select(item => item.Value).OfType<PickleDictionary>())
+        {
+            if (Unwrap(inner, depth + 1, seen) is not { } found || Tensors(found) is var tensors && tensors < most) continue;
+            // Of two that are alike nobody says which is meant.
+            best = tensors > most ? found : best == dictionary ? best : null;
+            most = tensors;
+        }
+        return best;
     }
 
-    private static bool HasTensors(PickleDictionary dictionary) =>
-        dictionary.Items.Any(item => item.Key is string && item.Value is TorchTensor);
+    private static int Tensors(PickleDictionary dictionary) =>
+        dictionary.Items.Count(item => item.Key is string && item.Value is TorchTensor);
 }

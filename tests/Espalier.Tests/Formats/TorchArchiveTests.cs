@@ -54,6 +54,20 @@ public sealed class TorchArchiveTests
         Assert.Equal([2, 3], read["0.weight"].Shape);
     }
 
+    [Theory]
+    [InlineData("beside.pth")]
+    [InlineData("deep.pth")]
+    public void ALoneTensorHidesNoNetworkAndNeitherDoWrappersInWrappers(string file)
+    {
+        Checkpoint read = CheckpointFile.Read(Golden(file));
+        Assert.Equal(["weight", "bias"], read.Arrays.Keys);
+        Assert.Equal(Ramp(6), read["weight"].Data);
+    }
+
+    [Fact]
+    public void OfTwoNetworksThatAreAlikeNoneIsTaken() => Assert.Contains("the keys at its top level are 'mine', 'yours'",
+        Assert.Throws<EspalierException>(() => CheckpointFile.Read(Golden("two.pth"))).Message);
+
     [Fact]
     public void DropsThePrefixOfDataParallelAndReadsParameters()
     {

@@ -17,6 +17,9 @@ internal abstract class ModelTensors : IDisposable
     /// <summary>Attention heads, where the layout tells; else null.</summary>
     public virtual int? Heads => null;
 
+    /// <summary>Whose names the file has.</summary>
+    public virtual VitLayout Layout => VitLayout.Own;
+
     /// <exception cref="EspalierException">The file is missing, of no known format, or damaged.</exception>
     public static ModelTensors Open(string path)
     {
@@ -65,6 +68,8 @@ internal abstract class ModelTensors : IDisposable
             field ??= new OrderedDictionary<string, int[]>(arrays.Select(a => KeyValuePair.Create(a.Key, a.Value.Shape)));
 
         public override int? Heads => GoogleNames.Heads(file);
+
+        public override VitLayout Layout { get; } = PublishedNames.LayoutOf(file);
 
         public override void Read(string name, int start, Span<float> destination) =>
             arrays[name].Data.AsSpan(start, destination.Length).CopyTo(destination);

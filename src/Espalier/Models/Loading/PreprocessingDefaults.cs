@@ -36,9 +36,15 @@ public static class PreprocessingDefaults
     }
 
     /// <inheritdoc cref="For(ImageClassifier)"/>
-    public static Preprocessing? For(VitConfig config)
+    public static Preprocessing? For(VitConfig config) => For(config, VitLayout.Own);
+
+    /// <summary>The same of a file of such names: torchvision evaluates its transformers as it does its other networks.</summary>
+    internal static Preprocessing? For(VitConfig config, VitLayout layout)
     {
         if (config.Channels is not (1 or 3)) return null;
+        if (layout == VitLayout.Torchvision && config.ImageSize >= SmallestPublished)
+            return Preprocessing.Preset("imagenet", config.ImageSize, config.Channels)
+                with { Origin = "usual for torchvision's weights" };
         bool deit = config.ImageSize >= SmallestPublished
             && (config.Distilled || config.Preset?.StartsWith("DeiT", StringComparison.OrdinalIgnoreCase) == true);
         return Preprocessing.Preset(deit ? "deit" : "half", config.ImageSize, config.Channels)

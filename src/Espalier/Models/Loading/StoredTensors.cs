@@ -2,16 +2,18 @@ using Espalier.Formats;
 
 namespace Espalier.Models;
 
-/// <summary>An open safetensors file with the model's own names or timm's.</summary>
+/// <summary>An open safetensors file with the names of the model or of a published layout, whose values lie as they are used.
+/// </summary>
 internal sealed class StoredTensors : ModelTensors
 {
     private readonly SafetensorsReader reader;
     private readonly Dictionary<string, Place> places;
     private readonly Lock gate = new();
 
-    private StoredTensors(SafetensorsReader reader, OrderedDictionary<string, int[]> shapes, Dictionary<string, Place> places)
+    private StoredTensors(SafetensorsReader reader, OrderedDictionary<string, int[]> shapes, Dictionary<string, Place> places,
+        VitLayout layout)
     {
-        (this.reader, Shapes, this.places) = (reader, shapes, places);
+        (this.reader, Shapes, this.places, Layout) = (reader, shapes, places, layout);
     }
 
     public override string Source => reader.Source;
@@ -20,37 +22,41 @@ internal sealed class StoredTensors : ModelTensors
 
     public override IReadOnlyDictionary<string, int[]> Shapes { get; }
 
-    /// <summary>The file's tensors, or null where it has a layout whose values must be reordered. Takes the reader over. Files of this
-    /// library have their names as they are.</summary>
+    public override VitLayout Layout { get; }
+
+    /// <summary>The file's tensors, or null where it has a layout whose values must be reordered. Takes the reader over. Files of
+    /// this library have their names as they are.</summary>
     public static StoredTensors? Over(SafetensorsReader reader)
     {
         var shapes = new OrderedDictionary<string, int[]>();
         var places = new Dictionary<string, Place>();
         bool foreign = !reader.Metadata.ContainsKey(ModelStructure.MetadataKey);
-        bool timm = foreign && PublishedNames.IsTimm(reader.Entries.Keys);
-        if (foreign && !timm && PublishedNames.IsGoogle(reader.Entries.Keys)) return null;
+        if (foreign && PublishedNames.IsGoogle(reader.Entries.Keys)) return null;
+        string prefix = foreign ? PublishedNames.PrefixOf([.. reader.Entries.Keys]) : "";
+        VitLayout layout = foreign
+            ? VitNames.LayoutOf([.. reader.Entries.Keys.Select(n => PublishedNames.Without(prefix, n))]) : VitLayout.Own;
         foreach (SafetensorsInfo entry in reader.Entries.Values)
         {
-            if (!timm)
-            {
-                shapes.Add(entry.Name, entry.Shape);
-                places.Add(entry.Name, new Place(entry.Name, 0));
-                continue;
-            }
             int start = 0;
-            foreach (var (name, shape) in TimmNames.Parts(entry.Name, entry.Shape))
+            foreach (var (name, shape) in VitNames.Parts(PublishedNames.Without(prefix, entry.Name), entry.Shape, layout))
             {
                 if (!shapes.TryAdd(name, shape)) throw new InvalidDataException($"two arrays both stand for {name}");
                 places.Add(name, new Place(entry.Name, start));
                 start += (int)ArrayShape.Count(shape);
             }
         }
-        return new StoredTensors(reader, shapes, places);
+        if (foreign)
+            foreach (var (name, length) in VitNames.MissingBiases(shapes).ToList()) shapes.Add(name, [length]);
+        return new StoredTensors(reader, shapes, places, layout);
     }
 
     public override void Read(string name, int start, Span<float> destination)
     {
-        Place place = places[name];
+        if (!places.TryGetValue(name, out Place place))
+        {
+            destination.Clear();        // a bias that the file leaves out
+            return;
+        }
         lock (gate) reader.ReadFloats(place.Entry, place.Start + start, destination);
     }
 
