@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Text.Json;
 using Espalier.Clip;
 using Espalier.Cli.Display;
 using Espalier.Cli.Running;
