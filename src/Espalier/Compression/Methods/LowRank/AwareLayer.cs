@@ -5,11 +5,12 @@ namespace Espalier.Compression.Methods.LowRank;
 
 /// <summary>
 /// A layer with the terms that keep most of what it gives on real images: from the moments of its output where that is the
-/// narrower side, else from those of what it reads.
+/// narrower side, else from those of what it reads. Of a k x 1 and a 1 x k convolution the terms keep most of what each column of
+/// the kernel gives, from moments of what the first of them reads: the sum over columns has no closed form.
 /// </summary>
 internal sealed class AwareLayer
 {
-    /// <summary>Mean of W x, of all groups; null where means are not looked at.</summary>
+    /// <summary>Mean of what a matrix makes, of all groups; null where means are not looked at.</summary>
     private readonly double[]? means;
 
     /// <param name="moments">Of what <see cref="SourceOf"/> says.</param>
@@ -19,7 +20,7 @@ internal sealed class AwareLayer
     {
         Layer = layer;
         bool outputs = ByOutput(layer);
-        int wide = layer.Outputs;
+        int wide = layer.MatrixColumns;
         double[] second = outputs || centred ? moments.Covariance() : moments.SecondMoment();
         if (outputs) means = Means(moments.Mean, layer.Bias);
         Groups = new Decomposition[layer.Groups];
@@ -56,17 +57,21 @@ internal sealed class AwareLayer
     public double[] Energy { get; }
 
     /// <summary>What moments a layer's terms are made from.</summary>
-    public static MomentSource SourceOf(SplitLayer layer) => ByOutput(layer) ? MomentSource.Of(layer.Node.Output)
-        : MomentSource.InputOf(layer.Node);
+    public static MomentSource SourceOf(SplitLayer layer)
+    {
+        if (ByOutput(layer)) return MomentSource.Of(layer.Node.Output);
+        MomentSource input = MomentSource.InputOf(layer.Node);
+        return layer.Form == SplitForm.Spatial ? input with { Rows = ActivationRows.WindowsOf(layer.FirstHalf) } : input;
+    }
 
     /// <summary>The layer at a rank; where centred its bias brings back the mean that the terms left out have.</summary>
     public LayerSplit At(int rank)
     {
         if (means is null) return new LayerSplit(Layer, rank, Groups);
-        var shift = new float[means.Length];
+        var shift = new float[Layer.Outputs * Layer.Groups];
         for (int g = 0; g < Groups.Length; g++)
         {
-            double[] missing = means.AsSpan(g * Layer.Outputs, Layer.Outputs).ToArray();
+            double[] missing = means.AsSpan(g * Layer.MatrixColumns, Layer.MatrixColumns).ToArray();
             for (int k = 0; k < Math.Min(rank, Groups[g].Second.Length); k++)
             {
                 double[] made = Groups[g].Second[k];
@@ -74,14 +79,14 @@ internal sealed class AwareLayer
                 double share = length > 0 ? TensorPrimitives.Dot<double>(made, missing) / length : 0;
                 TensorPrimitives.MultiplyAdd<double>(made, -share, missing, missing);
             }
-            for (int n = 0; n < missing.Length; n++) shift[g * Layer.Outputs + n] = (float)missing[n];
+            for (int i = 0; i < missing.Length; i++) shift[g * Layer.Outputs + i % Layer.Outputs] += (float)missing[i];
         }
         return new LayerSplit(Layer, rank, Groups, shift);
     }
 
     /// <summary>The output tells, where nothing but the bias is added to it; groups are told apart there only.</summary>
     private static bool ByOutput(SplitLayer layer) =>
-        layer.Node.Op is not LinearOp { Gelu: true } and not LinearOp { Residual: not null }
+        layer.Form == SplitForm.Channel && layer.Node.Op is not LinearOp { Gelu: true } and not LinearOp { Residual: not null }
             && (layer.Groups > 1 || layer.Outputs <= layer.Rows);
 
     private static double[] Means(ReadOnlySpan<double> outputs, GraphValue? bias)

@@ -15,6 +15,8 @@ public sealed record LowRank : CompressionMethod
         { "images", m => m.Images, (m, x) => m with { Images = x }, 2, 1 << 20, "images that are looked at" },
         { "ranks", m => m.Ranks, (m, x) => m with { Ranks = x },
             "knapsack: the choice that keeps most; lagrangian: one price for all layers, as published" },
+        { "form", m => m.Form, (m, x) => m with { Form = x },
+            "channel: fewer channels and 1 x 1, with the least error; spatial: k x 1 and 1 x k, with more ranks for as much" },
         { "centred", m => m.Centred, (m, x) => m with { Centred = x },
             "yes: deviations from the mean are kept best, and the bias keeps the mean; no: as published" },
         { "timed", m => m.Timed, (m, x) => m with { Timed = x }, "yes: layers that are not faster as two stay as they are" },
@@ -39,6 +41,9 @@ public sealed record LowRank : CompressionMethod
     public int Images { get; init; } = 512;
 
     public RankRule Ranks { get; init; }
+
+    /// <summary>How convolutions are split.</summary>
+    public SplitForm Form { get; init; } = SplitForm.Channel;
 
     /// <summary>Whether what deviates from the mean is kept best, and the second layer's bias keeps the mean.</summary>
     public bool Centred { get; init; } = true;
@@ -66,8 +71,8 @@ public sealed record LowRank : CompressionMethod
     }
 
     /// <summary>Convolutions and linear layers, but for the one that reads images.</summary>
-    internal SplitLayer[] LayersOf(Graph graph) => [.. SplitLayer.Find(graph, SplitForm.Channel, Selection)
-        .Where(l => !l.IsFirst)];
+    internal SplitLayer[] LayersOf(Graph graph) =>
+        [.. SplitLayer.Find(graph, Form, Selection, groups: SplitForm.Channel).Where(l => !l.IsFirst)];
 
     /// <summary>What layers do on some images.</summary>
     /// <exception cref="EspalierException">There are no images, or activations are not finite.</exception>

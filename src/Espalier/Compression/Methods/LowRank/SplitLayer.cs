@@ -84,8 +84,9 @@ internal sealed class SplitLayer
     /// <param name="form">Of convolutions with a kernel; pointwise ones, and the one that reads images, are split by
     /// channels.</param>
     /// <param name="selection">Least ranks, multiples, and layers to leave alone.</param>
+    /// <param name="groups">Of those in groups; as the others where nothing is said.</param>
     /// <exception cref="EspalierException">A pattern of those matches no such layer.</exception>
-    public static SplitLayer[] Find(Graph graph, SplitForm form, SelectionOptions selection)
+    public static SplitLayer[] Find(Graph graph, SplitForm form, SelectionOptions selection, SplitForm? groups = null)
     {
         ILookup<GraphValue, GraphNode> readers = graph.Nodes.SelectMany(n => n.Inputs.Distinct().Select(i => (i, n)))
             .ToLookup(p => p.i, p => p.n);
@@ -101,7 +102,8 @@ internal sealed class SplitLayer
             bool pointwise = node.Op is LinearOp || weight.Shape[2] * weight.Shape[3] == 1;
             string name = weight.Name.EndsWith(".weight", StringComparison.Ordinal) ? weight.Name[..^".weight".Length]
                 : node.Name;
-            var layer = new SplitLayer(node, name, first || pointwise ? SplitForm.Channel : form, graph.Inputs[0].Shape[0])
+            SplitForm own = first || pointwise ? SplitForm.Channel : node.Op is Conv2dOp { Groups: > 1 } ? groups ?? form : form;
+            var layer = new SplitLayer(node, name, own, graph.Inputs[0].Shape[0])
             {
                 IsFirst = first, IsProjection = node.Op is Conv2dOp && pointwise && readers[node.Operands[0]!].Count() > 1
                     && EndsInSum(node.Output),
@@ -166,6 +168,18 @@ internal sealed class SplitLayer
         if (Node.Op is LinearOp) return (new Shape(rank, Inputs), new Shape(Outputs, rank));
         int width = Form == SplitForm.Spatial ? 1 : w[3];
         return (new Shape(Groups * rank, Inputs, w[2], width), new Shape(w[0], rank, 1, secondTaps));
+    }
+
+    /// <summary>The k x 1 convolution of the spatial form, to one channel and on shapes only: what it reads, and where.</summary>
+    public Conv2dOp FirstHalf
+    {
+        get
+        {
+            var conv = (Conv2dOp)Node.Op;
+            Tensor column = Tensor.Meta(new Shape(1, conv.Inputs[0].Shape[1], Weight.Shape[2], 1));
+            return new Conv2dOp(Tensor.Meta(conv.Inputs[0].Shape), column, null, new Strides(conv.Stride.Rows, 1),
+                new Padding(conv.Padding.Top, conv.Padding.Bottom, 0, 0), conv.Dilation);
+        }
     }
 
     /// <summary>The convolution or linear layer as two, of which the second has the bias and what was joined to it.</summary>
