@@ -37,6 +37,23 @@ public sealed class CompressRecoverTests : IDisposable
         Assert.Contains("without training, from 512 images at most", File.ReadAllText(report), StringComparison.Ordinal);
     }
 
+    /// <summary>CORP makes up for what it removes without being asked; a target that a method does not have is refused.</summary>
+    [Fact]
+    public void Transformers_without_labels_and_without_a_target()
+    {
+        string model = Path.Combine(folder, "vit.safetensors"), output = Path.Combine(folder, "small.safetensors");
+        using (Model vit = Model.Create("vit-tiny-28", 10, 1, 28)) vit.Save(model);
+        Outcome run = Tool.Run("compress", "corp", "--model", model, "--calibration", Pictures(40), "--ratio", "0.3", "--set", "images=24",
+            "--output", output).MustSucceed();
+        Assert.Contains("from 24 images: the output is off by", run.Out, StringComparison.Ordinal);
+        using (Model small = Model.Open(output)) Assert.Contains("corp", Assert.Single(small.Card.History), StringComparison.Ordinal);
+
+        string[] slim = ["compress", "patch-slimming", "--model", model, "--data", "fashion-mnist-sample", "--set", "tune=0,step=49"];
+        Assert.Contains("the positions that --set epsilon asks for; it has no --ratio, --target-flops or other target",
+            Tool.Run([.. slim, "--target-flops", "0.5"]).MustFail(2), StringComparison.Ordinal);
+        Assert.Contains("patch-slimming: multiply-adds", Tool.Run(slim).MustSucceed().Out, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void What_needs_labels_says_so()
     {
