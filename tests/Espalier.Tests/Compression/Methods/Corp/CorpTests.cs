@@ -1,6 +1,5 @@
 using Espalier.Compression;
 using Espalier.Compression.Methods.Corp;
-using Espalier.Data;
 using Espalier.Tensors;
 
 namespace Espalier.Tests.Compression.Methods;
