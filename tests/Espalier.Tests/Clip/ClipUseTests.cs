@@ -1,5 +1,6 @@
 using Espalier.Clip;
 using Espalier.Data;
+using Espalier.Evaluation;
 using Espalier.Formats;
 using Espalier.Imaging;
 using Espalier.Inference;

@@ -22,9 +22,14 @@ internal sealed class OnnxFewBits
     private readonly OnnxOperand codes, scale;
     private readonly OnnxOperand? zero;
     private readonly int axis;
+    private readonly OnnxType type;
+
+    /// <summary>A weight of floats that is rounded to codes of a type.</summary>
+    public OnnxFewBits(OnnxOperand floats, OnnxOperand scale, OnnxOperand? zero, OnnxType type, long axis) : this(floats, scale, zero,
+        AxisOf(scale, axis, floats.Rank)) => this.type = type;
 
     private OnnxFewBits(OnnxOperand codes, OnnxOperand scale, OnnxOperand? zero, int axis) =>
-        (this.codes, this.scale, this.zero, this.axis) = (codes, scale, zero, axis);
+        (this.codes, this.scale, this.zero, this.axis, type) = (codes, scale, zero, axis, codes.Type);
 
     /// <summary>Null where the constant is of another type.</summary>
     /// <param name="axis">That of the scales, where there are several.</param>
@@ -33,7 +38,7 @@ internal sealed class OnnxFewBits
     {
         if (codes.Type is not (OnnxType.Int8 or OnnxType.UInt8 or OnnxType.Int4 or OnnxType.UInt4 or OnnxType.Int32)
             || codes.Varies) return null;
-        int at = Count(scale) == 1 ? -1 : OnnxArray.Axis(axis, codes.Rank);
+        int at = AxisOf(scale, axis, codes.Rank);
         if ((at >= 0 && Count(scale) != codes.Dims[at]) || (zero is not null && Count(zero) != Count(scale)))
             throw new InvalidDataException($"{Count(scale)} scales for [{string.Join(",", codes.Dims)}] along axis {at}");
         return new OnnxFewBits(codes, scale, zero, at);
@@ -53,10 +58,9 @@ internal sealed class OnnxFewBits
         long axis)
     {
         var (low, high) = Range(type);
-        bool one = Count(scale) == 1;
-        int at = one ? -1 : OnnxArray.Axis(axis, x.Rank);
+        int at = AxisOf(scale, axis, x.Rank);
         OpSettings settings = new OpSettings().Set("low", low).Set("high", high).Set("axis", at);
-        int[] dims = one ? [] : scale.Dims;
+        int[] dims = at < 0 ? [] : scale.Dims;
         return emit.Node("Quantise", settings, x, emit.Shaped(scale, dims), zero is null ? null : emit.Shaped(zero, dims));
     }
 
@@ -64,8 +68,20 @@ internal sealed class OnnxFewBits
     /// <param name="transposed">Whether a matrix [in, out] is wanted as [out, in].</param>
     public OnnxOperand Read(OnnxEmitter emit, bool transposed = false)
     {
+        OnnxOperand weight = type != codes.Type ? transposed ? emit.Transposed(codes) : emit.Weight(codes) : Numbers(emit, transposed);
+        weight.Value!.Tensor.RequiresGrad = true;
+        if (codes.Type == OnnxType.Int32)
+            return new OnnxOperand { Name = weight.Name, Type = OnnxType.Float, Value = weight.Value, More = weight.More,
+                IsWeight = true };
+        OnnxOperand read = Quantised(emit, weight, scale, zero, type, transposed && axis >= 0 ? 1 - axis : axis);
+        return new OnnxOperand { Name = read.Name, Type = OnnxType.Float, Value = read.Value, More = read.More, FewBits = this };
+    }
+
+    /// <summary>What the codes stand for.</summary>
+    private OnnxOperand Numbers(OnnxEmitter emit, bool transposed)
+    {
         int[] dims = codes.Dims;
-        OnnxOperand weight = emit.Weight(Plain(), transposed ? "numbers.transposed" : "numbers", transposed ? [dims[1],
+        return emit.Weight(Plain(), transposed ? "numbers.transposed" : "numbers", transposed ? [dims[1],
             dims[0]] : dims, to =>
         {
             float[] values = new float[to.Length];
@@ -74,12 +90,6 @@ internal sealed class OnnxFewBits
             if (transposed) values = OnnxConstants.Transposed<float>(values, dims[0], dims[1]);
             values.CopyTo(to);
         });
-        weight.Value!.Tensor.RequiresGrad = true;
-        if (codes.Type == OnnxType.Int32)
-            return new OnnxOperand { Name = weight.Name, Type = OnnxType.Float, Value = weight.Value, More = weight.More,
-                IsWeight = true };
-        OnnxOperand read = Quantised(emit, weight, scale, zero, codes.Type, transposed && axis >= 0 ? 1 - axis : axis);
-        return new OnnxOperand { Name = read.Name, Type = OnnxType.Float, Value = read.Value, More = read.More, FewBits = this };
     }
 
     /// <summary>A bias in the scale of the sums of products with this weight.</summary>
@@ -94,6 +104,10 @@ internal sealed class OnnxFewBits
         weight.Value!.Tensor.RequiresGrad = true;
         return weight;
     }
+
+    /// <summary>The axis of several scales; -1 of one. A list has no other axis than its own.</summary>
+    private static int AxisOf(OnnxOperand scale, long axis, int rank) =>
+        Count(scale) == 1 ? -1 : rank == 1 ? 0 : OnnxArray.Axis(axis, rank);
 
     private static int Count(OnnxOperand list) => OnnxArray.Count(list.Dims);
 

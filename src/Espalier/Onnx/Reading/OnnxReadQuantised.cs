@@ -11,7 +11,7 @@ internal static class OnnxReadQuantised
     public static OnnxOperand Quantise(OnnxReadCall call)
     {
         OnnxType type = call.Optional(2)?.Type ?? OnnxType.UInt8;
-        if (IsKnown(call, 1, 2) && !call[0].IsConstant)
+        if (IsKnown(call, 1, 2) && !call[0].Varies)
             return Codes(call, call[0], call[1], call.Optional(2), type, call.Node.Int("axis", 1));
         return Rounded(call, call[0], Along(call, call[1], call[0]), call.Optional(2) is { } z ? Along(call, z, call[0]) : null, type);
     }
@@ -86,7 +86,10 @@ internal static class OnnxReadQuantised
     /// <summary>An op that rounds to codes and back, and the codes of what it gives for whoever asks for those.</summary>
     private static OnnxOperand Codes(OnnxReadCall call, OnnxOperand x, OnnxOperand scale, OnnxOperand? zero, OnnxType type, long axis)
     {
-        OnnxOperand number = OnnxFewBits.Quantised(call.Emit, x, scale, zero, type, axis);
+        // A weight that is rounded as the network runs: training for few bits leaves it so.
+        OnnxOperand number = x.IsConstant ? new OnnxFewBits(x, scale, zero, type, axis).Read(call.Emit)
+            : OnnxFewBits.Quantised(call.Emit, x, scale, zero, type, axis);
+        if (x.IsConstant) x = number;
         OnnxOperand codes = call.Emit.Element(ElementFunction.Round, call.Make("Div", number, Along(call, scale, x)));
         if (zero is not null) codes = call.Make("Add", codes, Along(call, zero, x));
         return new OnnxOperand
