@@ -89,10 +89,12 @@ public sealed unsafe class QuantiseOp : Op
     {
         foreach (float s in scales)
             if (!(s > 0) || float.IsInfinity(s))
-                throw new EspalierException($"a scale of '{scale.Name ?? "a quantised value"}' is {s}; scales are above 0: calibrate it first");
+                throw new EspalierException(
+                    $"a scale of '{scale.Name ?? "a quantised value"}' is {s}; scales are above 0: calibrate it first");
         foreach (float z in zeros)
             if (!(MathF.Abs(z) <= Most) || z != MathF.Round(z))
-                throw new EspalierException($"a zero point of a quantised value is {z}; zero points are whole numbers of 16 bits");
+                throw new EspalierException(
+                    $"a zero point of a quantised value is {z}; zero points are whole numbers of 16 bits");
     }
 
     /// <summary>Codes are entry by entry; a scale goes with the entry of its axis.</summary>

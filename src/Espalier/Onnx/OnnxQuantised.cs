@@ -19,7 +19,8 @@ internal static class OnnxQuantised
         GraphValue scale = call.Operand(1);
         if (TypeOf(op) is not { } type || call.Writer.IsComputed(scale) || (call.Has(2)
             && call.Writer.IsComputed(call.Operand(2))))
-            throw new EspalierException($"'{call.Node.Name}' is of codes from {op.Low} to {op.High}, and files have those of 8 bits, "
+            throw new EspalierException(
+                $"'{call.Node.Name}' is of codes from {op.Low} to {op.High}, and files have those of 8 bits, "
                 + "with scales that are known; quantise to 8 bits for ONNX");
         OnnxAttribute[] axis = Axis(call, op);
         string x = Cut(call, op, type), s = Scales(call.Constants, call.Node), z = Zeros(call.Constants, call.Node, type);
@@ -83,7 +84,8 @@ internal static class OnnxQuantised
         var (low, high) = type == OnnxType.UInt8 ? (0, 255) : (-128, 127);
         if ((low, high) == (op.Low, op.High)) return call[0];
         if (op.Axis >= 0)
-            throw new EspalierException($"'{call.Node.Name}' has codes from {op.Low} to {op.High} for each channel, which ONNX has not");
+            throw new EspalierException(
+                $"'{call.Node.Name}' has codes from {op.Low} to {op.High} for each channel, which ONNX has not");
         float s = call.Constants.Value(call.Operand(1)).Span[0], z = call.Has(2)
             ? call.Constants.Value(call.Operand(2)).Span[0] : 0;
         return call.Part("cut", "Clip", [call[0], call.Float((op.Low - z) * s), call.Float((op.High - z) * s)]);

@@ -33,7 +33,8 @@ public sealed record CodeFormat(int Low, int High, bool Symmetric)
     public (float Scale, int Zero) Fit(float min, float max)
     {
         if (!float.IsFinite(min) || !float.IsFinite(max))
-            throw new EspalierException($"values from {min} to {max} have no scale: the network gives numbers that are not finite");
+            throw new EspalierException(
+                $"values from {min} to {max} have no scale: the network gives numbers that are not finite");
         min = Math.Min(min, 0);
         max = Math.Max(max, 0);
         float largest = Math.Max(-min, max);

@@ -43,7 +43,8 @@ public abstract class Observer
         if (batch.IsEmpty) return;
         float min = TensorPrimitives.Min(batch), max = TensorPrimitives.Max(batch);
         if (!float.IsFinite(min) || !float.IsFinite(max))
-            throw new EspalierException("the network gives numbers that are not finite on the calibration images; it cannot be quantised");
+            throw new EspalierException(
+                "the network gives numbers that are not finite on the calibration images; it cannot be quantised");
         Add(batch, min, max, IsEmpty);
         IsEmpty = false;
     }

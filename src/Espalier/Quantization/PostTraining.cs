@@ -88,7 +88,8 @@ public static class PostTraining
             weight.SetRangeOfWeight();
             rounded.Add(weight);
         }
-        if (options.SecondMoments) notes.Add($"{SecondMomentRounding.Apply(graph, places.Layers, images)} weights rounded by second moments");
+        if (options.SecondMoments) notes.Add(
+            $"{SecondMomentRounding.Apply(graph, places.Layers, images)} weights rounded by second moments");
         if (options.CorrectBias) notes.Add($"{BiasCorrection.Apply(graph, places.Layers, images)} biases corrected");
         BiasCorrection.Round(places.Layers);
         HashSet<string> used = [.. places.Layers.Select(l => l.Name)];

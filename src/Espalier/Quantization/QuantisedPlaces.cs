@@ -77,7 +77,8 @@ public sealed class QuantisedPlaces
         GraphValue value = node.Output;
         while (!graph.Outputs.Contains(value))
         {
-            if (readers[value].ToArray() is not [{ Op: UnaryOp or SoftmaxOp or TakeRowsOp or GeluOp or AddOp } reader]) return false;
+            if (readers[value].ToArray()
+                is not [{ Op: UnaryOp or SoftmaxOp or TakeRowsOp or GeluOp or AddOp } reader]) return false;
             value = reader.Output;
         }
         return true;

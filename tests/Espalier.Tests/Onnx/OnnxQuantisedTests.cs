@@ -8,7 +8,8 @@ using Espalier.Tests.Imaging;
 
 namespace Espalier.Tests.Onnx;
 
-/// <summary>Files with QuantizeLinear and DequantizeLinear as PyTorch's own quantiser writes them (tests/goldens/make_quantised.py): read
+/// <summary>Files with QuantizeLinear and DequantizeLinear as PyTorch's own quantiser writes them
+/// (tests/goldens/make_quantised.py): read
 /// as values and weights of few bits, they give what PyTorch's integer kernels give, and run on codes.</summary>
 [Collection("Workers")]
 public sealed class OnnxQuantisedTests : IDisposable

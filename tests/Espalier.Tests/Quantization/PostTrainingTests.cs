@@ -1,4 +1,3 @@
-using Espalier.Formats.Onnx;
 using Espalier.Onnx;
 using Espalier.Quantization;
 using Espalier.Tensors;

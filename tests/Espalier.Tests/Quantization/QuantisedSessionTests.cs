@@ -1,4 +1,3 @@
-using Espalier.Formats.Onnx;
 using Espalier.Inference;
 using Espalier.Onnx;
 using Espalier.Quantization;

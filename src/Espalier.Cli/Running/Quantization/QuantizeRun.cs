@@ -42,7 +42,8 @@ internal sealed class QuantizeRun(QuantizePlan plan, CommandContext context)
         {
             string bits = plan.Options.WeightBits == 8 && plan.Options.ActivationBits == 8 ? "8 bits"
                 : $"{plan.Options.WeightBits} bits, values in {plan.Options.ActivationBits}";
-            model.Card = model.Card.With($"quantised after training: {result.Layers.Count} layers in {bits}, {plan.Options.Observer} of {Count} images");
+            model.Card = model.Card.With(
+                $"quantised after training: {result.Layers.Count} layers in {bits}, {plan.Options.Observer} of {Count} images");
             if (plan.Output is not null) model.Save(plan.Output);
             Show(model, result, original, before);
         }
@@ -96,7 +97,8 @@ internal sealed class QuantizeRun(QuantizePlan plan, CommandContext context)
         long budget = (long)(32 * share * (floats + sizes.Values.Sum())) - 32 * floats;
         int[] chosen = MixedPrecision.Allocate([.. layers.Select(l => bits.Select((b, i) => (b * sizes[l],
             costs[i][l])).ToArray())], budget)
-            ?? throw new EspalierException($"weights do not fit into {share:0.##} of their size with 4 bits each; TargetSize must be larger");
+            ?? throw new EspalierException(
+                $"weights do not fit into {share:0.##} of their size with 4 bits each; TargetSize must be larger");
         terminal.Line($"bits        {chosen.Count(c => c == 0)} layers in 4, {chosen.Count(c => c == 1)} in 8");
         return layers.Zip(chosen).ToDictionary(p => p.First, p => bits[p.Second]);
     }

@@ -186,7 +186,8 @@ internal static unsafe class CodePasses
                     // Sums of codes are exact up to 2^24; a map has fewer pixels than 2^16.
                     Vector128<int> sum = Vector128<int>.Zero;
                     for (nint p = 0; p < area; p++)
-                        sum += Vector128.WidenLower(Vector128.WidenLower(Vector128.CreateScalar(*(uint*)(from + (p * ldx) + c)).AsByte())).AsInt32();
+                        sum += Vector128.WidenLower(Vector128.WidenLower(Vector128.CreateScalar(*(uint*)(from + (
+                            p * ldx) + c)).AsByte())).AsInt32();
                     for (int i = 0; i < Vector128<float>.Count; i++) to[c + i] =
                         (sum[i] - (area * step.Zero)) * step.Scale * factor;
                 }

@@ -13,7 +13,8 @@ internal static class OnnxReadQuantised
         OnnxType type = call.Optional(2)?.Type ?? OnnxType.UInt8;
         if (IsKnown(call, 1, 2) && !call[0].Varies)
             return Codes(call, call[0], call[1], call.Optional(2), type, call.Node.Int("axis", 1));
-        return Rounded(call, call[0], Along(call, call[1], call[0]), call.Optional(2) is { } z ? Along(call, z, call[0]) : null, type);
+        return Rounded(call, call[0], Along(call, call[1], call[0]), call.Optional(2) is { } z ? Along(call, z, call[0]) : null,
+            type);
     }
 
     /// <summary>Codes that a node before made are the numbers that those stand for; codes of the file are a weight of few bits.
@@ -24,7 +25,8 @@ internal static class OnnxReadQuantised
         if (IsKnown(call, 1, 2))
         {
             if (x.Codes is { } codes && codes.Is(call[1], call.Optional(2))) return codes.Number!;
-            if (x.IsConstant && OnnxFewBits.Of(call, x, call[1], call.Optional(2), call.Node.Int("axis", 1)) is { } weight) return weight.Read(call.Emit);
+            if (x.IsConstant && OnnxFewBits.Of(call, x, call[1], call.Optional(2), call.Node.Int("axis", 1))
+                is { } weight) return weight.Read(call.Emit);
         }
         return OnnxReadCall.Typed(call.Make("Mul", Shifted(call, x, call.Optional(2) is { } z ? Along(call, z, x) : null),
             Along(call, call[1], x)), OnnxType.Float);
@@ -37,13 +39,16 @@ internal static class OnnxReadQuantised
         OnnxOperand x = call[0];
         int[] all = [.. Enumerable.Range(0, x.Rank)];
         OnnxOperand most = emit.Clamp(emit.Reduce("Max", x, all, keep: false), 0, double.PositiveInfinity);
-        OnnxOperand least = emit.Clamp(call.Make("Neg", emit.Reduce("Max", call.Make("Neg", x), all, keep: false)), double.NegativeInfinity, 0);
+        OnnxOperand least = emit.Clamp(call.Make("Neg", emit.Reduce("Max", call.Make("Neg", x), all, keep: false)),
+            double.NegativeInfinity, 0);
         OnnxOperand scale = emit.Affine(call.Make("Sub", most, least), 1 / 255.0, 0);
-        OnnxOperand zero = emit.Clamp(emit.Element(ElementFunction.Round, call.Make("Div", call.Make("Neg", least), scale)), 0, 255);
+        OnnxOperand zero = emit.Clamp(emit.Element(ElementFunction.Round, call.Make("Div", call.Make("Neg", least), scale)), 0,
+            255);
         return [Rounded(call, x, scale, zero, OnnxType.UInt8), scale, OnnxReadCall.Typed(zero, OnnxType.UInt8)];
     }
 
-    public static OnnxOperand Conv(OnnxReadCall call) => OnnxReadCall.Typed(OnnxReadConv.Of(call, Shifted(call, call[0], call.Optional(2)),
+    public static OnnxOperand Conv(OnnxReadCall call) => OnnxReadCall.Typed(OnnxReadConv.Of(call, Shifted(call, call[0],
+        call.Optional(2)),
         Shifted(call, call[1], Rows(call, call.Optional(3), call[1].Rank)), null), OnnxType.Int32);
 
     public static OnnxOperand MatMul(OnnxReadCall call) => OnnxReadCall.Typed(OnnxReadProducts.MatMul(call,
@@ -57,7 +62,8 @@ internal static class OnnxReadQuantised
             OnnxOperand? bias = call.Optional(8) is { } b ? n.Weight.Bias(call.Emit, b, call[1]) : null;
             return Codes(call, OnnxReadConv.Of(call, n.X, n.Weight.Read(call.Emit), bias), call[6], call[7], call[7].Type, 1);
         }
-        OnnxOperand sums = OnnxReadConv.Of(call, Shifted(call, call[0], call[2]), Shifted(call, call[3], Rows(call, call[5], call[3].Rank)),
+        OnnxOperand sums = OnnxReadConv.Of(call, Shifted(call, call[0], call[2]), Shifted(call, call[3], Rows(call, call[5],
+            call[3].Rank)),
             call.Optional(8));
         OnnxOperand scaled = call.Make("Mul", call.Make("Mul", sums, call[1]), Rows(call, call[4], call[0].Rank - 1));
         return Rounded(call, scaled, call[6], call[7], call[7].Type);
@@ -66,7 +72,8 @@ internal static class OnnxReadQuantised
     public static OnnxOperand LinearMatMul(OnnxReadCall call)
     {
         if (call[3].Rank == 2 && Numbers(call, weightAxis: 1) is { } n)
-            return Codes(call, OnnxReadProducts.Linear(call.Emit, n.X, n.Weight.Read(call.Emit, transposed: true), null), call[6], call[7], call[7].Type, 1);
+            return Codes(call, OnnxReadProducts.Linear(call.Emit, n.X, n.Weight.Read(call.Emit, transposed: true), null),
+                call[6], call[7], call[7].Type, 1);
         OnnxOperand sums = OnnxReadProducts.MatMul(call, Shifted(call, call[0], call[2]), Shifted(call, call[3], call[5]));
         return Rounded(call, call.Make("Mul", call.Make("Mul", sums, call[1]), call[4]), call[6], call[7], call[7].Type);
     }
@@ -80,11 +87,13 @@ internal static class OnnxReadQuantised
     }
 
     /// <summary>Whether scale and zero point are constants, and not of blocks.</summary>
-    private static bool IsKnown(OnnxReadCall call, int scale, int zero) => call[scale] is { IsConstant: true, Varies: false, Rank: <= 1 }
+    private static bool IsKnown(OnnxReadCall call, int scale, int zero) => call[scale] is { IsConstant: true, Varies: false,
+        Rank: <= 1 }
         && call.Optional(zero) is null or { IsConstant: true, Varies: false, Rank: <= 1 } && call.Node.Int("block_size", 0) == 0;
 
     /// <summary>An op that rounds to codes and back, and the codes of what it gives for whoever asks for those.</summary>
-    private static OnnxOperand Codes(OnnxReadCall call, OnnxOperand x, OnnxOperand scale, OnnxOperand? zero, OnnxType type, long axis)
+    private static OnnxOperand Codes(OnnxReadCall call, OnnxOperand x, OnnxOperand scale, OnnxOperand? zero, OnnxType type,
+        long axis)
     {
         // A weight that is rounded as the network runs: training for few bits leaves it so.
         OnnxOperand number = x.IsConstant ? new OnnxFewBits(x, scale, zero, type, axis).Read(call.Emit)
@@ -98,7 +107,8 @@ internal static class OnnxReadQuantised
         };
     }
 
-    private static OnnxOperand Shifted(OnnxReadCall call, OnnxOperand x, OnnxOperand? zero) => zero is null ? x : call.Make("Sub", x, zero);
+    private static OnnxOperand Shifted(OnnxReadCall call, OnnxOperand x, OnnxOperand? zero) => zero is null ? x : call.Make(
+        "Sub", x, zero);
 
     private static OnnxOperand Rounded(OnnxReadCall call, OnnxOperand x, OnnxOperand scale, OnnxOperand? zero, OnnxType type)
     {

@@ -57,7 +57,8 @@ public unsafe class CodePassesTests
             for (int c = 0; c < channels; c++)
             {
                 float sum = 0;
-                for (int p = 0; p < Size * Size; p++) sum += (x[(i * Size * Size + p) * channels + c] - 40) * 0.05f / (Size * Size);
+                for (int p = 0; p < Size * Size; p++) sum += (x[(i * Size * Size + p) * channels + c] - 40) * 0.05f / (
+                    Size * Size);
                 Assert.Equal(sum, mean[i * channels + c], 1e-4f);
                 for (int o = 0; o < window.OutArea; o++)
                 {
