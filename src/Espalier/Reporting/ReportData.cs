@@ -1,4 +1,3 @@
-using Espalier.Evaluation;
 using Espalier.Imaging;
 
 namespace Espalier.Reporting;
