@@ -3,7 +3,6 @@ using Espalier.Data;
 using Espalier.Evaluation;
 using Espalier.Formats;
 using Espalier.Imaging;
-using Espalier.Inference;
 using Espalier.Tests.Data;
 using Espalier.Tests.Imaging;
 using Microsoft.Extensions.AI;
