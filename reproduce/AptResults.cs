@@ -1,11 +1,9 @@
 using Espalier.Cli;
 using System.Text;
-using Espalier.Benchmarking;
 using Espalier.Cli.Running;
 using Espalier.Data;
 using Espalier.Evaluation;
 using Espalier.Inference;
-using Espalier.Models;
 using Espalier.Tensors;
 using Espalier.Tensors.Kernels;
 using Espalier.Tensors.Threading;

@@ -7,7 +7,6 @@ using Espalier.Compression;
 using Espalier.Compression.Methods.Apt;
 using Espalier.Data;
 using Espalier.Inference;
-using Espalier.Models;
 using Espalier.Training;
 
 const string path = "apt.safetensors";

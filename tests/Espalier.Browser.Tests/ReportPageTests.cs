@@ -1,4 +1,3 @@
-using Espalier.Evaluation;
 using Espalier.Reporting;
 using Espalier.Tests.Reporting;
 using Microsoft.Playwright;

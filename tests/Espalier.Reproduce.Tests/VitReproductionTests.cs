@@ -1,4 +1,3 @@
-using Espalier.Cli;
 using Espalier.Compression;
 
 namespace Espalier.Reproduce.Tests;

@@ -1,6 +1,5 @@
 using Espalier.Cli.Running;
 using Espalier.Evaluation;
-using Espalier.Models;
 using Spectre.Console;
 
 namespace Espalier.Cli.Display;

@@ -2,7 +2,6 @@ using Espalier.Cli.Display;
 using Espalier.Data;
 using Espalier.Evaluation;
 using Espalier.Inference;
-using Espalier.Models;
 
 namespace Espalier.Cli.Running;
 

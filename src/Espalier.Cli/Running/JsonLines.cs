@@ -1,7 +1,6 @@
 using System.Text;
 using System.Text.Json;
 using Espalier.Evaluation;
-using Espalier.Models;
 
 namespace Espalier.Cli.Running;
 

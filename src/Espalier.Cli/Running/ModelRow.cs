@@ -1,8 +1,6 @@
-using Espalier.Benchmarking;
 using Espalier.Evaluation;
 using Espalier.Imaging;
 using Espalier.Inference;
-using Espalier.Models;
 using Espalier.Tensors;
 
 namespace Espalier.Cli.Running;

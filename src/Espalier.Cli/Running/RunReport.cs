@@ -1,7 +1,5 @@
 using System.Runtime.InteropServices;
-using Espalier.Cli.Display;
 using Espalier.Evaluation;
-using Espalier.Models;
 using Espalier.Reporting;
 using Espalier.Training;
 using Workers = Espalier.Tensors.Threading.Workers;

@@ -6,7 +6,6 @@ using Espalier.Data;
 using Espalier.Evaluation;
 using Espalier.Formats;
 using Espalier.Inference;
-using Espalier.Models;
 
 namespace Espalier.Cli.Verbs;
 

@@ -5,7 +5,6 @@ using Espalier.Cli.Options;
 using Espalier.Cli.Running;
 using Espalier.Evaluation;
 using Espalier.Inference;
-using Espalier.Models;
 using Espalier.Tensors;
 using Espalier.Tensors.Kernels;
 using Espalier.Tensors.Threading;

@@ -1,5 +1,4 @@
 using System.Text.Json;
-using Espalier.Evaluation;
 using Espalier.Imaging;
 
 namespace Espalier.Cli.Tests.Verbs;

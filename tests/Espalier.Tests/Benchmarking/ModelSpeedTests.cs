@@ -1,4 +1,3 @@
-using Espalier.Benchmarking;
 using Espalier.Data;
 using Espalier.Evaluation;
 using Espalier.Inference;

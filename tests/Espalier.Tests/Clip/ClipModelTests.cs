@@ -1,6 +1,5 @@
 using Espalier.Clip;
 using Espalier.Compression;
-using Espalier.Compression.Methods.Apt;
 using Espalier.Files;
 using Espalier.Formats;
 using Espalier.Imaging;

@@ -1,7 +1,6 @@
 using Espalier.Compression;
 using Espalier.Data;
 using Espalier.Evaluation;
-using Espalier.Inference;
 using Espalier.Onnx;
 using Espalier.Tensors;
 using Espalier.Tests.Imaging;

@@ -1,6 +1,5 @@
 using System.Xml;
 using System.Xml.Linq;
-using Espalier.Evaluation;
 using Espalier.Reporting;
 
 namespace Espalier.Tests.Reporting;
