@@ -119,11 +119,12 @@ internal sealed class BaselineReproduction(CommandContext context, string folder
 
             ![Accuracy by epoch](images/baselines.svg)
 
-            Each is made by `espalier train --recipe reproduce/recipes/NAME.json`, all of them, and this section, by
+            Each is made by `espalier train --recipe reproduce/recipes/NAME.json`; all of them and this section by the first line,
+            while the second says how long that takes:
 
             ```sh
             {Commands.Start} baselines --output-dir runs/baselines --models models --output docs/results.md
-            {Commands.Start} baselines --plan     # how long that takes here
+            {Commands.Start} baselines --plan
             ```
 
             """);

@@ -30,16 +30,19 @@ internal static class Commands
     private static Verb Baselines(CommandContext context)
     {
         Option<string?> models = Opt.Text("--models", "Put the trained networks here as well", "DIR");
-        return Experiment("baselines", "The trained networks that other experiments begin with.", [models, Plan], context,
+        Option<string[]> some = Opt.Choices("--networks", "Only these [all]", [.. BaselineReproduction.Names]);
+        const string what = "The trained networks that other experiments begin with.";
+        return Experiment("baselines", what, [models, some, Plan], context,
             (parse, folder, page, _) =>
             {
+                string[] names = parse.GetValue(some).Or([.. BaselineReproduction.Names]);
                 var runs = new BaselineReproduction(context, folder, parse.GetValue(Shared.DataDir), parse.GetValue(models));
                 if (parse.GetValue(Plan))
-                    return Show(context, BaselineReproduction.Names.Select(n => (n, runs.Estimate(n))));
+                    return Show(context, names.Select(n => (n, runs.Estimate(n))));
                 var done = new List<Baseline>();
                 try
                 {
-                    foreach (string name in BaselineReproduction.Names)
+                    foreach (string name in names)
                     {
                         if (runs.Train(name) is not { } trained) return null;
                         done.Add(trained);

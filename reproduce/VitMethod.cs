@@ -36,6 +36,7 @@ internal sealed record VitMethod(string Id, string Name, string Method, bool Tok
         new("l1", "L1 norm", "l1", false),
         new("l1-isomorphic", "L1 norm, isomorphic", "l1", false) { Isomorphic = true },
         new("taylor", "Taylor", "taylor", false) { Global = true, Rounds = 4 },
+        new("corp", "CORP", "corp", false),
         new("vtp", "VTP", "vtp", false) { TrainShare = 0.5 },
         new("vit-slim", "ViT-Slim", "vit-slim", false) { TrainShare = 0.5 },
         new("wdpruning", "WDPruning", "wdpruning", false) { TrainShare = 0.5 },

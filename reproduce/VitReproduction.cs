@@ -67,7 +67,7 @@ internal sealed class VitReproduction(CommandContext context, string folder, str
             try
             {
                 CompressionOptions how = Tuned(method.Options(steps, budget, seed));
-                record = Runs.Do(Name(method.Id, budget, seed), Open, how, job => job.Run(), trained);
+                record = Runs.Do(Name(method.Id, budget, seed), Open, how, job => VitTargets.Run(job, budget), trained);
             }
             catch (EspalierException e)
             {
@@ -94,7 +94,8 @@ internal sealed class VitReproduction(CommandContext context, string folder, str
             TimeSpan time;
             try
             {
-                time = Runs.Estimate(Open, few => Tuned(method.Options(few, budget, seed)), job => job.Run(), steps);
+                time = Runs.Estimate(Open, few => Tuned(method.Options(few, budget, seed)),
+                    job => VitTargets.Run(job, budget), steps);
             }
             catch (EspalierException e)
             {

@@ -84,7 +84,8 @@ internal sealed class VitResults(VitReproduction runs, IReadOnlyList<ulong> seed
             The start is `{start}` ([above](#trained-networks)); AdamW at {VitReproduction.LearningRate},
             cosine schedule, no augmentation, no teacher, all 60,000 training and 10,000 test images, seeds {list}, the last
             weights count. Methods are told which share of the multiply-adds may stay. Where agents decide image by image,
-            multiply-adds are means over the test images; ATS is counted as if no image needed less than its most.
+            multiply-adds are means over the test images; ATS is counted as if no image needed less than its most. It and Patch
+            Slimming know no such share: what they are told instead is rough, and the table has what was left.
             {scratch}
 
             """));
@@ -98,11 +99,12 @@ internal sealed class VitResults(VitReproduction runs, IReadOnlyList<ulong> seed
             ![Accuracy and images a second](images/vit-methods.svg)
 
             Images a second: {Workers.Threads} threads ({KernelInfo.Name} kernels), all networks in turn, the median of {Repeats}
-            rounds, the mean over the seeds; compare the ratios. This section is written by
+            rounds, the mean over the seeds. Compare the ratios, and those only where nothing else ran beside. The first line
+            writes this section, the second says how long the whole table takes:
 
             ```sh
             {Commands.Start} vit {arguments} --output-dir runs/vit --output docs/results.md
-            {Commands.Start} vit --plan     # how long the whole table takes here
+            {Commands.Start} vit --plan
             ```
 
             """));
@@ -116,12 +118,12 @@ internal sealed class VitResults(VitReproduction runs, IReadOnlyList<ulong> seed
         foreach (double budget in rows.Where(r => r.Method is not null).Select(r => r.Budget).Distinct())
         {
             VitResult[] at = [.. rows.Where(r => r.Method is not null && r.Budget == budget)];
-            text.Append(FormattableString.Invariant($"At {budget:0.##} of the multiply-adds: "));
+            text.Append(FormattableString.Invariant($"**{budget:0.##} of the multiply-adds.** "));
             foreach (var (tokens, id) in new[] { (false, VitMethod.RandomChannels), (true, VitMethod.RandomTokens) })
             {
                 if (at.FirstOrDefault(r => r.Method!.Id == id) is not { } random) continue;
                 VitResult[] others = [.. at.Where(r => r.Method!.Tokens == tokens && r != random)];
-                text.Append(FormattableString.Invariant($"better than {random.Name} ({100 * random.Accuracy:0.00} %) are "))
+                text.Append(FormattableString.Invariant($"Better than {random.Name} ({100 * random.Accuracy:0.00} %) are "))
                     .Append(Names(others.Where(r => r.Accuracy > random.Accuracy))).Append("; not better: ")
                     .Append(Names(others.Where(r => r.Accuracy <= random.Accuracy))).Append(". ");
             }
@@ -135,7 +137,8 @@ internal sealed class VitResults(VitReproduction runs, IReadOnlyList<ulong> seed
 
         static string Names(IEnumerable<VitResult> some) =>
             some.OrderByDescending(r => r.Accuracy)
-                .Select(r => FormattableString.Invariant($"{r.Name} ({100 * r.Accuracy:0.00})")).DefaultIfEmpty("none").Aggregate((a, b) => $"{a}, {b}");
+                .Select(r => FormattableString.Invariant($"{r.Name} ({100 * r.Accuracy:0.00})"))
+                .DefaultIfEmpty("none").Aggregate((a, b) => $"{a}, {b}");
     }
 
     /// <summary>One budget's lines as Markdown.</summary>

@@ -1,13 +1,12 @@
 using Espalier.Compression;
+using Espalier.Compression.Methods.AdaptiveSampling;
+using Espalier.Data;
+using Espalier.Training;
 
 namespace Espalier.Reproduce.Tests;
 
-public sealed class VitReproductionTests : IDisposable
+public sealed class VitReproductionTests
 {
-    private readonly string folder = Directory.CreateTempSubdirectory("espalier-test-").FullName;
-
-    public void Dispose() => Directory.Delete(folder, recursive: true);
-
     public static TheoryData<string> Ids => [.. VitMethod.All.Select(m => m.Id)];
 
     /// <summary>A fair table: one target, one number of steps, and settings that the methods know.</summary>
@@ -22,6 +21,32 @@ public sealed class VitReproductionTests : IDisposable
         Assert.All(method.Settings, s => Assert.Equal(s.Value, options.Settings.Single(o => o.Name == s.Key).Of(options)));
     }
 
+    /// <summary>Of 50 tokens all are in the first of 6 blocks, so that 0.64 of them in the others make 0.7.</summary>
+    [Fact]
+    public void ATS_is_told_how_many_tokens_meet_a_target()
+    {
+        using Model model = Model.Create("vit-tiny-28", classes: 10, imageSize: 28);
+        TransformerBlocks blocks = TransformerBlocks.Of(model.Graph);
+        Assert.Equal(32, VitTargets.Fit(new Ats(), blocks, 0.7).Count);
+        var e = Assert.Throws<EspalierException>(() => VitTargets.Fit(new Ats(), blocks, 0.1));
+        Assert.Contains("ats cannot leave 0.1", e.Message);
+    }
+
+    [Theory]
+    [InlineData(0.7)]
+    [InlineData(0.5)]
+    public void Patch_Slimming_is_told_the_error_that_meets_a_target(double share)
+    {
+        DatasetPair data = Datasets.Open("fashion-mnist-sample", null);
+        using Model model = Model.Create("vit-tiny-28", classes: 10, imageSize: 28);
+        long before = model.Graph.CostPerImage.MultiplyAdds;
+        VitMethod line = VitMethod.All.Single(m => m.Id == "patch-slimming");
+        CompressionMethod method = (line.Options(0, share, 1) with { RankBatches = 1 }).Set("tune", "1");
+        VitTargets.Run(new CompressionJob(model, TrainingData.For(model, data), method), share);
+        double left = (double)model.Graph.CostPerImage.MultiplyAdds / before;
+        Assert.InRange(left, 0.1, share);
+    }
+
     [Fact]
     public void The_verdict_names_who_beats_random_and_scratch()
     {
@@ -30,8 +55,8 @@ public sealed class VitReproductionTests : IDisposable
             Records(accuracy), scratch is { } s ? Records(s) : null, 1, 1);
         string said = VitResults.Verdict([new VitResult(null, 1, Records(0.9), null, 1, 1), Row("random", 0.8, 0.7),
             Row("l1", 0.85, 0.86), Row("taylor", 0.79), Row("random-tokens", 0.7)]);
-        Assert.Contains("better than random channels (80.00 %) are L1 norm (85.00); not better: Taylor (79.00).", said);
-        Assert.Contains("better than random tokens (70.00 %) are none; not better: none.", said);
+        Assert.Contains("Better than random channels (80.00 %) are L1 norm (85.00); not better: Taylor (79.00).", said);
+        Assert.Contains("Better than random tokens (70.00 %) are none; not better: none.", said);
         Assert.Contains("Better than their shape trained from scratch: random channels (80.00); not better: L1 norm (85.00).",
             said);
     }
