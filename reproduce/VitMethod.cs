@@ -10,7 +10,7 @@ namespace Espalier.Reproduce;
 internal sealed record VitMethod(string Id, string Name, string Method, bool Tokens)
 {
     /// <summary>The random choices that the others are held against.</summary>
-    public const string RandomChannels = "random", RandomTokens = "random-tokens";
+    public const string RandomChannels = "random", RandomlyKept = "random-tokens";
 
     /// <summary>The part of the steps that the method trains before it removes anything.</summary>
     public double TrainShare { get; init; }
@@ -44,7 +44,7 @@ internal sealed record VitMethod(string Id, string Name, string Method, bool Tok
         new("nvit", "NViT", "nvit", false)
             { TrainShare = 0.5, Prunings = 10, Settings = new Dictionary<string, string> { ["eta"] = "0" } },
         new("spvit", "SPViT", "spvit", false) { TrainShare = 0.5 },
-        new(RandomTokens, "random tokens", "random-tokens", true),
+        new(RandomlyKept, "random tokens", "random-tokens", true),
         new("patch-slimming", "Patch Slimming", "patch-slimming", true),
         new("tome", "ToMe", "tome", true),
         new("evit", "EViT", "evit", true),

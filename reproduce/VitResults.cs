@@ -119,7 +119,7 @@ internal sealed class VitResults(VitReproduction runs, IReadOnlyList<ulong> seed
         {
             VitResult[] at = [.. rows.Where(r => r.Method is not null && r.Budget == budget)];
             text.Append(FormattableString.Invariant($"**{budget:0.##} of the multiply-adds.** "));
-            foreach (var (tokens, id) in new[] { (false, VitMethod.RandomChannels), (true, VitMethod.RandomTokens) })
+            foreach (var (tokens, id) in new[] { (false, VitMethod.RandomChannels), (true, VitMethod.RandomlyKept) })
             {
                 if (at.FirstOrDefault(r => r.Method!.Id == id) is not { } random) continue;
                 VitResult[] others = [.. at.Where(r => r.Method!.Tokens == tokens && r != random)];

@@ -1,6 +1,5 @@
+using System.Globalization;
 using Espalier.Compression;
-using Espalier.Compression.Methods.AdaptiveSampling;
-using Espalier.Compression.Methods.PatchSlimming;
 using Espalier.Tensors;
 
 namespace Espalier.Reproduce;
@@ -8,40 +7,49 @@ namespace Espalier.Reproduce;
 /// <summary>Settings with which methods that know no target for multiply-adds meet one.</summary>
 internal static class VitTargets
 {
-    private const int Looks = 64;
     private const double Largest = 10;
 
     /// <summary>Runs the job's method so that at most a share of the multiply-adds is left.</summary>
     public static void Run(CompressionJob job, double share)
     {
-        if (job.Options is Ats ats) Fit(ats, TransformerBlocks.Of(job.Model.Graph), share).Run(job);
-        else if (job.Options is PatchSlimming patches) Fit(patches, job, share).Run(job);
-        else job.Run();
+        switch (job.Options)
+        {
+            case CompressionMethod { Name: "ats" } ats:
+                WithCount(ats, TransformerBlocks.Of(job.Model.Graph), share).Run(job);
+                break;
+            case CompressionMethod { Name: "patch-slimming" } patches:
+                WithError(patches, job, share).Run(job);
+                break;
+            default:
+                job.Run();
+                break;
+        }
     }
 
-    /// <summary>The most tokens that the blocks behind the first quarter may have, as if a block cost as much as it has
-    /// tokens. How many there are an image decides, which no count of a graph knows.</summary>
-    internal static Ats Fit(Ats method, TransformerBlocks blocks, double share)
+    /// <summary>Adaptive sampling with the most tokens that the blocks behind the first quarter may have, as if a block cost as
+    /// much as it has tokens. How many there are an image decides, which no count of a graph knows.</summary>
+    internal static CompressionMethod WithCount(CompressionMethod method, TransformerBlocks blocks, double share)
     {
         double whole = (double)(blocks.Blocks.Count / 4) / blocks.Blocks.Count;
         int count = (int)(blocks.Tokens * (share - whole) / (1 - whole) + 1e-9);
-        return count >= 2 ? method with { Count = count } : throw Unreachable(method, share);
+        return count >= 2 ? method.Set("count", count.ToString(CultureInfo.InvariantCulture)) : throw Unreachable(method, share);
     }
 
-    /// <summary>The smallest error that is large enough, by doubling, on a few images and without tuning. With tuning blocks need
-    /// fewer positions, so that the target is met then, too.</summary>
-    internal static PatchSlimming Fit(PatchSlimming method, CompressionJob job, double share)
+    /// <summary>Patch Slimming with the smallest error that is large enough, by doubling, on one batch and without tuning. With
+    /// tuning blocks need fewer positions, so that the target is met then, too.</summary>
+    private static CompressionMethod WithError(CompressionMethod method, CompressionJob job, double share)
     {
         long most = (long)(share * job.Model.Graph.CostPerImage.MultiplyAdds);
+        method = method with { Selection = new SelectionOptions() };
         using var scope = new Scope();
-        Tensor[] images = [job.Example(Looks)];
-        for (double epsilon = method.Epsilon; epsilon <= Largest; epsilon *= 2)
+        double first = double.Parse(method.Settings.Single(s => s.Name == "epsilon").Of(method), CultureInfo.InvariantCulture);
+        for (double epsilon = first; epsilon <= Largest; epsilon *= 2)
         {
+            CompressionMethod wanted = method.Set("epsilon", epsilon.ToString(CultureInfo.InvariantCulture));
             using Model copy = job.Model.Copy();
-            PatchSlimming tried = method with { Epsilon = epsilon, TuneSteps = 0 };
-            PatchSlimming.Apply(copy.Graph, tried.Search(copy.Graph, () => images));
-            if (copy.Graph.CostPerImage.MultiplyAdds <= most)
-                return method with { Epsilon = epsilon, Selection = new SelectionOptions() };
+            CompressionMethod tried = wanted.Set("tune", "0") with { RankBatches = 1, FineTuneSteps = 0 };
+            tried.Run(new CompressionJob(copy, job.Data, tried));
+            if (copy.Graph.CostPerImage.MultiplyAdds <= most) return wanted;
         }
         throw Unreachable(method, share);
     }

@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 namespace Espalier.Cli;
 
 /// <summary>
-/// Turns the first SIGINT (Ctrl-C) or SIGTERM into a cancellation, so that work can be saved; the second ends the process.
+/// Turns the first SIGINT (Ctrl-C), SIGTERM or SIGHUP (a terminal that is gone) into a cancellation, so that work can be saved; the second ends the process.
 /// </summary>
 internal sealed class Interrupt : IDisposable
 {
@@ -14,6 +14,7 @@ internal sealed class Interrupt : IDisposable
     [
         PosixSignalRegistration.Create(PosixSignal.SIGINT, signal => Stop(signal, 130)),
         PosixSignalRegistration.Create(PosixSignal.SIGTERM, signal => Stop(signal, 143)),
+        PosixSignalRegistration.Create(PosixSignal.SIGHUP, signal => Stop(signal, 129)),
     ];
 
     public CancellationToken Token => source.Token;

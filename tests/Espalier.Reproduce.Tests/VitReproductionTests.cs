@@ -1,5 +1,4 @@
 using Espalier.Compression;
-using Espalier.Compression.Methods.AdaptiveSampling;
 using Espalier.Data;
 using Espalier.Training;
 
@@ -27,8 +26,9 @@ public sealed class VitReproductionTests
     {
         using Model model = Model.Create("vit-tiny-28", classes: 10, imageSize: 28);
         TransformerBlocks blocks = TransformerBlocks.Of(model.Graph);
-        Assert.Equal(32, VitTargets.Fit(new Ats(), blocks, 0.7).Count);
-        var e = Assert.Throws<EspalierException>(() => VitTargets.Fit(new Ats(), blocks, 0.1));
+        CompressionMethod ats = CompressionMethods.Get("ats"), fitted = VitTargets.WithCount(ats, blocks, 0.7);
+        Assert.Equal("32", fitted.Settings.Single(s => s.Name == "count").Of(fitted));
+        var e = Assert.Throws<EspalierException>(() => VitTargets.WithCount(ats, blocks, 0.1));
         Assert.Contains("ats cannot leave 0.1", e.Message);
     }
 

@@ -30,6 +30,8 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
 
     public CompressionOptions Options => options;
 
+    public TrainingData Data => data;
+
     /// <summary>Label smoothing, mixing and the teacher of the training that follows; at first those of the options.</summary>
     public ClassifierTaskOptions Task { get; set; } = options.Task;
 
