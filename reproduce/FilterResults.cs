@@ -111,7 +111,6 @@ internal sealed class FilterResults(FilterReproduction runs, IReadOnlyList<ulong
     public static string Table(IReadOnlyList<FilterResult> rows)
     {
         FilterResult whole = rows[0];
-        double parameters = whole.BySeed[0].Parameters, macs = whole.BySeed[0].MultiplyAdds;
         var text = new StringBuilder("""
             | method | accuracy, % | by seed | from scratch, % | parameters | MACs | ms an image | speed |
             | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |
@@ -119,11 +118,7 @@ internal sealed class FilterResults(FilterReproduction runs, IReadOnlyList<ulong
             """);
         foreach (FilterResult r in rows)
         {
-            double left = r.BySeed.Average(e => (double)e.Parameters), work = r.BySeed.Average(e => e.MultiplyAdds);
-            string scratch = r.Scratch is null ? "" : RunRecord.Mean(r.Scratch);
-            text.AppendLine(FormattableString.Invariant($"| {r.Name} | {RunRecord.Mean(r.BySeed)} | {RunRecord.List(r.BySeed)} ")
-                + FormattableString.Invariant($"| {scratch} | {left / 1e3:0.0} k ({100 * left / parameters:0.0} %) ")
-                + FormattableString.Invariant($"| {work / 1e6:0.00} M ({100 * work / macs:0.0} %) ")
+            text.AppendLine(RunRecord.Columns(r.Name, r.BySeed, r.Scratch, whole.BySeed[0])
                 + FormattableString.Invariant($"| {r.Milliseconds:0.000} | {whole.Milliseconds / r.Milliseconds:0.00} x |"));
         }
         return text.ToString();

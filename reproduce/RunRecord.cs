@@ -30,6 +30,16 @@ internal sealed record RunRecord(double Accuracy, long Parameters, double Multip
     public static string List(IReadOnlyList<RunRecord> records) =>
         string.Join(", ", records.Select(r => FormattableString.Invariant($"{100 * r.Accuracy:0.00}")));
 
+    /// <summary>The columns that tables of smaller networks have in common: name, accuracy, by seed, from scratch, parameters and
+    /// multiply-adds, these beside the whole network's.</summary>
+    public static string Columns(string name, IReadOnlyList<RunRecord> bySeed, IReadOnlyList<RunRecord>? scratch, RunRecord whole)
+    {
+        double left = bySeed.Average(e => (double)e.Parameters), work = bySeed.Average(e => e.MultiplyAdds);
+        return FormattableString.Invariant($"| {name} | {Mean(bySeed)} | {List(bySeed)} | {(scratch is null ? "" : Mean(scratch))} ")
+            + FormattableString.Invariant($"| {left / 1e3:0.0} k ({100 * left / whole.Parameters:0.0} %) ")
+            + FormattableString.Invariant($"| {work / 1e6:0.00} M ({100 * work / whole.MultiplyAdds:0.0} %) ");
+    }
+
     /// <summary>A name for the shapes of all tensors.</summary>
     public static string ShapeOf(Model model)
     {

@@ -153,12 +153,7 @@ internal sealed class VitResults(VitReproduction runs, IReadOnlyList<ulong> seed
             """);
         foreach (VitResult r in rows)
         {
-            double left = r.BySeed.Average(e => (double)e.Parameters), work = r.BySeed.Average(e => e.MultiplyAdds);
-            string scratch = r.Scratch is null ? "" : RunRecord.Mean(r.Scratch);
-            text.AppendLine(FormattableString.Invariant($"| {r.Name} | {RunRecord.Mean(r.BySeed)} | {RunRecord.List(r.BySeed)} ")
-                + FormattableString.Invariant($"| {scratch} ")
-                + FormattableString.Invariant($"| {left / 1e3:0.0} k ({100 * left / whole.Parameters:0.0} %) ")
-                + FormattableString.Invariant($"| {work / 1e6:0.00} M ({100 * work / whole.MultiplyAdds:0.0} %) ")
+            text.AppendLine(RunRecord.Columns(r.Name, r.BySeed, r.Scratch, whole)
                 + FormattableString.Invariant($"| {r.One:0} ({r.One / first.One:0.00} x) ")
                 + FormattableString.Invariant($"| {r.Sixteen:0} ({r.Sixteen / first.Sixteen:0.00} x) |"));
         }

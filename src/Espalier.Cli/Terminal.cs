@@ -39,6 +39,15 @@ internal sealed record Terminal(TextWriter Out, TextWriter Error, bool Interacti
     /// <summary>The same on standard error.</summary>
     public void ErrorLine(string text) => Error.WriteLine(Clean(text));
 
+    /// <summary>A line of JSON: what would steer the terminal is escaped, so that whoever reads it gets the words as they were.
+    /// </summary>
+    public void JsonLine(string json)
+    {
+        if (json.AsSpan().ContainsAnyExcept(Harmless))
+            json = string.Concat(json.Select(c => Steers(c) ? FormattableString.Invariant($"\\u{(int)c:x4}") : c.ToString()));
+        Out.WriteLine(json);
+    }
+
     /// <summary>A line of our own with colours in it.</summary>
     public void Picture(string line) => Out.WriteLine(line);
 

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text.Json;
+using Espalier.Cli.Running;
 
 namespace Espalier.Cli.Tests;
 
@@ -20,6 +21,19 @@ public sealed class ErrorTests : IDisposable
         Assert.Contains("a?[2J??b?c.png", line);
         Assert.DoesNotContain(line, c => char.IsControl(c) && c is not ('\n' or '\r'));
         Assert.Equal("naïve 靴\ttab", Terminal.Clean("naïve 靴\ttab"));
+    }
+
+    /// <summary>JSON keeps the words: what steers is escaped there.</summary>
+    [Fact]
+    public void Json_gives_back_what_steers_a_terminal()
+    {
+        const string Words = "a\u202eb\u2066\u2028\u009bc 靴 👟";
+        var output = new StringWriter();
+        JsonLines.Write(new Terminal(output, output, Interactive: false, Width: 80), json => json.WriteString("text", Words));
+        string line = output.ToString().TrimEnd();
+        Assert.Equal(Words, JsonDocument.Parse(line).RootElement.GetProperty("text").GetString());
+        Assert.Equal(line, Terminal.Clean(line));
+        Assert.Contains("靴", line);
     }
 
     [Theory]

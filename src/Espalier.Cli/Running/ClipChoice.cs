@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Text.Encodings.Web;
 using System.Text.Json;
 using Espalier.Clip;
 using Espalier.Cli.Display;
@@ -23,8 +22,6 @@ internal static class ClipChoice
 
     public static Option<bool> Json { get; } = Opt.Flag("--json", "One JSON line for each, in the place of a table");
 
-    private static JsonWriterOptions Plain => new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
-
     /// <summary>One or more words, an empty one too.</summary>
     public static Option<string[]> Many(string name, string description, string helpName) => new(name)
     {
@@ -45,21 +42,6 @@ internal static class ClipChoice
         Progress = new Received(context.Terminal),
     };
 
-    /// <summary>Pictures in files and in folders of them.</summary>
-    public static List<string> Files(IEnumerable<string> given, CommandContext context)
-    {
-        var skipped = new SkippedFiles();
-        context.Opened(skipped);
-        var all = new List<string>();
-        foreach (string path in given)
-        {
-            string[] files = Directory.Exists(path) ? ClassFolder.Pictures(path, skipped) : [path];
-            if (files.Length == 0) throw new EspalierException($"{path}: no images in it that are read.");
-            all.AddRange(files);
-        }
-        return all;
-    }
-
     /// <summary>Features of pictures, some at a time.</summary>
     public static List<float[]> Encode(ClipModel model, IReadOnlyList<string> files, CommandContext context)
     {
@@ -75,19 +57,6 @@ internal static class ClipChoice
             }
             return features;
         });
-    }
-
-    /// <summary>A JSON object as one line.</summary>
-    public static void Line(Terminal terminal, Action<Utf8JsonWriter> members)
-    {
-        using var buffer = new MemoryStream();
-        using (var json = new Utf8JsonWriter(buffer, Plain))
-        {
-            json.WriteStartObject();
-            members(json);
-            json.WriteEndObject();
-        }
-        terminal.Line(System.Text.Encoding.UTF8.GetString(buffer.ToArray()));
     }
 
     public static void Numbers(this Utf8JsonWriter json, string name, IEnumerable<float> numbers)
@@ -114,7 +83,7 @@ internal static class ClipChoice
             if (DateTime.UtcNow - last < Watch.LineEvery) return;
             last = DateTime.UtcNow;
             string total = Format.Bytes(value.Total ?? value.Received);
-            terminal.Error.WriteLine($"{value.File}: {Format.Bytes(value.Received)} of {total}");
+            terminal.ErrorLine($"{value.File}: {Format.Bytes(value.Received)} of {total}");
         }
     }
 }

@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using Espalier.Evaluation;
 
@@ -11,6 +12,8 @@ namespace Espalier.Cli.Running;
 /// </summary>
 internal sealed class JsonLines(Stream stream) : IDisposable
 {
+    private static JsonWriterOptions Plain => new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
     private readonly MemoryStream line = new();
 
     public void Write(ImageResult image)
@@ -32,31 +35,37 @@ internal sealed class JsonLines(Stream stream) : IDisposable
         stream.Write(line.GetBuffer(), 0, (int)line.Length);
     }
 
+    /// <summary>An object as one line.</summary>
+    public static void Write(Terminal terminal, Action<Utf8JsonWriter> members)
+    {
+        using var buffer = new MemoryStream();
+        using (var json = new Utf8JsonWriter(buffer, Plain))
+        {
+            json.WriteStartObject();
+            members(json);
+            json.WriteEndObject();
+        }
+        terminal.JsonLine(Encoding.UTF8.GetString(buffer.GetBuffer(), 0, (int)buffer.Length));
+    }
+
     /// <summary>What `predict` says of one picture:
     /// <c>{"file":"boot.png","classes":[{"class":9,"name":"ankle boot","probability":0.98}],"tokens":[50,41,30,22]}</c>, the most
     /// probable class first.</summary>
-    public static string Of(string file, Prediction prediction, int top)
+    public static void Write(Terminal terminal, string file, Prediction prediction, int top) => Write(terminal, json =>
     {
-        using var text = new MemoryStream();
-        using (var json = new Utf8JsonWriter(text))
+        json.WriteString("file", file);
+        json.WriteStartArray("classes");
+        foreach (int c in prediction.Ranking.Take(top))
         {
             json.WriteStartObject();
-            json.WriteString("file", file);
-            json.WriteStartArray("classes");
-            foreach (int c in prediction.Ranking.Take(top))
-            {
-                json.WriteStartObject();
-                json.WriteNumber("class", c);
-                json.WriteString("name", prediction.Name(c));
-                json.WriteNumber("probability", prediction.Probabilities[c]);
-                json.WriteEndObject();
-            }
-            json.WriteEndArray();
-            WriteTokens(json, prediction.Tokens);
+            json.WriteNumber("class", c);
+            json.WriteString("name", prediction.Name(c));
+            json.WriteNumber("probability", prediction.Probabilities[c]);
             json.WriteEndObject();
         }
-        return Encoding.UTF8.GetString(text.GetBuffer(), 0, (int)text.Length);
-    }
+        json.WriteEndArray();
+        WriteTokens(json, prediction.Tokens);
+    });
 
     private static void WriteTokens(Utf8JsonWriter json, int[] tokens)
     {

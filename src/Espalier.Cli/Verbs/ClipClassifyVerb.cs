@@ -57,7 +57,7 @@ internal static class ClipClassifyVerb
         ZeroShot? zero = classes.Length == 0 ? null : ZeroShot.Of(model, classes, Sentences(parse.GetValue(Templates) ?? []));
         if (parse.GetValue(Save) is { } path) Write(parse, zero!, path, context);
         float[][] columns = zero is null ? model.EncodeText(texts) : [.. zero.Columns];
-        List<string> files = ClipChoice.Files(given, context);
+        List<string> files = [.. PictureFiles.Of(given, strict: false, context)];
         List<float[]> features = ClipChoice.Encode(model, files, context);
         ClipLogits logits = model.Logits([.. features], columns);
         float[][] shares = logits.Probabilities();
@@ -73,7 +73,7 @@ internal static class ClipClassifyVerb
     }
 
     private static void Json(Terminal terminal, string file, string[] labels, float[] logits, float[] shares) =>
-        ClipChoice.Line(terminal, json =>
+        JsonLines.Write(terminal, json =>
         {
             json.WriteString("image", file);
             json.Strings("labels", labels);

@@ -68,7 +68,7 @@ internal static class ClipSearchVerb
             return known;
         }
         EmbeddingIndex index = Watch.Run(context.Terminal, "images", 1, report => EmbeddingIndex.Of(folder, model, known,
-            (file, e) => context.Terminal.Error.WriteLine($"espalier: left out: {Errors.OneLine(e.Message)}"),
+            (file, e) => context.Terminal.ErrorLine($"espalier: left out: {Errors.OneLine(e.Message)}"),
             (done, all) => report((double)done / all), context.Cancel));
         if (known is null || !index.Images.SequenceEqual(known.Images) || !known.IsOf(model)) index.Save(path);
         return index;
@@ -78,7 +78,7 @@ internal static class ClipSearchVerb
     {
         if (parse.GetValue(ClipChoice.Json))
         {
-            ClipChoice.Line(terminal, json =>
+            JsonLines.Write(terminal, json =>
             {
                 json.WriteString("query", query);
                 json.Strings("images", hits.Select(h => h.Path));

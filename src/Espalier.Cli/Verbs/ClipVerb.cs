@@ -56,7 +56,7 @@ internal static class ClipVerb
             int[] ids = tokenizer.Encode(text);
             if (!parse.GetValue(ClipChoice.Json)) context.Terminal.Line(string.Join(' ', ids));
             else
-                ClipChoice.Line(context.Terminal, json =>
+                JsonLines.Write(context.Terminal, json =>
                 {
                     json.WriteString("text", text);
                     json.WriteStartArray("ids");

@@ -40,7 +40,7 @@ internal static class EmbedVerb
         string[] texts = parse.GetValue(ClipChoice.Texts) ?? [], given = parse.GetValue(Images) ?? [];
         if (texts.Length > 0 == given.Length > 0) throw new EspalierException("give images, or texts with --text; one of both");
         string path = parse.GetValue(ClipChoice.Model) ?? throw new EspalierException("say which model with --model FILE");
-        List<string> names = texts.Length > 0 ? [.. texts] : ClipChoice.Files(given, context);
+        List<string> names = texts.Length > 0 ? [.. texts] : [.. PictureFiles.Of(given, strict: false, context)];
         List<float[]> vectors;
         if (texts.Length == 0 && FeatureNetwork.Is(path, parse.GetValue(Shared.ModelType)))
         {
@@ -80,7 +80,7 @@ internal static class EmbedVerb
         }
         terminal.Line($"wrote {vectors.Count} vectors of {vectors[0].Length} numbers to {output}");
 
-        void Line(Terminal to, int i) => ClipChoice.Line(to, json =>
+        void Line(Terminal to, int i) => JsonLines.Write(to, json =>
         {
             json.WriteString("input", names[i]);
             json.Numbers("embedding", vectors[i]);

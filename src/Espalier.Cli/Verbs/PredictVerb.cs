@@ -51,7 +51,7 @@ internal static class PredictVerb
         bool json = parse.GetValue(Json);
         if (!json) PreprocessChoice.Show(context.Terminal, model.Preprocessing);
         int code = ExitCodes.Done;
-        foreach (string file in Files(parse.GetValue(Images)!, parse.GetValue(Shared.Strict), context))
+        foreach (string file in PictureFiles.Of(parse.GetValue(Images)!, parse.GetValue(Shared.Strict), context))
         {
             context.Cancel.ThrowIfCancellationRequested();
             Image image;
@@ -70,7 +70,7 @@ internal static class PredictVerb
                 throw new EspalierException($"{path}: gives no numbers for {file}; the checkpoint is damaged");
             if (json)
             {
-                context.Terminal.Line(JsonLines.Of(file, prediction, parse.GetValue(Top) ?? 5));
+                JsonLines.Write(context.Terminal, file, prediction, parse.GetValue(Top) ?? 5);
                 continue;
             }
             context.Terminal.Line();
@@ -84,19 +84,6 @@ internal static class PredictVerb
             context.Terminal.Line($"drawn in {picture}");
         }
         return code;
-    }
-
-    /// <summary>The files given, and the pictures in the folders given.</summary>
-    private static IEnumerable<string> Files(string[] given, bool strict, CommandContext context)
-    {
-        var skipped = new SkippedFiles(strict);
-        context.Opened(skipped);
-        foreach (string path in given)
-        {
-            string[] files = Directory.Exists(path) ? ClassFolder.Pictures(path, skipped) : [path];
-            if (files.Length == 0) throw new EspalierException($"{path}: no images in it that are read.");
-            foreach (string file in files) yield return file;
-        }
     }
 
     private static void Print(Terminal terminal, string file, Session model, Prediction prediction, int top)

@@ -113,20 +113,28 @@ internal sealed class QuantizeRun(QuantizePlan plan, CommandContext context)
     private double Accuracy(Model model)
     {
         using Session session = model.Session();
-        return new EvaluationRun(context, session, evaluation, 64).Run("evaluate", prune: true).Accuracy;
+        return Accuracy(session);
     }
+
+    private double Accuracy(Session session) =>
+        new EvaluationRun(context, session, evaluation, 64).Run("evaluate", prune: true).Accuracy;
 
     private OutputComparison Outputs(Model original, Model model)
     {
         using Session before = original.Session(), after = model.Session();
-        return SideBySide.Outputs(before, after, CalibrationImages.Of(evaluation, input.Data.EvaluationPipeline, ComparedImages));
+        return Outputs(before, after);
     }
+
+    private OutputComparison Outputs(Session before, Session after) =>
+        SideBySide.Outputs(before, after, CalibrationImages.Of(evaluation, input.Data.EvaluationPipeline, ComparedImages));
 
     private void Show(Model model, PostTrainingResult result, Model original, double before)
     {
-        OutputComparison outputs = Outputs(original, model);
-        double after = input.IsLabelled ? Accuracy(model) : outputs.SameAnswer;
-        var (slow, fast) = Milliseconds(original, model);
+        using Session floats = original.Session(), codes = model.Session();
+        OutputComparison outputs = Outputs(floats, codes);
+        double after = input.IsLabelled ? Accuracy(codes) : outputs.SameAnswer;
+        float[] image = [.. CalibrationImages.Of(evaluation, input.Data.EvaluationPipeline, 1).SelectMany(x => x.ToArray())];
+        var (slow, fast) = SideBySide.Milliseconds(floats, codes, image, BurstTime);
         Table table = Tables.New("", "before", "after", "ratio");
         table.Row(input.IsLabelled ? "accuracy" : "same answer", Format.Percent(before), Format.Percent(after),
             Format.Number(100 * (after - before), "+0.00;-0.00") + " points");
@@ -140,14 +148,8 @@ internal sealed class QuantizeRun(QuantizePlan plan, CommandContext context)
         terminal.Line($"layers      {result.Layers.Count} in few bits; floats: "
             + (result.Floats.Count == 0 ? "none" : string.Join(", ", result.Floats.Take(8)) + (result.Floats.Count > 8
                 ? $" and {result.Floats.Count - 8} more" : "")));
-        terminal.Line($"ranges      {plan.Options.Observer} of {Count} images from {Pictures.Name}; numbers on {evaluation.Count} images of {input.Pair.Info.Name}");
+        terminal.Line($"ranges      {plan.Options.Observer} of {Count} images from {Pictures.Name}; numbers on {evaluation.Count} images of "
+            + input.Pair.Info.Name);
         if (plan.Output is not null) terminal.Line($"model       {plan.Output}");
-    }
-
-    private (double Before, double After) Milliseconds(Model original, Model model)
-    {
-        using Session first = original.Session(), second = model.Session();
-        float[] image = [.. CalibrationImages.Of(evaluation, input.Data.EvaluationPipeline, 1).SelectMany(x => x.ToArray())];
-        return SideBySide.Milliseconds(first, second, image, BurstTime);
     }
 }

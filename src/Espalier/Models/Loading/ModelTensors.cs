@@ -69,7 +69,7 @@ internal abstract class ModelTensors : IDisposable
 
         public override int? Heads => GoogleNames.Heads(file);
 
-        public override VitLayout Layout { get; } = PublishedNames.LayoutOf(file);
+        public override VitLayout Layout => PublishedNames.LayoutOf(file);
 
         public override void Read(string name, int start, Span<float> destination) =>
             arrays[name].Data.AsSpan(start, destination.Length).CopyTo(destination);
