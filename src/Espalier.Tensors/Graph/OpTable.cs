@@ -18,6 +18,7 @@ public static class OpTable
         ["Clamp"] = new(1, 1, (x, s) => new ClampOp(x[0]!, s.Float("low"), s.Float("high"))),
         ["ClassAttention"] = new(2, 2, (x, s) =>
             new ClassAttentionOp(x[0]!, x[1]!, HeadLayout.Read(s, x[0]!.Shape[-1]), s.Float("scale"))),
+        ["CodeBook"] = new(2, 2, (x, s) => new CodeBookOp(x[0]!, x[1]!, s.Ints("sizes"), s.Bool("mean"))),
         ["Concat"] = new(1, int.MaxValue, (x, s) => new ConcatOp(s.Int("axis"), x!)),
         ["Conv2d"] = new(2, 3, (x, s) =>
             Conv2dOp.Of(x[0]!, x[1]!, x[2], s.Strides("stride"), s.Padding("padding"), s.Int("dilation"))),

@@ -61,6 +61,9 @@ public sealed class BeforeAfter
     private static ModelNumbers Numbers(Model model, DependencyGraph graph, double accuracy) =>
         new(model.ParameterCount, graph.MultiplyAdds(), accuracy, Bytes(model), 0);
 
+    /// <summary>Bytes that the model's weights would take if their codes were packed to their entropy; of floats four bytes each.</summary>
+    public static long EntropyBytes(Model model) => (long)Math.Ceiling(Files.StoredCodes.EntropyBytes(model.Graph));
+
     /// <summary>Bytes that the model's file takes.</summary>
     public static long Bytes(Model model)
     {

@@ -107,6 +107,17 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
         }
     }
 
+    /// <summary>Names of the convolutions and linear layers that <see cref="SelectionOptions.Keep"/> leaves alone.</summary>
+    /// <exception cref="EspalierException">A pattern fits none.</exception>
+    internal IReadOnlySet<string> LayersLeftAlone()
+    {
+        string[] layers = [.. model.Graph.Nodes.Where(n => n.Op is Conv2dOp or LinearOp).Select(n => n.Name)];
+        foreach (string pattern in options.Selection.Keep)
+            if (!layers.Any(l => SelectionOptions.Matches(l, pattern)))
+                throw new EspalierException($"no layer matches '{pattern}'{Near.Hint(pattern, layers)}");
+        return layers.Where(l => options.Selection.Keep.Any(p => SelectionOptions.Matches(l, p))).ToHashSet();
+    }
+
     /// <summary>Forgets the gradients of the model's parameters.</summary>
     internal void ClearGradients()
     {

@@ -18,6 +18,9 @@ public abstract record CompressionMethod : CompressionOptions
     /// <summary>Whether it makes a network smaller; one that only trains in its own way leaves the size as it is.</summary>
     public virtual bool Removes => true;
 
+    /// <summary>Whether a target says how much work or how many channels are left; else none may be given.</summary>
+    public virtual bool TakesTarget => true;
+
     /// <summary>Whether it looks at labels, besides any training.</summary>
     public virtual bool NeedsLabels => true;
 
@@ -53,6 +56,9 @@ public abstract record CompressionMethod : CompressionOptions
             if (s.Set(this, s.Of(this)) is null)
                 throw new EspalierException($"{s.Property} of {GetType().Name} is {s.Of(this)}; it is {s.Allowed}");
         }
+        if (!TakesTarget && HasTarget)
+            throw new EspalierException($"{Name} changes no shapes, so there is no target to reach; leave TargetFlops, TargetTime, "
+                + "TargetLatency, Ratio and Threshold out");
         if (Rounds < 1) throw new EspalierException($"Rounds is {Rounds}; it is at least 1");
         if (TrainSteps < 0 || FineTuneSteps < 0)
             throw new EspalierException($"TrainSteps is {TrainSteps} and FineTuneSteps {FineTuneSteps}; both are at least 0");

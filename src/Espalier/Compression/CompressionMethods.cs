@@ -4,10 +4,13 @@ using Espalier.Compression.Methods.Calibrated;
 using Espalier.Compression.Methods.ClassAttention;
 using Espalier.Compression.Methods.Corp;
 using Espalier.Compression.Methods.DynamicVit;
+using Espalier.Compression.Methods.Ipq;
 using Espalier.Compression.Methods.LowRank;
 using Espalier.Compression.Methods.Magnitude;
 using Espalier.Compression.Methods.NVit;
 using Espalier.Compression.Methods.PatchSlimming;
+using Espalier.Compression.Methods.Qat;
+using Espalier.Compression.Methods.QuantNoise;
 using Espalier.Compression.Methods.RandomTokens;
 using Espalier.Compression.Methods.RePr;
 using Espalier.Compression.Methods.Slimming;
@@ -29,8 +32,9 @@ public static class CompressionMethods
     public static IReadOnlyList<CompressionMethod> All { get; } =
     [
         new Apt(), new Ats(), new BnScale(), new ClassTopK(), new Corp(), new DynamicVit(), new Enc(), new Evit(), new Fpgm(),
-        new L1Norm(), new L2Norm(), new LowOutputError(), new LowRank(), new LowVariance(),
-        new NetworkSlimming(), new NVit(), new PatchSlimming(), new RandomFilters(), new RandomTokens(), new RePr(),
+        new Ipq(), new L1Norm(), new L2Norm(), new LowOutputError(), new LowRank(), new LowVariance(),
+        new NetworkSlimming(), new NVit(), new PatchSlimming(), new Qat(), new QuantNoise(), new RandomFilters(),
+        new RandomTokens(), new RePr(),
         new SoftFilter(), new SPVit(), new StochasticDepth(), new Taylor(), new ToMe(), new VitSlim(), new Vtp(), new WdPruning(),
     ];
 

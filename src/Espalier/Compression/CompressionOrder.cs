@@ -110,7 +110,7 @@ public static class CompressionOrder
             NetworkTraits.MergesTokens => Nodes(n => n.Op is MergeRowsOp),
             NetworkTraits.FewerQueries => Nodes(n => n.Op is AttentionOp && Norm(n.Operands[0]) != Norm(n.Operands[1])),
             NetworkTraits.ConvolvesTokens => Nodes(n => n.Op is RowsToMapsOp),
-            _ => Nodes(n => n.Op is QuantiseOp),
+            _ => Nodes(n => n.Op is QuantiseOp or CodeBookOp),
         };
 
         GraphNode? Nodes(Func<GraphNode, bool> which) => graph.Nodes.FirstOrDefault(which);

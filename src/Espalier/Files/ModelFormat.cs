@@ -52,9 +52,12 @@ internal static class ModelFormat
         var metadata = new Dictionary<string, string> { [ModelStructure.MetadataKey] = text };
         Safetensors.Write(path, graph.ReadWeights().Select(Entry), metadata);
 
-        SafetensorsEntry Entry(GraphValue weight) => stored.TryGetValue(weight.Name, out StoredCodes? codes)
-            ? codes.Entry(weight, graph) : new(weight.Name, ElementType.F32, weight.Shape.ToArray(),
-            stream => FloatBytes.Write(stream, weight.Tensor.Span));
+        SafetensorsEntry Entry(GraphValue weight)
+        {
+            if (stored.TryGetValue(weight.Name, out StoredCodes? codes)) return codes.Entry(weight, graph);
+            return (keepFloats ? null : StoredCodes.HalfBook(weight, graph)) ?? new(weight.Name, ElementType.F32,
+                weight.Shape.ToArray(), stream => FloatBytes.Write(stream, weight.Tensor.Span));
+        }
     }
 
     /// <summary>The format and kind of network that a file's metadata names; null where it has no block of ours.</summary>

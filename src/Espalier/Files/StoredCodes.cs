@@ -35,7 +35,7 @@ internal sealed record StoredCodes(int[] Shape, int Low, int High, string? Scale
 
     /// <summary>
     /// The weights of a graph that are stored as codes: those that <see cref="QuantiseOp"/> alone reads, always in the same way.
-    /// What it makes of the numbers that the codes stand for is what it made of the weight.
+    /// What it makes of the numbers that the codes stand for is what it made of the weight. And the codes of code books.
     /// </summary>
     public static OrderedDictionary<string, StoredCodes> Of(Graph graph)
     {
@@ -45,6 +45,7 @@ internal sealed record StoredCodes(int[] Shape, int Low, int High, string? Scale
         foreach (GraphValue weight in graph.ReadWeights())
         {
             GraphNode[] nodes = [.. readers[weight]];
+            if (EntriesOf(weight, nodes) is { } entries) stored[weight.Name] = new StoredCodes(weight.Shape.ToArray(), 0, entries - 1);
             if (graph.Outputs.Contains(weight) || nodes is not [{ Op: QuantiseOp op } node, ..]) continue;
             bool alike = nodes.All(n => n.Op is QuantiseOp other && n.Operands[0] == weight && n.Inputs.Skip(1).All(o =>
                 o != weight)
@@ -56,11 +57,49 @@ internal sealed record StoredCodes(int[] Shape, int Low, int High, string? Scale
         return stored;
     }
 
+    /// <summary>Entries of the code book whose codes a weight holds; null where it is something else.</summary>
+    private static int? EntriesOf(GraphValue weight, GraphNode[] readers)
+    {
+        if (readers.Length == 0 || !readers.All(n => n.Op is CodeBookOp && n.Operands[1] == weight)) return null;
+        int entries = readers.Min(n => n.Operands[0]!.Shape[0]);
+        return entries is >= 2 and < 1 << MostBits ? entries : null;
+    }
+
+    /// <summary>The entry of a code book whose numbers all are of half precision, in that; null for any other weight.</summary>
+    public static SafetensorsEntry? HalfBook(GraphValue weight, Graph graph)
+    {
+        GraphNode[] readers = [.. graph.Nodes.Where(n => n.Inputs.Contains(weight))];
+        bool isBook = readers.Length > 0 && readers.All(n => n.Op is CodeBookOp && n.Operands[0] == weight);
+        if (!isBook || weight.Tensor.ToArray().Any(x => (float)(Half)x != x)) return null;
+        return new SafetensorsEntry(weight.Name, ElementType.F16, weight.Shape.ToArray(), stream =>
+        {
+            var halves = new Half[weight.Tensor.Length];
+            System.Numerics.Tensors.TensorPrimitives.ConvertToHalf(weight.Tensor.Span, halves);
+            stream.Write(System.Runtime.InteropServices.MemoryMarshal.AsBytes<Half>(halves));
+        });
+    }
+
+    /// <summary>Bytes that the weights of a graph need at least: codes by their entropy, everything else as it is stored.</summary>
+    public static double EntropyBytes(Graph graph)
+    {
+        OrderedDictionary<string, StoredCodes> stored = Of(graph);
+        return graph.ReadWeights().Sum(w => stored.TryGetValue(w.Name, out StoredCodes? codes) ? codes.Entropy(w, graph)
+            : (HalfBook(w, graph) is null ? 4.0 : 2.0) * w.Shape.Length);
+    }
+
+    private double Entropy(GraphValue weight, Graph graph)
+    {
+        double n = weight.Shape.Length;
+        return CodesOf(weight, graph).CountBy(c => c).Sum(c => -c.Value * Math.Log2(c.Value / n)) / 8;
+    }
+
+    private int[] CodesOf(GraphValue weight, Graph graph) => Codes(weight.Tensor, Scale is null ? null : graph.Weights[Scale].Tensor,
+        Zero is null ? null : graph.Weights[Zero].Tensor);
+
     /// <summary>The entry of a weight; its codes are made when it is written.</summary>
     public SafetensorsEntry Entry(GraphValue weight, Graph graph) => new(weight.Name, Type, EntryShape, stream =>
     {
-        int[] codes = Codes(weight.Tensor, Scale is null ? null : graph.Weights[Scale].Tensor, Zero is null ? null
-            : graph.Weights[Zero].Tensor);
+        int[] codes = CodesOf(weight, graph);
         byte[] bytes = new byte[Type.Size() * ArrayShape.Count(EntryShape)];
         for (int i = 0; i < codes.Length; i++)
         {

@@ -58,14 +58,16 @@ internal sealed class OnnxConstants
             stream => stream.Write(MemoryMarshal.AsBytes<float>(Transposed<float>(weight.Span, rows, columns))));
     });
 
-    /// <summary>A weight of few bits; null where it is none.</summary>
+    /// <summary>A weight of few bits or of a code book; null where it is none.</summary>
     private string? Quantised(GraphValue value, bool transposed)
     {
-        if (value.Producer?.Op is not QuantiseOp) return null;
+        if (value.Producer?.Op is not (QuantiseOp or CodeBookOp)) return null;
         string form = transposed ? "quantised.transposed" : "quantised";
         if (written.TryGetValue((value, form), out string? there)) return there;
         string name = named.Contains(value) ? Free($"{names[value]}.{form}") : names[value];
-        if (OnnxQuantised.Weight(this, file, value, name, transposed) is not { } made) return null;
+        string? made = OnnxQuantised.Weight(this, file, value, name, transposed)
+            ?? OnnxCodeBook.Weight(this, file, value, name, transposed);
+        if (made is null) return null;
         named.Add(value);
         return written[(value, form)] = made;
     }

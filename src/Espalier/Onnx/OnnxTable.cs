@@ -36,6 +36,7 @@ internal static class OnnxTable
         ["BatchNorm2d"] = One("BatchNormalization", OnMaps, new OnnxSetting(Float, "epsilon", "epsilon")),
         ["Clamp"] = Several(OnnxElements.Clip, OnRows),
         ["ClassAttention"] = Several(OnnxAttention.OfClass, (_, _) => true),
+        ["CodeBook"] = Several(OnnxCodeBook.Write, OnMaps),
         ["Concat"] = One("Concat", NotAlongRows, new OnnxSetting(Axis, "axis", "axis")),
         ["Conv2d"] = One("Conv", OnMaps, new(Kernel, "kernel_shape"), new(Twice, "strides", "stride"),
             new(Pads, "pads", "padding"), new(Twice, "dilations", "dilation"), new(Groups, "group")),

@@ -8,8 +8,8 @@ namespace Espalier.Quantization;
 /// </summary>
 public static class BatchNormFolding
 {
-    /// <summary>Folds what can be folded: norms behind a convolution that nobody else reads, whose weight nobody else
-    /// uses.</summary>
+    /// <summary>Folds what can be folded: norms behind a convolution that nobody else reads, whose weight nobody else uses. Where that
+    /// weight is rounded its codes stay what they are but for their signs, and each output has a scale of its own afterwards.</summary>
     /// <returns>How many norms are gone.</returns>
     public static int Apply(Graph graph)
     {
@@ -19,11 +19,14 @@ public static class BatchNormFolding
             if (node.Op is not BatchNorm2dOp norm || node.Operands.Skip(1).Any(o => o is not { IsWeight: true })) continue;
             GraphValue x = node.Operands[0]!;
             if (x.Producer is not { Op: Conv2dOp } conv || Readers(graph, x) != 1 || graph.Outputs.Contains(x)) continue;
-            if (conv.Operands[1] is not { IsWeight: true } weight || Readers(graph, weight) != 1) continue;
+            var layer = new QuantisedLayer(conv);
+            if (layer.Weight is not { IsWeight: true } weight || Readers(graph, weight) != 1) continue;
+            if (conv.Operands[1] != weight && Readers(graph, conv.Operands[1]!) != 1) continue;
             if (conv.Operands.ElementAtOrDefault(2) is { } old && (!old.IsWeight || Readers(graph, old) != 1)) continue;
             conv = WithBias(graph, conv);
-            Fold(conv.Operands[1]!.Tensor, conv.Operands[2]!.Tensor,
-                [.. node.Operands.Skip(1).Select(o => o!.Tensor.ToArray())], norm.Epsilon);
+            float[][] vectors = [.. node.Operands.Skip(1).Select(o => o!.Tensor.ToArray())];
+            if (conv.Operands[1] != weight) FoldScales(graph, new QuantisedLayer(conv).Codes, vectors, norm.Epsilon);
+            Fold(weight.Tensor, conv.Operands[2]!.Tensor, vectors, norm.Epsilon);
             graph.Remove(graph.Nodes.Single(n => n.Output == node.Output));
             folded++;
         }
@@ -43,11 +46,33 @@ public static class BatchNormFolding
         }
     }
 
+    /// <summary>The scales of a rounded weight, times what its outputs are multiplied with.</summary>
+    private static void FoldScales(Graph graph, QuantisedValue codes, float[][] norm, float epsilon)
+    {
+        int outputs = codes.Source.Shape[0];
+        Tensor scales = Tensor.Unscoped(new Shape(outputs));
+        for (int o = 0; o < outputs; o++)
+        {
+            double factor = Math.Abs(norm[0][o] / Math.Sqrt(norm[3][o] + (double)epsilon));
+            scales.Span[o] = codes.Scale.Span[codes.Axis < 0 ? 0 : o] * (float)(factor == 0 ? 1 : factor);
+        }
+        if (codes.Axis == 0)
+        {
+            scales.Span.CopyTo(codes.Scale.Span);
+            scales.Dispose();
+            return;
+        }
+        (CodeFormat format, string name) = (codes.Format, codes.Node.Name);
+        GraphValue made = graph.Replace(codes.Node, x => F.Quantise(x[0], scales, null, format.Low, format.High, axis: 0),
+            [(codes.Source.Name + ".scales", scales)]);
+        made.Name = name;
+    }
+
     /// <summary>The layer with a bias, of zeros where it had none.</summary>
     internal static GraphNode WithBias(Graph graph, GraphNode layer)
     {
         if (layer.Operands.ElementAtOrDefault(2) is not null) return layer;
-        GraphValue weight = layer.Operands[1]!;
+        GraphValue weight = new QuantisedLayer(layer).Weight;
         string name = weight.Name.EndsWith(".weight", StringComparison.Ordinal) ? weight.Name[..^".weight".Length] : weight.Name;
         string output = layer.Name, free = $"{name}.bias";
         for (int i = 1; graph.Weights.ContainsKey(free); i++) free = $"{name}.bias.{i}";

@@ -1,3 +1,5 @@
+using Espalier.Training;
+
 namespace Espalier.Quantization;
 
 /// <summary>
@@ -57,6 +59,7 @@ internal sealed class HistogramObserver(ObserverKind kind) : Observer
             return Percentiles.Select(p => (Min: Quantile(1 - p), Max: Quantile(p))).MinBy(r => SquaredError(format, r.Min,
                 r.Max));
         }
+        if (kind == ObserverKind.Histogram) return Narrowed(format.High - format.Low + 1);
         (float, float) best = (low, high);
         double least = double.PositiveInfinity;
         // From the widest: of equals that one.
@@ -68,6 +71,68 @@ internal sealed class HistogramObserver(ObserverKind kind) : Observer
             if (error < least) (best, least) = ((f * low, f * high), error);
         }
         return best;
+    }
+
+    private protected override void SaveSeen(StateWriter state)
+    {
+        state.Add("counts", counts);
+        state.Add("first", first);
+        state.Add("range", width, low, high);
+    }
+
+    private protected override void LoadSeen(StateReader state)
+    {
+        state.ReadLongs("counts").CopyTo(counts, 0);
+        first = state.ReadLong("first");
+        double[] range = state.ReadDoubles("range");
+        (width, low, high) = (range[0], (float)range[1], (float)range[2]);
+    }
+
+    /// <summary>
+    /// Steps of 1e-5 of all values from either side, each time on the one where more bins go for it, until the error grows.
+    /// </summary>
+    private (float Min, float Max) Narrowed(int levels)
+    {
+        const double Step = 1e-5;
+        int start = Array.FindIndex(counts, c => c > 0), end = Array.FindLastIndex(counts, c => c > 0);
+        var below = new double[Bins];
+        double all = 0, left = 0, right = 1, least = double.PositiveInfinity;
+        for (int i = 0; i < Bins; i++) below[i] = all += counts[i];
+        var whole = (First: start, Last: end);
+        while (left < right)
+        {
+            int l = start, r = end;
+            while (l < end && below[l] < (left + Step) * all) l++;
+            while (r > start && below[r] > (right - Step) * all) r--;
+            (int From, int To) next = (start, end);
+            if (l - start > end - r) (next.From, left) = (l, left + Step);
+            else (next.To, right) = (r, right - Step);
+            if (next == (start, end)) continue;
+            double error = SpreadError(next.From, next.To, levels);
+            if (error > least) break;
+            (least, start, end) = (error, next.From, next.To);
+        }
+        return ((float)(start == whole.First ? low : (first + start) * width), (float)(end == whole.Last ? high
+            : (first + end + 1) * width));
+    }
+
+    /// <summary>The squared error of values that are spread evenly in their bins, in so many equal cells from the first bin's begin to
+    /// the last one's end; what lies outside goes to the cells there.</summary>
+    private double SpreadError(int start, int end, int levels)
+    {
+        double cell = width * (end - start + 1) / levels, sum = 0;
+        for (int i = 0; i < Bins; i++)
+        {
+            if (counts[i] == 0) continue;
+            double from = (i - start) * width, to = from + width;
+            double a = Math.Clamp(Math.Floor(from / cell), 0, levels - 1), b = Math.Clamp(Math.Floor(to / cell), 0, levels - 1);
+            double density = counts[i] / width;
+            sum += density * (Cubes(from - (a + 0.5) * cell, cell / 2) + (b - a - 1) * Cubes(-cell / 2, cell / 2)
+                + Cubes(-cell / 2, to - (b + 0.5) * cell));
+        }
+        return sum;
+
+        static double Cubes(double from, double to) => (to * to * to - from * from * from) / 3;
     }
 
     /// <summary>The value below which a share of all lie; inside a bin as if they were spread evenly.</summary>

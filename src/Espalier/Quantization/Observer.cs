@@ -1,3 +1,4 @@
+using Espalier.Training;
 using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 
 namespace Espalier.Quantization;
@@ -20,6 +21,10 @@ public enum ObserverKind
 
     /// <summary>The least Kullback-Leibler divergence of the histogram, of the same ranges.</summary>
     Entropy,
+
+    /// <summary>Narrowed from the whole one, on whichever side has fewer values, until the squared error of the histogram grows: what
+    /// quantisation-aware training of PyTorch does.</summary>
+    Histogram,
 }
 
 /// <summary>Looks at the values of an activation, batch by batch, and says over which range its codes are to be spread.</summary>
@@ -58,6 +63,24 @@ public abstract class Observer
 
     private protected abstract (float Min, float Max) Found(CodeFormat format);
 
+    /// <summary>Adds what was seen to a checkpoint.</summary>
+    internal void Save(StateWriter state)
+    {
+        state.Add("seen", IsEmpty ? 0L : 1L);
+        SaveSeen(state);
+    }
+
+    /// <summary>Takes back what <see cref="Save"/> added.</summary>
+    internal void Load(StateReader state)
+    {
+        IsEmpty = state.ReadLong("seen") == 0;
+        LoadSeen(state);
+    }
+
+    private protected abstract void SaveSeen(StateWriter state);
+
+    private protected abstract void LoadSeen(StateReader state);
+
     private sealed class RangeObserver(float momentum) : Observer
     {
         private float low, high;
@@ -70,5 +93,13 @@ public abstract class Observer
         }
 
         private protected override (float Min, float Max) Found(CodeFormat format) => (low, high);
+
+        private protected override void SaveSeen(StateWriter state) => state.Add("range", low, (double)high);
+
+        private protected override void LoadSeen(StateReader state)
+        {
+            double[] range = state.ReadDoubles("range");
+            (low, high) = ((float)range[0], (float)range[1]);
+        }
     }
 }

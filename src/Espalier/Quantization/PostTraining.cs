@@ -17,6 +17,9 @@ public sealed record PostTrainingOptions
     /// <summary>How ranges of values are found.</summary>
     public ObserverKind Observer { get; init; } = ObserverKind.MinMax;
 
+    /// <summary>Of a moving average: what a new batch counts.</summary>
+    public float Momentum { get; init; } = 0.01f;
+
     /// <summary>See <see cref="Equalisation"/>.</summary>
     public bool Equalise { get; init; }
 
@@ -45,6 +48,10 @@ public sealed record PostTrainingResult(IReadOnlyList<string> Layers, IReadOnlyL
     IReadOnlyList<QuantisedValue> Values,
     IReadOnlyList<string> Notes);
 
+/// <summary>A network with roundings in it.</summary>
+internal sealed record QuantisedNetwork(QuantisedPlaces Places, ValueRanges Ranges, IReadOnlyList<QuantisedValue> Values,
+    List<string> Notes);
+
 /// <summary>
 /// Post-training quantisation: batch norms are folded, ranges of values are looked up on some images without labels, and weights
 /// are rounded. The network that comes out is an ordinary graph with <see cref="QuantiseOp"/> nodes: it runs, is saved, compiled
@@ -63,21 +70,39 @@ public static class PostTraining
     public static PostTrainingResult Run(Graph graph, IEnumerable<Tensor> images, PostTrainingOptions? options = null)
     {
         options ??= new PostTrainingOptions();
+        QuantisedNetwork made = Insert(graph, images, options);
+        List<string> notes = made.Notes;
+        IReadOnlyList<QuantisedLayer> layers = made.Places.Layers;
+        using Recording.PauseBlock pause = Recording.Pause();
+        if (options.SecondMoments) notes.Add($"{SecondMomentRounding.Apply(graph, layers, images)} weights rounded by second moments");
+        if (options.CorrectBias) notes.Add($"{BiasCorrection.Apply(graph, layers, images)} biases corrected");
+        BiasCorrection.Round(layers);
+        HashSet<string> used = [.. layers.Select(l => l.Name)];
+        string[] floats = [.. graph.Nodes.Where(n => n.Op is Conv2dOp or LinearOp && !used.Contains(n.Name)).Select(n => n.Name)];
+        return new PostTrainingResult([.. used], floats, made.Values, notes);
+    }
+
+    /// <summary>Puts roundings into a network, with ranges of values from images and of weights from the weights.</summary>
+    /// <param name="fold">Whether batch norms are folded first; else they stay, and weights are rounded as they are without them.</param>
+    /// <inheritdoc cref="Run"/>
+    internal static QuantisedNetwork Insert(Graph graph, IEnumerable<Tensor> images, PostTrainingOptions options, bool fold = true)
+    {
         if (QuantisedValue.Of(graph).Any())
             throw new EspalierException("the network has values of few bits already; quantise the one that it was made from");
         CodeFormat values = CodeFormat.Activation(options.ActivationBits), weights = CodeFormat.Weight(options.WeightBits);
         using Recording.PauseBlock pause = Recording.Pause();
         var notes = new List<string>();
-        int folded = BatchNormFolding.Apply(graph);
+        int folded = fold ? BatchNormFolding.Apply(graph) : 0;
         if (folded > 0) notes.Add($"{folded} batch norms folded");
         foreach (GraphNode layer in graph.Nodes.ToArray())
             if (layer.Op is Conv2dOp or LinearOp { Gelu: false }
-                && layer.Operands[1] is { IsWeight: true }) BatchNormFolding.WithBias(graph, layer);
+                && layer.Operands[1] is { IsWeight: true } && !graph.Nodes.Any(n => n.Op is BatchNorm2dOp
+                && n.Operands[0] == layer.Output)) BatchNormFolding.WithBias(graph, layer);
         if (options.Equalise) notes.Add($"{Equalisation.Apply(graph)} pairs of layers equalised");
         QuantisedPlaces places = QuantisedPlaces.Of(graph, options.Floats);
         if (places.Layers.Count == 0)
             throw new EspalierException("the network has no convolution or linear layer that could be rounded");
-        ValueRanges ranges = ValueRanges.Of(graph, places, images, options.Observer);
+        ValueRanges ranges = ValueRanges.Of(graph, places, images, () => Observer.Create(options.Observer, options.Momentum));
         int norms = options.Reparameterise ? NormRanges.Apply(graph, places, ranges, values) : 0;
         if (norms > 0) notes.Add($"{norms} layer norms with a range for each channel, taken into the layers behind them");
         List<QuantisedValue> rounded = Insert(graph, places, ranges, values);
@@ -88,13 +113,7 @@ public static class PostTraining
             weight.SetRangeOfWeight();
             rounded.Add(weight);
         }
-        if (options.SecondMoments) notes.Add(
-            $"{SecondMomentRounding.Apply(graph, places.Layers, images)} weights rounded by second moments");
-        if (options.CorrectBias) notes.Add($"{BiasCorrection.Apply(graph, places.Layers, images)} biases corrected");
-        BiasCorrection.Round(places.Layers);
-        HashSet<string> used = [.. places.Layers.Select(l => l.Name)];
-        string[] floats = [.. graph.Nodes.Where(n => n.Op is Conv2dOp or LinearOp && !used.Contains(n.Name)).Select(n => n.Name)];
-        return new PostTrainingResult([.. used], floats, rounded, notes);
+        return new QuantisedNetwork(places, ranges, rounded, notes);
     }
 
     /// <summary>Rounds values in the order of the network; those that share a scale share the buffers.</summary>

@@ -16,6 +16,11 @@ public sealed record QuantisedLayer(GraphNode Node)
     /// <summary>How the weight is rounded.</summary>
     public QuantisedValue Codes => new(Node.Operands[1]!.Producer!);
 
+    /// <summary>All of a graph, in its order.</summary>
+    public static IReadOnlyList<QuantisedLayer> Of(Graph graph) => [.. graph.Nodes.Where(n => n.Op is Conv2dOp or LinearOp
+        && n.Operands[0]!.Producer?.Op is QuantiseOp && n.Operands[1]!.Producer is { Op: QuantiseOp } w && w.Operands[0]!.IsWeight)
+        .Select(n => new QuantisedLayer(n))];
+
     /// <summary>Null where it has none of its own.</summary>
     public Tensor? Bias => Node.Operands.ElementAtOrDefault(2) is { IsWeight: true } bias ? bias.Tensor : null;
 }
@@ -94,9 +99,15 @@ public sealed class QuantisedPlaces
         if (!graph.Outputs.Contains(output)) Round(output);
     }
 
-    /// <summary>Behind the ReLU that alone reads a value: its range then begins at code 0.</summary>
-    private GraphValue Activated(GraphValue value) => !graph.Outputs.Contains(value)
-        && readers[value].ToArray() is [{ Op: ReluOp or ClampOp { Low: 0 } } relu] ? relu.Output : value;
+    /// <summary>Behind the batch norm and the ReLU that alone read a value: of a ReLU the range begins at code 0.</summary>
+    private GraphValue Activated(GraphValue value)
+    {
+        if (Alone(value) is { Op: BatchNorm2dOp } norm) value = norm.Output;
+        return Alone(value) is { Op: ReluOp or ClampOp { Low: 0 } } relu ? relu.Output : value;
+    }
+
+    private GraphNode? Alone(GraphValue value) => !graph.Outputs.Contains(value) && readers[value].ToArray() is [{ } reader] ? reader
+        : null;
 
     private void Round(GraphValue value)
     {

@@ -29,6 +29,7 @@ public sealed class OpReadersTests : IDisposable
         ["Clamp"] = (_, x) => F.Clamp(x, -0.5f, 0.7f),
         ["ClassAttention"] = (t, x) => t.Tokens(x) is var rows
             ? F.TakeRows(F.KeepRows(rows, t.Shares(rows), KeepRule.Count(2), fuse: true), 3) : x,
+        ["CodeBook"] = (t, x) => F.Conv2d(x, F.CodeBook(t.Weight("book", 4, 9), t.Codes("codes", 3, 6), [6, 3, 3, 3])),
         ["Concat"] = (_, x) => F.Concat(1, x, F.Mul(x, 2)),
         ["Conv2d"] = (t, x) => F.Conv2d(x, t.Weight("conv", 6, 3, 3, 3), t.Weight("bias", 6), 2, new Padding(1, 0, 1, 2)),
         ["Div"] = (t, x) => F.Div(x, t.Positive("w", 3, 1, 1)),
@@ -214,6 +215,16 @@ public sealed class OpReadersTests : IDisposable
         });
         list.RequiresGrad = false;
         return list;
+    }
+
+    private Tensor Codes(string name, params int[] dims)
+    {
+        Tensor codes = Made(name, dims, (t, _) =>
+        {
+            for (int i = 0; i < t.Length; i++) t.Span[i] = 3 * i % 4;
+        });
+        codes.RequiresGrad = false;
+        return codes;
     }
 
     private Tensor Made(string name, int[] dims, Action<Tensor, Rng> fill)

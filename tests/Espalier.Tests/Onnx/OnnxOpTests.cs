@@ -50,6 +50,7 @@ public sealed class OnnxOpTests : IDisposable
             x => Shares(Keep(x, KeepRule.Share(0.5)), HeadLayout.Uniform(1, 4)),
             x => F.Exp(Shares(Keep(x, KeepRule.AtLeast(-0.2f)), HeadLayout.Uniform(2, 4))),
         ],
+        ["CodeBook"] = [x => F.Conv2d(x, F.CodeBook(W(2, 8), F.Reshape(L(0, 1, 1, 0, 1, 1), 2, 3), [3, 4, 2, 2]))],
         ["Concat"] =
         [
             x => F.Concat(1, x, F.Relu(x), x), x => F.Concat(-1, x, x), x => F.Concat(1, Tokens(x), F.Exp(Tokens(x))),

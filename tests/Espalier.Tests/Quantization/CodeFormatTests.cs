@@ -23,6 +23,22 @@ public class CodeFormatTests
         Assert.Equal((3 / 255f, 255), CodeFormat.Activation8.Fit(-3, -1));
     }
 
+    [Theory]
+    [InlineData(4, -1, 3, 0.2666667f, 4)]
+    [InlineData(2, -1, 3, 1.3333333f, 1)]
+    [InlineData(8, 0.5f, 2, 0.0078431f, 0)]
+    [InlineData(8, -2, -0.5f, 0.0078431f, 255)]
+    public void FewerBitsAndOneSidedRanges(int bits, float min, float max, float scale, int zero)
+    {
+        CodeFormat format = CodeFormat.Activation(bits);
+        var (s, z) = format.Fit(min, max);
+        Assert.Equal(scale, s, 2e-7f);
+        Assert.Equal(zero, z);
+        if (bits != 4) return;
+        foreach (var (x, y) in new[] { (0.1f, 0f), (1, 1.0666667f), (-1, -1.0666667f), (3, 2.9333333f) })
+            Assert.Equal(y, format.Rounded(x, s, z), 1e-6f);
+    }
+
     [Fact]
     public void WeightsAreSymmetric()
     {

@@ -1,5 +1,6 @@
 using Espalier.Quantization;
 using Espalier.Tensors;
+using Espalier.Tests.Compression;
 
 namespace Espalier.Tests.Quantization;
 
@@ -7,6 +8,23 @@ namespace Espalier.Tests.Quantization;
 public class ObserverTests
 {
     public static TheoryData<ObserverKind> Kinds => [.. Enum.GetValues<ObserverKind>()];
+
+    /// <summary>See tests/goldens/make_quantised_training.py.</summary>
+    [Theory]
+    [InlineData(8, "histogram8")]
+    [InlineData(4, "histogram4")]
+    public void AHistogramIsNarrowedAsPyTorchDoes(int bits, string key)
+    {
+        Observer observer = Observer.Create(ObserverKind.Histogram);
+        observer.Add([.. Enumerable.Range(0, 20000).Select(i => (float)(-Math.Log(1 - 0.9999 * Part(i * 0.61803398875))
+            * (Part(i * 0.7548776662) < 0.5 ? -0.3 : 1)))]);
+        double[] expected = new TinyGolden("Quantised", "training.json")[key];
+        var (min, max) = observer.Range(CodeFormat.Activation(bits));
+        Assert.Equal(expected[0], min, 0.02);
+        Assert.Equal(expected[1], max, 0.02);
+
+        static double Part(double x) => x - Math.Floor(x);
+    }
 
     [Fact]
     public void MinMaxIsTheWholeRange()

@@ -48,6 +48,7 @@ internal static class CompressReport
         {
             ["how much"] = s switch
             {
+                _ when !o.TakesTarget => "no shapes change",
                 { Ratio: { } x } => $"{x} of the channels removed",
                 { Threshold: { } x } => $"scores up to {Text(x)} removed",
                 { TargetFlops: { } x } => $"{Text(x)} of the multiply-adds kept",

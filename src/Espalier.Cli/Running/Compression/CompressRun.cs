@@ -36,6 +36,7 @@ internal sealed class CompressRun(CompressPlan plan, CommandContext context)
         Table table = TrainingDisplay.Run(terminal, plan.Method.Name, progress =>
             Compress(new CompressionJob(input.Model, input.Data, method, progress, context.Cancel), input));
         terminal.Console.Write(table);
+        if (CompressionOrder.TraitsOf(input.Model.Graph).HasFlag(NetworkTraits.FewBits)) SizeLine.Show(terminal, input.Model);
         terminal.Line($"on {input.Pair.Test.Count} {(input.IsLabelled ? "test images of" : "held-out images without labels from")} "
             + $"{input.Pair.Info.Name}; the time is of one image at a time, "
             + "both in turn");
