@@ -72,7 +72,7 @@ internal static class Checkpoints
     }
 
     /// <summary>What --config and --model-type say of a file's network.</summary>
-    private static OpenOptions Shape(ParseResult parse) => new()
+    public static OpenOptions Shape(ParseResult parse) => new()
     {
         Architecture = parse.GetValue(Shared.ModelType),
         Config = parse.GetValue(Shared.Config) is { } file ? VitConfig.Read(file) : null,

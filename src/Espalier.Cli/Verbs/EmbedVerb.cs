@@ -5,6 +5,7 @@ using Espalier.Cli.Options;
 using Espalier.Cli.Running;
 using Espalier.Formats;
 using Espalier.Imaging;
+using Espalier.Inference;
 
 namespace Espalier.Cli.Verbs;
 
@@ -26,10 +27,11 @@ internal static class EmbedVerb
     {
         var verb = new Verb("embed", "Features of pictures or texts: of CLIP, or of any network what its head reads.",
             "espalier embed photos --model ViT-B/32 --output photos.npy", "espalier embed --model clip.pt --text cat --normalize",
-            "espalier embed boot.png --model models/apt-fashion-mnist.safetensors")
+            "espalier embed boot.png --model models/apt-fashion-mnist.safetensors",
+            "espalier embed photos --model dinov2_vits14_pretrain.pth --img-size 224 --output photos.npy")
         {
-            Images, ClipChoice.Model, ClipChoice.Vocabulary, ClipChoice.Texts, Output, Normalise, Shared.ModelType,
-                Shared.Precision,
+            Images, ClipChoice.Model, ClipChoice.Vocabulary, ClipChoice.Texts, Output, Normalise, Shared.ModelType, Shared.Config,
+            Shared.ImageSize, Shared.Precision,
         };
         verb.SetAction(parse => Run(parse, context));
         return verb;
@@ -42,9 +44,10 @@ internal static class EmbedVerb
         string path = parse.GetValue(ClipChoice.Model) ?? throw new EspalierException("say which model with --model FILE");
         List<string> names = texts.Length > 0 ? [.. texts] : [.. PictureFiles.Of(given, strict: false, context)];
         List<float[]> vectors;
-        if (texts.Length == 0 && FeatureNetwork.Is(path, parse.GetValue(Shared.ModelType)))
+        OpenOptions options = Checkpoints.Shape(parse) with { ImageSize = parse.GetValue(Shared.ImageSize) };
+        if (texts.Length == 0 && (options != new OpenOptions() || FeatureNetwork.Is(path)))
         {
-            using var network = FeatureNetwork.Open(path, new OpenOptions { Architecture = parse.GetValue(Shared.ModelType) });
+            using var network = FeatureNetwork.Open(path, options, new SessionOptions { Precision = ClipChoice.Options(parse, context).Precision });
             vectors = [.. names.Select(file => network.Encode(ImageFile.Read(file)))];
         }
         else

@@ -8,7 +8,8 @@ public static class OpTable
         ["Abs"] = new(1, 1, (x, s) => new AbsOp(x[0]!)),
         ["Add"] = new(2, 2, (x, s) => new AddOp(x[0]!, x[1]!)),
         ["Affine"] = new(1, 1, (x, s) => new AffineOp(x[0]!, s.Float("scale"), s.Float("shift"))),
-        ["AssembleTokens"] = new(3, 4, (x, s) => new AssembleTokensOp(x[0]!, x[1]!, x[2]!, x[3])),
+        ["AssembleTokens"] = new(2, int.MaxValue, (x, s) =>
+            new AssembleTokensOp(x[0]!, x[1]!, [.. x.Skip(2).OfType<Tensor>()])),
         ["Attention"] = new(3, 5, (x, s) => new AttentionOp(
             x[0]!, x[1]!, x[2]!, HeadLayout.Read(s, x[0]!.Shape[-1]), s.Float("scale"), x[3], x[4], s.Word<AttentionMask>("mask"))),
         ["AvgPool2d"] = new(1, 1, (x, s) =>

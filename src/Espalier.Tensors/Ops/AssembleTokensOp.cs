@@ -1,9 +1,9 @@
 namespace Espalier.Tensors;
 
 /// <summary>
-/// The token rows that enter a vision transformer: for each image the class token (and a second prefix token, if any), then
-/// its patches, with position embeddings added. patches [B·N, D], positions [1, T, D], class and second token [1, 1, D]
-/// -> [B·T, D], T = N + 1 or N + 2.
+/// The token rows that enter a vision transformer: for each image the tokens that stand in front (class token, distillation
+/// token, registers, if any), then its patches, with position embeddings added. patches [B·N, D], positions [1, T, D], prefix
+/// tokens [1, k, D] each -> [B·T, D], T = N and all k.
 /// </summary>
 public sealed unsafe class AssembleTokensOp : Op
 {
@@ -11,22 +11,25 @@ public sealed unsafe class AssembleTokensOp : Op
     private readonly Tensor[] prefix;
     private readonly int images, tokens, width;
 
-    public AssembleTokensOp(Tensor patches, Tensor positions, Tensor classToken, Tensor? secondToken = null)
-        : base(patches, positions, classToken, secondToken)
+    public AssembleTokensOp(Tensor patches, Tensor positions, params Tensor[] prefix) : base([patches, positions, .. prefix])
     {
-        prefix = secondToken is null ? [classToken] : [classToken, secondToken];
-        (this.patches, this.positions) = (patches, positions);
+        (this.patches, this.positions, this.prefix) = (patches, positions, prefix);
+        Prefix = (int)Math.Min(prefix.Sum(t => t.Rank == 3 ? t.Shape[1] : 0L), int.MaxValue);
         if (patches.Rank != 2 || positions.Rank != 3 || positions.Shape[2] != patches.Shape[1]
-            || Array.Exists(prefix, t => t.Length != patches.Shape[1]) || positions.Shape[1] <= prefix.Length
-            || patches.Shape[0] % (positions.Shape[1] - prefix.Length) != 0)
+            || Array.Exists(prefix, t => t.Rank != 3 || t.Shape != new Shape(1, t.Shape[1], patches.Shape[1]))
+            || positions.Shape[1] <= Prefix || patches.Shape[0] % (positions.Shape[1] - Prefix) != 0)
         {
-            throw new ArgumentException($"AssembleTokens: patches {patches.Shape}, positions {positions.Shape}, class token {classToken.Shape}");
+            throw new ArgumentException($"AssembleTokens: patches {patches.Shape}, positions {positions.Shape}, in front "
+                + string.Join(", ", prefix.Select(t => t.Shape)));
         }
         (tokens, width) = (positions.Shape[1], patches.Shape[1]);
-        images = patches.Shape[0] / (tokens - prefix.Length);
+        images = patches.Shape[0] / (tokens - Prefix);
     }
 
     public override string Name => "AssembleTokens";
+
+    /// <summary>How many tokens of an image stand in front of its patches.</summary>
+    public int Prefix { get; }
 
     public override Shape Result => new(images * tokens, width);
 
@@ -40,26 +43,34 @@ public sealed unsafe class AssembleTokensOp : Op
         for (int row = 0; row < images * tokens; row++)
         {
             int t = row % tokens;
-            System.Numerics.Tensors.TensorPrimitives.Add(Source(row), Row(positions.Data, t), Row(y.Data, row));
+            System.Numerics.Tensors.TensorPrimitives.Add(Source(row, t), Row(positions.Data, t), Row(y.Data, row));
         }
         return y;
 
-        ReadOnlySpan<float> Source(int row) => row % tokens < prefix.Length
-            ? Row(prefix[row % tokens].Data, 0)
-            : Row(patches.Data, PatchRow(row));
+        ReadOnlySpan<float> Source(int row, int t)
+        {
+            foreach (Tensor front in prefix)
+            {
+                if (t < front.Shape[1]) return Row(front.Data, t);
+                t -= front.Shape[1];
+            }
+            return Row(patches.Data, PatchRow(row));
+        }
     }
 
     protected internal override void Backward(Tensor dy)
     {
         if (Wants(patches)) AddGrad(patches, d => ForEachRow((row, t) =>
         {
-            if (t >= prefix.Length) Row(dy.Data, row).CopyTo(Row(d.Data, PatchRow(row)));
+            if (t >= Prefix) Row(dy.Data, row).CopyTo(Row(d.Data, PatchRow(row)));
         }));
         if (Wants(positions)) Accumulate(positions, dy, t => t);
-        for (int i = 0; i < prefix.Length; i++)
+        int first = 0;
+        foreach (Tensor front in prefix)
         {
-            int own = i;
-            if (Wants(prefix[i])) Accumulate(prefix[i], dy, t => t == own ? 0 : -1);
+            int start = first, count = front.Shape[1];
+            if (Wants(front)) Accumulate(front, dy, t => t >= start && t < start + count ? t - start : -1);
+            first += count;
         }
     }
 
@@ -88,7 +99,7 @@ public sealed unsafe class AssembleTokensOp : Op
         for (int row = 0; row < images * tokens; row++) visit(row, row % tokens);
     }
 
-    private int PatchRow(int row) => row / tokens * (tokens - prefix.Length) + row % tokens - prefix.Length;
+    private int PatchRow(int row) => row / tokens * (tokens - Prefix) + row % tokens - Prefix;
 
     private Span<float> Row(float* data, int row) => new(data + (long)row * width, width);
 }
@@ -96,6 +107,6 @@ public sealed unsafe class AssembleTokensOp : Op
 public static partial class F
 {
     /// <inheritdoc cref="AssembleTokensOp"/>
-    public static Tensor AssembleTokens(Tensor patches, Tensor positions, Tensor classToken, Tensor? secondToken = null) =>
-        new AssembleTokensOp(patches, positions, classToken, secondToken).Run();
+    public static Tensor AssembleTokens(Tensor patches, Tensor positions, params ReadOnlySpan<Tensor> prefix) =>
+        new AssembleTokensOp(patches, positions, prefix.ToArray()).Run();
 }

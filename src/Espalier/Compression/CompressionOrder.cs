@@ -119,7 +119,9 @@ public static class CompressionOrder
     /// <summary>The norm in front of queries or keys, or what is first of all.</summary>
     private static GraphNode? Norm(GraphValue? value)
     {
-        while (value?.Producer is { } node && node.Op is not LayerNormOp) value = node.Inputs.FirstOrDefault(x => !x.IsWeight);
+        // A norm of each head's queries or keys is not the block's.
+        while (value?.Producer is { } node && (node.Op is not LayerNormOp || node.Output.Shape.Rank == 3))
+            value = node.Inputs.FirstOrDefault(x => !x.IsWeight);
         return value?.Producer;
     }
 }

@@ -2,6 +2,7 @@ using Espalier.Data;
 using Espalier.Files;
 using Espalier.Imaging;
 using Espalier.Inference;
+using Espalier.Models;
 using Espalier.Tensors;
 
 namespace Espalier;
@@ -26,25 +27,26 @@ public sealed class FeatureNetwork : IDisposable
 
     /// <summary>Opens a model file of any format, see <see cref="Model.Open"/>.</summary>
     /// <exception cref="EspalierException">The file is missing or damaged, or its network is unknown.</exception>
-    public static FeatureNetwork Open(string path, OpenOptions? options = null)
+    public static FeatureNetwork Open(string path, OpenOptions? options = null, SessionOptions? session = null)
     {
         using Model model = Model.Open(path, options);
-        if (model.Card.LogitScale is not null) return new FeatureNetwork(Session.Of(model));
+        if (model.Card.LogitScale is not null || model.Card.Features) return new FeatureNetwork(Session.Of(model, session));
         GraphValue features = ModelHead.Find(model.Graph, path)[0].Operands[0]!;
         Graph part = model.Graph.Between(model.Graph.Inputs, [features]);
-        return new FeatureNetwork(new Session(part) { Preprocessing = model.Card.Preprocessing
+        return new FeatureNetwork(new Session(part, session) { Preprocessing = model.Card.Preprocessing
             ?? Preprocessing.Half(model.ImageSize, model.Channels) });
     }
 
     /// <summary>Whether a file is of such a network and no pair of towers.</summary>
-    /// <param name="architecture">A name that is given for it.</param>
-    internal static bool Is(string path, string? architecture)
+    internal static bool Is(string path)
     {
-        if (architecture is not null) return true;
         if (!File.Exists(path)) return false;
         if (Onnx.OnnxNetwork.Is(path)) return true;
         using Formats.SafetensorsReader? file = Formats.CheckpointFile.OpenSafetensors(path);
-        return file is not null && ModelFormat.Kind(file.Metadata, path) is not null;
+        if (file is not null && ModelFormat.Kind(file.Metadata, path) is not null) return true;
+        // CLIP's two towers have no layout of a single transformer.
+        using ModelTensors tensors = ModelTensors.Open(path);
+        return tensors.Layout != VitLayout.Own;
     }
 
     /// <summary>Features of a picture, not normalised.</summary>

@@ -178,6 +178,7 @@ public sealed class Model : IDisposable
     public void ReplaceHead(int classes, ulong seed = 42)
     {
         if (classes < 1) throw new EspalierException($"a head is for at least one class, not {classes}");
+        RequireHead(Description);
         ModelHead.Replace(Graph, classes, seed, Description);
         Card = Card with { Classes = null };
     }
@@ -214,12 +215,20 @@ public sealed class Model : IDisposable
 
     private void Resize(int size, string path)
     {
-        Report = Report with { Resized = ModelSize.Change(Graph, size, path) };
+        Report = Report with { Resized = ModelSize.Change(
+            Graph, size, Card.Positions ?? PositionResizeKind.BilinearAlignCorners, path) };
         Card = Card with { Preprocessing = Card.Preprocessing?.ForSize(size) };
+    }
+
+    private void RequireHead(string source)
+    {
+        if (Card.Features)
+            throw new EspalierException($"{source}: gives features and has no head; open the file that it was read from with Classes");
     }
 
     private void NewHead(OpenOptions options, string path)
     {
+        RequireHead(path);
         string[] head = [.. ModelHead.Weights(ModelHead.Find(Graph, path)).Select(w => w.Name)];
         ModelHead.Replace(Graph, options.Classes!.Value, options.Seed, path);
         Card = Card with { Classes = null };

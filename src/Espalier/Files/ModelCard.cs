@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Espalier.Imaging;
+using Espalier.Models;
 using Espalier.Tensors;
 
 namespace Espalier;
@@ -24,6 +25,14 @@ public sealed record ModelCard
 
     /// <summary>How pictures become its input; null where nothing is said.</summary>
     public Preprocessing? Preprocessing { get; init; }
+
+    /// <summary>How its position embeddings are stretched to another image size; null for Google's way.</summary>
+    [JsonConverter(typeof(WordConverter<PositionResizeKind>))]
+    public PositionResizeKind? Positions { get; init; }
+
+    /// <summary>Whether its outputs are features, and no logits of classes.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    public bool Features { get; init; }
 
     /// <summary>Of one of two towers whose features are compared: what cosines are multiplied by to be logits; null of any other
     /// network.</summary>

@@ -62,7 +62,7 @@ internal sealed class ModelReader : IDisposable
         try
         {
             file = ModelFormat.Decoded(file);
-            if (ClipLayout.Of(file, ClipActivations.Beside(path)) is not { } clip) return new ModelReader(file, options);
+            if (ClipLayout.Of(file, () => ClipActivations.Beside(path)) is not { } clip) return new ModelReader(file, options);
             if (options.Architecture is not null || options.Config is not null)
                 throw new EspalierException($"{path}: is of CLIP's two towers; leave Architecture and Config out");
             return Of(clip.Image, clip.ImageTower(), options);
@@ -155,7 +155,8 @@ internal sealed class ModelReader : IDisposable
                     + "read; use the version that wrote it");
         }
         if (options.Config is not null) return Vit(file, null, options);
-        return options.Architecture is { } published ? NamedNetwork.Open(file, published, options.ImageSize)
+        if (options.Architecture is { } published) return NamedNetwork.Open(file, published, options);
+        return VitTensors.Sizes(file) is { } sizes ? NamedNetwork.Vit(file, sizes, options)
             : throw new EspalierException($"{file.Source}: says nothing of the network's shape; give its name as Architecture, or its "
                 + "numbers as Config");
     }
@@ -171,18 +172,17 @@ internal sealed class ModelReader : IDisposable
     private static (Graph Graph, ModelCard Card) Vit(ModelTensors file, ModelStructure? block, OpenOptions options)
     {
         if (options.Config is not { } config)
-            return NamedNetwork.Vit(file, block! with { Config = NamedNetwork.Grid(file, block.Config) });
+            return NamedNetwork.Vit(file, block! with { Config = NamedNetwork.Grid(file, block.Config) }, options);
         if (block is not null && block.Config.NumHeads != config.NumHeads)
             throw new EspalierException($"{file.Source}: is of a model with {block.Config.NumHeads} attention heads, not "
                 + $"{config.NumHeads}; correct numHeads in the configuration");
         config = NamedNetwork.Grid(file, config with { PruneLayers = config.PruneLayers ?? block?.Config.PruneLayers });
-        bool sameClasses = config.NumClasses == block?.Config.NumClasses;
-        block ??= new ModelStructure { Config = config, Preprocessing = PreprocessingDefaults.For(config, file.Layout) };
+        if (block is null) return NamedNetwork.Vit(file, config, options);
         return NamedNetwork.Vit(file, block with
         {
-            Config = config, ClassNames = sameClasses ? block.ClassNames : null,
+            Config = config, ClassNames = config.NumClasses == block.Config.NumClasses ? block.ClassNames : null,
             Preprocessing = block.Preprocessing?.ForSize(config.ImageSize),
-        });
+        }, options);
     }
 
     private void RequireClassifier()

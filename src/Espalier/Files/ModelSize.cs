@@ -10,9 +10,10 @@ internal static class ModelSize
     /// Makes the graph again for images of <paramref name="size"/> pixels a side. Position embeddings are stretched to the new
     /// grid of patches, see <see cref="PositionResize"/>; everything else must work for both sizes.
     /// </summary>
+    /// <param name="kind">How positions are stretched.</param>
     /// <returns>The positions that were stretched, with both shapes.</returns>
     /// <exception cref="EspalierException">A layer is for one size only; the graph is of no use any more.</exception>
-    public static List<string> Change(Graph graph, int size, string source)
+    public static List<string> Change(Graph graph, int size, PositionResizeKind kind, string source)
     {
         var resized = new List<string>();
         GraphValue images = graph.Inputs[0];
@@ -37,13 +38,13 @@ internal static class ModelSize
         void Stretch(GraphNode node)
         {
             GraphValue positions = node.Operands[1]!;
-            int prefix = node.Inputs.Count() - 2, patches = node.Operands[0]!.Shape[0] / images.Shape[0];
+            int prefix = ((AssembleTokensOp)node.Op).Prefix, patches = node.Operands[0]!.Shape[0] / images.Shape[0];
             Shape before = positions.Shape;
             if (positions.IsWeight && before is { Rank: 3 } && before[1] != patches + prefix)
             {
                 int grid = (int)Math.Sqrt(patches);
                 if (grid * grid != patches) throw new ArgumentException($"{patches} patches are no square grid");
-                float[] stretched = PositionResize.Run(positions.Tensor.Span, before[2], prefix, grid);
+                float[] stretched = PositionResize.Run(positions.Tensor.Span, before[2], prefix, grid, kind);
                 using Tensor other = Tensor.Unscoped(before.With(1, patches + prefix));
                 stretched.CopyTo(other.Span);
                 positions.Tensor.Exchange(other);

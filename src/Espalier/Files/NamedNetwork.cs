@@ -10,19 +10,13 @@ namespace Espalier.Files;
 /// </summary>
 internal static class NamedNetwork
 {
-    private const string Embeddings = "transformer.embeddings.";
-
     /// <summary>The network that a preset's name stands for, with the classes, channels and image size of the file's tensors.
     /// </summary>
-    public static (Graph Graph, ModelCard Card) Open(ModelTensors file, string architecture, int? imageSize)
+    public static (Graph Graph, ModelCard Card) Open(ModelTensors file, string architecture, OpenOptions options)
     {
-        if (!CnnPresets.Names.Contains(architecture))
-        {
-            VitConfig vit = Fitted(file, VitPresets.Get(architecture));
-            return Vit(file, new ModelStructure { Config = vit, Preprocessing = PreprocessingDefaults.For(vit, file.Layout) });
-        }
+        if (!CnnPresets.Names.Contains(architecture)) return Vit(file, Fitted(file, VitPresets.Get(architecture)), options);
         CnnConfig config = Fitted(file, CnnPresets.Get(architecture));
-        if (imageSize is { } size) config = config with { ImageSize = size };
+        if (options.ImageSize is { } size) config = config with { ImageSize = size };
         return Cnn(file, new CnnStructure { Config = config, Preprocessing = PreprocessingDefaults.For(config) });
     }
 
@@ -45,10 +39,21 @@ internal static class NamedNetwork
         });
     }
 
-    /// <param name="structure">What the file's block says, or what is given in its place.</param>
-    public static (Graph Graph, ModelCard Card) Vit(ModelTensors file, ModelStructure structure)
+    /// <summary>A transformer of sizes that the file does not say.</summary>
+    public static (Graph Graph, ModelCard Card) Vit(ModelTensors file, VitConfig config, OpenOptions options)
     {
-        VitConfig config = structure.Checked(file.Source).Config;
+        VitForm form = FormOf(file, options);
+        return Vit(file, new ModelStructure { Config = config, Preprocessing = PreprocessingDefaults.For(config, file, form) }, options);
+    }
+
+    /// <param name="structure">What the file's block says, or what is given in its place.</param>
+    public static (Graph Graph, ModelCard Card) Vit(ModelTensors file, ModelStructure structure, OpenOptions options)
+    {
+        VitConfig config = structure.Config;
+        VitForm form = FormOf(file, options);
+        if (form.Head && !file.Shapes.ContainsKey("head.weight") && options.Classes is { } classes)
+            structure = structure with { Config = config = config with { NumClasses = classes }, ClassNames = null };
+        structure.Checked(file.Source);
         if (file.Heads is { } heads && heads != config.NumHeads)
             throw new EspalierException($"{file.Source}: is of a model with {heads} attention heads, not {config.NumHeads}; "
                 + "correct numHeads in the configuration");
@@ -59,7 +64,7 @@ internal static class NamedNetwork
             throw new EspalierException($"{file.Source}: has {agents} agents, but the configuration names {layers.Length} "
                 + "pruneLayers; give the blocks that they act after");
         using InitSkip _ = Init.ShapesOnly();
-        var vit = new VisionTransformer(config);
+        var vit = new VisionTransformer(config, form: form);
         Graph graph = Traced(file, config.Preset ?? "the configuration", vit, () =>
         {
             Graph whole = vit.Trace();
@@ -67,22 +72,29 @@ internal static class NamedNetwork
             for (int i = 0; i < layers.Length; i++)
             {
                 TokenAgent.Create(config.HiddenSize, ref rng).InsertInto(whole, whole[VisionTransformer.BlockName(layers[i])], i,
-                    KeepRule.AtLeast(-(structure.Threshold ?? 0.5f)), config.PrefixTokens);
+                    KeepRule.AtLeast(-(structure.Threshold ?? 0.5f)), form.Prefix(config));
             }
             return whole;
         });
         return (graph, new ModelCard
         {
-            Architecture = config.Preset, Description = config.Description, Classes = structure.ClassNames,
-            Dataset = structure.Dataset, Preprocessing = structure.Preprocessing,
+            Architecture = config.Preset, Description = vit.Description, Classes = form.Head ? structure.ClassNames : null,
+            Dataset = structure.Dataset, Preprocessing = structure.Preprocessing, Features = !form.Head,
+            Positions = VitTensors.Resizing(file, config, form),
         });
+    }
+
+    private static VitForm FormOf(ModelTensors file, OpenOptions options)
+    {
+        int? stored = file.Shapes.GetValueOrDefault("head.weight")?[0];
+        return VitTensors.Form(file, options.Classes, options.NewHead || (options.Classes is { } classes && classes != stored));
     }
 
     /// <summary>A shape with the classes, channels and image size of a file's tensors, where they are there to be seen.</summary>
     public static VitConfig Fitted(ModelTensors file, VitConfig shape)
     {
         if (file.Shapes.GetValueOrDefault("head.weight") is [var classes, _]) shape = shape with { NumClasses = classes };
-        if (shape.Stem == VitStem.Patches && file.Shapes.GetValueOrDefault(Embeddings + "patch_embeddings.weight") is [_,
+        if (shape.Stem == VitStem.Patches && file.Shapes.GetValueOrDefault(VitNames.Embeddings + "patch_embeddings.weight") is [_,
             var channels, _, _])
             shape = shape with { Channels = channels };
         return Grid(file, shape).Checked(file.Source);
@@ -92,10 +104,10 @@ internal static class NamedNetwork
     /// <exception cref="EspalierException">They are no square grid.</exception>
     public static VitConfig Grid(ModelTensors file, VitConfig shape)
     {
-        if (file.Shapes.GetValueOrDefault(Embeddings + "position_embeddings") is not [1, var tokens, _]) return shape;
-        int patches = tokens - shape.PrefixTokens, grid = (int)Math.Round(Math.Sqrt(Math.Max(patches, 0)));
+        if (file.Shapes.GetValueOrDefault(VitNames.Positions) is not [1, var tokens, _]) return shape;
+        int prefix = VitTensors.Form(file, null, newHead: false).Prefix(shape), patches = tokens - prefix, grid = (int)Math.Round(Math.Sqrt(Math.Max(patches, 0)));
         if (grid < 1 || grid * grid != patches)
-            throw new EspalierException($"{file.Source}: its {tokens} position embeddings, {shape.PrefixTokens} of them for "
+            throw new EspalierException($"{file.Source}: its {tokens} position embeddings, {prefix} of them for "
                 + "extra tokens, are no square grid; is it of another network?");
         long side = (long)grid * shape.PatchSize * (shape.Stem == VitStem.Patches ? 1 : 16);
         return shape with { ImageSize = (int)Math.Min(side, int.MaxValue) };

@@ -35,12 +35,14 @@ internal sealed partial class GraphReader
         if (Plain(0) is not { Map.Axis.IsUniform: true } x || Constant(1) is not { } positions) return null;
         float[] table = positions.ToArray();
         int width = x.Map.Channels, tokens = table.Length / Math.Max(1, width), prefix = tokens - x.Map.Pixels;
-        if (prefix != node.Inputs.Count() - 2) return null;
-        for (int i = 0; i < prefix; i++)
+        if (prefix != ((AssembleTokensOp)node.Op).Prefix) return null;
+        int at = 0;
+        for (int i = 2; i < node.Operands.Count; i++)
         {
-            if (Constant(2 + i) is not { } token) return null;
-            Span<float> row = table.AsSpan(i * width, width);
-            System.Numerics.Tensors.TensorPrimitives.Add(row, token.ToArray(), row);
+            if (Constant(i)?.ToArray() is not { } front) return null;
+            Span<float> rows = table.AsSpan(at, front.Length);
+            System.Numerics.Tensors.TensorPrimitives.Add(rows, front, rows);
+            at += front.Length;
         }
         return Told(node.Output, Append(new AssembleLayer(Map.OfRows(NewAxis(tokens), width), x.Map, table)));
     }

@@ -18,6 +18,9 @@ internal sealed partial class GraphReader
     private Reading? Flat(int operand) =>
         Read(operand) is { Spatial: false, Shape.Rank: 2 } x && x.Shape[1] == x.Map.Channels ? x : null;
 
+    /// <summary>Token rows whose channels are split into heads, [rows, heads, d].</summary>
+    private Reading? Heads(int operand) => Read(operand) is { Form: Form.Rows, Shape.Rank: 3 } x ? x : null;
+
     private Weight? Constant(int operand) =>
         operand < node.Operands.Count && node.Operands[operand] is { } value && constants.Has(value) ? constants[value] : null;
 

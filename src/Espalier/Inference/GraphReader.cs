@@ -191,7 +191,7 @@ internal sealed partial class GraphReader
     private Reading? Norm(GroupNormOp norm) => Plain(0) is { Spatial: true } x && Vectors(1, 2) is [var gamma, var beta]
         ? Like(x, new GroupNormLayer(x.Map.Like(x.Map.Channels), x.Map, norm.Groups, gamma, beta, norm.Epsilon)) : null;
 
-    private Reading? Norm(LayerNormOp norm) => Flat(0) is { Order: null } x && Vectors(1, 2) is [var gamma, var beta]
+    private Reading? Norm(LayerNormOp norm) => (Flat(0) ?? Heads(0)) is { Order: null } x && Vectors(1, 2) is [var gamma, var beta]
         ? Like(x, new LayerNormLayer(x.Map.Like(x.Map.Channels), x.Map, gamma, beta, norm.Epsilon, norm.TrainedWidth)) : null;
 
     private Reading? Gelu() => Read(0) is { } x ? Like(x, new GeluLayer(x.Map.Like(x.Map.Channels), x.Map)) : null;

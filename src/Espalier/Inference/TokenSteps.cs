@@ -47,11 +47,12 @@ internal abstract unsafe class RowsStep(Map x, int channels, Place from, Place t
     protected abstract void Rows(int rows, float* x, float* y);
 }
 
-internal sealed unsafe class LayerNormStep(Map x, Place from, Place to, NativeFloats gamma, NativeFloats beta, float epsilon, int width)
+/// <param name="size">Channels that are normalised together: all, or those of a head.</param>
+internal sealed unsafe class LayerNormStep(Map x, Place from, Place to, NativeFloats gamma, NativeFloats beta, float epsilon, int size, int width)
     : RowsStep(x, x.Channels, from, to)
 {
     protected override void Rows(int rows, float* x, float* y) =>
-        LayerNorm.Forward(x, gamma.Data, beta.Data, epsilon, rows, Channels, y, width: width);
+        LayerNorm.Forward(x, gamma.Data, beta.Data, epsilon, rows * (Channels / size), size, y, width: width);
 
     public override void Dispose()
     {

@@ -10,14 +10,20 @@ public enum PositionResizeKind
     /// <summary>Linear, corners on corners: Google's JAX code and the ports of it, APT's among them.</summary>
     BilinearAlignCorners,
 
-    /// <summary>Cubic (a = -0.75), half-pixel centres: DeiT's fine-tuning.</summary>
+    /// <summary>Cubic (a = -0.75), half-pixel centres: DeiT's and MAE's fine-tuning, Hugging Face.</summary>
     Bicubic,
 
     /// <summary>Linear, half-pixel centres: timm's reader of Google checkpoints.</summary>
     Bilinear,
 
-    /// <summary>Cubic (a = -0.5) with antialiasing: timm at run time.</summary>
+    /// <summary>Cubic (a = -0.5) with antialiasing: timm at run time, open_clip, DINOv2 with registers.</summary>
     BicubicAntialias,
+
+    /// <summary>Cubic (a = -0.75), corners on corners: torchvision.</summary>
+    BicubicAlignCorners,
+
+    /// <summary>Cubic (a = -0.75), half-pixel centres of a grid that is 0.1 longer: Meta's code of DINOv2.</summary>
+    BicubicOffset,
 }
 
 /// <summary>Fits the position embedding of a checkpoint to another image size.</summary>
@@ -50,6 +56,9 @@ public static class PositionResize
             PositionResizeKind.BilinearAlignCorners => ResizeTable.Create(grid, newGrid, ResizeMode.BilinearAlignCorners),
             PositionResizeKind.Bicubic => ResizeTable.Create(grid, newGrid, ResizeMode.Bicubic),
             PositionResizeKind.Bilinear => ResizeTable.Create(grid, newGrid, ResizeMode.Bilinear),
+            PositionResizeKind.BicubicAlignCorners => ResizeTable.Cubic(grid, newGrid, (grid - 1.0) / Math.Max(1, newGrid - 1), 0),
+            PositionResizeKind.BicubicOffset when grid / (newGrid + 0.1) is var scale =>
+                ResizeTable.Cubic(grid, newGrid, scale, scale / 2 - 0.5),
             PositionResizeKind.BicubicAntialias => ResizeTable.AntialiasedBicubic(grid, newGrid),
             _ => throw new ArgumentOutOfRangeException(nameof(kind)),
         };

@@ -21,19 +21,20 @@ internal static class OnnxTokens
     }
 
     /// <summary>
-    /// Operands patches [N, n, D], positions [1, T, D], class token and perhaps a second one [1, 1, D] -> [N, T, D]. The prefix
-    /// holds its positions.
+    /// Operands patches [N, n, D], positions [1, T, D] and tokens in front [1, k, D], if any -> [N, T, D]. The prefix holds its
+    /// positions.
     /// </summary>
     public static string Assemble(OnnxCall call)
     {
         GraphValue positions = call.Operand(1);
-        int tokens = positions.Shape[1], width = positions.Shape[2], prefix = call.Has(3) ? 2 : 1;
-        float[] places = Value(1), first = call.Has(3) ? [.. Value(2), .. Value(3)] : Value(2);
+        int tokens = positions.Shape[1], width = positions.Shape[2], prefix = ((AssembleTokensOp)call.Node.Op).Prefix;
+        float[] places = Value(1), first = [.. Enumerable.Range(2, call.Node.Operands.Count - 2).SelectMany(Value)];
         for (int i = 0; i < first.Length; i++) first[i] += places[i];
         call.Rows = OnnxRows.All(tokens);
         string patches = call.Writer.Read(call.Operand(0), asTokens: true);
-        string placed = call.Part("placed", "Add",
-            [patches, call.Constants.Floats($"{call.Name}.positions", [1, tokens - prefix, width], places[(prefix * width)..])]);
+        string[] sum = [patches, call.Constants.Floats($"{call.Name}.positions", [1, tokens - prefix, width], places[(prefix * width)..])];
+        if (prefix == 0) return call.Result("Add", sum);
+        string placed = call.Part("placed", "Add", sum);
         string start = call.Constants.Floats($"{call.Name}.prefix", [1, prefix, width], first);
         if (!call.Writer.OneImage)
         {

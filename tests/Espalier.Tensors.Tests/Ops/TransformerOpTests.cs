@@ -28,6 +28,10 @@ public class TransformerOpTests
         using var scope = new Scope();
         GradientCheck.Check(t => F.AssembleTokens(t[0], t[1], t[2], t[3]),
             GradientCheck.Random(1, 4, 3), GradientCheck.Random(2, 1, 4, 3), GradientCheck.Random(3, 1, 1, 3), GradientCheck.Random(4, 1, 1, 3));
+        // Registers are several rows of one tensor; SigLIP has no token in front.
+        GradientCheck.Check(t => F.AssembleTokens(t[0], t[1], t[2], t[3]),
+            GradientCheck.Random(1, 4, 3), GradientCheck.Random(2, 1, 5, 3), GradientCheck.Random(3, 1, 1, 3), GradientCheck.Random(4, 1, 2, 3));
+        GradientCheck.Check(t => F.AssembleTokens(t[0], t[1]), GradientCheck.Random(1, 4, 3), GradientCheck.Random(2, 1, 2, 3));
     }
 
     [Fact]

@@ -319,7 +319,7 @@ public sealed class ClipModelTests : IDisposable
     private static Model Texts(string path)
     {
         using ModelTensors file = ModelTensors.Open(path);
-        ClipLayout layout = ClipLayout.Of(file, ClipActivation.QuickGelu)!;
+        ClipLayout layout = ClipLayout.Of(file, () => ClipActivation.QuickGelu)!;
         using ModelReader reader = ModelReader.Of(layout.Text, layout.TextTower(), new OpenOptions { AnyInput = true });
         return Model.Of(reader);
     }

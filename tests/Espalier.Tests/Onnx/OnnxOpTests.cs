@@ -24,7 +24,7 @@ public sealed class OnnxOpTests : IDisposable
             x => F.Add(x, W(4, 1, 1)), x => F.Add(W(16), Tokens(F.Add(W(1, 4, 6, 6), x))), x => F.Add(x, F.Mean(x, [1, 2], true)),
         ],
         ["Affine"] = [x => F.Affine(x, 2, -1), x => F.Mul(x, 3), x => F.Add(x, 3)],
-        ["AssembleTokens"] = [x => Assembled(x, 1), x => Assembled(x, 2)],
+        ["AssembleTokens"] = [x => Assembled(x, 0), x => Assembled(x, 1), x => Assembled(x, 3)],
         ["Attention"] =
         [
             x => Attend(x, HeadLayout.Uniform(2, 4)), x => Attend(x, HeadLayout.Uniform(2, 4, 3)),
@@ -321,7 +321,7 @@ public sealed class OnnxOpTests : IDisposable
     private static Tensor Patches(Tensor x) => F.Linear(F.PatchesToRows(x, 3), F.Flatten(W(7, 4, 3, 3)), W(7));
 
     private static Tensor Assembled(Tensor x, int prefix) =>
-        F.AssembleTokens(Tokens(x), W(1, 9 + prefix, 16), W(1, 1, 16), prefix > 1 ? W(1, 1, 16) : null);
+        F.AssembleTokens(Tokens(x), W(1, 9 + prefix, 16), prefix == 3 ? [W(1, 1, 16), W(1, 2, 16)] : [.. Enumerable.Range(0, prefix).Select(_ => W(1, 1, 16))]);
 
     private static Tensor Shared(Tensor x, Tensor weight) => F.Add(F.Linear(x, weight), F.MatMul(x, weight));
 

@@ -25,8 +25,9 @@ internal sealed class ResizeTable
     /// <summary>Point sampling, as <c>interpolate</c> without antialias.</summary>
     public static ResizeTable Create(int inputs, int outputs, ResizeMode mode)
     {
-        var table = new ResizeTable(inputs, outputs, mode switch { ResizeMode.Nearest => 1, ResizeMode.Bicubic => 4, _ => 2 });
         double scale = (double)inputs / outputs;
+        if (mode == ResizeMode.Bicubic) return Cubic(inputs, outputs, scale, scale / 2 - 0.5);
+        var table = new ResizeTable(inputs, outputs, mode == ResizeMode.Nearest ? 1 : 2);
         for (int i = 0; i < outputs; i++)
         {
             switch (mode)
@@ -41,13 +42,21 @@ internal sealed class ResizeTable
                 case ResizeMode.BilinearAlignCorners:
                     table.Linear(i, outputs > 1 ? i * (double)(inputs - 1) / (outputs - 1) : 0);
                     break;
-                case ResizeMode.Bicubic:
-                    double at = (i + 0.5) * scale - 0.5, floor = Math.Floor(at);
-                    for (int t = 0; t < 4; t++) table.Set(i, t, (int)floor + t - 1, Cubic(at - floor - (t - 1), -0.75));
-                    break;
                 default:
                     throw new ArgumentOutOfRangeException(nameof(mode));
             }
+        }
+        return table;
+    }
+
+    /// <summary>Cubic convolution with a = -0.75 over four neighbours: output i is at i · scale + shift of the inputs.</summary>
+    public static ResizeTable Cubic(int inputs, int outputs, double scale, double shift)
+    {
+        var table = new ResizeTable(inputs, outputs, taps: 4);
+        for (int i = 0; i < outputs; i++)
+        {
+            double at = i * scale + shift, floor = Math.Floor(at);
+            for (int t = 0; t < 4; t++) table.Set(i, t, (int)floor + t - 1, Cubic(at - floor - (t - 1), -0.75));
         }
         return table;
     }

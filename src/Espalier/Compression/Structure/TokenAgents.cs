@@ -16,6 +16,8 @@ public static class TokenAgents
     {
         if (TokenAgent.Find(model.Graph).Count > 0) throw new EspalierException($"{model.Description}: has agents already");
         TransformerBlocks all = TransformerBlocks.Of(model.Graph);
+        if (all.PrefixTokens == 0)
+            throw new EspalierException($"{model.Description}: has no class token, by which agents decide; use tome, which needs none");
         CompressionOrder.Check("agents", [CompressionOrder.Grid], model.Graph);
         int blocks = all.Blocks.Count;
         layers ??= Preset(model, blocks) ?? VitConfig.UsualPruneLayers(blocks);

@@ -77,6 +77,21 @@ public sealed class TransformerBlocks
     /// them.</summary>
     public int PrefixTokens { get; private init; }
 
+    /// <summary>Whether what follows the blocks reads other rows than those in front: a mean or attention over all.</summary>
+    public bool PoolsPatches
+    {
+        get
+        {
+            HashSet<GraphValue> ends = [Blocks[^1].Output];
+            foreach (GraphNode node in Graph.Nodes.Where(n => n.Inputs.Any(ends.Contains)))
+            {
+                if (node.Op is LayerNormOp or KeepRowsOp or MergeRowsOp) ends.Add(node.Output);
+                else if (node.Op is not TakeRowsOp take || take.Start < 0 || take.Start + take.Count > PrefixTokens) return true;
+            }
+            return false;
+        }
+    }
+
     /// <summary>The blocks of a graph.</summary>
     /// <exception cref="EspalierException">It is no transformer of such blocks on token rows; the message says which node is
     /// otherwise.</exception>
@@ -90,7 +105,8 @@ public sealed class TransformerBlocks
         if (attentions.Length == 0) throw Not("has no attention");
         foreach (GraphNode attention in attentions)
         {
-            if (!halves.TryGetValue(attention, out Half? a))
+            if (!halves.TryGetValue(attention, out Half? a) && blocks.Count > 0 && PoolsAll(attention, blocks[^1])) break;
+            if (a is null)
                 throw Not($"has the attention '{attention.Name}', which is no residual branch of linear layers behind a norm");
             if (a.Stream.Tensor.Rows is null)
                 throw Not($"has the attention '{attention.Name}', which does not work on token rows");
@@ -113,6 +129,11 @@ public sealed class TransformerBlocks
     /// convolutions that took its place.</summary>
     private static bool Follows(GraphValue stream, GraphValue output) => stream == output
         || (stream.Producer is { Op: AddOp } sum && sum.Inputs.Any(x => Follows(Origin(x), output)));
+
+    /// <summary>Whether it is behind the blocks and makes one row of an image of all: a head that pools by attention.</summary>
+    private static bool PoolsAll(GraphNode attention, TransformerBlock last) =>
+        attention.Operands[0]!.Tensor.Rows is { MaxLength: 1 } && Back(attention.Operands[1]!).Producer is { Op: LinearOp } key
+        && NormOf(key) is { } norm && Origin(norm.Operands[0]!) == last.Output;
 
     private static EspalierException Not(string what) =>
         new($"the network is no vision transformer of pre-norm blocks: it {what}");
@@ -158,7 +179,7 @@ public sealed class TransformerBlocks
     private static GraphValue Back(GraphValue value)
     {
         while (value.Producer is { } node && (IsOfRows(node.Op) || IsGate(node) || IsOfHeads(node)
-            || node.Op is UnaryOp or GeluOp or DropoutOp or IndexSelectOp))
+            || IsNormOfHeads(node) || node.Op is UnaryOp or GeluOp or DropoutOp or IndexSelectOp))
             value = node.Inputs.First(x => !x.IsWeight);
         return value;
     }
@@ -181,11 +202,15 @@ public sealed class TransformerBlocks
     private static bool IsOfHeads(GraphNode node) =>
         node.Op is ReshapeOp && node.Output.Tensor.Rows is not null && node.Operands[0]!.Tensor.Rows is not null;
 
+    /// <summary>A layer norm of each head's queries or keys.</summary>
+    private static bool IsNormOfHeads(GraphNode node) =>
+        node.Op is LayerNormOp && node.Output.Shape.Rank == 3 && node.Output.Tensor.Rows is not null;
+
     /// <summary>As many as are put in front of the patches; of a network that assembles its tokens in another way as many as its
     /// classifier reads by their place.</summary>
     private static int Prefix(Graph graph, List<TransformerBlock> blocks)
     {
-        if (graph.Nodes.FirstOrDefault(n => n.Op is AssembleTokensOp) is { } assemble) return assemble.Inputs.Count() - 2;
+        if (graph.Nodes.Select(n => n.Op).OfType<AssembleTokensOp>().FirstOrDefault() is { } assemble) return assemble.Prefix;
         HashSet<GraphValue> ends = [blocks[^1].Output];
         int prefix = 0;
         foreach (GraphNode node in graph.Nodes)

@@ -8,21 +8,17 @@ namespace Espalier.Models;
 /// </summary>
 internal static class ClipActivations
 {
-    private const long LargestFile = 1 << 20;
-
     /// <exception cref="EspalierException">The file beside it says another one than those that are known.</exception>
     public static ClipActivation Beside(string path)
     {
-        string folder = Path.GetDirectoryName(Path.GetFullPath(path)) ?? ".";
-        if (Read(Path.Combine(folder, "open_clip_config.json")) is { } open && open.TryGetProperty("model_cfg",
+        if (JsonBeside.Read(path, "open_clip_config.json") is { } open && open.TryGetProperty("model_cfg",
             out JsonElement model))
         {
             bool quick = model.ValueKind == JsonValueKind.Object && model.TryGetProperty("quick_gelu", out JsonElement said)
                 && said.ValueKind == JsonValueKind.True;
             return quick ? ClipActivation.QuickGelu : ClipActivation.Gelu;
         }
-        string file = Path.Combine(folder, "config.json");
-        if (Read(file) is not { } config || !config.TryGetProperty("vision_config", out JsonElement vision)
+        if (JsonBeside.Read(path, "config.json") is not { } config || !config.TryGetProperty("vision_config", out JsonElement vision)
             || vision.ValueKind != JsonValueKind.Object || !vision.TryGetProperty("hidden_act", out JsonElement act))
         {
             return ClipActivation.QuickGelu;
@@ -31,21 +27,7 @@ internal static class ClipActivations
         {
             "quick_gelu" => ClipActivation.QuickGelu,
             "gelu" => ClipActivation.Gelu,
-            var other => throw new EspalierException($"{file}: says the activation '{other}'; quick_gelu and gelu are read"),
+            var other => throw new EspalierException($"{path}: the config.json beside it says the activation '{other}'; quick_gelu and gelu are read"),
         };
-    }
-
-    private static JsonElement? Read(string path)
-    {
-        if (!File.Exists(path) || new FileInfo(path).Length > LargestFile) return null;
-        try
-        {
-            using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(path));
-            return document.RootElement.ValueKind == JsonValueKind.Object ? document.RootElement.Clone() : null;
-        }
-        catch (Exception e) when (e is JsonException or IOException or UnauthorizedAccessException)
-        {
-            throw new EspalierException($"{path}: cannot be read as JSON: {e.Message.ReplaceLineEndings(" ")}", e);
-        }
     }
 }

@@ -43,14 +43,14 @@ internal sealed partial class ClipLayout
     /// <summary>Null where the file is of something else.</summary>
     /// <param name="activation">What the file does not say.</param>
     /// <exception cref="EspalierException">Its shapes are of no CLIP.</exception>
-    public static ClipLayout? Of(ModelTensors file, ClipActivation activation)
+    public static ClipLayout? Of(ModelTensors file, Func<ClipActivation> activation)
     {
         if (file.Metadata.ContainsKey(ModelStructure.MetadataKey)) return null;
         bool known = file.Shapes.ContainsKey("visual.class_embedding")
             || file.Shapes.ContainsKey("visual.attnpool.positional_embedding")
             || (file.Shapes.ContainsKey("vision_model.embeddings.class_embedding")
                 && file.Shapes.ContainsKey("visual_projection.weight"));
-        return known ? new ClipLayout(file, activation) : null;
+        return known ? new ClipLayout(file, activation()) : null;
     }
 
     /// <summary>The image tower, of shapes alone.</summary>
@@ -59,7 +59,7 @@ internal sealed partial class ClipLayout
         using InitSkip _ = Init.ShapesOnly();
         ImageClassifier net = Config.IsResNet ? new ClipResNet(Config) : new ClipVision(Config);
         return (Traced(net.Trace), Card(Config.Description) with { Preprocessing = Preprocessing.Preset("clip",
-            Config.ImageSize) });
+            Config.ImageSize), Positions = Config.IsResNet ? null : PositionResizeKind.BicubicAntialias });
     }
 
     /// <summary>The text tower, of shapes alone.</summary>

@@ -42,6 +42,8 @@ internal static class GoogleNames
         ["Transformer", "encoder_norm", var p] => ($"transformer.encoder.encoder_norm.{NormPart(p)}", a),
         ["head", "kernel"] => ("head.weight", Layout.Transpose(a)),
         ["head", "bias"] => ("head.bias", a),
+        ["pre_logits", "kernel"] => ("pre_logits.fc.weight", Layout.Transpose(a)),
+        ["pre_logits", "bias"] => ("pre_logits.fc.bias", a),
         ["Transformer", var block, .. var rest] when block.StartsWith("encoderblock_", StringComparison.Ordinal) =>
             InBlock($"transformer.encoder.layer.{block["encoderblock_".Length..]}", rest, a),
         ["conv_root", "kernel"] => ("transformer.embeddings.hybrid_model.root.conv.weight", Layout.ConvKernel(a)),

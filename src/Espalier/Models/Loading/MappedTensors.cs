@@ -7,10 +7,11 @@ namespace Espalier.Models;
 /// The file stays whoever's it is that opened it, unless it is handed over.
 /// </summary>
 /// <param name="owned">Whether the file is closed with this.</param>
-internal sealed class MappedTensors(ModelTensors file, bool owned = false) : ModelTensors
+/// <param name="layout">Whose names the file has.</param>
+internal sealed class MappedTensors(ModelTensors file, bool owned = false, VitLayout? layout = null) : ModelTensors
 {
     private readonly OrderedDictionary<string, int[]> shapes = new(StringComparer.Ordinal);
-    private readonly Dictionary<string, (string Stored, int Start, bool Transposed)> places = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, Place> places = new(StringComparer.Ordinal);
 
     public override string Source => file.Source;
 
@@ -20,6 +21,9 @@ internal sealed class MappedTensors(ModelTensors file, bool owned = false) : Mod
 
     public override int? Heads => file.Heads;
 
+    /// <inheritdoc/>
+    public override VitLayout Layout => layout ?? file.Layout;
+
     /// <summary>Adds a tensor of the file.</summary>
     /// <param name="transposed">Of a matrix: whether rows are stored where columns are wanted.</param>
     /// <exception cref="EspalierException">Another one has the name.</exception>
@@ -28,7 +32,7 @@ internal sealed class MappedTensors(ModelTensors file, bool owned = false) : Mod
         int[] shape = file.Shapes[stored];
         if (transposed && shape.Length != 2)
             throw new EspalierException($"{Source}: {stored} has shape [{string.Join(",", shape)}]; a matrix is expected");
-        Add(name, transposed ? [shape[1], shape[0]] : shape, (stored, 0, transposed));
+        Add(name, transposed ? [shape[1], shape[0]] : shape, new Place(stored, 0, transposed));
     }
 
     /// <summary>Adds a tensor of the file under another shape of as many values.</summary>
@@ -38,7 +42,18 @@ internal sealed class MappedTensors(ModelTensors file, bool owned = false) : Mod
         if (ArrayShape.Count(shape) != ArrayShape.Count(file.Shapes[stored]))
             throw new EspalierException($"{Source}: {stored} has shape [{string.Join(",", file.Shapes[stored])}], which is not "
                 + $"[{string.Join(",", shape)}]");
-        Add(name, shape, (stored, 0, false));
+        Add(name, shape, new Place(stored));
+    }
+
+    /// <summary>Adds a tensor of zeros, which the file leaves out.</summary>
+    public void AddZeros(string name, int[] shape) => Add(name, shape, new Place(null));
+
+    /// <summary>Adds a matrix of the file, [rows, D] or [1, rows, D], as [1, rows + zeros, D].</summary>
+    /// <param name="at">The row that the first one of zeros becomes.</param>
+    public void AddWithZeros(string name, string stored, int at, int zeros)
+    {
+        int[] shape = file.Shapes[stored];
+        Add(name, [1, shape[^2] + zeros, shape[^1]], new Place(stored, 0, false, at * shape[^1], zeros * shape[^1]));
     }
 
     /// <summary>Adds the parts of a tensor that is cut along its first axis.</summary>
@@ -50,22 +65,28 @@ internal sealed class MappedTensors(ModelTensors file, bool owned = false) : Mod
             throw new EspalierException($"{Source}: {stored} has shape [{string.Join(",", shape)}]; {names.Length} of a kind, "
                 + "one behind the other, are expected");
         int[] part = [shape[0] / names.Length, .. shape[1..]];
-        for (int i = 0; i < names.Length; i++) Add(names[i], part, (stored, (int)(i * ArrayShape.Count(part)), false));
+        for (int i = 0; i < names.Length; i++) Add(names[i], part, new Place(stored, (int)(i * ArrayShape.Count(part))));
     }
 
     /// <inheritdoc/>
     public override void Read(string name, int start, Span<float> destination)
     {
-        var (stored, first, transposed) = places[name];
-        if (!transposed)
+        Place place = places[name];
+        if (place.Stored is null) destination.Clear();
+        else if (place.Zeros > 0)
         {
-            file.Read(stored, first + start, destination);
-            return;
+            float[] stored = file.Read(place.Stored);
+            float[] all = [.. stored[..place.ZerosAt], .. new float[place.Zeros], .. stored[place.ZerosAt..]];
+            all.AsSpan(start, destination.Length).CopyTo(destination);
         }
-        int rows = shapes[name][0], columns = shapes[name][1];
-        float[] all = file.Read(stored);
-        for (int i = 0; i < destination.Length; i++)
-            destination[i] = all[(start + i) % columns * rows + (start + i) / columns];
+        else if (place.Transposed)
+        {
+            int rows = shapes[name][0], columns = shapes[name][1];
+            float[] all = file.Read(place.Stored);
+            for (int i = 0; i < destination.Length; i++)
+                destination[i] = all[(start + i) % columns * rows + (start + i) / columns];
+        }
+        else file.Read(place.Stored, place.Start + start, destination);
     }
 
     public override void Dispose()
@@ -73,9 +94,15 @@ internal sealed class MappedTensors(ModelTensors file, bool owned = false) : Mod
         if (owned) file.Dispose();
     }
 
-    private void Add(string name, int[] shape, (string, int, bool) place)
+    private void Add(string name, int[] shape, Place place)
     {
         if (!shapes.TryAdd(name, shape)) throw new EspalierException($"{Source}: two arrays both stand for {name}");
         places.Add(name, place);
     }
+
+    /// <summary>Where a tensor's values are: in which tensor of the file, from which one on; null for zeros only.</summary>
+    /// <param name="Transposed">Of a matrix: whether rows are stored where columns are wanted.</param>
+    /// <param name="ZerosAt">The value in front of which the file leaves some out that are zero.</param>
+    /// <param name="Zeros">How many.</param>
+    private readonly record struct Place(string? Stored, int Start = 0, bool Transposed = false, int ZerosAt = 0, int Zeros = 0);
 }

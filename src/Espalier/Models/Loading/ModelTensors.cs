@@ -23,11 +23,11 @@ internal abstract class ModelTensors : IDisposable
     /// <exception cref="EspalierException">The file is missing, of no known format, or damaged.</exception>
     public static ModelTensors Open(string path)
     {
-        if (CheckpointFile.OpenSafetensors(path) is not { } reader) return new ReadTensors(CheckpointFile.Read(path));
+        if (CheckpointFile.OpenSafetensors(path) is not { } reader) return Of(CheckpointFile.Read(path));
         try
         {
-            if (ReadGuard.Run(path, () => StoredTensors.Over(reader)) is { } stored) return stored;
-            using (reader) return new ReadTensors(reader.ToCheckpoint());
+            if (!PublishedNames.IsGoogle(reader.Entries.Keys)) return PublishedNames.ToModelNames(new StoredTensors(reader));
+            using (reader) return Of(reader.ToCheckpoint());
         }
         catch
         {
@@ -35,6 +35,12 @@ internal abstract class ModelTensors : IDisposable
             throw;
         }
     }
+
+    /// <summary>Of a file that has been read whole.</summary>
+    internal static ModelTensors Of(Checkpoint file) => ReadGuard.Run(file.Source, () =>
+        PublishedNames.IsGoogle(file.Arrays.Keys) && !file.Metadata.ContainsKey(ModelStructure.MetadataKey)
+            ? new ReadTensors(file, GoogleNames.Convert(file), GoogleNames.Heads(file))
+            : PublishedNames.ToModelNames(new ReadTensors(file, file.Arrays, heads: null)));
 
     /// <summary>Copies a tensor; threads may call it at once.</summary>
     /// <exception cref="EspalierException">The file cannot be read.</exception>
@@ -56,10 +62,8 @@ internal abstract class ModelTensors : IDisposable
     }
 
     /// <summary>A file that has been read whole.</summary>
-    private sealed class ReadTensors(Checkpoint file) : ModelTensors
+    private sealed class ReadTensors(Checkpoint file, IReadOnlyDictionary<string, NamedArray> arrays, int? heads) : ModelTensors
     {
-        private readonly IReadOnlyDictionary<string, NamedArray> arrays = PublishedNames.ToModelNames(file);
-
         public override string Source => file.Source;
 
         public override IReadOnlyDictionary<string, string> Metadata => file.Metadata;
@@ -67,9 +71,7 @@ internal abstract class ModelTensors : IDisposable
         public override IReadOnlyDictionary<string, int[]> Shapes =>
             field ??= new OrderedDictionary<string, int[]>(arrays.Select(a => KeyValuePair.Create(a.Key, a.Value.Shape)));
 
-        public override int? Heads => GoogleNames.Heads(file);
-
-        public override VitLayout Layout => PublishedNames.LayoutOf(file);
+        public override int? Heads => heads;
 
         public override void Read(string name, int start, Span<float> destination) =>
             arrays[name].Data.AsSpan(start, destination.Length).CopyTo(destination);

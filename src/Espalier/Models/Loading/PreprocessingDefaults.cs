@@ -36,19 +36,25 @@ public static class PreprocessingDefaults
     }
 
     /// <inheritdoc cref="For(ImageClassifier)"/>
-    public static Preprocessing? For(VitConfig config) => For(config, VitLayout.Own);
+    public static Preprocessing? For(VitConfig config) => For(config, null, new VitForm());
 
-    /// <summary>The same of a file of such names: torchvision evaluates its transformers as it does its other networks.</summary>
-    internal static Preprocessing? For(VitConfig config, VitLayout layout)
+    /// <summary>The same of a file of such names: torchvision evaluates its transformers as it does its other networks, Meta all of
+    /// its as DeiT, and SigLIP's authors squash pictures as Google's others do, by cubic convolution.</summary>
+    internal static Preprocessing? For(VitConfig config, ModelTensors? file, VitForm form)
     {
         if (config.Channels is not (1 or 3)) return null;
-        if (layout == VitLayout.Torchvision && config.ImageSize >= SmallestPublished)
+        if (form.Pool == VitPool.Attention || file?.Layout == VitLayout.HuggingFaceSiglip)
+            return Preprocessing.Half(config.ImageSize, config.Channels)
+                with { Filter = Interpolation.Bicubic, Origin = "usual for SigLIP" };
+        if (file?.Layout == VitLayout.Torchvision && config.ImageSize >= SmallestPublished)
             return Preprocessing.Preset("imagenet", config.ImageSize, config.Channels)
                 with { Origin = "usual for torchvision's weights" };
+        bool meta = form.LayerScale || form.Registers > 0 || form.NormAfterPool || (!form.Head && file?.Layout == VitLayout.Timm)
+            || file?.Layout == VitLayout.HuggingFaceDino || file?.Shapes.Keys.Any(n => n.StartsWith("decoder", StringComparison.Ordinal)) == true;
         bool deit = config.ImageSize >= SmallestPublished
-            && (config.Distilled || config.Preset?.StartsWith("DeiT", StringComparison.OrdinalIgnoreCase) == true);
+            && (config.Distilled || meta || config.Preset?.StartsWith("DeiT", StringComparison.OrdinalIgnoreCase) == true);
         return Preprocessing.Preset(deit ? "deit" : "half", config.ImageSize, config.Channels)
-            with { Origin = $"usual for {config.Preset ?? (deit ? "distilled transformers" : "vision transformers")}" };
+            with { Origin = $"usual for {config.Preset ?? (meta ? "Meta's transformers" : deit ? "distilled transformers" : "vision transformers")}" };
     }
 
     /// <summary>What a structure block of this library says: what is in it, or the only way that there was before blocks said

@@ -1,5 +1,3 @@
-using Espalier.Formats;
-
 namespace Espalier.Models;
 
 /// <summary>
@@ -15,9 +13,18 @@ internal static class PublishedNames
     /// <summary>The same, but networks' own names begin so as well, so that all of a file's names must.</summary>
     private static readonly string[] OwnToo = ["encoder.", "network.", "student.", "teacher."];
 
-    /// <exception cref="EspalierException">An array has a shape that its name rules out, or two stand for the same.</exception>
-    public static IReadOnlyDictionary<string, NamedArray> ToModelNames(Checkpoint file) =>
-        ReadGuard.Run(file.Source, () => Convert(file));
+    /// <summary>The tensors of a file that is not of Google's layout, under the names used here. It takes the file over.</summary>
+    /// <exception cref="EspalierException">A tensor has a shape that its name rules out, or two stand for the same.</exception>
+    public static ModelTensors ToModelNames(ModelTensors file)
+    {
+        if (file.Metadata.ContainsKey(ModelStructure.MetadataKey)) return file;
+        string prefix = PrefixOf([.. file.Shapes.Keys]);
+        var names = new OrderedDictionary<string, string>(StringComparer.Ordinal);
+        foreach (string stored in file.Shapes.Keys)
+            if (!names.TryAdd(Without(prefix, stored), stored))
+                throw new EspalierException($"{file.Source}: two arrays both stand for {Without(prefix, stored)}");
+        return VitNames.Map(file, names);
+    }
 
     /// <summary>Whether these are the names of Google's layout.</summary>
     public static bool IsGoogle(IEnumerable<string> names) =>
@@ -44,30 +51,4 @@ internal static class PublishedNames
     /// <summary>A name without the prefix; others keep what they have.</summary>
     public static string Without(string prefix, string name) =>
         prefix.Length > 0 && name.StartsWith(prefix, StringComparison.Ordinal) ? name[prefix.Length..] : name;
-
-    /// <summary>Whose names a file has, whatever stands in front of them.</summary>
-    public static VitLayout LayoutOf(Checkpoint file)
-    {
-        string prefix = PrefixOf([.. file.Arrays.Keys]);
-        return VitNames.LayoutOf([.. file.Arrays.Keys.Select(n => Without(prefix, n))]);
-    }
-
-    private static IReadOnlyDictionary<string, NamedArray> Convert(Checkpoint file)
-    {
-        if (file.Metadata.ContainsKey(ModelStructure.MetadataKey)) return file.Arrays;
-        if (IsGoogle(file.Arrays.Keys)) return GoogleNames.Convert(file);
-        IReadOnlyDictionary<string, NamedArray> arrays = file.Arrays;
-        if (PrefixOf([.. arrays.Keys]) is { Length: > 0 } prefix)
-        {
-            var bare = new OrderedDictionary<string, NamedArray>();
-            foreach (NamedArray a in arrays.Values)
-            {
-                string name = Without(prefix, a.Name);
-                if (!bare.TryAdd(name, new NamedArray(name, a.Shape, a.Data)))
-                    throw new InvalidDataException($"two arrays both stand for {name}");
-            }
-            arrays = bare;
-        }
-        return VitNames.Convert(arrays, VitNames.LayoutOf([.. arrays.Keys]));
-    }
 }

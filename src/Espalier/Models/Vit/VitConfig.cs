@@ -69,7 +69,7 @@ public sealed record VitConfig
 
     /// <summary>In a few words, for people.</summary>
     [JsonIgnore]
-    public string Description => $"{NumLayers} blocks of width {HiddenSize}, {Tokens} tokens";
+    public string Description => Describe(Tokens);
 
     /// <summary>Channels of what the patches are cut from.</summary>
     [JsonIgnore]
@@ -150,6 +150,8 @@ public sealed record VitConfig
     public string ToJson() => JsonSerializer.Serialize(this, VitJson.Default.VitConfig);
 
     public bool Equals(VitConfig? other) => other is not null && ToJson() == other.ToJson();
+
+    internal string Describe(int tokens) => $"{NumLayers} blocks of width {HiddenSize}, {tokens} tokens";
 
     public override int GetHashCode() => ToJson().GetHashCode(StringComparison.Ordinal);
 }

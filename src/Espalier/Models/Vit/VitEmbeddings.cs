@@ -4,18 +4,18 @@ using Espalier.Tensors;
 namespace Espalier.Models;
 
 /// <summary>
-/// Image to tokens: patches through one linear map (a convolution whose stride is its kernel), the class token in front,
-/// position embeddings added. [B, C, S, S] -> token rows [B T, D].
+/// Image to tokens: patches through one linear map (a convolution whose stride is its kernel), the class token and others in
+/// front, position embeddings added. [B, C, S, S] -> token rows [B T, D].
 /// </summary>
 public sealed class VitEmbeddings : Module
 {
     private readonly VitConfig config;
     private readonly HybridStem? stem;
-    private readonly Tensor patchWeight, patchBias, positions, classToken;
-    private readonly Tensor? distillationToken;
+    private readonly Tensor patchWeight, patchBias, positions;
+    private readonly Tensor[] prefix;
     private readonly Dropout dropout;
 
-    public VitEmbeddings(VitConfig config, ref Rng rng)
+    public VitEmbeddings(VitConfig config, VitForm form, ref Rng rng)
     {
         this.config = config;
         int d = config.HiddenSize, p = config.PatchSize;
@@ -25,9 +25,10 @@ public sealed class VitEmbeddings : Module
         }
         patchWeight = Parameter("patch_embeddings.weight", new Shape(d, config.PatchChannels, p, p));
         patchBias = Parameter("patch_embeddings.bias", new Shape(d));
-        positions = Parameter("position_embeddings", new Shape(1, config.Tokens, d));
-        classToken = Parameter("cls_token", new Shape(1, 1, d));
-        distillationToken = config.Distilled ? Parameter("dist_token", new Shape(1, 1, d)) : null;
+        positions = Parameter("position_embeddings", new Shape(1, form.Tokens(config), d));
+        (string Name, int Count)[] front =
+            [("cls_token", form.ClassToken ? 1 : 0), ("dist_token", config.Distilled ? 1 : 0), ("reg_token", form.Registers)];
+        prefix = [.. front.Where(t => t.Count > 0).Select(t => Parameter(t.Name, new Shape(1, t.Count, d)))];
         dropout = Child("dropout", new Dropout());
         Init.XavierUniform(patchWeight, ref rng);
         Init.Normal(positions, 0.02f, ref rng);
@@ -52,6 +53,6 @@ public sealed class VitEmbeddings : Module
         Tensor patches = F.PatchesToRows(map, config.PatchSize);                         // [B N, C p p]
         Tensor weight = F.Flatten(patchWeight);                                          // [D, C p p]
         Tensor projected = F.Linear(patches, weight, patchBias);                         // [B N, D]
-        return dropout.Forward(F.AssembleTokens(projected, positions, classToken, distillationToken));
+        return dropout.Forward(F.AssembleTokens(projected, positions, prefix));
     }
 }

@@ -77,17 +77,17 @@ internal static class OnnxTokenRows
         else rewriter.Graph.Redirect(value, back, n => n == node);
     }
 
-    /// <summary>Rows of a class token (or two) and patches, with positions: the two orders in which exporters add and join.</summary>
+    /// <summary>Rows of tokens in front (class token, registers) and patches, with positions: the two orders in which exporters add and join.</summary>
     private static GraphValue? Assembled(OnnxRewriter rewriter, GraphNode node)
     {
         GraphValue? positions = null;
         GraphNode? join = node.Op is ConcatOp ? node : null;
         if (node.Op is AddOp && node.Operands.FirstOrDefault(o => o is { IsWeight: true, Shape.Rank: 3 }) is { } added)
             (positions, join) = (added, OnnxRewriter.Made<ConcatOp>(node.Operands.First(o => o != added)));
-        if (join is not { Op: ConcatOp { Axis: 1 }, Operands.Count: 2 or 3 } || join.Output.Shape.Rank != 3) return null;
+        if (join is not { Op: ConcatOp { Axis: 1 }, Operands.Count: >= 2 } || join.Output.Shape.Rank != 3) return null;
         GraphValue?[] parts = [.. join.Operands];
         GraphValue[] prefix = [.. parts[..^1].Select(p => OnnxRewriter.Made<RepeatOp>(p)?.Operands[0]).OfType<GraphValue>().Where(w => w.IsWeight)];
-        if (prefix.Length != parts.Length - 1) return null;
+        if (prefix.Length != parts.Length - 1 || prefix.Any(p => p.Shape is not { Rank: 3 } front || front[0] != 1)) return null;
         GraphValue? patches = parts[^1];
         if (positions is null)
         {
@@ -97,11 +97,10 @@ internal static class OnnxTokenRows
             patches = placed.Operands.First(o => o != positions);
         }
         int count = prefix.Sum(p => p.Shape[1]), width = join.Output.Shape[2], tokens = join.Output.Shape[1];
-        if (count is not (1 or 2) || positions.Shape[0] != 1 || positions.Shape[2] != width || patches is null) return null;
+        if (positions.Shape[0] != 1 || positions.Shape[2] != width || patches is null) return null;
         bool placesPatches = positions.Shape[1] == tokens - count;
         if (!placesPatches && positions.Shape[1] != tokens) return null;
         if (Patches(rewriter, node, patches) is not { } rows) return null;
-        if (prefix is [{ } both] && count == 2) prefix = [Token(rewriter, both, 0), Token(rewriter, both, 1)];
         if (placesPatches)
         {
             GraphValue of = positions;
@@ -111,9 +110,8 @@ internal static class OnnxTokenRows
                 of.Tensor.Span.CopyTo(to[(count * width)..]);
             });
         }
-        GraphValue? second = prefix.ElementAtOrDefault(1);
-        GraphValue made = rewriter.Insert(node, node.Name, new AssembleTokensOp(rows.Tensor, positions.Tensor, prefix[0].Tensor, second?.Tensor),
-            rows, positions, prefix[0], second);
+        var made = rewriter.Insert(node, node.Name, new AssembleTokensOp(rows.Tensor, positions.Tensor, [.. prefix.Select(p => p.Tensor)]),
+            [rows, positions, .. prefix]);
         node.Output.Name += ".old";
         return made;
     }
@@ -146,13 +144,6 @@ internal static class OnnxTokenRows
         GraphValue made = rewriter.Insert(node, node.Name, new MapsToRowsOp(x.Tensor, first?.Tensor, prefix), x, first);
         node.Output.Name += ".old";
         return made;
-    }
-
-    private static GraphValue Token(OnnxRewriter rewriter, GraphValue both, int which)
-    {
-        int width = both.Shape[2];
-        return rewriter.Weight($"{both.Name}.{which}", new Shape(1, 1, width), both.Tensor.RequiresGrad,
-            to => both.Tensor.Span.Slice(which * width, width).CopyTo(to));
     }
 
     /// <summary>A convolution whose stride is its kernel, flattened and turned, as a linear layer of patches.</summary>

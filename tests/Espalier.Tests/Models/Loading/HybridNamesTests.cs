@@ -17,11 +17,11 @@ public sealed class HybridNamesTests
         using var stem = new HybridStem(HybridStemVariant.Google, 3, ref rng);
         var expected = stem.NamedParameters().ToDictionary(p => "transformer.embeddings.hybrid_model." + p.Name, p => p.Value.Shape);
 
-        var converted = new Dictionary<string, NamedArray>(PublishedNames.ToModelNames(new Checkpoint(Published())));
-        Assert.True(converted.Remove("transformer.embeddings.patch_embeddings.weight", out NamedArray? patches));
-        Assert.Equal([8, 1024, 1, 1], patches.Shape);
+        var converted = new Dictionary<string, int[]>(ModelTensors.Of(new Checkpoint(Published())).Shapes);
+        Assert.True(converted.Remove("transformer.embeddings.patch_embeddings.weight", out int[]? patches));
+        Assert.Equal([8, 1024, 1, 1], patches);
         Assert.Equal(expected.Keys.Order(), converted.Keys.Order());
-        foreach (var (name, array) in converted) Assert.Equal(expected[name], new Shape(array.Shape));
+        foreach (var (name, shape) in converted) Assert.Equal(expected[name], new Shape(shape));
     }
 
     // Weights of a convolution are taken apart by position, in the order of the file: HWIO.
@@ -30,7 +30,7 @@ public sealed class HybridNamesTests
     {
         float[] data = [.. Enumerable.Range(0, 7 * 7 * 3 * 64).Select(i => (float)i)];
         var file = new Checkpoint([new NamedArray("conv_root/kernel", [7, 7, 3, 64], data), Zeros("embedding/kernel", 1, 1, 1, 1)]);
-        float[] w = PublishedNames.ToModelNames(file)["transformer.embeddings.hybrid_model.root.conv.weight"].Data;
+        float[] w = ModelTensors.Of(file).Read("transformer.embeddings.hybrid_model.root.conv.weight");
         Assert.Equal(data[((2 * 7 + 5) * 3 + 1) * 64 + 40], w[((40 * 3 + 1) * 7 + 2) * 7 + 5]);
     }
 

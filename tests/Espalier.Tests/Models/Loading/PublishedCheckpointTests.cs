@@ -95,7 +95,7 @@ public sealed class PublishedCheckpointTests
     {
         var arrays = new List<NamedArray> { new(name, [3], [1, 2, 3]) };
         if (name != "embedding/kernel") arrays.Add(new NamedArray("embedding/kernel", [1, 1, 1, 1], [1]));
-        var e = Assert.Throws<EspalierException>(() => PublishedNames.ToModelNames(new Checkpoint(arrays, source: "x.npz")));
+        var e = Assert.Throws<EspalierException>(() => ModelTensors.Of(new Checkpoint(arrays, source: "x.npz")));
         Assert.StartsWith("x.npz: ", e.Message, StringComparison.Ordinal);
         Assert.Contains(name, e.Message, StringComparison.Ordinal);
     }

@@ -38,10 +38,12 @@ public sealed class VitNamesTests : IDisposable
     {
         string path = Write(layout, prefix);
         using Model read = Model.Open(path, new OpenOptions { Config = Shape });
-        Assert.Equal(Logits(model), Logits(read));
+        // Hugging Face's norms have a smaller epsilon.
+        float most = layout == "huggingface" ? 1e-4f : 0;
+        Assert.All(Logits(model).Zip(Logits(read)), pair => Assert.InRange(Math.Abs(pair.First - pair.Second), 0, most));
         // The same of a file that is read whole.
-        IReadOnlyDictionary<string, NamedArray> whole = PublishedNames.ToModelNames(CheckpointFile.Read(path));
-        Assert.All(model.Graph.ReadWeights(), w => Assert.Equal(w.Tensor.ToArray(), whole[w.Name].Data));
+        using ModelTensors whole = ModelTensors.Of(CheckpointFile.Read(path));
+        Assert.All(model.Graph.ReadWeights(), w => Assert.Equal(w.Tensor.ToArray(), whole.Read(w.Name)));
     }
 
     [Fact]
@@ -71,7 +73,7 @@ public sealed class VitNamesTests : IDisposable
     public void Weights_of_torchvision_see_images_as_torchvision_does()
     {
         ModelTensors file = ModelTensors.Open(Write("torchvision", ""));
-        using (file) Assert.Equal(Preprocessing.Preset("imagenet", 64, 3), PreprocessingDefaults.For(Shape, file.Layout));
+        using (file) Assert.Equal(Preprocessing.Preset("imagenet", 64, 3), PreprocessingDefaults.For(Shape, file, new VitForm()));
         Assert.Equal(Preprocessing.Half(64, 3), PreprocessingDefaults.For(Shape));
     }
 

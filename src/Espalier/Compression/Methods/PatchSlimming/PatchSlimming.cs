@@ -166,6 +166,9 @@ public sealed record PatchSlimming : CompressionMethod
         FewerQueries.Check(blocks, "patch-slimming");
         if (blocks.PrefixTokens == 0)
             throw new EspalierException("patch-slimming leaves the last block its class token, which the network does not have");
+        if (blocks.PoolsPatches)
+            throw new EspalierException("patch-slimming leaves the last block its class token alone, and the network's head reads the "
+                + "patches, too");
         return blocks;
     }
 }

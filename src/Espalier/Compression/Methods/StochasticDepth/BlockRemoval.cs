@@ -123,8 +123,8 @@ internal sealed class BlockSelection
 }
 
 /// <summary>
-/// What a residual branch ends with: the scale and shift of the last norm, or the weight and bias of the last layer where no norm
-/// follows it. A branch is proportional to them together.
+/// What a residual branch ends with: the scale and shift of the last norm, a scale of each channel, or the weight and bias of the
+/// last layer where none of these follows it. A branch is proportional to them together.
 /// </summary>
 internal static class BranchEnds
 {
@@ -139,6 +139,8 @@ internal static class BranchEnds
             {
                 BatchNorm2dOp or LayerNormOp or GroupNormOp => [node.Operands[1], node.Operands[2]],
                 Conv2dOp or LinearOp { Gelu: false, Residual: null } => [node.Operands[1], node.Operands[2]],
+                // Layer scale.
+                MulOp when node.Inputs.FirstOrDefault(x => x.IsWeight) is { } scale => [scale],
                 // The largest of scaled values is the largest, scaled.
                 MaxPool2dOp or AvgPool2dOp or DropoutOp => [],
                 _ => throw new EspalierException($"the residual branch {branch.Name} ends with {node.Op.Name}, not with a norm, "
