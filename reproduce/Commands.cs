@@ -25,7 +25,8 @@ internal static class Commands
     internal static RootCommand Build(CommandContext context) => CommandLine.Root(
         "Runs methods on one data set and writes the table of results.",
         [$"{Start} apt --output-dir runs/apt --output docs/results.md"],
-        [Baselines(context), TokenPruning(context), Filters(context), Vit(context), Repr(context), Times(context)]);
+        [Baselines(context), TokenPruning(context), Filters(context), Vit(context), Shapes(context),
+            Stack(context), Repr(context), Times(context)]);
 
     private static Verb Baselines(CommandContext context)
     {
@@ -89,6 +90,34 @@ internal static class Commands
                     + (ids.Length > 0 ? $" --methods {string.Join(',', ids)}" : "") + (few ? " --quick" : "");
                 return results.Section(rows, said);
             });
+    }
+
+    private static Verb Shapes(CommandContext context)
+    {
+        Option<string?> network = Opt.Text("--network", "Preset of the transformer [DeiT-S_16]", "NAME");
+        Option<double?> share = Opt.Number("--target-flops", "Share of the multiply-adds to keep [0.5]", 0.01, 0.99, "SHARE");
+        Option<string[]> some = Opt.Choices("--methods", "Only these lines [all]", [.. VitMethod.All.Select(m => m.Id)]);
+        const string what = "Whether fewer multiply-adds are less time on a vision transformer of full size.";
+        return Experiment("shapes", what, [network, share, some], context, (parse, folder, _, _) =>
+        {
+            string[] ids = parse.GetValue(some) ?? [];
+            return new ShapeReproduction(context, folder, parse.GetValue(network) ?? "DeiT-S_16", 224,
+                parse.GetValue(share) ?? 0.5,
+                [.. VitMethod.All.Where(m => ids.Length == 0 || ids.Contains(m.Id))]).Section();
+        }, bySeeds: false);
+    }
+
+    private static Verb Stack(CommandContext context)
+    {
+        Option<string?> model = Opt.Text("--model", "The trained transformer [models/vit-small-28.safetensors]", "FILE");
+        Option<long?> steps = Steps("of each method", 2000);
+        const string what = "NViT, APT and eight bits one after another.";
+        return Experiment("stack", what, [model, steps], context, (parse, folder, _, _) =>
+        {
+            var vit = new VitReproduction(context, folder, parse.GetValue(Shared.DataDir),
+                parse.GetValue(model) ?? "models/vit-small-28.safetensors", parse.GetValue(steps) ?? 2000, [], [], scratch: false);
+            return new StackReproduction(context, folder, vit).Section();
+        }, bySeeds: false);
     }
 
     /// <summary>Prints how long runs will take.</summary>

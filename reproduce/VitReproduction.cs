@@ -116,7 +116,8 @@ internal sealed class VitReproduction(CommandContext context, string folder, str
 
     private Model Open() => Model.Open(model);
 
-    private CompressionOptions Tuned(CompressionOptions options) => options with
+    /// <summary>As all methods are trained here.</summary>
+    public CompressionOptions Tuned(CompressionOptions options) => options with
     {
         Training = new TrainOptions
         {

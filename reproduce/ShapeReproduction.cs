@@ -1,0 +1,153 @@
+using System.Text;
+using Espalier.Cli;
+using Espalier.Cli.Running;
+using Espalier.Compression;
+using Espalier.Data;
+using Espalier.Evaluation;
+using Espalier.Inference;
+using Espalier.Onnx;
+using Espalier.Tensors;
+using Espalier.Tensors.Kernels;
+using Espalier.Tensors.Threading;
+
+namespace Espalier.Reproduce;
+
+/// <summary>One method on a large transformer with random weights.</summary>
+/// <param name="MultiplyAdds">Share of the whole network's, the mean over the images that were timed.</param>
+/// <param name="Time">Share of the whole network's time, sixteen images at a time.</param>
+/// <param name="Onnx">How far ONNX Runtime's logits are off on these images, relative to the largest.</param>
+internal sealed record ShapeResult(string Name, long Parameters, double MultiplyAdds, double Time, double Onnx)
+{
+    /// <summary>How much more of the time is left than of the multiply-adds.</summary>
+    public double Excess => Time / MultiplyAdds;
+}
+
+/// <summary>
+/// Whether fewer multiply-adds are less time on a transformer of full size: every method takes a few steps on random weights, and
+/// its file is opened with nothing else, timed beside the whole network and run by ONNX Runtime. Accuracies mean nothing here.
+/// </summary>
+internal sealed class ShapeReproduction(
+    CommandContext context, string folder, string network, int size, double budget, IReadOnlyList<VitMethod> methods)
+{
+    private const int Steps = 4, BatchSize = 4, Timed = 16, Rounds = 7;
+    private const string Whole = "whole";
+    private const ulong Seed = 1;
+
+    private readonly NetworkRuns runs = new(context, folder, Small(Datasets.OpenSample()), size);
+    private readonly List<string> refused = [];
+
+    /// <summary>Makes what is not made yet, measures all and gives the section of the page.</summary>
+    public string Section()
+    {
+        var done = new List<VitMethod>();
+        runs.Do(Whole, New, Options(new CompressionOptions { Seed = Seed }), job => job.Train("train", 1));
+        foreach (VitMethod method in methods)
+        {
+            try
+            {
+                runs.Do(method.Id, New, Options(method.Options(Steps, budget, Seed)), job => VitTargets.Run(job, budget));
+                done.Add(method);
+            }
+            catch (EspalierException e)
+            {
+                context.Terminal.Line($"{method.Name} is left out: {e.Message}");
+                refused.Add($"{method.Name} ({e.Message})");
+            }
+        }
+        ShapeResult[] rows = Measure(done);
+        context.Terminal.Line(Table(rows));
+        return Text(rows);
+    }
+
+    private static DatasetPair Small(DatasetPair pair) => pair with { Test = Subset.First(pair.Test, 64) };
+
+    private Model New() => runs.New(network, 1, Seed);
+
+    private static CompressionOptions Options(CompressionOptions options) => options with
+    {
+        Training = new() { BatchSize = BatchSize, LearningRate = 1e-5f }, RankBatches = 1,
+    };
+
+    private ShapeResult[] Measure(List<VitMethod> done)
+    {
+        Session[] sessions = [.. done.Select(m => m.Id).Prepend(Whole).Select(n => Session.Open(runs.File(n)))];
+        try
+        {
+            using var scope = new Scope();
+            IReadOnlyList<Tensor> images = ModelSpeed.Batches(runs.Test, sessions[0], Timed, 1);
+            double[] speeds = ModelSpeed.ImagesPerSecond(
+                [.. sessions.Select(s => new ModelSpeed.Timed(ModelSpeed.Pass(s, s.Pruning), images))], Rounds);
+            double whole = sessions[0].DenseMultiplyAdds;
+            return [.. done.Select((m, i) => new ShapeResult(m.Name, sessions[i + 1].ParameterCount,
+                MultiplyAdds(sessions[i + 1], images[0]) / whole, speeds[0] / speeds[i + 1], Onnx(m, sessions[i + 1], images[0])))];
+        }
+        finally
+        {
+            foreach (Session s in sessions) s.Dispose();
+        }
+    }
+
+    private static double MultiplyAdds(Session session, Tensor images)
+    {
+        int count = images.Shape[0];
+        var trace = new TokenTrace();
+        session.Run(images.Span, count, new float[count * session.NumClasses], trace);
+        return Enumerable.Range(0, count).Average(i => (double)session.MultiplyAdds(trace.Counts(i)));
+    }
+
+    private double Onnx(VitMethod method, Session session, Tensor images)
+    {
+        string file = Path.Combine(folder, method.Id + ".onnx");
+        using (Model model = Model.Open(runs.File(method.Id))) model.ExportOnnx(file);
+        try
+        {
+            using var peer = new OnnxPeer(file);
+            float[] logits = new float[images.Shape[0] * session.NumClasses];
+            session.Run(images.Span, images.Shape[0], logits);
+            return OnnxPeer.Difference(peer.Run(images), logits);
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+    }
+
+    private string Text(ShapeResult[] rows)
+    {
+        string Names(IEnumerable<ShapeResult> some) => string.Join(", ", some.Select(r => r.Name).DefaultIfEmpty("none"));
+        var text = new StringBuilder("## Vision transformers of full size\n\n");
+        text.Append(FormattableString.Invariant($"""
+            Every method on {network} with random weights, {Steps} steps of {BatchSize} images, told to leave {budget:0.##} of the
+            multiply-adds: whether time falls with them. Within 10 %: {Names(rows.Where(r => r.Excess <= 1.1))}; not: {Names(rows.Where(r => r.Excess > 1.1))}.
+
+
+            """)).Append(Table(rows));
+        if (refused.Count > 0) text.Append("\nLeft out: ").AppendJoin("; ", refused).Append(".\n");
+        text.Append(FormattableString.Invariant($"""
+
+            {Timed} images of {size} pixels at a time, {Workers.Threads} threads ({KernelInfo.Name} kernels), all networks in turn, the
+            median of {Rounds} rounds. Multiply-adds are means over these images. The last column says how far the logits of ONNX
+            Runtime on the exported file are off, relative to the largest. The command:
+
+            ```sh
+            {Commands.Start} shapes --output-dir runs/shapes --output docs/results.md
+            ```
+
+            """));
+        return text.ToString();
+    }
+
+    /// <summary>As Markdown.</summary>
+    public static string Table(IEnumerable<ShapeResult> rows)
+    {
+        var text = new StringBuilder("""
+            | method | parameters | share of MACs | share of the time | time / MACs | ONNX Runtime |
+            | --- | ---: | ---: | ---: | ---: | ---: |
+
+            """);
+        foreach (ShapeResult r in rows)
+            text.AppendLine(FormattableString.Invariant($"| {r.Name} | {r.Parameters / 1e6:0.00} M | {r.MultiplyAdds:0.000} ")
+                + FormattableString.Invariant($"| {r.Time:0.000} | {r.Excess:0.00} | {r.Onnx:0.0e0} |"));
+        return text.ToString();
+    }
+}
