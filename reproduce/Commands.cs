@@ -25,7 +25,7 @@ internal static class Commands
     internal static RootCommand Build(CommandContext context) => CommandLine.Root(
         "Runs methods on one data set and writes the table of results.",
         [$"{Start} apt --output-dir runs/apt --output docs/results.md"],
-        [Baselines(context), TokenPruning(context), Filters(context), Vit(context), Shapes(context),
+        [Baselines(context), TokenPruning(context), Filters(context), Vit(context), Size(context), Shapes(context),
             Stack(context), Repr(context), Times(context)]);
 
     private static Verb Baselines(CommandContext context)
@@ -118,6 +118,39 @@ internal static class Commands
                 parse.GetValue(model) ?? "models/vit-small-28.safetensors", parse.GetValue(steps) ?? 2000, [], [], scratch: false);
             return new StackReproduction(context, folder, vit).Section();
         }, bySeeds: false);
+    }
+
+    private static Verb Size(CommandContext context)
+    {
+        Option<long?> steps = Steps("of each line that trains", 1000);
+        Option<double[]> budgets =
+            Opt.Numbers("--budgets", "Of low rank: shares of the multiply-adds to keep [0.75,0.5,0.35]", 0.01, 0.99);
+        Option<bool> quick = Opt.Flag("--quick", "One seed, 100 steps, the budget 0.5, where nothing else is said");
+        Option<string[]> nets = Opt.Choices("--networks", "Only these [all]", [.. BaselineReproduction.Names]);
+        Option<string[]> some = Opt.Choices("--methods", "Only these lines [all]",
+            [.. SizeMethod.All([]).Select(m => m.Id), "enc", "low-rank"]);
+        const string what = "Weights of few bits, of code books and of low rank.";
+        return Experiment("size", what, [steps, budgets, nets, some, quick, Plan], context, (parse, folder, page, seeds) =>
+        {
+            bool few = parse.GetValue(quick);
+            if (few && parse.GetResult(Seeds) is null) seeds = [1];
+            double[] shares = parse.GetValue(budgets).Or(few ? [0.5] : [0.75, 0.5, 0.35]);
+            string[] names = parse.GetValue(nets).Or([.. BaselineReproduction.Names]), ids = parse.GetValue(some) ?? [];
+            var runs = new SizeReproduction(context, folder, parse.GetValue(Shared.DataDir),
+                parse.GetValue(steps) ?? (few ? 100 : 1000), names, [.. SizeMethod.All(shares).Where(m => ids.Length == 0 || ids.Contains(m.Id) || ids.Contains(m.Method)
+                    && m.Flops is not null)]);
+            if (parse.GetValue(Plan))
+                return Show(context, runs.Estimates(seeds[0]).Select(e => (e.Name, seeds.Length * e.Time)));
+            foreach (ulong seed in seeds) runs.Train(seed);
+            if (parse.GetValue(TrainOnly)) return null;
+            var results = new SizeResults(runs, seeds);
+            var tables = names.Select(n => (Network: n, Rows: results.Measure(n))).ToArray();
+            foreach (var (network, rows) in tables) context.Terminal.Line($"{network}\n{SizeResults.Table(rows)}");
+            return results.Section(tables, FormattableString.Invariant($"--steps {runs.Steps} --seeds {string.Join(',', seeds)} ")
+                + $"--budgets {string.Join(',', shares.Select(b => b.ToString(CultureInfo.InvariantCulture)))}"
+                + (names.Length < BaselineReproduction.Names.Count ? $" --networks {string.Join(',', names)}" : "")
+                + (ids.Length > 0 ? $" --methods {string.Join(',', ids)}" : ""));
+        });
     }
 
     /// <summary>Prints how long runs will take.</summary>

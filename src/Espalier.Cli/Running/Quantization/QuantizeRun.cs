@@ -16,7 +16,7 @@ internal sealed class QuantizeRun(QuantizePlan plan, CommandContext context)
     private const int SensitivityImages = 32;
 
     /// <summary>Images that the two networks' outputs are compared on, at most.</summary>
-    private const int ComparedImages = 512;
+    private const int ComparedImages = 10_000;
 
     private static readonly TimeSpan BurstTime = TimeSpan.FromSeconds(0.3);
 

@@ -1,0 +1,71 @@
+using Espalier.Cli;
+using Espalier.Cli.Running;
+using Espalier.Compression;
+using Espalier.Data;
+using Espalier.Training;
+
+namespace Espalier.Reproduce;
+
+/// <summary>
+/// The runs behind the tables of smaller numbers: each trained network by every line of <see cref="SizeMethod"/>, with the same
+/// number of steps where it trains, at a tenth of the rate that it was trained with.
+/// </summary>
+internal sealed class SizeReproduction(CommandContext context, string folder, string? dataDir, long steps,
+    IReadOnlyList<string> networks, IReadOnlyList<SizeMethod> methods)
+{
+    private readonly Dictionary<string, TrainPlan> recipes = networks.ToDictionary(n => n,
+        n => BaselineReproduction.Plan(n, null, dataDir));
+
+    public long Steps => steps;
+
+    public IReadOnlyList<string> Networks => networks;
+
+    public IReadOnlyList<SizeMethod> Methods => methods;
+
+    public NetworkRuns Runs { get; } = new(context, folder, Datasets.Open("fashion-mnist", dataDir), 28);
+
+    /// <summary>The trained network that everything begins with.</summary>
+    public static string Start(string network) => $"models/{network}.safetensors";
+
+    /// <summary>A run's files.</summary>
+    public static string Name(string network, SizeMethod method, ulong seed) => $"{network}-{method.Id}-{seed}";
+
+    /// <summary>Everything with this seed.</summary>
+    public void Train(ulong seed)
+    {
+        foreach (string network in networks)
+            foreach (SizeMethod method in methods)
+            {
+                try
+                {
+                    Runs.Do(Name(network, method, seed), () => Model.Open(Start(network)), Tuned(network, method.Options(steps, seed)),
+                        job => method.Run(job, steps));
+                }
+                catch (EspalierException e)
+                {
+                    // The other lines are still worth their table.
+                    context.Terminal.Line($"{network}, {method.Name} is left out: {e.Message}");
+                }
+            }
+    }
+
+    /// <summary>How long each run with one seed will take on this machine, by a few steps.</summary>
+    public IEnumerable<(string Name, TimeSpan Time)> Estimates(ulong seed) =>
+        from network in networks
+        from method in methods
+        select ($"{network}, {method.Name}", Runs.Estimate(() => Model.Open(Start(network)),
+            few => Tuned(network, method.Options(few, seed)), job => method.Run(job, 8), method.Untrained ? 0 : steps));
+
+    private CompressionOptions Tuned(string network, CompressionOptions options)
+    {
+        TrainOptions recipe = recipes[network].Options;
+        return options with
+        {
+            Training = new TrainOptions
+            {
+                BatchSize = 64, LearningRate = recipe.LearningRate / 10, Optimizer = recipe.Optimizer, WeightDecay = recipe.WeightDecay,
+            },
+            Task = new() { LabelSmoothing = recipes[network].Recipe.LabelSmoothing },
+        };
+    }
+}

@@ -1,0 +1,129 @@
+using System.Text;
+using Espalier.Compression;
+using Espalier.Data;
+using Espalier.Evaluation;
+using Espalier.Imaging;
+using Espalier.Inference;
+using Espalier.Tensors;
+using Espalier.Tensors.Kernels;
+using Espalier.Tensors.Threading;
+
+namespace Espalier.Reproduce;
+
+/// <summary>One line of a network's table, over all seeds.</summary>
+/// <param name="Method">Null for the network as it was.</param>
+/// <param name="Bytes">Of the file, the mean.</param>
+/// <param name="Bound">Of the weights, were codes packed to their entropy.</param>
+/// <param name="Milliseconds">Of one image.</param>
+/// <param name="Ratio">Of the milliseconds to those of the network as it was, in turn.</param>
+internal sealed record SizeResult(SizeMethod? Method, IReadOnlyList<RunRecord> BySeed, double Bytes, double Bound, double Milliseconds,
+    double Ratio)
+{
+    public string Name => Method?.Name ?? "as it was trained";
+
+    public double Accuracy => BySeed.Average(r => r.Accuracy);
+}
+
+/// <summary>Measures the finished runs of a <see cref="SizeReproduction"/> and writes them as Markdown.</summary>
+internal sealed class SizeResults(SizeReproduction runs, IReadOnlyList<ulong> seeds)
+{
+    private static readonly TimeSpan Burst = TimeSpan.FromSeconds(0.2);
+
+    /// <summary>A network's lines, those that are finished for all seeds.</summary>
+    public IReadOnlyList<SizeResult> Measure(string network)
+    {
+        string start = SizeReproduction.Start(network);
+        using Model whole = Model.Open(start);
+        using Session first = whole.Session();
+        float[] image = [.. CalibrationImages.Of(runs.Runs.Test, ImagePipeline.Eval(whole.Card.Preprocessing!), 1).SelectMany(x => x.ToArray())];
+        var found = new Evaluator(first).Run(new DataLoader(runs.Runs.Test, ImagePipeline.Eval(whole.Card.Preprocessing!), 250).Once());
+        RunRecord record = new(found.Accuracy, whole.ParameterCount, found.MultiplyAdds, 0, "");
+        var rows = new List<SizeResult>
+        {
+            new(null, [record], new FileInfo(start).Length, BeforeAfter.EntropyBytes(whole), 0, 1),
+        };
+        foreach (SizeMethod method in runs.Methods)
+        {
+            string[] names = [.. seeds.Select(s => SizeReproduction.Name(network, method, s))];
+            if (names.Any(n => runs.Runs.Record(n) is null)) continue;
+            using Model small = runs.Runs.Open(names[0]);
+            using Session second = small.Session();
+            var (slow, fast) = SideBySide.Milliseconds(first, second, image, Burst);
+            rows[0] = rows[0] with { Milliseconds = slow };
+            rows.Add(new SizeResult(method, [.. names.Select(n => runs.Runs.Record(n)!)],
+                names.Average(n => new FileInfo(runs.Runs.File(n)).Length), BeforeAfter.EntropyBytes(small), fast, fast / slow));
+        }
+        return rows;
+    }
+
+    public string Section(IReadOnlyList<(string Network, IReadOnlyList<SizeResult> Rows)> tables, string arguments)
+    {
+        double epochs = (double)runs.Steps * 64 / runs.Runs.Train.Count;
+        var text = new StringBuilder("## Smaller numbers on Fashion-MNIST\n\n");
+        foreach (var (network, rows) in tables) text.Append(Verdict(network, rows));
+        text.Append(FormattableString.Invariant($"""
+
+
+            Each network of [above](#trained-networks) by every way to store its weights in less or to split its layers. What trains
+            has {runs.Steps} steps of 64 images, {epochs:0.00} epochs, its own training included, at a tenth of the rate of the network's
+            recipe; without augmentation or teacher, seeds {string.Join(", ", seeds)}, all 10,000 test images, the weights of the last
+            step. Files are whole, headers included; "bound" is of the weights, were codes packed to their entropy. 8 and 4 bits are of
+            weights, values have 8; those of 4 bits compute in integers, too. Code books have up to 256 entries.
+
+            """));
+        foreach (var (network, rows) in tables) text.Append($"\n### {network}\n\n").Append(Table(rows));
+        text.Append(FormattableString.Invariant($"""
+
+            Milliseconds are of one image, each line in turn with the network as it was: {Workers.Threads} threads ({KernelInfo.Name}
+            kernels); compare the ratios. The first line writes this section, the second says how long that takes:
+
+            ```sh
+            {Commands.Start} size {arguments} --output-dir runs/size --output docs/results.md
+            {Commands.Start} size --plan
+            ```
+
+            """));
+        return text.ToString();
+    }
+
+    /// <summary>What noise gave against plain training with roundings, and parts against whole vectors, in words.</summary>
+    internal static string Verdict(string network, IReadOnlyList<SizeResult> rows)
+    {
+        var text = new StringBuilder($"**{network}.** ");
+        foreach (int bits in new[] { 8, 4 })
+            Against($"Quant-Noise at {bits} bits", "QAT", $"noise{bits}", $"qat{bits}");
+        Against("Quant-Noise before and in iPQ", "iPQ alone", SizeMethod.Noised, SizeMethod.Product);
+        if (Of(SizeMethod.Product) is { } product && Of(SizeMethod.Vector) is { } vector)
+        {
+            text.Append(FormattableString.Invariant($"One part instead of many: {100 * vector.Accuracy:0.00} % in {vector.Bytes / 1024:0} KiB ")
+                + FormattableString.Invariant($"against {100 * product.Accuracy:0.00} % in {product.Bytes / 1024:0} KiB. "));
+        }
+        return text.ToString();
+
+        SizeResult? Of(string id) => rows.FirstOrDefault(r => r.Method?.Id == id);
+
+        void Against(string what, string than, string id, string other)
+        {
+            if (Of(id) is not { } a || Of(other) is not { } b) return;
+            text.Append(FormattableString.Invariant($"{what}: {100 * (a.Accuracy - b.Accuracy):+0.00;-0.00} points against {than}. "));
+        }
+    }
+
+    /// <summary>A network's lines as Markdown.</summary>
+    public static string Table(IReadOnlyList<SizeResult> rows)
+    {
+        SizeResult whole = rows[0];
+        var text = new StringBuilder("""
+            | line | accuracy, % | by seed | file | bound | MACs | ms an image |
+            | --- | ---: | --- | ---: | ---: | ---: | ---: |
+
+            """);
+        foreach (SizeResult r in rows)
+        {
+            text.AppendLine(FormattableString.Invariant($"| {r.Name} | {RunRecord.Mean(r.BySeed)} | {RunRecord.List(r.BySeed)} ")
+                + FormattableString.Invariant($"| {r.Bytes / 1024:0} KiB ({100 * r.Bytes / whole.Bytes:0.0} %) | {r.Bound / 1024:0} KiB ")
+                + FormattableString.Invariant($"| {r.BySeed.Average(s => s.MultiplyAdds) / 1e6:0.0} M | {r.Milliseconds:0.000} ({r.Ratio:0.00} x) |"));
+        }
+        return text.ToString();
+    }
+}
