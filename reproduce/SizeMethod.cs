@@ -34,12 +34,13 @@ internal sealed record SizeMethod(string Id, string Name, string? Method)
            select new SizeMethod(FormattableString.Invariant($"enc-{search}-{share:0.##}"),
                FormattableString.Invariant($"ENC, {search}, {share:0.##} of MACs"), "enc")
            {
-               Flops = share, Settings = new Dictionary<string, string> { ["search"] = search, ["timed"] = "no" },
+               Flops = share, Untrained = true,
+               Settings = new Dictionary<string, string> { ["search"] = search, ["timed"] = "no" },
            },
         .. flops.Select(share => new SizeMethod(FormattableString.Invariant($"low-rank-{share:0.##}"),
             FormattableString.Invariant($"low rank by activations, {share:0.##} of MACs"), "low-rank")
         {
-            Flops = share, Settings = new Dictionary<string, string> { ["timed"] = "no" },
+            Flops = share, Untrained = true, Settings = new Dictionary<string, string> { ["timed"] = "no" },
         }),
         .. from bits in new[] { 8, 4 } from line in OfBits(bits) select line,
         Codes(Unfitted, "product quantisation, no training") with { Untrained = true },

@@ -68,7 +68,8 @@ internal sealed class SizeResults(SizeReproduction runs, IReadOnlyList<ulong> se
             has {runs.Steps} steps of 64 images, {epochs:0.00} epochs, its own training included, at a tenth of the rate of the network's
             recipe; without augmentation or teacher, seeds {string.Join(", ", seeds)}, all 10,000 test images, the weights of the last
             step. Files are whole, headers included; "bound" is of the weights, were codes packed to their entropy. 8 and 4 bits are of
-            weights, values have 8; those of 4 bits compute in integers, too. Code books have up to 256 entries.
+            weights, values have 8; those of 4 bits compute in integers, too. Code books have up to 256 entries. Low rank is without any
+            training, as its searches are compared here.
 
             """));
         foreach (var (network, rows) in tables) text.Append($"\n### {network}\n\n").Append(Table(rows));

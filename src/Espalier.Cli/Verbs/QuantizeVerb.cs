@@ -16,7 +16,7 @@ internal static class QuantizeVerb
     private static readonly Option<int?> Bits = Opt.Number("--bits", "Of weights [8]", 2, 8);
     private static readonly Option<int?> ValueBits = Opt.Number("--activation-bits", "Of values between layers [8]", 2, 8);
     private static readonly Option<string?> Observer =
-        Opt.Choice("--observer", "How ranges are found [minmax]", [.. Enum.GetNames<ObserverKind>().Select(n =>
+        Opt.Choice("--observer", "How ranges are found [mse]", [.. Enum.GetNames<ObserverKind>().Select(n =>
             n.ToLowerInvariant())]);
     private static readonly Option<bool> PerTensor = Opt.Flag("--per-tensor",
         "One scale a weight; else one for each output channel");
@@ -74,7 +74,7 @@ internal static class QuantizeVerb
             {
                 WeightBits = p.GetValue(Bits) ?? 8, ActivationBits = p.GetValue(ValueBits) ?? 8, PerChannel =
                     !p.GetValue(PerTensor),
-                Observer = Enum.Parse<ObserverKind>(p.GetValue(Observer) ?? nameof(ObserverKind.MinMax), ignoreCase: true),
+                Observer = Enum.Parse<ObserverKind>(p.GetValue(Observer) ?? nameof(ObserverKind.Mse), ignoreCase: true),
                 Equalise = p.GetValue(Equalise), CorrectBias = p.GetValue(CorrectBias), SecondMoments = p.GetValue(SecondMoments),
                 Floats = Opt.List(p.GetValue(Keep)).ToHashSet(StringComparer.Ordinal),
             },

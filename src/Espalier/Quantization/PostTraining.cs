@@ -15,7 +15,7 @@ public sealed record PostTrainingOptions
     public bool PerChannel { get; init; } = true;
 
     /// <summary>How ranges of values are found.</summary>
-    public ObserverKind Observer { get; init; } = ObserverKind.MinMax;
+    public ObserverKind Observer { get; init; } = ObserverKind.Mse;
 
     /// <summary>Of a moving average: what a new batch counts.</summary>
     public float Momentum { get; init; } = 0.01f;

@@ -56,6 +56,28 @@ public sealed class OnnxQuantisedTests : IDisposable
         }
     }
 
+    /// <summary>A file in the form of ONNX Runtime's own quantiser: all layers run on codes, and answers are its own.</summary>
+    [Fact]
+    public void AFileOfOnnxRuntimesQuantiserRunsOnCodes()
+    {
+        string file = Path.Combine(folder.Path, "ort.onnx");
+        OrtQuantisedNet.Write(file, 10);
+        using Model model = Model.Open(file);
+        using var scope = new Scope();
+        var images = new Tensor(new Shape(64, 3, 12, 12));
+        var rng = new Rng(3);
+        foreach (ref float v in images.Span) v = rng.NextNormal();
+        float[] expected = OnnxRuntime.Floats(OnnxRuntime.Run(file, images.Span, 64)["logits"]), actual = new float[expected.Length];
+        string[] families = [.. Plan.ShapeOf(model.Graph, Precision.Fp32, null).Layers.Select(l => l.Family)];
+        Assert.Equal(4, families.Count(f => f.StartsWith("codes convolution", StringComparison.Ordinal)));
+        using Session session = model.Session();
+        session.Run(images.Span, 64, actual);
+        float step = QuantisedValue.Of(model.Graph).Last(v => !v.IsWeight).Scale.Span[0];
+        int near = expected.Zip(actual).Count(p => MathF.Abs(p.First - p.Second) < 1.01f * step);
+        Assert.True(near >= 0.999 * expected.Length, $"{near} of {expected.Length} are within a step");
+        Assert.True(expected.Distinct().Count() > 20);
+    }
+
     /// <summary>Training for few bits leaves weights as floats, with QuantizeLinear behind them.</summary>
     [Fact]
     public void FloatsThatAreRoundedAsTheNetworkRunsAreWeightsOfCodes()
