@@ -38,8 +38,8 @@ internal sealed class SizeReproduction(CommandContext context, string folder, st
             {
                 try
                 {
-                    Runs.Do(Name(network, method, seed), () => Model.Open(Start(network)), Tuned(network, method.Options(steps, seed)),
-                        job => method.Run(job, steps));
+                    Runs.Do(Name(network, method, seed), () => Model.Open(Start(network)),
+                        Tuned(network, method.Options(steps, seed)), job => method.Run(job, steps));
                 }
                 catch (EspalierException e)
                 {
@@ -63,7 +63,8 @@ internal sealed class SizeReproduction(CommandContext context, string folder, st
         {
             Training = new TrainOptions
             {
-                BatchSize = 64, LearningRate = recipe.LearningRate / 10, Optimizer = recipe.Optimizer, WeightDecay = recipe.WeightDecay,
+                BatchSize = 64, LearningRate = recipe.LearningRate / 10, Optimizer = recipe.Optimizer,
+                WeightDecay = recipe.WeightDecay,
             },
             Task = new() { LabelSmoothing = recipes[network].Recipe.LabelSmoothing },
         };

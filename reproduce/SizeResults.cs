@@ -35,8 +35,10 @@ internal sealed class SizeResults(SizeReproduction runs, IReadOnlyList<ulong> se
         string start = SizeReproduction.Start(network);
         using Model whole = Model.Open(start);
         using Session first = whole.Session();
-        float[] image = [.. CalibrationImages.Of(runs.Runs.Test, ImagePipeline.Eval(whole.Card.Preprocessing!), 1).SelectMany(x => x.ToArray())];
-        var found = new Evaluator(first).Run(new DataLoader(runs.Runs.Test, ImagePipeline.Eval(whole.Card.Preprocessing!), 250).Once());
+        ImagePipeline seen = ImagePipeline.Eval(whole.Card.Preprocessing!);
+        float[] image = [.. CalibrationImages.Of(runs.Runs.Test, seen, 1).SelectMany(x => x.ToArray())];
+        using var loader = new DataLoader(runs.Runs.Test, seen, 250);
+        ModelEvaluation found = new Evaluator(first).Run(loader.Once());
         RunRecord record = new(found.Accuracy, whole.ParameterCount, found.MultiplyAdds, 0, "");
         var rows = new List<SizeResult>
         {
