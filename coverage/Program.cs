@@ -4,12 +4,14 @@ return args switch
 {
     ["scoreboard", var data, var page] => Scoreboard.Run(data, page),
     ["network", var name, var folder, var page] => Networks.Run(name, folder, page),
+    ["import", var file] => Import.Run(file),
     _ => Usage(),
 };
 
 static int Usage()
 {
     Console.Error.WriteLine(
-        "Espalier.Coverage scoreboard /usr/share/libonnx-testdata/data docs/onnx.md | network NAME FOLDER docs/coverage.md");
+        "Espalier.Coverage scoreboard /usr/share/libonnx-testdata/data docs/onnx.md | network NAME FOLDER docs/coverage.md"
+        + " | import FILE.onnx");
     return 2;
 }

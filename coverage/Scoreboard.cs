@@ -77,7 +77,7 @@ internal static class Scoreboard
         OnnxSource source;
         try
         {
-            source = OnnxSourceReader.Read(file);
+            source = OnnxSourceReader.Read(ProtoSource.Of(file));
             operators = [.. source.Nodes.Select(n => n.Operator).Distinct()];
         }
         catch (InvalidDataException)
@@ -96,8 +96,8 @@ internal static class Scoreboard
             foreach (var (tensor, type) in given.Zip(inputs.Select(v => v.Type))
                 .Concat(wanted.Zip(source.Outputs.Select(v => v.Type))))
                 if (type == (int)OnnxType.BFloat16 && tensor.Type == OnnxType.UInt16) tensor.Type = OnnxType.BFloat16;
-            if (given.Any(t => t.IsFloat && Enumerable.Range(0, (int)t.Count).Any(i =>
-                Math.Abs(t.At(i, t.Raw.Span)) is > float.MaxValue and < double.PositiveInfinity)))
+            if (given.Any(t => t is { IsFloat: true, Raw: var raw } && Enumerable.Range(0, (int)t.Count).Any(i =>
+                Math.Abs(t.At(i, raw)) is > float.MaxValue and < double.PositiveInfinity)))
                 throw new InvalidDataException("its numbers are beyond float32");
             // Whole numbers mostly say shapes and places, and are known when a network is read; else all but the first operand
             // are.
@@ -146,7 +146,7 @@ internal static class Scoreboard
             if (types[i] != wanted[i].Type) return $"output {i} is {types[i]}, not {wanted[i].Type}";
             if (!results[i].Shape.ToArray().AsSpan().SequenceEqual(wanted[i].Shape))
                 return $"output {i} is {results[i].Shape}, not [{string.Join(",", wanted[i].Shape)}]";
-            ReadOnlySpan<byte> raw = wanted[i].Raw.Span;
+            byte[] raw = wanted[i].Raw;
             for (int k = 0; k < results[i].Length; k++)
             {
                 double expected = wanted[i].At(k, raw), actual = results[i].Span[k];

@@ -23,7 +23,7 @@ internal sealed record BenchWork(Action Run, double? MultiplyAdds, double[] Toke
     public static BenchWork Inference(Session session, Pruning pruning, Tensor images)
     {
         int batch = images.Shape[0];
-        var logits = new float[batch * session.NumClasses];
+        var logits = new float[batch * session.ResultValues];
         var trace = new TokenTrace();
         session.Run(images.Span, batch, logits, pruning, trace);
         var (macs, tokens) = Mean(batch, b => trace.Counts(b).ToArray(), counts => session.MultiplyAdds(counts));

@@ -15,8 +15,8 @@ public sealed class ReshapeOp : Op
     // Neighbouring axes of x become neighbouring axes of y: how many, group by group, and the extents of y's.
     private readonly int[] from, to, sizes;
 
-    /// <summary>The groups are the shortest of equal size; of a group's axes in y the last longer than 1 is what the others
-    /// leave.</summary>
+    /// <summary>The groups are the shortest of equal size; of a group's axes in y one is what the others leave, see
+    /// <see cref="Free"/>.</summary>
     public ReshapeOp(Tensor x, Shape shape) : this(x, Groups(x.Shape, shape))
     {
     }
@@ -129,14 +129,21 @@ public sealed class ReshapeOp : Op
         from[^1] += x.Rank - i;
         to[^1] += y.Rank - j;
         int[] sizes = y.ToArray();
-        for (int g = 0, at = 0; g < to.Count; at += to[g++])
-        {
-            if (to[g] == 0) continue;
-            int free = at + to[g] - 1;
-            while (free > at && sizes[free] == 1) free--;
-            sizes[free] = Rest;
-        }
+        for (int g = 0, start = 0, at = 0; g < to.Count; start += from[g], at += to[g++])
+            if (to[g] > 0) sizes[Free(x.ToArray(), start, from[g], sizes, at, to[g])] = Rest;
         return ([.. from], [.. to], sizes);
+    }
+
+    /// <summary>Which axis of a group in y is as long as x makes it, the one that channels are taken from (see <see cref="Flow"/>): the
+    /// first longer than 1 where x's last axis is split, as into heads and what is in them, else the last.</summary>
+    /// <param name="first">Of the group's axes in x, of which there are <paramref name="count"/>.</param>
+    /// <param name="at">The same in y.</param>
+    internal static int Free(ReadOnlySpan<int> x, int first, int count, ReadOnlySpan<int> y, int at, int length)
+    {
+        bool splitsLast = first + count == x.Length && x[^1] != 1 && x.Slice(first, count - 1).IndexOfAnyExcept(1) < 0;
+        ReadOnlySpan<int> own = y.Slice(at, length);
+        int place = splitsLast ? own.IndexOfAnyExcept(1) : own.LastIndexOfAnyExcept(1);
+        return at + Math.Max(0, place);
     }
 }
 

@@ -166,7 +166,7 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
     {
         using var scope = new Scope();
         RemovalPlan plan = Kept(selection, () => selection.IsTimed
-            ? timed.Choose(graph, scores, selection, Example(Math.Min(selection.TimeBatch, 16)), orNone)
+            ? timed.Choose(graph, scores, selection, orNone)
             : ChannelSelector.Choose(graph, scores, selection, null, orNone));
         selections.Add(new SelectionRecord([.. scores.Groups.Select(s => new ScoredGroup(s.Key.Name,
             [.. s.Value.Select(x => (float)x)], plan.Channels.GetValueOrDefault(s.Key.Name, [])))]));

@@ -45,7 +45,8 @@ public sealed class Evaluator(Session session, Pruning? rule = null)
     public void Run(Batch batch, Action<ImageResult>? each = null)
     {
         int classes = session.NumClasses;
-        if (logits.Length != batch.Count * classes) logits = new float[batch.Count * classes];
+        session.RequireLogits();
+        if (logits.Length != batch.Count * session.ResultValues) logits = new float[batch.Count * session.ResultValues];
         long start = Stopwatch.GetTimestamp();
         session.Run(batch.Pixels, batch.Count, logits, pruning, trace);
         seconds += Stopwatch.GetElapsedTime(start).TotalSeconds;

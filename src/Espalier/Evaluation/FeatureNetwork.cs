@@ -23,7 +23,7 @@ public sealed class FeatureNetwork : IDisposable
     }
 
     /// <summary>Width of the features.</summary>
-    public int Width => session.NumClasses;
+    public int Width => session.ResultValues;
 
     /// <summary>Opens a model file of any format, see <see cref="Model.Open"/>.</summary>
     /// <exception cref="EspalierException">The file is missing or damaged, or its network is unknown.</exception>

@@ -41,7 +41,7 @@ public static class ModelSpeed
         float[] logits = [];
         return images =>
         {
-            int batch = images.Shape[0], count = batch * model.NumClasses;
+            int batch = images.Shape[0], count = batch * model.ResultValues;
             if (logits.Length != count) logits = new float[count];
             model.Run(images.Span, batch, logits, pruning);
         };

@@ -36,8 +36,10 @@ public sealed class Predictor(Session model)
         var input = new float[model.Channels * model.ImageSize * model.ImageSize];
         var rng = new Rng(0);
         pipeline.Run(image, ref rng, input);
-        var probabilities = new float[model.NumClasses];
-        model.Run(input, 1, probabilities, model.Pruning, trace);
+        model.RequireLogits();
+        var results = new float[model.ResultValues];
+        model.Run(input, 1, results, model.Pruning, trace);
+        float[] probabilities = results[..model.NumClasses];
         TensorPrimitives.SoftMax(probabilities, probabilities);
         int[][] kept = [.. Enumerable.Range(1, Math.Max(0, trace.Stages - 1)).Select(stage => trace.Kept(0, stage).ToArray())];
         return new Prediction(probabilities, trace.Counts(0).ToArray(), kept, model.ClassNames);

@@ -7,7 +7,8 @@ namespace Espalier.Evaluation;
 
 /// <summary>How far one network's output is another's.</summary>
 /// <param name="Cosine">Between the two outputs of an image, the mean; 0 for an image where one has none.</param>
-/// <param name="SameAnswer">Share of the images whose largest value is in the same place.</param>
+/// <param name="SameAnswer">Share of the images, or of the places of their maps, with the largest value in the same class of the first
+/// output.</param>
 public sealed record OutputComparison(double Cosine, double SameAnswer);
 
 /// <summary>Two networks of the same input and outputs, side by side.</summary>
@@ -16,24 +17,47 @@ public static class SideBySide
     /// <param name="batches">[n, C, S, S] each.</param>
     public static OutputComparison Outputs(Session first, Session second, IEnumerable<Tensor> batches)
     {
-        double cosine = 0;
-        int images = 0, same = 0, width = first.NumClasses;
+        double cosine = 0, same = 0;
+        int images = 0;
         foreach (Tensor batch in batches)
         {
-            int count = batch.Shape[0];
-            float[] a = new float[count * width], b = new float[count * width];
+            int count = batch.Shape[0], start = 0;
+            float[] a = new float[count * first.ResultValues], b = new float[count * first.ResultValues];
             first.Run(batch.Span, count, a);
             second.Run(batch.Span, count, b);
-            for (int i = 0; i < count; i++)
+            for (int output = 0; output < first.OutputValues.Count; start += count * first.OutputValues[output++])
             {
-                ReadOnlySpan<float> x = a.AsSpan(i * width, width), y = b.AsSpan(i * width, width);
-                float both = TensorPrimitives.CosineSimilarity(x, y);
-                cosine += float.IsNaN(both) ? 0 : both;
-                if (TensorPrimitives.IndexOfMax(x) == TensorPrimitives.IndexOfMax(y)) same++;
+                int width = first.OutputValues[output];
+                for (int i = 0; i < count; i++)
+                {
+                    ReadOnlySpan<float> x = a.AsSpan(start + i * width, width), y = b.AsSpan(start + i * width, width);
+                    float both = TensorPrimitives.CosineSimilarity(x, y);
+                    cosine += float.IsNaN(both) ? 0 : both / first.OutputValues.Count;
+                    if (output == 0) same += Same(x, y, first.Places);
+                }
             }
             images += count;
         }
-        return new OutputComparison(cosine / Math.Max(1, images), (double)same / Math.Max(1, images));
+        return new OutputComparison(cosine / Math.Max(1, images), same / Math.Max(1, images));
+    }
+
+    /// <param name="x">[classes, places] of an image, as <paramref name="y"/>.</param>
+    /// <returns>The share of the places where both have the same class.</returns>
+    private static double Same(ReadOnlySpan<float> x, ReadOnlySpan<float> y, int places)
+    {
+        if (places == 1) return TensorPrimitives.IndexOfMax(x) == TensorPrimitives.IndexOfMax(y) ? 1 : 0;
+        int same = 0;
+        for (int place = 0; place < places; place++)
+        {
+            int a = 0, b = 0;
+            for (int c = 1; c < x.Length / places; c++)
+            {
+                if (x[c * places + place] > x[a * places + place]) a = c;
+                if (y[c * places + place] > y[b * places + place]) b = c;
+            }
+            if (a == b) same++;
+        }
+        return (double)same / places;
     }
 
     /// <summary>Median milliseconds of one image through each: quick passes in bursts, the two in turn, so that what disturbs the
@@ -46,7 +70,7 @@ public static class SideBySide
 
         Action Pass(Session session)
         {
-            float[] output = new float[session.NumClasses];
+            float[] output = new float[session.ResultValues];
             return () => session.Run(image, 1, output);
         }
 

@@ -43,7 +43,8 @@ public sealed class Model : IDisposable
 {
     private Model(Graph graph, ModelCard card, LoadReport report) => (Graph, Card, Report) = (graph, card, report);
 
-    /// <summary>images [B, C, S, S] -> logits [B, classes], or features; of a text tower ids [B, T] -> features.</summary>
+    /// <summary>images [B, C, S, S] -> logits [B, classes], features, or maps [B, classes, H, W]; of a text tower ids [B, T] ->
+    /// features.</summary>
     public Graph Graph { get; }
 
     public ModelCard Card { get; set; }
@@ -202,11 +203,17 @@ public sealed class Model : IDisposable
 
     /// <summary>
     /// Writes graph, weights and card as one safetensors file, which appears whole or not at all. Weights that the network uses in
-    /// few bits are stored in as many: the file's network gives the same logits.
+    /// few bits are stored in as many: the file's network gives the same logits. A path that ends in .onnx gets a file of ONNX, see
+    /// <see cref="OnnxFile"/>.
     /// </summary>
     /// <param name="keepFloats">Whether such weights are stored as they are instead, for training to go on with them.</param>
     /// <exception cref="EspalierException">It cannot be written.</exception>
-    public void Save(string path, bool keepFloats = false) => ModelFormat.Write(path, Graph, Card.Checked(path, Graph), keepFloats);
+    public void Save(string path, bool keepFloats = false)
+    {
+        ModelCard card = Card.Checked(path, Graph);
+        if (OnnxNetwork.Is(path)) this.ExportOnnx(path);
+        else ModelFormat.Write(path, Graph, card, keepFloats);
+    }
 
     public void Dispose()
     {

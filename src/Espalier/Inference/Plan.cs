@@ -23,7 +23,7 @@ internal sealed unsafe class Plan : IDisposable
     public Plan(Graph graph, Precision precision, WeightReader? read)
     {
         NetGraph net = Compile(graph, precision, new Constants(read), out input, out outputs, out RowAxis[] axes);
-        (Axes, OutputValues) = (axes, outputs.Sum(o => o.ValuesPerImage));
+        (Axes, OutputValues) = (axes, [.. outputs.Select(o => (int)o.ValuesPerImage)]);
         places = new Arena(net);
         tokens = TokensOf(net);
         try
@@ -72,10 +72,8 @@ internal sealed unsafe class Plan : IDisposable
     /// <summary>Values of an image that go in.</summary>
     public long InputValues => input.ValuesPerImage;
 
-    /// <summary>Values of an image that come out, of all outputs and of the first one.</summary>
-    public long OutputValues { get; }
-
-    public int FirstOutputValues => (int)outputs[0].ValuesPerImage;
+    /// <summary>Values of an image that come out, of each output.</summary>
+    public int[] OutputValues { get; }
 
     /// <summary>All steps on the images of a lane.</summary>
     /// <param name="images">[images, ..].</param>

@@ -34,6 +34,7 @@ public sealed unsafe class Session : IDisposable
         costs = new RowCosts(graph);
         ParameterCount = graph.Parameters.Sum(p => p.Value.Length);
         (TokenGrid, PrefixTokens) = Patches(graph);
+        Places = graph.Outputs[0].Shape is { Rank: 4 } maps ? maps[2] * maps[3] : 1;
         plan = new Plan(graph, options.Precision, read);
         scheduler = new Scheduler(plan, costs.Dense, options.TriesThreads);
         try
@@ -91,8 +92,23 @@ public sealed unsafe class Session : IDisposable
     /// <summary>Height and width of the images in pixels.</summary>
     public int ImageSize => input.Rank == 4 ? input[2] : 0;
 
-    /// <summary>Values of an image of the first output: classes.</summary>
-    public int NumClasses => plan.FirstOutputValues;
+    /// <summary>Of the first output: values of an image, or of each place of its map.</summary>
+    public int NumClasses => OutputValues[0] / Places;
+
+    /// <summary>Places of an image with an answer each: 1 of logits [N, classes], H W of maps [N, classes, H, W].</summary>
+    public int Places { get; }
+
+    /// <summary>Values of an image of each output.</summary>
+    public IReadOnlyList<int> OutputValues => plan.OutputValues;
+
+    /// <summary>The same of all outputs, which is what a call gives for each image.</summary>
+    public int ResultValues => OutputValues.Sum();
+
+    /// <exception cref="EspalierException">The first output is no logits [N, classes].</exception>
+    internal void RequireLogits()
+    {
+        if (Places > 1) throw new EspalierException($"{Description}: gives maps of {NumClasses} channels, and one answer an image is asked for");
+    }
 
     /// <summary>Names of the classes, in the order of the logits; null where the file does not say.</summary>
     public IReadOnlyList<string>? ClassNames { get; init; }
@@ -157,7 +173,7 @@ public sealed unsafe class Session : IDisposable
     public void Run(ReadOnlySpan<float> images, int batch, Span<float> results, Pruning pruning, TokenTrace? tokens = null)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(batch);
-        long values = plan.InputValues, outputs = plan.OutputValues;
+        long values = plan.InputValues, outputs = ResultValues;
         if (images.Length != batch * values)
             throw new ArgumentException($"{images.Length} values for {batch} images of {values}");
         if (results.Length != batch * outputs)

@@ -46,8 +46,14 @@ public sealed class ClassifierTask : ITrainingTask
     private (Graph Network, int Version, Graph Pass, int Heads)? known;
     private string[]? watched;
 
-    public ClassifierTask(Model model, ClassifierTaskOptions options) =>
+    /// <exception cref="EspalierException">The model's output is no logits [N, classes].</exception>
+    public ClassifierTask(Model model, ClassifierTaskOptions options)
+    {
         (this.model, this.options, Graph) = (model, options, model.Graph);
+        if (Graph.Outputs[0].Shape is { Rank: not 2 } maps)
+            throw new EspalierException($"{model.Description}: gives maps {maps} and no logits, which training and accuracy need; without "
+                + "labels methods that need none make it smaller");
+    }
 
     /// <inheritdoc/>
     public Graph Graph { get; }

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace Espalier.Tensors.Kernels;
@@ -22,6 +23,8 @@ internal static unsafe class Transposition
         }
     }
 
+    // Files are turned by it once, before anything would be compiled better.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void RunTile(float* x, long ldx, float* y, long ldy, int rows, int columns, bool accumulate)
     {
         int r = 0;
@@ -37,6 +40,7 @@ internal static unsafe class Transposition
     }
 
     // Four rows of x become four rows of y: pairs are interleaved, then pairs of pairs.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Turn4(float* x, long ldx, float* y, long ldy, bool accumulate)
     {
         Vector128<float> a = Vector128.Load(x), b = Vector128.Load(x + ldx);
@@ -49,14 +53,18 @@ internal static unsafe class Transposition
     }
 
     // a0 b0 a1 b1
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector128<float> Low(Vector128<float> a, Vector128<float> b) =>
         Vector128.Shuffle(Vector128.Create(a.GetLower(), b.GetLower()), Vector128.Create(0, 2, 1, 3));
 
     // a2 b2 a3 b3
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector128<float> High(Vector128<float> a, Vector128<float> b) =>
         Vector128.Shuffle(Vector128.Create(a.GetUpper(), b.GetUpper()), Vector128.Create(0, 2, 1, 3));
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Set(float* y, Vector128<float> x, bool accumulate) => (accumulate ? Vector128.Load(y) + x : x).Store(y);
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Set(float* y, float x, bool accumulate) => *y = accumulate ? *y + x : x;
 }

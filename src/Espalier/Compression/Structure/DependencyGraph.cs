@@ -28,11 +28,11 @@ public sealed class DependencyGraph : IDisposable
         foreach (var (name, tensor) in State) names.TryAdd(tensor, name);
         Example = Tensor.Unscoped(example.Shape);
         Example.CopyFrom(example);
-        using var recording = Record(out Tensor output);
+        using var recording = Record(out Tensor[] outputs);
         var readings = new List<(FlowReader Flow, GroupBuilder Builder)>();
         foreach (HeadView view in views)
         {
-            var flow = new FlowReader(recording.Ops, Example, output, view);
+            var flow = new FlowReader(recording.Ops, Example, outputs, view);
             readings.Add((flow, new GroupBuilder(flow, names, readings.Count == 0 ? null : readings[^1].Builder)));
         }
         Groups = [.. readings.SelectMany(r => r.Builder.Groups)];
@@ -146,12 +146,12 @@ public sealed class DependencyGraph : IDisposable
     internal bool Stale { get; set; }
 
     /// <summary>Runs the network on the example in inference mode; the recording's tensors live in the caller's scope.</summary>
-    internal Recording Record(out Tensor output)
+    internal Recording Record(out Tensor[] outputs)
     {
         var recording = new Recording(gradients: false);
         try
         {
-            output = network.Run(Example);
+            outputs = network.Run([Example]);
             return recording;
         }
         catch

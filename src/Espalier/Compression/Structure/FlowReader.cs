@@ -17,13 +17,12 @@ internal sealed class FlowReader
     private readonly AttentionOp[] attentions;
 
     /// <param name="view">What of a transformer's heads is a channel.</param>
-    public FlowReader(IReadOnlyList<Op> ops, Tensor input, Tensor output,
-        HeadView view = HeadView.Heads)
+    public FlowReader(IReadOnlyList<Op> ops, Tensor input, IEnumerable<Tensor> outputs, HeadView view = HeadView.Heads)
     {
         View = view;
         attentions = [.. ops.OfType<AttentionOp>()];
         StayWhole(input, "they are the network's input");
-        StayWhole(output, "they are the network's output");
+        foreach (Tensor output in outputs) StayWhole(output, "they are the network's output");
         made.Add(input);
         var flows = new ChannelFlow[ops.Count];
         for (int i = 0; i < flows.Length; i++) Read(ops[i], flows[i] = new ChannelFlow { Heads = view });

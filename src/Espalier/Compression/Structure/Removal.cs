@@ -42,9 +42,9 @@ public static class Removal
         float[] masked;
         ConstantShifts? constants = null;
         using (new MaskedModel(graph, plan, moves ? MaskKind.Constant : MaskKind.Zero))
-        using (Recording recording = graph.Record(out Tensor output))
+        using (Recording recording = graph.Record(out Tensor[] outputs))
         {
-            masked = output.ToArray();
+            masked = Values(outputs);
             if (moves) constants = new ConstantShifts(recording.Ops, cuts, graph.Names);
         }
 
@@ -140,12 +140,15 @@ public static class Removal
         public void Dispose() => end();
     }
 
+    /// <summary>Of all outputs, one after another.</summary>
+    internal static float[] Values(IEnumerable<Tensor> outputs) => [.. outputs.SelectMany(o => o.ToArray())];
+
     private static float[] Run(DependencyGraph graph)
     {
         try
         {
-            using Recording recording = graph.Record(out Tensor output);
-            return output.ToArray();
+            using Recording recording = graph.Record(out Tensor[] outputs);
+            return Values(outputs);
         }
         catch (ArgumentException e)
         {

@@ -71,7 +71,7 @@ public static class BlindTest
     /// <summary>The fastest calls of two sessions that take turns.</summary>
     private static (double Small, double Whole) Measure(Session small, Session whole, Shape image, int batch)
     {
-        float[] images = new float[image.With(0, batch).Length], results = new float[batch * whole.NumClasses];
+        float[] images = new float[image.With(0, batch).Length], results = new float[batch * whole.ResultValues];
         var rng = new Rng(3);
         foreach (ref float x in images.AsSpan()) x = rng.NextFloat(-1, 1);
         double part = double.MaxValue, all = double.MaxValue;

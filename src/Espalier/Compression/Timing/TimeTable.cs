@@ -73,6 +73,12 @@ public sealed class TimeTable
         }
     }
 
+    /// <summary>Forgets the times of some families: they are measured again.</summary>
+    internal void Forget(IEnumerable<string> names)
+    {
+        foreach (string name in names) families.Remove(name);
+    }
+
     /// <summary>Number of times in it.</summary>
     public int Count => families.Values.Sum(f => f.Points.Count);
 

@@ -12,7 +12,7 @@ internal static class OnnxSourceReader
     private const int MostNodes = 1 << 17, MostNames = 1 << 20, MostAxes = 64, LongestText = 1 << 24;
 
     /// <exception cref="InvalidDataException">It is no model, or one with parts that are not read.</exception>
-    public static OnnxSource Read(ReadOnlyMemory<byte> file)
+    public static OnnxSource Read(ProtoSource file)
     {
         var model = new OnnxSource();
         var reader = new ProtoReader(file);
@@ -40,7 +40,7 @@ internal static class OnnxSourceReader
     }
 
     /// <summary>A file that is one tensor, as test data are.</summary>
-    public static OnnxSourceTensor ReadTensor(ReadOnlyMemory<byte> file) => Tensor(new ProtoReader(file));
+    public static OnnxSourceTensor ReadTensor(ReadOnlyMemory<byte> file) => Tensor(new ProtoReader(ProtoSource.Of(file)));
 
     private static void Opset(ProtoReader reader, OnnxSource model)
     {
@@ -171,7 +171,7 @@ internal static class OnnxSourceReader
                 case 4: reader.Floats(floats); break;
                 case 5 or 7 or 11: reader.Ints(ints); break;
                 case 8: tensor.Name = reader.Text(LongestName); break;
-                case 9: tensor.Raw = reader.Bytes(); break;
+                case 9: tensor.Stored = reader.Bytes(); break;
                 case 10: reader.Doubles(doubles); break;
                 case 13: Entry(reader.Message(), external); break;
                 case 14 when reader.Int() == 1: tensor.External = external; break;

@@ -18,7 +18,10 @@ internal sealed class OnnxSourceTensor
     public long Count { get; private set; }
 
     /// <summary>Little-endian, row-major; or in the lists below, as the file has it.</summary>
-    public ReadOnlyMemory<byte> Raw { get; set; }
+    public ProtoBytes Stored { get; set; }
+
+    /// <summary>These bytes, read for this call; none where there are lists.</summary>
+    public byte[] Raw => Stored.ToArray();
 
     public required List<long> Ints { get; init; }
 
@@ -42,8 +45,8 @@ internal sealed class OnnxSourceTensor
         Shape = [.. dims.Select(n => (int)n)];
         if (External is not null) return;
         int there = Ints.Count + Floats.Count + Doubles.Count;
-        if (there == 0 ? Raw.Length != ByteLength : there != Count)
-            throw Wrong($"is [{string.Join(",", Shape)}] of type {Type}, and has {(there == 0 ? $"{Raw.Length} bytes" : $"{there} numbers")}");
+        if (there == 0 ? Stored.Length != ByteLength : there != Count)
+            throw Wrong($"is [{string.Join(",", Shape)}] of type {Type}, and has {(there == 0 ? $"{Stored.Length} bytes" : $"{there} numbers")}");
     }
 
     /// <summary>Bytes of the numbers as raw data.</summary>
@@ -54,10 +57,13 @@ internal sealed class OnnxSourceTensor
     /// <summary>Copies the numbers as floats.</summary>
     public void Read(Span<float> to)
     {
-        ReadOnlySpan<byte> raw = Raw.Span;
-        if (Type == OnnxType.Float && raw.Length > 0) MemoryMarshal.Cast<byte, float>(raw)[..to.Length].CopyTo(to);
+        if (Type == OnnxType.Float && Stored.Length > 0) Stored.CopyTo(MemoryMarshal.AsBytes(to));
         else if (Type == OnnxType.Float) CollectionsMarshal.AsSpan(Floats)[..to.Length].CopyTo(to);
-        else for (int i = 0; i < to.Length; i++) to[i] = (float)At(i, raw);
+        else
+        {
+            byte[] raw = Raw;
+            for (int i = 0; i < to.Length; i++) to[i] = (float)At(i, raw);
+        }
     }
 
     /// <summary>The number at a place, exact but for whole numbers beyond 2^53.</summary>

@@ -16,30 +16,29 @@ internal ref struct ProtoReader
 
     private static readonly UTF8Encoding Strict = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
-    private readonly ReadOnlyMemory<byte> message;
+    private readonly ProtoSource source;
+    private readonly long end;
     private readonly int depth;
-    private int position;
+    private long position;
     private int wire;
 
-    public ProtoReader(ReadOnlyMemory<byte> message) : this(message, 0)
+    public ProtoReader(ProtoSource source) : this(source, 0, source.Length, 0)
     {
     }
 
-    private ProtoReader(ReadOnlyMemory<byte> message, int depth)
+    private ProtoReader(ProtoSource source, long start, long end, int depth)
     {
-        (this.message, this.depth) = (message, depth);
+        (this.source, position, this.end, this.depth) = (source, start, end, depth);
         if (depth > MostNested) throw new InvalidDataException($"it has messages in more than {MostNested} others");
     }
 
     /// <summary>Number of the field that is read next.</summary>
     public int Field { get; private set; }
 
-    private readonly ReadOnlySpan<byte> Left => message.Span[position..];
-
     /// <summary>Goes to the next field, whose value must be read or skipped.</summary>
     public bool Next()
     {
-        if (position == message.Length) return false;
+        if (position == end) return false;
         ulong tag = Varint();
         (Field, wire) = ((int)Math.Min(tag >> 3, int.MaxValue), (int)(tag & 7));
         if (Field is 0 or > (1 << 29) - 1) throw new InvalidDataException($"it has a field of number {tag >> 3}");
@@ -56,28 +55,30 @@ internal ref struct ProtoReader
     public float Float()
     {
         Expect(5);
-        return BinaryPrimitives.ReadSingleLittleEndian(Take(sizeof(float)).Span);
+        return BinaryPrimitives.ReadSingleLittleEndian(Take(sizeof(float)));
     }
 
-    /// <summary>The bytes of a field, not copied.</summary>
-    public ReadOnlyMemory<byte> Bytes()
+    /// <summary>The bytes of a field, not read.</summary>
+    public ProtoBytes Bytes()
     {
         Expect(2);
         ulong length = Varint();
-        return length <= (ulong)(message.Length - position) ? Take((int)length)
-            : throw new InvalidDataException($"a field says that it has {length} bytes, and {message.Length - position} are left");
+        if (length > (ulong)Math.Min(end - position, int.MaxValue))
+            throw new InvalidDataException($"a field says that it has {length} bytes, and {end - position} are left");
+        position += (long)length;
+        return new ProtoBytes(source, position - (long)length, (int)length);
     }
 
-    public ProtoReader Message() => new(Bytes(), depth + 1);
+    public ProtoReader Message() => Inside(Bytes(), depth + 1);
 
     /// <param name="longest">Bytes.</param>
     public string Text(int longest)
     {
-        ReadOnlyMemory<byte> bytes = Bytes();
+        ProtoBytes bytes = Bytes();
         if (bytes.Length > longest) throw new InvalidDataException($"a text has {bytes.Length} bytes, more than {longest}");
         try
         {
-            return Strict.GetString(bytes.Span);
+            return Strict.GetString(source.Peek(bytes.Start, bytes.Length));
         }
         catch (DecoderFallbackException e)
         {
@@ -93,8 +94,8 @@ internal ref struct ProtoReader
             list.Add(Int());
             return;
         }
-        var packed = new ProtoReader(Bytes(), depth);
-        while (packed.position < packed.message.Length) list.Add((long)packed.Varint());
+        ProtoReader packed = Inside(Bytes(), depth);
+        while (packed.position < packed.end) list.Add((long)packed.Varint());
     }
 
     /// <inheritdoc cref="Ints"/>
@@ -105,9 +106,9 @@ internal ref struct ProtoReader
             list.Add(Float());
             return;
         }
-        var packed = new ProtoReader(Bytes(), depth);
-        while (packed.position < packed.message.Length)
-            list.Add(BinaryPrimitives.ReadSingleLittleEndian(packed.Take(sizeof(float)).Span));
+        ProtoReader packed = Inside(Bytes(), depth);
+        while (packed.position < packed.end)
+            list.Add(BinaryPrimitives.ReadSingleLittleEndian(packed.Take(sizeof(float))));
     }
 
     /// <inheritdoc cref="Ints"/>
@@ -115,12 +116,12 @@ internal ref struct ProtoReader
     {
         if (wire == 1)
         {
-            list.Add(BinaryPrimitives.ReadDoubleLittleEndian(Take(sizeof(double)).Span));
+            list.Add(BinaryPrimitives.ReadDoubleLittleEndian(Take(sizeof(double))));
             return;
         }
-        var packed = new ProtoReader(Bytes(), depth);
-        while (packed.position < packed.message.Length)
-            list.Add(BinaryPrimitives.ReadDoubleLittleEndian(packed.Take(sizeof(double)).Span));
+        ProtoReader packed = Inside(Bytes(), depth);
+        while (packed.position < packed.end)
+            list.Add(BinaryPrimitives.ReadDoubleLittleEndian(packed.Take(sizeof(double))));
     }
 
     public void Skip()
@@ -140,16 +141,18 @@ internal ref struct ProtoReader
         if (wire != type) throw new InvalidDataException($"field {Field} is of wire type {wire}, not {type}");
     }
 
-    private ReadOnlyMemory<byte> Take(int length)
+    private readonly ProtoReader Inside(ProtoBytes bytes, int nested) => new(source, bytes.Start, bytes.Start + bytes.Length, nested);
+
+    private ReadOnlySpan<byte> Take(int length)
     {
-        if (length > message.Length - position) throw new EndOfStreamException();
+        if (length > end - position) throw new EndOfStreamException();
         position += length;
-        return message.Slice(position - length, length);
+        return source.Peek(position - length, length);
     }
 
     private ulong Varint()
     {
-        ReadOnlySpan<byte> left = Left;
+        ReadOnlySpan<byte> left = source.Peek(position, (int)Math.Min(LongestVarint, end - position));
         ulong value = 0;
         for (int i = 0; i < Math.Min(LongestVarint, left.Length); i++)
         {

@@ -148,12 +148,11 @@ internal sealed class OnnxEmitter
         // Axes of one entry at the ends belong to the group before them.
         from[^1] += from2.Length - i;
         to[^1] += two.Length - j;
-        for (int g = 0, at = 0; g < to.Count; at += to[g++])
+        for (int g = 0, start = 0, at = 0; g < to.Count; start += from[g], at += to[g++])
         {
             int[] grow = [.. Enumerable.Range(at, to[g]).Where(a => two[a] != three[a])];
             if (grow.Length > 1) throw new InvalidDataException("it makes two axes that both grow with the number of images");
-            int free = grow.Length == 1 ? grow[0] : at + to[g] - 1;
-            while (grow.Length == 0 && free > at && two[free] == 1) free--;
+            int free = grow.Length == 1 || to[g] == 0 ? grow.FirstOrDefault() : ReshapeOp.Free(from2, start, from[g], two, at, to[g]);
             for (int a = at; a < at + to[g]; a++) sizes.Add(a == free ? -1 : two[a]);
         }
         return ([.. from], [.. to], [.. sizes]);

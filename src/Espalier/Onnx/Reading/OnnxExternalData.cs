@@ -21,15 +21,24 @@ internal static class OnnxExternalData
             string location = at.GetValueOrDefault("location", "");
             string path = Inside(folder, location) ?? throw new InvalidDataException(
                 $"{what} is in {ReadGuard.Quote(location)}, which is no plain file inside the model's folder");
-            using FileStream file = File.OpenRead(path);
+            long there = new FileInfo(path).Length;
             long offset = Number(at, "offset", 0, what), length = Number(at, "length", tensor.ByteLength, what);
-            if (length != tensor.ByteLength || offset > file.Length || length > file.Length - offset || length > Array.MaxLength)
+            if (length != tensor.ByteLength || offset > there || length > there - offset || length > Array.MaxLength)
                 throw new InvalidDataException(
                     $"{what} has {tensor.ByteLength} bytes, and {ReadGuard.Quote(location)} has others there");
-            var bytes = new byte[length];
-            file.Position = offset;
-            file.ReadExactly(bytes);
-            tensor.Raw = bytes;
+            tensor.Stored = new ProtoBytes(new Beside(folder, location, what), offset, (int)length);
+        }
+    }
+
+    /// <summary>A file beside the model's, opened when its numbers are asked for: a model may have thousands. What is opened is looked
+    /// at again, since it may have become another.</summary>
+    private sealed class Beside(string folder, string location, string what) : IBytes
+    {
+        public void CopyTo(long start, Span<byte> to)
+        {
+            using ProtoFile file = ProtoFile.Open(Inside(folder, location)
+                ?? throw new InvalidDataException($"{what}: {ReadGuard.Quote(location)} is gone"));
+            file.CopyTo(start, to);
         }
     }
 

@@ -33,7 +33,7 @@ internal static class OnnxFoldMoves
         OnnxSourceTensor? value = call.Node.Tensor("value");
         int[] dims = call[0].Ints();
         var values = new double[OnnxArray.Count(dims)];
-        if (value is { Count: > 0 }) Array.Fill(values, value.At(0, value.Raw.Span));
+        if (value is { Count: > 0 }) Array.Fill(values, value.At(0, value.Raw));
         return new OnnxArray(value?.Type ?? OnnxType.Float, dims, values);
     }
 

@@ -58,13 +58,18 @@ internal sealed class OnnxImport
         if (Directory.Exists(path)) throw new InvalidDataException("is a folder, not a file; name the file in it");
         if (!File.Exists(path)) throw new InvalidDataException("no such file; check the path");
         if (new FileInfo(path).Length > Array.MaxLength) throw new InvalidDataException("is larger than an ONNX file can be");
+        if (FileSystem.IsSpecialFile(path)) throw new InvalidDataException("is a device or a pipe, not a file");
         string folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
-        return Read(File.ReadAllBytes(path), folder, options);
+        using ProtoFile file = ProtoFile.Open(path);
+        return Read(file, folder, options);
     });
 
     /// <param name="folder">Where the file lies, for constants that are in files beside it; null where it is not in one.</param>
     /// <exception cref="InvalidDataException">As above.</exception>
-    public static Result Read(ReadOnlyMemory<byte> file, string? folder, OnnxReadOptions? options = null)
+    public static Result Read(ReadOnlyMemory<byte> file, string? folder, OnnxReadOptions? options = null) =>
+        Read(ProtoSource.Of(file), folder, options);
+
+    private static Result Read(ProtoSource file, string? folder, OnnxReadOptions? options)
     {
         OnnxSource source = OnnxSourceReader.Read(file);
         if (source.Opset is < FirstOpset or > LastOpset)

@@ -70,7 +70,7 @@ internal sealed class OnnxOperand
         if (Stored!.Count > OnnxArray.Most)
             throw new InvalidDataException($"the constant {Formats.ReadGuard.Quote(Name)} is too large to be computed with");
         var values = new double[Stored.Count];
-        ReadOnlySpan<byte> raw = Stored.Raw.Span;
+        byte[] raw = Stored.Raw;
         for (int i = 0; i < values.Length; i++) values[i] = Stored.At(i, raw);
         return new OnnxArray(Type, Stored.Shape, values);
     }

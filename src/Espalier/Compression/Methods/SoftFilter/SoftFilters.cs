@@ -85,9 +85,9 @@ internal static class LastZeroing
         using var scope = new Scope();
         float[] before;
         ConstantShifts constants;
-        using (Recording recording = graph.Record(out Tensor output))
+        using (Recording recording = graph.Record(out Tensor[] outputs))
         {
-            before = output.ToArray();
+            before = Removal.Values(outputs);
             constants = new ConstantShifts(recording.Ops, new PlannedCuts(graph, plan), graph.Names);
         }
         foreach (var (tensor, shift) in constants.Shifts) TensorPrimitives.Add(tensor.Span, shift, tensor.Span);
@@ -96,8 +96,8 @@ internal static class LastZeroing
             foreach (GroupSlice slice in graph[name].Slices.Where(MakesConstants))
                 PlannedCuts.Zero(slice.Tensor, slice.Axis, channels.SelectMany(c => slice.Entries[c]));
         }
-        using Recording after = graph.Record(out Tensor now);
-        return (Removal.Difference(before, now.Span), constants.Notes);
+        using Recording after = graph.Record(out Tensor[] now);
+        return (Removal.Difference(before, Removal.Values(now)), constants.Notes);
     }
 
     private static bool MakesConstants(GroupSlice slice) => slice.Role is ChannelRole.Bias or ChannelRole.NormShift
