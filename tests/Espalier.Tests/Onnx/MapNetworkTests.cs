@@ -24,7 +24,7 @@ public sealed class MapNetworkTests : IDisposable
         Tensor images = OddTransformer.Values(new Shape(2, 3, 4, 4));
         Graph network = Graph.Trace(x =>
         {
-            Tensor map = F.Conv2d(F.Exp(F.Conv2d(x[0], hidden)), maps);
+            Tensor map = F.Conv2d(F.Relu(F.Conv2d(x[0], hidden)), maps);
             return [F.Linear(F.GlobalAvgPool2d(map), last), map];
         }, [("images", Tensor.Meta(images.Shape))], [("hidden.weight", hidden), ("maps.weight", maps), ("last.weight", last)]);
         using DependencyGraph graph = DependencyGraph.Build(network, images);

@@ -1,7 +1,9 @@
+using System.Diagnostics;
 using System.Globalization;
 using Espalier.Formats;
 using Espalier.Onnx;
 using Espalier.Tensors;
+using Xunit.Abstractions;
 
 namespace Espalier.Tests.Onnx;
 
@@ -9,7 +11,7 @@ namespace Espalier.Tests.Onnx;
 /// Thousands of damaged files of ONNX: each is refused in one line or, where the damage left a network, is one. None takes a second
 /// or 256 MB. <c>ESPALIER_FUZZ=100000</c> asks for more of them.
 /// </summary>
-public class OnnxFuzzTests
+public class OnnxFuzzTests(ITestOutputHelper output)
 {
     private const long MostBytes = 1L << 28;
 
@@ -28,11 +30,14 @@ public class OnnxFuzzTests
         string folder = Path.Combine(AppContext.BaseDirectory, "Goldens", "Onnx");
         byte[][] files = [.. new[] { "timm", "mixed", "opset9", "huggingface" }.Select(n => File.ReadAllBytes(Path.Combine(folder, $"{n}.onnx")))];
         int refused = 0, read = 0;
+        double slowest = 0;
+        using var process = Process.GetCurrentProcess();
         for (int i = 0; i < count; i++)
         {
             var rng = new Rng(9, (ulong)i);
             byte[] file = Mutant(files[i % files.Length], files[(i / files.Length) % files.Length], ref rng);
             long before = GC.GetAllocatedBytesForCurrentThread();
+            TimeSpan started = Worked();
             try
             {
                 OnnxImport.Result result = ReadGuard.Run("net.onnx", () => OnnxImport.Read(file, null, new OnnxReadOptions { ImageSize = 16 }));
@@ -44,11 +49,19 @@ public class OnnxFuzzTests
                 Assert.DoesNotContain('\n', e.Message);
                 refused++;
             }
+            slowest = Math.Max(slowest, (Worked() - started).TotalSeconds);
             long taken = GC.GetAllocatedBytesForCurrentThread() - before;
             Assert.True(taken < MostBytes, $"mutant {i} took {taken} bytes");
         }
+        output.WriteLine($"{count} mutants: {refused} refused, {read} read; slowest {slowest:0.000} s of a processor, "
+            + $"{process.PeakWorkingSet64 >> 20} MiB of memory at most in all");
+        // Whoever asks for many has a machine for it.
+        Assert.True(asked is null || slowest < 1, $"a mutant took {slowest} s");
         Assert.True(refused > count / 3 && read > count / 50, $"{refused} refused, {read} read");
     }
+
+    /// <summary>Processor time of this process: what else the machine does is not the reader's fault.</summary>
+    private static TimeSpan Worked() => Environment.CpuUsage.TotalTime;
 
     private static byte[] Mutant(byte[] file, byte[] other, ref Rng rng)
     {
