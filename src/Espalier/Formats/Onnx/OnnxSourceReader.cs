@@ -116,6 +116,8 @@ internal static class OnnxSourceReader
                 default: reader.Skip(); break;
             }
         }
+        if (!$"{domain}.{type}".All(c => char.IsAsciiLetterOrDigit(c) || c is '_' or '.' or '-' or ':'))
+            throw new InvalidDataException($"a node's operator is {ReadGuard.Quote($"{domain}.{type}")}");
         return new OnnxSourceNode(type, domain == "ai.onnx" ? "" : domain, name, inputs, outputs, attributes);
     }
 
