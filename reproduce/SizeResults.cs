@@ -4,7 +4,6 @@ using Espalier.Data;
 using Espalier.Evaluation;
 using Espalier.Imaging;
 using Espalier.Inference;
-using Espalier.Tensors;
 using Espalier.Tensors.Kernels;
 using Espalier.Tensors.Threading;
 
@@ -16,8 +15,8 @@ namespace Espalier.Reproduce;
 /// <param name="Bound">Of the weights, were codes packed to their entropy.</param>
 /// <param name="Milliseconds">Of one image.</param>
 /// <param name="Ratio">Of the milliseconds to those of the network as it was, in turn.</param>
-internal sealed record SizeResult(SizeMethod? Method, IReadOnlyList<RunRecord> BySeed, double Bytes, double Bound, double Milliseconds,
-    double Ratio)
+internal sealed record SizeResult(SizeMethod? Method, IReadOnlyList<RunRecord> BySeed, double Bytes, double Bound,
+    double Milliseconds, double Ratio)
 {
     public string Name => Method?.Name ?? "as it was trained";
 
@@ -66,19 +65,19 @@ internal sealed class SizeResults(SizeReproduction runs, IReadOnlyList<ulong> se
         text.Append(FormattableString.Invariant($"""
 
 
-            Each network of [above](#trained-networks) by every way to store its weights in less or to split its layers. What trains
-            has {runs.Steps} steps of 64 images, {epochs:0.00} epochs, its own training included, at a tenth of the rate of the network's
-            recipe; without augmentation or teacher, seeds {string.Join(", ", seeds)}, all 10,000 test images, the weights of the last
-            step. Files are whole, headers included; "bound" is of the weights, were codes packed to their entropy. 8 and 4 bits are of
-            weights, values have 8; those of 4 bits compute in integers, too. Code books have up to 256 entries. Low rank is without any
-            training, as its searches are compared here.
+            Each network of [above](#trained-networks) by every way to store its weights in less or to split its layers. What
+            trains has {runs.Steps} steps of 64 images, {epochs:0.00} epochs, its own training included, at a tenth of the rate of
+            the network's recipe; without augmentation or teacher, seeds {string.Join(", ", seeds)}, all 10,000 test images, the
+            weights of the last step. Files are whole, headers included; "bound" is of the weights, were codes packed to their
+            entropy. 8 and 4 bits are of weights, values have 8; those of 4 bits compute in integers, too. Code books have up to
+            256 entries. Low rank is without any training, as its searches are compared here.
 
             """));
         foreach (var (network, rows) in tables) text.Append($"\n### {network}\n\n").Append(Table(rows));
         text.Append(FormattableString.Invariant($"""
 
-            Milliseconds are of one image, each line in turn with the network as it was: {Workers.Threads} threads ({KernelInfo.Name}
-            kernels); compare the ratios. The first line writes this section, the second says how long that takes:
+            Milliseconds are of one image, each line in turn with the network as it was: {Workers.Threads} threads
+            ({KernelInfo.Name} kernels); compare the ratios. The first line writes this section, the second says how long that takes:
 
             ```sh
             {Commands.Start} size {arguments} --output-dir runs/size --output docs/results.md
@@ -98,17 +97,20 @@ internal sealed class SizeResults(SizeReproduction runs, IReadOnlyList<ulong> se
         Against("Quant-Noise before and in iPQ", "iPQ alone", SizeMethod.Noised, SizeMethod.Product);
         if (Of(SizeMethod.Product) is { } product && Of(SizeMethod.Vector) is { } vector)
         {
-            text.Append(FormattableString.Invariant($"One part instead of many: {100 * vector.Accuracy:0.00} % in {vector.Bytes / 1024:0} KiB ")
-                + FormattableString.Invariant($"against {100 * product.Accuracy:0.00} % in {product.Bytes / 1024:0} KiB. "));
+            text.Append($"One part instead of many: {Said(vector)} against {Said(product)}. ");
         }
         return text.ToString();
+
+        static string Said(SizeResult r) =>
+            FormattableString.Invariant($"{100 * r.Accuracy:0.00} % in {r.Bytes / 1024:0} KiB");
 
         SizeResult? Of(string id) => rows.FirstOrDefault(r => r.Method?.Id == id);
 
         void Against(string what, string than, string id, string other)
         {
             if (Of(id) is not { } a || Of(other) is not { } b) return;
-            text.Append(FormattableString.Invariant($"{what}: {100 * (a.Accuracy - b.Accuracy):+0.00;-0.00} points against {than}. "));
+            double points = 100 * (a.Accuracy - b.Accuracy);
+            text.Append(FormattableString.Invariant($"{what}: {points:+0.00;-0.00} points against {than}. "));
         }
     }
 
@@ -123,9 +125,10 @@ internal sealed class SizeResults(SizeReproduction runs, IReadOnlyList<ulong> se
             """);
         foreach (SizeResult r in rows)
         {
-            text.AppendLine(FormattableString.Invariant($"| {r.Name} | {RunRecord.Mean(r.BySeed)} | {RunRecord.List(r.BySeed)} ")
-                + FormattableString.Invariant($"| {r.Bytes / 1024:0} KiB ({100 * r.Bytes / whole.Bytes:0.0} %) | {r.Bound / 1024:0} KiB ")
-                + FormattableString.Invariant($"| {r.BySeed.Average(s => s.MultiplyAdds) / 1e6:0.0} M | {r.Milliseconds:0.000} ({r.Ratio:0.00} x) |"));
+            double share = 100 * r.Bytes / whole.Bytes, work = r.BySeed.Average(b => b.MultiplyAdds) / 1e6;
+            text.AppendLine($"| {r.Name} | {RunRecord.Mean(r.BySeed)} | {RunRecord.List(r.BySeed)} "
+                + FormattableString.Invariant($"| {r.Bytes / 1024:0} KiB ({share:0.0} %) | {r.Bound / 1024:0} KiB ")
+                + FormattableString.Invariant($"| {work:0.0} M | {r.Milliseconds:0.000} ({r.Ratio:0.00} x) |"));
         }
         return text.ToString();
     }

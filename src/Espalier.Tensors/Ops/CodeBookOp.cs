@@ -1,12 +1,13 @@
 namespace Espalier.Tensors;
 
 /// <summary>
-/// A weight put together from the entries of a code book: block j of output o is entry codes[j, o]. Book [K, d], codes [B, O] of whole
-/// numbers below K -> a weight [O, ..] of B · d values for each output. Product quantisation (Jégou, Douze and Schmid, PAMI 2011).
+/// A weight put together from the entries of a code book: block j of output o is entry codes[j, o]. Book [K, d], codes [B, O] of
+/// whole numbers below K -> a weight [O, ..] of B · d values for each output. Product quantisation (Jégou, Douze and Schmid, PAMI
+/// 2011).
 /// </summary>
 /// <remarks>
-/// The book is a parameter like any other, codes are a buffer. Backward an entry gets the mean of the gradients of the blocks that it
-/// stands for, or their sum.
+/// The book is a parameter like any other, codes are a buffer. Backward an entry gets the mean of the gradients of the blocks
+/// that it stands for, or their sum.
 /// </remarks>
 public sealed class CodeBookOp : Op
 {
@@ -73,8 +74,8 @@ public sealed class CodeBookOp : Op
             {
                 float code = codes.Span[j * outputs + o];
                 if (!(code >= 0 && code < entries) || code != (int)code)
-                    throw new EspalierException($"a weight of {Result} has the code {code}, and its code book has {entries} entries; the "
-                        + "file is damaged");
+                    throw new EspalierException($"a weight of {Result} has the code {code}, and its code book has {entries} "
+                        + "entries; the file is damaged");
                 block((o * blocks + j) * width, (int)code);
             }
         }

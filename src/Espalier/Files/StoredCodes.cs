@@ -45,7 +45,8 @@ internal sealed record StoredCodes(int[] Shape, int Low, int High, string? Scale
         foreach (GraphValue weight in graph.ReadWeights())
         {
             GraphNode[] nodes = [.. readers[weight]];
-            if (EntriesOf(weight, nodes) is { } entries) stored[weight.Name] = new StoredCodes(weight.Shape.ToArray(), 0, entries - 1);
+            if (EntriesOf(weight, nodes) is { } entries) stored[weight.Name] = new StoredCodes(weight.Shape.ToArray(), 0,
+                entries - 1);
             if (graph.Outputs.Contains(weight) || nodes is not [{ Op: QuantiseOp op } node, ..]) continue;
             bool alike = nodes.All(n => n.Op is QuantiseOp other && n.Operands[0] == weight && n.Inputs.Skip(1).All(o =>
                 o != weight)
@@ -79,7 +80,8 @@ internal sealed record StoredCodes(int[] Shape, int Low, int High, string? Scale
         });
     }
 
-    /// <summary>Bytes that the weights of a graph need at least: codes by their entropy, everything else as it is stored.</summary>
+    /// <summary>Bytes that the weights of a graph need at least: codes by their entropy, everything else as it is
+    /// stored.</summary>
     public static double EntropyBytes(Graph graph)
     {
         OrderedDictionary<string, StoredCodes> stored = Of(graph);
@@ -93,7 +95,8 @@ internal sealed record StoredCodes(int[] Shape, int Low, int High, string? Scale
         return CodesOf(weight, graph).CountBy(c => c).Sum(c => -c.Value * Math.Log2(c.Value / n)) / 8;
     }
 
-    private int[] CodesOf(GraphValue weight, Graph graph) => Codes(weight.Tensor, Scale is null ? null : graph.Weights[Scale].Tensor,
+    private int[] CodesOf(GraphValue weight, Graph graph) => Codes(weight.Tensor, Scale is null ? null
+        : graph.Weights[Scale].Tensor,
         Zero is null ? null : graph.Weights[Zero].Tensor);
 
     /// <summary>The entry of a weight; its codes are made when it is written.</summary>

@@ -3,7 +3,8 @@ using Espalier.Tensors;
 
 namespace Espalier.Onnx;
 
-/// <summary>Weights of code books: entries and codes of a byte as they are, and Gather, which runtimes do once when they load.</summary>
+/// <summary>Weights of code books: entries and codes of a byte as they are, and Gather, which runtimes do once when they
+/// load.</summary>
 internal static class OnnxCodeBook
 {
     /// <summary>A weight whose book and codes are known; null where the value is no such weight.</summary>
@@ -31,7 +32,8 @@ internal static class OnnxCodeBook
     private static string Write(OnnxConstants constants, OnnxGraph file, string name, string book, string codes, Shape shape,
         bool transposed)
     {
-        string places = file.Node("Cast", constants.Free(name + ".places"), [codes], OnnxAttribute.Int("to", (int)OnnxType.Int64));
+        string places = file.Node("Cast", constants.Free(name + ".places"), [codes], OnnxAttribute.Int("to",
+            (int)OnnxType.Int64));
         string entries = file.Node("Gather", constants.Free(name + ".entries"), [book, places], OnnxAttribute.Int("axis", 0));
         string turned = file.Node("Transpose", constants.Free(name + ".turned"), [entries],
             OnnxAttribute.Ints("perm", transposed ? [0, 2, 1] : [1, 0, 2]));

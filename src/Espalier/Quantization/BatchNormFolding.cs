@@ -8,8 +8,9 @@ namespace Espalier.Quantization;
 /// </summary>
 public static class BatchNormFolding
 {
-    /// <summary>Folds what can be folded: norms behind a convolution that nobody else reads, whose weight nobody else uses. Where that
-    /// weight is rounded its codes stay what they are but for their signs, and each output has a scale of its own afterwards.</summary>
+    /// <summary>Folds what can be folded: norms behind a convolution that nobody else reads, whose weight nobody else uses. Where
+    /// that weight is rounded its codes stay what they are but for their signs, and each output has a scale of its own
+    /// afterwards.</summary>
     /// <returns>How many norms are gone.</returns>
     public static int Apply(Graph graph)
     {

@@ -10,7 +10,8 @@ internal sealed record BlockedLayer(GraphNode Node, int Block)
     public GraphValue Weight => Node.Operands[1]!;
 }
 
-/// <summary>Which layers code books are for: those that compute with codes elsewhere, but for the one that reads the images.</summary>
+/// <summary>Which layers code books are for: those that compute with codes elsewhere, but for the one that reads the
+/// images.</summary>
 internal static class BlockedLayers
 {
     /// <param name="pointwise">Values of a block where a kernel is a single pixel; 0 for all of an output.</param>
@@ -20,13 +21,16 @@ internal static class BlockedLayers
     public static IReadOnlyList<BlockedLayer> Of(CompressionJob job, int pointwise, int linear, int kernels = 1)
     {
         Graph graph = job.Model.Graph;
-        BlockedLayer[] layers = [.. QuantisedPlaces.Of(graph, job.LayersLeftAlone()).Layers.Where(l => !graph.Inputs.Contains(l.Input))
+        BlockedLayer[] layers = [.. QuantisedPlaces.Of(graph, job.LayersLeftAlone()).Layers.Where(l =>
+            !graph.Inputs.Contains(l.Input))
             .Select(l => new BlockedLayer(l.Node, BlockOf(l.Weight.Shape, pointwise, linear, kernels)))];
         return layers.Length > 0 ? layers
-            : throw new EspalierException("the network has no convolution or linear layer whose weight could be divided into blocks");
+            : throw new EspalierException("the network has no convolution or linear layer whose weight could be divided into "
+                + "blocks");
     }
 
-    /// <summary>The largest divisor of an output's values that is wanted at most, of whole kernels where there are such.</summary>
+    /// <summary>The largest divisor of an output's values that is wanted at most, of whole kernels where there are
+    /// such.</summary>
     internal static int BlockOf(Shape weight, int pointwise, int linear, int kernels)
     {
         int taps = weight.Rank == 4 ? weight[2] * weight[3] : 1, row = (int)(weight.Length / weight[0]) / taps;

@@ -3,9 +3,9 @@ using Espalier.Tensors;
 namespace Espalier.Quantization;
 
 /// <summary>
-/// A weight as the nearest entries of a small table: blocks of d values that follow each other in an output's row are columns, block j of
-/// output o being number j · O + o, and k-means finds K blocks that stand for all of them. d = all of a row is vector quantisation.
-/// Stock et al., arXiv 1907.05686; Fan et al., arXiv 2004.07320, section 4.
+/// A weight as the nearest entries of a small table: blocks of d values that follow each other in an output's row are columns,
+/// block j of output o being number j · O + o, and k-means finds K blocks that stand for all of them. d = all of a row is vector
+/// quantisation. Stock et al., arXiv 1907.05686; Fan et al., arXiv 2004.07320, section 4.
 /// </summary>
 internal sealed record CodeBook
 {
@@ -34,7 +34,8 @@ internal sealed record CodeBook
         return columns;
     }
 
-    /// <summary>How many entries a book of so many columns has: at most the largest power of two below a quarter of them.</summary>
+    /// <summary>How many entries a book of so many columns has: at most the largest power of two below a quarter of
+    /// them.</summary>
     public static int EntriesFor(long columns, int wanted)
     {
         int most = 1;
@@ -62,7 +63,8 @@ internal sealed record CodeBook
 
     /// <summary>||W - Wq||² / ||W||².</summary>
     public double Error(Tensor weight) =>
-        KMeans.Error(Columns(weight, Width), Entries, Codes, Width) / Math.Max(double.Epsilon, weight.ToArray().Sum(w => (double)w * w));
+        KMeans.Error(Columns(weight, Width), Entries, Codes, Width) / Math.Max(double.Epsilon, weight.ToArray().Sum(w =>
+            (double)w * w));
 
     /// <summary>Bytes of a weight as codes and entries of two bytes each.</summary>
     public static (double Codes, long Book) Bytes(long values, int width, int count) =>
@@ -76,7 +78,8 @@ internal sealed record CodeBook
         GraphValue weight = layer.Operands[1]!;
         string name = weight.Name, output = layer.Name;
         int[] sizes = weight.Shape.ToArray();
-        Tensor book = Tensor.Parameter(new Shape(Count, Width)), codes = Tensor.Unscoped(new Shape(Codes.Length / sizes[0], sizes[0]));
+        Tensor book = Tensor.Parameter(new Shape(Count, Width)), codes = Tensor.Unscoped(new Shape(Codes.Length / sizes[0],
+            sizes[0]));
         Entries.CopyTo(book.Span);
         for (int i = 0; i < Codes.Length; i++) codes.Span[i] = Codes[i];
         GraphValue[] others = [.. layer.Inputs.Where(i => i != weight)];
@@ -96,7 +99,8 @@ internal sealed record CodeBook
     /// <summary>Rounds all books of a graph to half precision, as files hold them.</summary>
     public static void Round(Graph graph)
     {
-        foreach (Tensor book in graph.Nodes.Where(n => n.Op is CodeBookOp && n.Operands[0]!.IsWeight).Select(n => n.Operands[0]!.Tensor))
+        foreach (Tensor book in graph.Nodes.Where(n => n.Op is CodeBookOp && n.Operands[0]!.IsWeight).Select(n =>
+            n.Operands[0]!.Tensor))
             foreach (ref float x in book.Span) x = (float)(Half)x;
     }
 }

@@ -116,8 +116,8 @@ internal sealed class HistogramObserver(ObserverKind kind) : Observer
             : (first + end + 1) * width));
     }
 
-    /// <summary>The squared error of values that are spread evenly in their bins, in so many equal cells from the first bin's begin to
-    /// the last one's end; what lies outside goes to the cells there.</summary>
+    /// <summary>The squared error of values that are spread evenly in their bins, in so many equal cells from the first bin's
+    /// begin to the last one's end; what lies outside goes to the cells there.</summary>
     private double SpreadError(int start, int end, int levels)
     {
         double cell = width * (end - start + 1) / levels, sum = 0;

@@ -4,8 +4,8 @@ using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 namespace Espalier.Quantization;
 
 /// <summary>
-/// k-means by Lloyd's rounds: each point goes to its nearest centre, each centre to the mean of its points. A centre without points is
-/// put beside the one that has most.
+/// k-means by Lloyd's rounds: each point goes to its nearest centre, each centre to the mean of its points. A centre without
+/// points is put beside the one that has most.
 /// </summary>
 internal static class KMeans
 {
@@ -91,7 +91,8 @@ internal static class KMeans
             for (int i = 0; i < width; i++)
             {
                 float e = Apart * rng.NextNormal();
-                (centres[k * width + i], centres[most * width + i]) = (centres[most * width + i] + e, centres[most * width + i] - e);
+                (centres[k * width + i], centres[most * width + i]) = (centres[most * width + i] + e,
+                    centres[most * width + i] - e);
             }
             sizes[k] = sizes[most] / 2;
             sizes[most] -= sizes[k];

@@ -22,8 +22,8 @@ public enum ObserverKind
     /// <summary>The least Kullback-Leibler divergence of the histogram, of the same ranges.</summary>
     Entropy,
 
-    /// <summary>Narrowed from the whole one, on whichever side has fewer values, until the squared error of the histogram grows: what
-    /// quantisation-aware training of PyTorch does.</summary>
+    /// <summary>Narrowed from the whole one, on whichever side has fewer values, until the squared error of the histogram grows:
+    /// what quantisation-aware training of PyTorch does.</summary>
     Histogram,
 }
 

@@ -74,7 +74,8 @@ public static class PostTraining
         List<string> notes = made.Notes;
         IReadOnlyList<QuantisedLayer> layers = made.Places.Layers;
         using Recording.PauseBlock pause = Recording.Pause();
-        if (options.SecondMoments) notes.Add($"{SecondMomentRounding.Apply(graph, layers, images)} weights rounded by second moments");
+        if (options.SecondMoments)
+            notes.Add($"{SecondMomentRounding.Apply(graph, layers, images)} weights rounded by second moments");
         if (options.CorrectBias) notes.Add($"{BiasCorrection.Apply(graph, layers, images)} biases corrected");
         BiasCorrection.Round(layers);
         HashSet<string> used = [.. layers.Select(l => l.Name)];
@@ -83,9 +84,11 @@ public static class PostTraining
     }
 
     /// <summary>Puts roundings into a network, with ranges of values from images and of weights from the weights.</summary>
-    /// <param name="fold">Whether batch norms are folded first; else they stay, and weights are rounded as they are without them.</param>
+    /// <param name="fold">Whether batch norms are folded first; else they stay, and weights are rounded as they are without
+    /// them.</param>
     /// <inheritdoc cref="Run"/>
-    internal static QuantisedNetwork Insert(Graph graph, IEnumerable<Tensor> images, PostTrainingOptions options, bool fold = true)
+    internal static QuantisedNetwork Insert(Graph graph, IEnumerable<Tensor> images, PostTrainingOptions options,
+        bool fold = true)
     {
         if (QuantisedValue.Of(graph).Any())
             throw new EspalierException("the network has values of few bits already; quantise the one that it was made from");

@@ -18,7 +18,8 @@ public sealed record QuantisedLayer(GraphNode Node)
 
     /// <summary>All of a graph, in its order.</summary>
     public static IReadOnlyList<QuantisedLayer> Of(Graph graph) => [.. graph.Nodes.Where(n => n.Op is Conv2dOp or LinearOp
-        && n.Operands[0]!.Producer?.Op is QuantiseOp && n.Operands[1]!.Producer is { Op: QuantiseOp } w && w.Operands[0]!.IsWeight)
+        && n.Operands[0]!.Producer?.Op is QuantiseOp && n.Operands[1]!.Producer is { Op: QuantiseOp } w
+            && w.Operands[0]!.IsWeight)
         .Select(n => new QuantisedLayer(n))];
 
     /// <summary>Null where it has none of its own.</summary>
@@ -106,7 +107,8 @@ public sealed class QuantisedPlaces
         return Alone(value) is { Op: ReluOp or ClampOp { Low: 0 } } relu ? relu.Output : value;
     }
 
-    private GraphNode? Alone(GraphValue value) => !graph.Outputs.Contains(value) && readers[value].ToArray() is [{ } reader] ? reader
+    private GraphNode? Alone(GraphValue value) => !graph.Outputs.Contains(value) && readers[value].ToArray() is [{ } reader]
+        ? reader
         : null;
 
     private void Round(GraphValue value)

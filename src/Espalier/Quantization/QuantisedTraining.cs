@@ -21,9 +21,9 @@ public sealed record QuantisedTrainingOptions
 }
 
 /// <summary>
-/// Training with roundings: a step sees weights and values as codes have them, and its gradients go straight through (Bengio et al.,
-/// arXiv 1308.3432; Jacob et al., arXiv 1712.05877). Ranges follow what is seen: a value's those that its observer finds, a weight's
-/// its own.
+/// Training with roundings: a step sees weights and values as codes have them, and its gradients go straight through (Bengio et
+/// al., arXiv 1308.3432; Jacob et al., arXiv 1712.05877). Ranges follow what is seen: a value's those that its observer finds, a
+/// weight's its own.
 /// </summary>
 internal sealed class QuantisedTraining : ITrainingHook
 {
@@ -88,8 +88,8 @@ internal sealed class QuantisedTraining : ITrainingHook
     public void LoadState(StateReader state) => network.Ranges.Load(state);
 
     /// <summary>
-    /// Ends the training: weights become the numbers that their codes stand for, batch norms go into the layers before them, and biases
-    /// become whole numbers of their sums' scale, as runtimes hold them.
+    /// Ends the training: weights become the numbers that their codes stand for, batch norms go into the layers before them, and
+    /// biases become whole numbers of their sums' scale, as runtimes hold them.
     /// </summary>
     public void Finish()
     {

@@ -41,7 +41,8 @@ internal sealed class ValueRanges
     /// <summary>The least and largest of each channel of a layer norm's result.</summary>
     public (float[] Min, float[] Max)? ChannelsOf(GraphValue norm) => channels.TryGetValue(norm, out var found) ? found : null;
 
-    /// <summary>Scale and zero point of a value whose channels were brought to one range; what was seen of it before is forgotten.
+    /// <summary>Scale and zero point of a value whose channels were brought to one range; what was seen of it before is
+    /// forgotten.
     /// </summary>
     public void Fix(GraphValue value, float scale, int zero)
     {

@@ -10,7 +10,8 @@ public enum NoiseKind
     /// <summary>What rounding makes of them; a block is one weight.</summary>
     Integers,
 
-    /// <summary>Zero, and the others are multiplied by 1 / (1 - p), as dropout has it: the stand-in for product quantisation.</summary>
+    /// <summary>Zero, and the others are multiplied by 1 / (1 - p), as dropout has it: the stand-in for product
+    /// quantisation.</summary>
     Proxy,
 
     /// <summary>The nearest entry of a code book that is fitted to the weight now and then.</summary>
@@ -19,8 +20,8 @@ public enum NoiseKind
 
 /// <summary>
 /// Quantisation noise (Fan et al., arXiv 2004.07320): in each forward pass of a training every block of a weight is drawn with
-/// probability p, and only those that are drawn are quantised; gradients go to all as if nothing had been done to them. The network
-/// itself stays as it is: what a step runs is a copy with other ops, so that evaluation never sees noise.
+/// probability p, and only those that are drawn are quantised; gradients go to all as if nothing had been done to them. The
+/// network itself stays as it is: what a step runs is a copy with other ops, so that evaluation never sees noise.
 /// </summary>
 internal sealed class WeightNoise : ITrainingHook, IDisposable
 {
@@ -47,20 +48,23 @@ internal sealed class WeightNoise : ITrainingHook, IDisposable
     /// <summary>Roundings of values that training leaves out, so that values are floats there.</summary>
     public IReadOnlyList<QuantisedValue> LeftOut { get; init; } = [];
 
-    /// <summary>Of <see cref="NoiseKind.Centroids"/>: steps between new code books, their entries, and rounds of k-means.</summary>
+    /// <summary>Of <see cref="NoiseKind.Centroids"/>: steps between new code books, their entries, and rounds of
+    /// k-means.</summary>
     public (long Every, int Entries, int Rounds) Books { get; init; } = (100, 256, 15);
 
     /// <inheritdoc/>
     public IReadOnlyList<(string Name, string Value)> Identity =>
     [
-        ("Noise", string.Create(CultureInfo.InvariantCulture, $"{kind} {share} of {string.Join(' ', blocks.Select(b => b.Width))}")),
+        ("Noise", string.Create(CultureInfo.InvariantCulture,
+            $"{kind} {share} of {string.Join(' ', blocks.Select(b => b.Width))}")),
         ("NoiseBooks", $"{Books}"), ("NoiseValues", $"{LeftOut.Count}"),
     ];
 
     /// <inheritdoc/>
     public Graph ForStep(Graph network, in StepContext context)
     {
-        if (kind == NoiseKind.Centroids && context.MicroBatch == 0 && (context.Step - 1) % Books.Every == 0) FitBooks(context.Step);
+        if (kind == NoiseKind.Centroids && context.MicroBatch == 0
+            && (context.Step - 1) % Books.Every == 0) FitBooks(context.Step);
         Rng rng = context.Rng, own = new(rng.NextULong(), Stream, (ulong)context.MicroBatch);
         foreach (Block block in blocks) Draw(block, ref own);
         if (known is not { } last || last.Network != network || last.Version != network.Version)
@@ -147,7 +151,8 @@ internal sealed class WeightNoise : ITrainingHook, IDisposable
     internal static void SetEnds(Block block)
     {
         var rounding = new QuantisedValue(block.Value.Producer!);
-        Shape ends = new([.. Enumerable.Range(0, block.Value.Shape.Rank).Select(i => i == rounding.Axis ? block.Value.Shape[i] : 1)]);
+        Shape ends = new([.. Enumerable.Range(0, block.Value.Shape.Rank).Select(i => i == rounding.Axis ? block.Value.Shape[i]
+            : 1)]);
         (block.Low, block.High) = (block.Low ?? Tensor.Unscoped(ends), block.High ?? Tensor.Unscoped(ends));
         for (int i = 0; i < ends.Length; i++)
         {

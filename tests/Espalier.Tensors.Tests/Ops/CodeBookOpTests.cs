@@ -9,7 +9,8 @@ public class CodeBookOpTests
         using var scope = new Scope();
         Tensor book = Tensor.From(new Shape(4, 2), [0, 1, 4, 5, 2, 3, 6, 7]), codes = Tensor.From(new Shape(2, 2), [0, 1, 2, 3]);
         Assert.Equal([0, 1, 2, 3, 4, 5, 6, 7], F.CodeBook(book, codes, [2, 4]).ToArray());
-        Tensor kernels = F.CodeBook(Tensor.From(new Shape(2, 4), [1, 2, 3, 4, 5, 6, 7, 8]), Tensor.From(new Shape(1, 3), [1, 0, 1]),
+        Tensor kernels = F.CodeBook(Tensor.From(new Shape(2, 4), [1, 2, 3, 4, 5, 6, 7, 8]), Tensor.From(new Shape(1, 3), [1, 0,
+            1]),
             [3, 1, 2, 2]);
         Assert.Equal(new Shape(3, 1, 2, 2), kernels.Shape);
         Assert.Equal([5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8], kernels.ToArray());

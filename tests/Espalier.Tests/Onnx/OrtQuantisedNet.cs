@@ -5,8 +5,9 @@ using Espalier.Tensors;
 namespace Espalier.Tests.Onnx;
 
 /// <summary>
-/// A small residual network as ONNX Runtime's quantize_static leaves it by default, in its names: int8 values with zero points, int8
-/// weights with one scale, biases as int32 of the sums' scale, and DequantizeLinear behind all of them. Ranges are those of normal values.
+/// A small residual network as ONNX Runtime's quantize_static leaves it by default, in its names: int8 values with zero points,
+/// int8 weights with one scale, biases as int32 of the sums' scale, and DequantizeLinear behind all of them. Ranges are those of
+/// normal values.
 /// </summary>
 internal sealed class OrtQuantisedNet
 {
@@ -34,7 +35,8 @@ internal sealed class OrtQuantisedNet
     }
 
     private string Conv(string name, string x, int outputs, int channels) => file.Node("Conv", name,
-        Parameters(name, x, outputs, channels, 3, 3), OnnxAttribute.Ints("kernel_shape", 3, 3), OnnxAttribute.Ints("pads", 1, 1, 1, 1));
+        Parameters(name, x, outputs, channels, 3, 3), OnnxAttribute.Ints("kernel_shape", 3, 3), OnnxAttribute.Ints("pads", 1, 1,
+            1, 1));
 
     private string Rounded(string value, float low, float high, string? name = null)
     {

@@ -9,7 +9,8 @@ namespace Espalier.Tests.Quantization;
 /// <summary>What noise does to weights, in training and only there.</summary>
 public class WeightNoiseTests
 {
-    /// <summary>Of a range from -1 to 3: what is drawn is rounded, what is not stays, and what lies outside is cut first.</summary>
+    /// <summary>Of a range from -1 to 3: what is drawn is rounded, what is not stays, and what lies outside is cut
+    /// first.</summary>
     [Theory]
     [InlineData(0.1f, 1, 0.0941176f, 1)]
     [InlineData(0.4f, 0, 0.4f, 1)]
@@ -72,7 +73,8 @@ public class WeightNoiseTests
         Assert.Equal(before, weight.Tensor.ToArray());
         Assert.NotEqual(logits, run.Run(TinyGolden.Images(0)).ToArray());
         float[] noised = noise.Blocks[0].Noise.ToArray();
-        Assert.All(noised.Chunk(4), b => Assert.True(kind == NoiseKind.Proxy ? b.All(x => x is 0 or 1.25f) && b.Distinct().Count() == 1
+        Assert.All(noised.Chunk(4), b => Assert.True(kind == NoiseKind.Proxy ? b.All(x => x is 0 or 1.25f)
+            && b.Distinct().Count() == 1
             : b.All(x => x == 0) || b.All(x => x != 0)));
         int drawn = noised.Chunk(4).Count(b => kind == NoiseKind.Proxy ? b[0] == 0 : b[0] != 0);
         Assert.InRange(drawn, 1, noised.Length / 8);

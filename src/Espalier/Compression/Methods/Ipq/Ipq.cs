@@ -25,9 +25,9 @@ public enum IpqGradient
 }
 
 /// <summary>
-/// Iterative product quantisation (Stock et al., ICLR 2020, arXiv 1907.05686; Fan et al., arXiv 2004.07320): the weights of layers
-/// become codes of the entries of a small table, found by k-means, group of layers after group; behind each group the entries and all
-/// that is not coded yet are trained.
+/// Iterative product quantisation (Stock et al., ICLR 2020, arXiv 1907.05686; Fan et al., arXiv 2004.07320): the weights of
+/// layers become codes of the entries of a small table, found by k-means, group of layers after group; behind each group the
+/// entries and all that is not coded yet are trained.
 /// </summary>
 public sealed record Ipq : CompressionMethod
 {
@@ -37,11 +37,13 @@ public sealed record Ipq : CompressionMethod
             "blocks: product quantisation; one: an output's weights are one vector, vector quantisation" },
         { "entries", m => m.Entries, (m, x) => m with { Entries = x }, 2, 65536,
             "of a code book; fewer where a quarter of the blocks are no more" },
-        { "kernels", m => m.Kernels, (m, x) => m with { Kernels = x }, 1, 1024, "of a block where kernels are larger than a pixel" },
+        { "kernels", m => m.Kernels, (m, x) => m with { Kernels = x }, 1, 1024,
+            "of a block where kernels are larger than a pixel" },
         { "pointwise", m => m.Pointwise, (m, x) => m with { Pointwise = x }, 1, 1024, "values of a block of 1x1 convolutions" },
         { "linear", m => m.Linear, (m, x) => m with { Linear = x }, 1, 1024, "values of a block of linear layers" },
         { "rounds", m => m.KMeansRounds, (m, x) => m with { KMeansRounds = x }, 1, 10_000, "of k-means" },
-        { "stages", m => m.Stages, (m, x) => m with { Stages = x }, 0, 10_000, "groups of layers, one after another; 0: each layer is one" },
+        { "stages", m => m.Stages, (m, x) => m with { Stages = x }, 0, 10_000,
+            "groups of layers, one after another; 0: each layer is one" },
         { "gradient", m => m.Gradient, (m, x) => m with { Gradient = x }, "of an entry, of those of its blocks" },
         { "noise", m => m.Noise, (m, x) => m with { Noise = x }, 0.0, 0.9,
             "share of the blocks of layers not coded yet that a step of training zeroes: Quant-Noise" },
@@ -112,15 +114,16 @@ public sealed record Ipq : CompressionMethod
                 error += Encode(graph, graph.Nodes.First(n => n.Name == name), left[name]);
                 left.Remove(name);
             }
-            job.Log(FormattableString.Invariant($"{stages[s].Length} layers as codes; {error / stages[s].Length:0.0%} of the weights' ")
-                + "squares are off in the mean");
+            job.Log($"{stages[s].Length} layers as codes; " + FormattableString.Invariant($"{error / stages[s].Length:0.0%} ")
+                + "of the weights' squares are off in the mean");
             BlockedLayer[] open = [.. left.Select(l => new BlockedLayer(graph.Nodes.First(n => n.Name == l.Key), l.Value))];
             long steps = FineTuneSteps * (s + 1) / stages.Length - FineTuneSteps * s / stages.Length;
             Train(job, FormattableString.Invariant($"codes {s + 1} of {stages.Length}"), steps, open);
         }
         CodeBook.Round(graph);
         double bytes = StoredCodes.EntropyBytes(graph);
-        job.Log(FormattableString.Invariant($"weights {floats / 1024:0.0} KiB -> {bytes / 1024:0.0} KiB, codes by their entropy"));
+        job.Log(FormattableString.Invariant($"weights {floats / 1024:0.0} KiB -> {bytes / 1024:0.0} KiB, ")
+            + "codes by their entropy");
         job.Model.Card = job.Model.Card.With($"ipq: {layers.Count} layers as codes of at most {Entries} entries");
     }
 
@@ -128,7 +131,8 @@ public sealed record Ipq : CompressionMethod
     private IReadOnlyList<BlockedLayer> Layers(CompressionJob job)
     {
         bool one = Parts == IpqParts.One;
-        BlockedLayer[] layers = [.. BlockedLayers.Of(job, one ? 0 : Pointwise, one ? 0 : Linear, one ? 0 : Kernels).Where(Shrinks)];
+        BlockedLayer[] layers = [.. BlockedLayers.Of(job, one ? 0 : Pointwise, one ? 0 : Linear, one ? 0 : Kernels)
+            .Where(Shrinks)];
         return layers.Length > 0 ? layers
             : throw new EspalierException("no layer would be smaller as codes of a table: they are too small for that");
     }

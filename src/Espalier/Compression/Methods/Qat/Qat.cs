@@ -23,8 +23,8 @@ public enum WeightRange
 }
 
 /// <summary>
-/// Quantisation-aware training (Jacob et al., CVPR 2018, arXiv 1712.05877): the network is trained as it will compute, with weights
-/// and values rounded to few bits, and gradients go straight through the rounding.
+/// Quantisation-aware training (Jacob et al., CVPR 2018, arXiv 1712.05877): the network is trained as it will compute, with
+/// weights and values rounded to few bits, and gradients go straight through the rounding.
 /// </summary>
 public sealed record Qat : CompressionMethod
 {
@@ -35,7 +35,8 @@ public sealed record Qat : CompressionMethod
         { "scales", m => m.PerTensor, (m, x) => m with { PerTensor = x },
             "channel: a weight has a scale for each output; tensor: one", "channel", "tensor" },
         { "observer", m => m.Observer, (m, x) => m with { Observer = x }, "how ranges of values are found" },
-        { "momentum", m => m.Momentum, (m, x) => m with { Momentum = x }, 0f, 1f, "of moving-average: what a step's range counts" },
+        { "momentum", m => m.Momentum, (m, x) => m with { Momentum = x }, 0f, 1f,
+            "of moving-average: what a step's range counts" },
         { "weights", m => m.Weights, (m, x) => m with { Weights = x }, "how ranges of weights are found" },
         { "every", m => m.Every, (m, x) => m with { Every = x }, 1, 1_000_000_000, "steps between new scales" },
         { "norms", m => m.Norms, (m, x) => m with { Norms = x }, "unfolded: batch norms are folded at the end; folded: before" },
@@ -92,7 +93,7 @@ public sealed record Qat : CompressionMethod
     public override void Run(CompressionJob job)
     {
         if (TrainSteps == 0)
-            throw new EspalierException("TrainSteps is 0, and qat is a training; to round a trained network as it is, use 'quantize'");
+            throw new EspalierException("TrainSteps is 0, and qat is a training; to round a network as it is, use 'quantize'");
         var training = new QuantisedTraining(job.Model.Graph, job.CalibrationBatches(Images), new QuantisedTrainingOptions
         {
             Rounding = new PostTrainingOptions

@@ -4,9 +4,9 @@ using Espalier.Tensors;
 namespace Espalier.Compression.Methods.QuantNoise;
 
 /// <summary>
-/// Training with quantisation noise for extreme model compression (Fan et al., ICLR 2021, arXiv 2004.07320): in each forward pass only
-/// a share of the weights, drawn anew, is quantised, so that the gradients of the others are true. Of integers the network ends in few
-/// bits, as by training with roundings; of blocks it stays one of floats, which <c>ipq</c> makes small.
+/// Training with quantisation noise for extreme model compression (Fan et al., ICLR 2021, arXiv 2004.07320): in each forward pass
+/// only a share of the weights, drawn anew, is quantised, so that the gradients of the others are true. Of integers the network
+/// ends in few bits, as by training with roundings; of blocks it stays one of floats, which <c>ipq</c> makes small.
 /// </summary>
 public sealed record QuantNoise : CompressionMethod
 {
@@ -87,11 +87,12 @@ public sealed record QuantNoise : CompressionMethod
     public override void Run(CompressionJob job)
     {
         if (TrainSteps == 0) throw new EspalierException("TrainSteps is 0, and quant-noise is a training");
-        if (Kind == NoiseKind.Proxy && NoisedShare == 1) throw new EspalierException("NoisedShare is 1, and a network of zeros learns nothing");
+        if (Kind == NoiseKind.Proxy && NoisedShare == 1)
+            throw new EspalierException("NoisedShare is 1, and a network of zeros learns nothing");
         if (Kind == NoiseKind.Integers) TrainIntegers(job);
         else TrainBlocks(job);
-        job.Model.Card = job.Model.Card.With(FormattableString.Invariant($"quant-noise: {Kind}, {NoisedShare:0.##} of the blocks in a pass")
-            .ToLowerInvariant());
+        job.Model.Card = job.Model.Card.With(
+            FormattableString.Invariant($"quant-noise: {Kind}, {NoisedShare:0.##} of the blocks in a pass").ToLowerInvariant());
     }
 
     private void TrainIntegers(CompressionJob job)

@@ -48,7 +48,8 @@ public sealed class IpqTests : IDisposable
         string onnx = Path.Combine(folder.Path, "model.onnx");
         model.ExportOnnx(onnx);
         using Model imported = Model.Open(onnx);
-        Assert.InRange(Removal.Difference(logits, imported.Graph.Run(images).ToArray()), 0, 1e-4f * Math.Max(1, logits.Max(MathF.Abs)));
+        Assert.InRange(Removal.Difference(logits, imported.Graph.Run(images).ToArray()), 0, 1e-4f * Math.Max(1,
+            logits.Max(MathF.Abs)));
     }
 
     [Fact]
@@ -60,7 +61,8 @@ public sealed class IpqTests : IDisposable
         Checkpoint file = Safetensors.Read(File);
         string codes = file.Arrays.Keys.First(k => k.EndsWith(".codes", StringComparison.Ordinal));
         string book = codes.Replace(".codes", ".book", StringComparison.Ordinal);
-        Assert.Contains("holds the code 255", Refused(a => a.Name == codes ? new NamedArray(a.Name, a.Shape, [255, .. a.Data[1..]]) : a));
+        Assert.Contains("holds the code 255", Refused(a => a.Name == codes ? new NamedArray(a.Name, a.Shape, [255,
+            .. a.Data[1..]]) : a));
         Assert.Contains("its code book has 1 entries", Refused(a => a.Name == book
             ? new NamedArray(a.Name, [1, a.Shape[1]], a.Data[..a.Shape[1]]) : a));
         Assert.Contains(book, Refused(a => a.Name == book ? null : a));

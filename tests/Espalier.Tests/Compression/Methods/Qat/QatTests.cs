@@ -21,13 +21,16 @@ public sealed class QatTests : IDisposable
     [InlineData("mobilenet_v2", 32, 8, false, ObserverKind.MinMax, QatNorms.Unfolded)]
     [InlineData("preresnet20", 16, 8, false, ObserverKind.MovingAverage, QatNorms.Unfolded)]
     [InlineData(CompressionJobs.TinyVit, 8, 4, false, ObserverKind.MovingAverage, QatNorms.Unfolded)]
-    public void FromTheNetworkToItsFileAndSession(string network, int size, int bits, bool perTensor, ObserverKind observer, QatNorms norms)
+    public void FromTheNetworkToItsFileAndSession(string network, int size, int bits, bool perTensor, ObserverKind observer,
+        QatNorms norms)
     {
         using Model model = CompressionJobs.Model(network, size);
         CompressionJob job = CompressionJobs.Job(model, new Qat
         {
-            Bits = bits, PerTensor = perTensor, Observer = observer, Norms = norms, TrainSteps = 3, FineTuneSteps = 1, Images = 16,
-            Weights = bits == 4 ? WeightRange.Histogram : WeightRange.MinMax, Training = new TrainOptions { LearningRate = 1e-3f },
+            Bits = bits, PerTensor = perTensor, Observer = observer, Norms = norms, TrainSteps = 3, FineTuneSteps = 1,
+                Images = 16,
+            Weights = bits == 4 ? WeightRange.Histogram : WeightRange.MinMax,
+                Training = new TrainOptions { LearningRate = 1e-3f },
         });
         long floats = BeforeAfter.Bytes(model);
         job.Run();
@@ -45,7 +48,8 @@ public sealed class QatTests : IDisposable
         session.Run(images.Span, 4, fast);
         Assert.InRange(PostTrainingCosine(logits, fast), 0.999, 1.0001);
         // What follows in few bits is refused.
-        Assert.Contains("before rounding", Assert.Throws<EspalierException>(CompressionJobs.Job(read, new Qat { TrainSteps = 1 }).Run).Message);
+        Assert.Contains("before rounding", Assert.Throws<EspalierException>(CompressionJobs.Job(read,
+            new Qat { TrainSteps = 1 }).Run).Message);
     }
 
     [Fact]
@@ -96,5 +100,6 @@ public sealed class QatTests : IDisposable
         }
     }
 
-    internal static double PostTrainingCosine(float[] a, float[] b) => System.Numerics.Tensors.TensorPrimitives.CosineSimilarity<float>(a, b);
+    internal static double PostTrainingCosine(float[] a, float[] b) =>
+        System.Numerics.Tensors.TensorPrimitives.CosineSimilarity<float>(a, b);
 }

@@ -1,7 +1,6 @@
 using Espalier.Compression;
 using Espalier.Compression.Methods.QuantNoise;
 using Espalier.Quantization;
-using Espalier.Tensors;
 
 namespace Espalier.Tests.Compression.Methods;
 
@@ -16,7 +15,8 @@ public class QuantNoiseTests
     {
         var (whole, resumed) = StoppedJob.Run(() => CompressionJobs.Model("resnet20", 16), new QuantNoise
         {
-            Kind = kind, RoundValues = values, NoisedShare = 0.3, TrainSteps = 4, FineTuneSteps = 1, Every = 3, Entries = 16, Images = 16,
+            Kind = kind, RoundValues = values, NoisedShare = 0.3, TrainSteps = 4, FineTuneSteps = 1, Every = 3, Entries = 16,
+                Images = 16,
         });
         Assert.Equal(whole.Keys, resumed.Keys);
         Assert.All(whole, w => Assert.Equal(w.Value, resumed[w.Key]));
@@ -46,7 +46,8 @@ public class QuantNoiseTests
     {
         Refused("TrainSteps is 0", new QuantNoise());
         Refused("learns nothing", new QuantNoise { TrainSteps = 1, Kind = NoiseKind.Proxy, NoisedShare = 1 });
-        Refused("divided into blocks", new QuantNoise { TrainSteps = 1, Kind = NoiseKind.Proxy, Selection = new() { Keep = ["*"] } });
+        Refused("divided into blocks", new QuantNoise { TrainSteps = 1, Kind = NoiseKind.Proxy,
+            Selection = new() { Keep = ["*"] } });
 
         static void Refused(string message, QuantNoise method)
         {
