@@ -2,7 +2,6 @@ using System.Text;
 using Espalier.Compression;
 using Espalier.Data;
 using Espalier.Evaluation;
-using Espalier.Imaging;
 using Espalier.Inference;
 using Espalier.Tensors.Kernels;
 using Espalier.Tensors.Threading;
