@@ -59,6 +59,8 @@ internal sealed class SizeResults(SizeReproduction runs, IReadOnlyList<ulong> se
     public string Section(IReadOnlyList<(string Network, IReadOnlyList<SizeResult> Rows)> tables, string arguments)
     {
         double epochs = (double)runs.Steps * 64 / runs.Runs.Train.Count;
+        string searches = runs.Methods.Any(m => m.Flops is not null)
+            ? "Low rank is without any training, as its searches are compared here." : "Lines of low rank are not in this run.";
         var text = new StringBuilder("## Smaller numbers on Fashion-MNIST\n\n");
         foreach (var (network, rows) in tables) text.Append(Verdict(network, rows));
         text.Append(FormattableString.Invariant($"""
@@ -69,7 +71,7 @@ internal sealed class SizeResults(SizeReproduction runs, IReadOnlyList<ulong> se
             the network's recipe; without augmentation or teacher, seeds {string.Join(", ", seeds)}, all 10,000 test images, the
             weights of the last step. Files are whole, headers included; "bound" is of the weights, were codes packed to their
             entropy. 8 and 4 bits are of weights, values have 8; those of 4 bits compute in integers, too. Code books have up to
-            256 entries. Low rank is without any training, as its searches are compared here.
+            256 entries. {searches}
 
             """));
         foreach (var (network, rows) in tables) text.Append($"\n### {network}\n\n").Append(Table(rows));
