@@ -53,12 +53,14 @@ internal static class Checkpoints
 
     /// <summary>The checkpoint that --model names, else a new network of the shape that the other options name.</summary>
     /// <param name="what">What the verb wants it for, for the message.</param>
-    public static Model OpenOrCreate(ParseResult parse, string what)
+    /// <param name="anyInput">Whether it may be of something else than pictures.</param>
+    public static Model OpenOrCreate(ParseResult parse, string what, bool anyInput = false)
     {
         string? path = parse.GetValue(Shared.Model);
-        Model model = path is null ? ModelChoice.Create(parse, what) : Model.Open(path, Shape(parse));
+        Model model = path is null ? ModelChoice.Create(parse, what) : Model.Open(path, Shape(parse) with { AnyInput = anyInput });
         try
         {
+            if (anyInput && model.Channels == 0) return model;
             RequirePictures(model.Channels, path ?? model.Description);
             Preprocessing p = PreprocessChoice.Of(parse, model.ImageSize, model.Channels, model.Card.Preprocessing);
             model.Card = model.Card with { Preprocessing = p };

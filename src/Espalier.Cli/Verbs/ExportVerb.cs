@@ -44,7 +44,7 @@ internal static class ExportVerb
         if (dense && parse.GetValue(Shared.Threshold) is not null)
             throw new EspalierException("--dense keeps every token, so --threshold has no meaning; leave one of them out");
         Folders.RefuseInput(path, parse.GetValue(Shared.Model), "--onnx");
-        using Model model = Checkpoints.OpenOrCreate(parse, "export");
+        using Model model = Checkpoints.OpenOrCreate(parse, "export", anyInput: true);
         string source = parse.GetValue(Shared.Model) ?? model.Description;
         Folders.MakeFor(path);
         RefuseWithoutTokens(parse, model, source, dense, int8);

@@ -159,6 +159,20 @@ public sealed class ClipModel : IDisposable
         return Model.Of(reader);
     }
 
+    /// <summary>The text tower as a model of its own: ids [B, T] -> features.</summary>
+    /// <param name="path">As in <see cref="Open"/>.</param>
+    /// <exception cref="EspalierException">The weights are no CLIP, or there is no text tower.</exception>
+    public static Model OpenTextTower(string path, ClipOptions? options = null)
+    {
+        path = Found(path, options ?? new ClipOptions());
+        var any = new OpenOptions { AnyInput = true };
+        if (Directory.Exists(path)) return Model.Open(Path.Combine(path, TextFileName), any);
+        using ModelTensors file = ModelTensors.Open(path);
+        ClipLayout layout = LayoutOf(file, path);
+        using ModelReader reader = ModelReader.Of(layout.Text, layout.TextTower(), any);
+        return Model.Of(reader);
+    }
+
     /// <summary>Features of pictures, not normalised.</summary>
     /// <returns>[images][embedding].</returns>
     public float[][] EncodeImage(params IReadOnlyList<Image> images) =>

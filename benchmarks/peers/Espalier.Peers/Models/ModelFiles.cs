@@ -27,6 +27,10 @@ internal sealed record VitFiles(string Name, VitConfig Config, string Weights, s
     }
 }
 
+/// <summary>A tower of CLIP. Of texts there are no channels, and the size is the ids of a text.</summary>
+internal sealed record ClipFiles(string Name, int Channels, int ImageSize, string Weights, string Input)
+    : ModelFiles(Name, Channels, ImageSize, Weights, Input);
+
 /// <summary>A convolutional network.</summary>
 /// <param name="MultiplyAdds">Of one image.</param>
 internal sealed record CnnFiles(string Name, CnnConfig Config, long MultiplyAdds, string Weights, string Input)

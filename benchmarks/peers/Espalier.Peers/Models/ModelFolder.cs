@@ -1,5 +1,7 @@
 using System.Runtime.InteropServices;
+using Espalier.Clip;
 using Espalier.Compression;
+using Espalier.Formats;
 using Espalier.Models;
 using Espalier.Onnx;
 using Espalier.Quantization;
@@ -54,6 +56,51 @@ internal sealed class ModelFolder(string folder)
         model.ExportOnnx(cnn.Onnx);
         made[key] = cnn;
         return cnn;
+    }
+
+    /// <summary>CLIP's ViT-B/32 with random weights: its image tower, or that of texts.</summary>
+    /// <param name="tokens">Of a text, start and end among them; null for the image tower.</param>
+    public ClipFiles Clip(int? tokens)
+    {
+        string key = tokens is null ? "CLIP image" : $"CLIP text {tokens}";
+        if (made.TryGetValue(key, out ModelFiles? files)) return (ClipFiles)files;
+        string towers = Path.Combine(folder, "clip"), checkpoint = Weights("clip");
+        var config = new ClipConfig
+        {
+            Embedding = 512, ImageSize = 224, ImageWidth = 768, ImageLayers = [12], PatchSize = 32, TextWidth = 512,
+        };
+        if (!File.Exists(Path.Combine(towers, ClipModel.TextFileName)))
+        {
+            using var image = new ClipVision(config);
+            using var text = new ClipText(config);
+            Safetensors.Write(checkpoint, image.StateDict().Concat(text.StateDict()).Select(w =>
+                new NamedArray(w.Name, w.Value.Shape.ToArray(), w.Value.ToArray())), new Dictionary<string, string>());
+            ClipModel.SaveTowers(checkpoint, towers);
+            File.Delete(checkpoint);
+        }
+        string name = tokens is null ? ClipModel.ImageFileName : ClipModel.TextFileName;
+        var clip = new ClipFiles(key, tokens is null ? 3 : 0, tokens is null ? config.ImageSize : config.Context,
+            Path.Combine(towers, name), tokens is { } count ? Ids(count, config) : Input(3, config.ImageSize));
+        using (Model model = tokens is null ? ClipModel.OpenImageTower(towers) : ClipModel.OpenTextTower(towers))
+            model.ExportOnnx(clip.Onnx, new OnnxOptions { Opset = 23 });
+        made[key] = clip;
+        return clip;
+    }
+
+    /// <summary>Texts of so many tokens, behind which there is nothing.</summary>
+    private string Ids(int tokens, ClipConfig config)
+    {
+        string path = Path.Combine(folder, $"ids-{tokens}.f32");
+        var rng = new Rng(5);
+        var ids = new float[Images * config.Context];
+        for (int i = 0; i < Images; i++)
+        {
+            Span<float> row = ids.AsSpan(i * config.Context, tokens);
+            foreach (ref float id in row) id = 256 + (int)(rng.NextFloat() * (config.Vocabulary - 258));
+            (row[0], row[^1]) = (config.Vocabulary - 2, config.Vocabulary - 1);
+        }
+        File.WriteAllBytes(path, MemoryMarshal.AsBytes(ids.AsSpan()).ToArray());
+        return path;
     }
 
     /// <summary>The model in 8 bits, with ranges found on its first images.</summary>

@@ -22,7 +22,8 @@ internal sealed class EspalierServer : Server
         int batch = (int)request["batch"]!;
         return task switch
         {
-            "infer" => new InferenceWork(file, input, batch, Options(request)),
+            "infer" => new InferenceWork(
+                file, input, batch, (int)request["channels"]!, (int)request["size"]!, Options(request)),
             "forward" => new ForwardWork(file, input, batch),
             "train-apt" => new AptTrainingWork(file, input, batch, (double)request["share"]!),
             "train" => new TrainingWork(file, input, batch, (float)request["lr"]!),

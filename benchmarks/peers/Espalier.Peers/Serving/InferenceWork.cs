@@ -9,11 +9,11 @@ internal sealed class InferenceWork : IWork
     private readonly float[] images, logits;
     private readonly int batch;
 
-    public InferenceWork(string weights, string input, int batch, SessionOptions options)
+    public InferenceWork(string weights, string input, int batch, int channels, int size, SessionOptions options)
     {
-        session = Session.Open(weights, options: options);
+        session = Session.Open(weights, new OpenOptions { AnyInput = true }, options);
         this.batch = batch;
-        images = InputFile.Read(input, batch, session.Channels, session.ImageSize);
+        images = InputFile.Read(input, batch, channels, size);
         logits = new float[batch * session.NumClasses];
     }
 

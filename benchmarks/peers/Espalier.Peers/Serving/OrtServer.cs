@@ -38,7 +38,8 @@ internal sealed class OrtWork : IWork
         session = new InferenceSession(model, options);
         float[] images = InputFile.Read(input, batch, channels, size);
         (inputNames, outputNames) = ([session.InputNames[0]], [session.OutputNames[0]]);
-        inputs = [OrtValue.CreateTensorValueFromMemory(images, [batch, channels, size, size])];
+        inputs = [channels == 0 ? OrtValue.CreateTensorValueFromMemory(Array.ConvertAll(images, x => (long)x), [batch, size])
+            : OrtValue.CreateTensorValueFromMemory(images, [batch, channels, size, size])];
         using IDisposableReadOnlyCollection<OrtValue> first = session.Run(run, inputNames, inputs, outputNames);
         long[] shape = first[0].GetTensorTypeAndShape().Shape;
         logits = first[0].GetTensorDataAsSpan<float>().ToArray();

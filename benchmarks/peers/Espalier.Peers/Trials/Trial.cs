@@ -16,6 +16,7 @@ internal static class AllTrials
         .. AptTrials.All(),
         .. LowPrecisionTrials.All(),
         .. Avx2Trials.All(),
+        .. ClipTrials.All(),
         .. CnnTrials.All(),
         .. QuantisedTrials.All(),
         .. ResourceTrials.All(),
