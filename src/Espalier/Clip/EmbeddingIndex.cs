@@ -141,26 +141,23 @@ public sealed class EmbeddingIndex
     public SearchHit[] Search(float[] query, int top)
     {
         if (query.Length != Width) throw new ArgumentException($"a query of {query.Length} numbers among vectors of {Width}");
-        float[] q = ClipModel.Normalised(query), scores = new float[Images.Count];
+        float[] q = ClipModel.Normalised(query);
         int parts = Math.Min(Environment.ProcessorCount, Images.Count / 1024 + 1);
+        // The best of each part, the worst of them first; of equal ones the earlier is better.
+        var best = new PriorityQueue<int, (float Score, int Minus)>[parts];
         Parallel.For(0, parts, part =>
         {
             int from = (int)((long)Images.Count * part / parts), end = (int)((long)Images.Count * (part + 1) / parts);
-            for (int i = from; i < end; i++) scores[i] = TensorPrimitives.Dot<float>(q, vectors.AsSpan(i * Width, Width));
+            best[part] = new PriorityQueue<int, (float, int)>();
+            for (int i = from; i < end; i++)
+            {
+                var rank = (TensorPrimitives.Dot<float>(q, vectors.AsSpan(i * Width, Width)), -i);
+                if (best[part].Count < top) best[part].Enqueue(i, rank);
+                else if (best[part].TryPeek(out _, out var least) && rank.CompareTo(least) > 0) best[part].EnqueueDequeue(i, rank);
+            }
         });
-        var best = new PriorityQueue<int, (float, int)>();
-        for (int i = 0; i < scores.Length; i++)
-        {
-            if (best.Count < top) best.Enqueue(i, (scores[i], -i));
-            else best.EnqueueDequeue(i, (scores[i], -i));
-        }
-        var hits = new SearchHit[best.Count];
-        for (int i = hits.Length - 1; i >= 0; i--)
-        {
-            int at = best.Dequeue();
-            hits[i] = new SearchHit(Images[at].Path, scores[at]);
-        }
-        return hits;
+        return [.. best.SelectMany(p => p.UnorderedItems).OrderByDescending(x => x.Priority).Take(top)
+            .Select(x => new SearchHit(Images[x.Element].Path, x.Priority.Score))];
     }
 
     private bool IsOf(float[] other) => other.Length == probe.Length && TensorPrimitives.Dot<float>(probe, other) >= SameModel;

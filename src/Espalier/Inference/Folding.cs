@@ -77,7 +77,7 @@ internal static class Folding
     private static bool IntoProduct(NetGraph graph, GeluLayer gelu)
     {
         if (graph.Before<ConvLayer>(gelu.Input) is not { IsProduct: true, Gelu: false, Residual: null } product) return false;
-        product.Gelu = true;
+        (product.Gelu, product.Quick) = (true, gelu.Quick);
         product.Output = gelu.Output;
         graph.Layers.Remove(gelu);
         return true;

@@ -112,6 +112,8 @@ internal sealed partial class GraphReader
         RowDotOp => RowDot(),
         AttentionOp attention => Attention(attention),
         QuantiseOp rounding => Quantise(rounding),
+        ElementOp { Function: ElementFunction.Swish, A: > 0 and var quick } when Read(0) is { Map.Axis: not null } x =>
+            Like(x, new GeluLayer(x.Map.Like(x.Map.Channels), x.Map, quick)),
         UnaryOp unary => Read(0) is { } x ? Like(x, new UnaryLayer(x.Map.Like(x.Map.Channels), x.Map, unary)) : null,
         _ => null,
     };

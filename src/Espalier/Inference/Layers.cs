@@ -30,6 +30,9 @@ internal sealed class ConvLayer(Map output, Map input, Filters filters) : Layer(
     /// <summary>Whether GELU is the activation; only of a product of token rows without a residual.</summary>
     public bool Gelu { get; set; }
 
+    /// <summary>See <see cref="Tensors.Kernels.Epilogue.Quick"/>.</summary>
+    public float Quick { get; set; }
+
     /// <summary>Whether the network says that it is a linear layer.</summary>
     public bool IsLinear { get; init; }
 

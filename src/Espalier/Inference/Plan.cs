@@ -251,12 +251,12 @@ internal sealed unsafe class Plan : IDisposable
                 filters.WriteCodes(c, weights, s, bias.Data);
                 DotTile tile = DotKernels.Int8.Tile ?? new Int8TileReference();
                 var rounded = new PackedLinearCodes(filters.Outputs, filters.Channels, c, s, rows, tile);
-                return new ProductStep(rounded, bias, conv.Input, from, to, Residual(conv), conv.Gelu);
+                return new ProductStep(rounded, bias, conv.Input, from, to, Residual(conv), conv.Gelu, conv.Quick);
             }
         }
         filters.Write(weights, bias.Data);
         var packed = PackedLinear.Create(conv.Precision, filters.Outputs, filters.Channels, weights);
-        return new ProductStep(packed, bias, conv.Input, from, to, Residual(conv), conv.Gelu);
+        return new ProductStep(packed, bias, conv.Input, from, to, Residual(conv), conv.Gelu, conv.Quick);
     }
 
     /// <summary>A convolution of codes; its sums begin with the bias in whole numbers.</summary>

@@ -4,7 +4,11 @@ using Espalier.Tensors.Kernels;
 namespace Espalier.Inference;
 
 /// <summary>y = x Φ(x), where no product could take it along.</summary>
-internal sealed class GeluLayer(Map output, Map input) : Layer(output, input);
+/// <param name="quick">See <see cref="Epilogue.Quick"/>.</param>
+internal sealed class GeluLayer(Map output, Map input, float quick = 0) : Layer(output, input)
+{
+    public float Quick => quick;
+}
 
 /// <summary>Each pixel's channels to mean 0 and variance 1, then scale and shift.</summary>
 /// <param name="gamma">[channels]; likewise beta.</param>

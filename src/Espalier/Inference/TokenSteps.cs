@@ -6,7 +6,7 @@ namespace Espalier.Inference;
 
 /// <summary>A linear layer on token rows: y = gelu(x Wᵀ + b) or x Wᵀ + b + residual, which may be y.</summary>
 internal sealed unsafe class ProductStep(
-    PackedLinear weights, NativeFloats bias, Map x, Place from, Place to, Place? residual, bool gelu) : Step
+    PackedLinear weights, NativeFloats bias, Map x, Place from, Place to, Place? residual, bool gelu, float quick) : Step
 {
     public override long Bytes => weights.Bytes + sizeof(float) * bias.Length;
 
@@ -14,7 +14,7 @@ internal sealed unsafe class ProductStep(
     {
         var epilogue = new Epilogue
         {
-            Bias = bias.Data, Gelu = gelu,
+            Bias = bias.Data, Gelu = gelu, Quick = quick,
             Residual = residual is { } r ? r.In(lane) : null, LdResidual = residual is { } s ? s.Stride : 0,
         };
         weights.Run(lane.Rows(x), from.In(lane), from.Stride, to.In(lane), to.Stride, epilogue);
@@ -70,7 +70,7 @@ internal sealed unsafe class SoftmaxStep(Map x, Place from, Place to) : RowsStep
 internal sealed unsafe class GeluStep(GeluLayer layer, Place from, Place to)
     : RowsStep(layer.Input, Math.Min(layer.Input.Writable, layer.Output.Writable), from, to)
 {
-    protected override void Rows(int rows, float* x, float* y) => Gelu.Forward(x, y, (nint)rows * Channels);
+    protected override void Rows(int rows, float* x, float* y) => Gelu.Forward(x, y, (nint)rows * Channels, layer.Quick);
 }
 
 internal sealed unsafe class GroupNormStep(GroupNormLayer layer, Place from, Place to, NativeFloats gamma, NativeFloats beta)

@@ -1,6 +1,8 @@
 using System.Text.Json;
 using Espalier.Formats;
+using Espalier.Inference;
 using Espalier.Tests.Clip;
+using Espalier.Tests.Formats.Onnx;
 
 namespace Espalier.Cli.Tests.Verbs;
 
@@ -146,6 +148,66 @@ public sealed class ClipVerbTests : IDisposable
         Assert.NotEqual("", before);
         Assert.Contains("%  a dog", after);
         Tool.Run("export", "--model", image, "--onnx", folder.File("image.onnx")).MustSucceed();
+    }
+
+    /// <summary>What every tower takes: agents, merged tokens, fewer columns, integers. It stays a tower, and a file of ONNX.</summary>
+    [Theory]
+    [InlineData("compress", "apt")]
+    [InlineData("compress", "tome", "--set", "merge=7")]
+    [InlineData("compress", "l1", "--ratio", "0.1")]
+    [InlineData("compress", "nvit", "--target-flops", "0.95", "--set", "eta=0")]
+    [InlineData("quantize")]
+    public void TheImageTowerTakesMethods(params string[] what)
+    {
+        string towers = folder.File("towers"), image = Path.Combine(towers, "image.safetensors"), less = folder.File("less.safetensors");
+        Tool.Run("clip", "towers", "--model", Checkpoint, "--output-dir", towers).MustSucceed();
+        float[] before = Embedded(towers);
+        string text = Tool.Run([.. what, "--model", image, "--data", "fashion-mnist-sample", "--output", less, .. what[0] == "compress"
+            ? ["--train-steps", "1", "--fine-tune-steps", "1", "--batch-size", "4"] : (string[])["--calibration-images", "8", "--limit", "8"]])
+            .MustSucceed().Out;
+        if (what[^1] == "0.1") Assert.Contains("masked", text);
+        File.Move(less, image, overwrite: true);
+        float[] after = Embedded(towers);
+        Assert.InRange(before.Zip(after, (a, b) => a * b).Sum(), 0.5f, 1.0001f);
+        Assert.True(before.Zip(after, (a, b) => Math.Abs(a - b)).Max() > 1e-6f);
+        string onnx = folder.File("image.onnx");
+        Tool.Run("export", "--model", image, "--onnx", onnx).MustSucceed();
+        float[] images = ClipGolden.Images(32).ToArray(), expected = new float[2 * 24];
+        using (Session session = Session.Open(image)) session.Run(images, 2, expected);
+        float[] actual = [.. images.Chunk(images.Length / 2).SelectMany(x => OnnxRuntime.Floats(OnnxRuntime.Run(onnx, x, 1)["logits"]))];
+        float most = (what[0] == "quantize" ? 0.05f : 1e-4f) * expected.Max(MathF.Abs);
+        for (int i = 0; i < expected.Length; i++) Assert.Equal(expected[i], actual[i], most);
+    }
+
+    [Fact]
+    public void TheTextTowerIsExportedWithItsMask()
+    {
+        string towers = folder.File("towers"), onnx = folder.File("text.onnx");
+        Tool.Run("clip", "towers", "--model", Checkpoint, "--output-dir", towers).MustSucceed();
+        string text = Tool.Run("export", "--model", Path.Combine(towers, "text.safetensors"), "--onnx", onnx).MustSucceed().Out;
+        Assert.Contains("ids", text);
+        long[] ids = [.. ClipGolden.Ids().Select(i => (long)i)];
+        float[] expected = ClipGolden.Numbers("textFeatures"), actual = OnnxRuntime.Run(onnx, "ids", [3, 12], ids);
+        for (int i = 0; i < expected.Length; i++) Assert.Equal(expected[i], actual[i], 1e-4f);
+        // The first text ends with its fourth token: what follows is nothing.
+        ids[6] = 5;
+        Assert.Equal(actual, OnnxRuntime.Run(onnx, "ids", [3, 12], ids));
+    }
+
+    [Fact]
+    public void PhotosAreTurnedUpright()
+    {
+        string photos = Path.Combine(AppContext.BaseDirectory, "Goldens", "Images");
+        string[] vectors = [.. new[] { "exif6.png", "read-exif6-png.png" }.Select(name => Tool.Run("embed", Path.Combine(photos, name), "--model",
+            Checkpoint).MustSucceed().Out)];
+        Assert.Equal(vectors[1][vectors[1].IndexOf("\"embedding\"", StringComparison.Ordinal)..], vectors[0][vectors[0].IndexOf("\"embedding\"",
+            StringComparison.Ordinal)..]);
+    }
+
+    private float[] Embedded(string model)
+    {
+        string line = Tool.Run("embed", Picture("bag.png"), "--model", model, "--normalize").MustSucceed().Out;
+        return [.. JsonDocument.Parse(line).RootElement.GetProperty("embedding").EnumerateArray().Select(x => x.GetSingle())];
     }
 
     [Fact]

@@ -12,6 +12,13 @@ internal static unsafe class Gelu
     /// <summary>y[i] = x[i] Phi(x[i]).</summary>
     public static void Forward(float* x, float* y, nint count) => Map.Unary(default(ForwardMap), x, y, count);
 
+    /// <summary>y[i] = x[i] / (1 + e^(-quick x[i])), or the exact one for a quick of 0.</summary>
+    public static void Forward(float* x, float* y, nint count, float quick)
+    {
+        if (quick == 0) Forward(x, y, count);
+        else Map.Unary(new QuickMap(quick), x, y, count);
+    }
+
     /// <summary>dx[i] = dy[i] (Phi(x[i]) + x[i] phi(x[i])), phi the normal density.</summary>
     public static void Backward(float* x, float* dy, float* dx, nint count) =>
         Map.Binary(default(BackwardMap), x, dy, dx, count);
@@ -73,6 +80,12 @@ internal static unsafe class Gelu
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public V Run<S, V>(V x) where S : ISimd<V> where V : struct => Normal.Gelu<S, V>(x);
+    }
+
+    private readonly struct QuickMap(float quick) : IUnaryMap
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public V Run<S, V>(V x) where S : ISimd<V> where V : struct => Normal.Gelu<S, V>(x, quick);
     }
 
     private readonly struct BackwardMap : IBinaryMap

@@ -14,6 +14,9 @@ internal unsafe struct Epilogue
     /// <summary>Whether GELU by the normal distribution, x Phi(x), is applied after the bias.</summary>
     public bool Gelu;
 
+    /// <summary>Where <see cref="Gelu"/> is set: 0 for the exact one, else a of x / (1 + e^(-a x)) in its place.</summary>
+    public float Quick;
+
     /// <summary>[m, n] with C's row distance: where the values before GELU go, for the backward pass; null for nowhere.</summary>
     public float* PreActivation;
 
@@ -62,7 +65,7 @@ internal unsafe struct Epilogue
 
         if (Gelu)
         {
-            GeluTile<S, V>(c + offset, PreActivation == null ? null : PreActivation + offset, ldc, rows, columns);
+            GeluTile<S, V>(c + offset, PreActivation == null ? null : PreActivation + offset, ldc, rows, columns, Quick);
         }
 
         if (Residual != null)
@@ -94,7 +97,7 @@ internal unsafe struct Epilogue
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
-    private static void GeluTile<S, V>(float* c, float* before, int ldc, int rows, int columns)
+    private static void GeluTile<S, V>(float* c, float* before, int ldc, int rows, int columns, float quick)
         where S : ISimd<V> where V : struct
     {
         for (; rows > 0; rows--)
@@ -108,12 +111,12 @@ internal unsafe struct Epilogue
             int j = 0;
             for (; j <= columns - S.Width; j += S.Width)
             {
-                S.Store(Normal.Gelu<S, V>(S.Load(c + j)), c + j);
+                S.Store(Normal.Gelu<S, V>(S.Load(c + j), quick), c + j);
             }
 
             for (; j < columns; j++)
             {
-                c[j] = Normal.Gelu<Scalar, float>(c[j]);
+                c[j] = Normal.Gelu<Scalar, float>(c[j], quick);
             }
 
             c += ldc;

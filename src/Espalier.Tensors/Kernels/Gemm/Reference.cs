@@ -33,7 +33,7 @@ internal static unsafe class Reference
                         epilogue.PreActivation[((nint)i * ldc) + j] = (float)sum;
                     }
 
-                    sum *= Phi(sum);
+                    sum *= epilogue.Quick == 0 ? Phi(sum) : 1 / (1 + Math.Exp(-epilogue.Quick * sum));
                 }
 
                 if (epilogue.Residual != null)

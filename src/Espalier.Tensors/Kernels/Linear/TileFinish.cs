@@ -11,6 +11,7 @@ internal unsafe ref struct TileFinish
     private readonly float* residual;
     private readonly nint ldResidual;
     private readonly bool gelu;
+    private readonly float quick;
     private readonly int column;
     private readonly int columns;
     private readonly int width;
@@ -28,7 +29,7 @@ internal unsafe ref struct TileFinish
         this.columns = columns;
         this.width = width;
         this.bias = bias;
-        gelu = epilogue.Gelu;
+        (gelu, quick) = (epilogue.Gelu, epilogue.Quick);
         residual = epilogue.Residual;
         ldResidual = epilogue.LdResidual;
         var values = new Span<float>(bias, width);
@@ -97,12 +98,12 @@ internal unsafe ref struct TileFinish
         float* added = residual == null ? null : residual + (row * ldResidual) + column;
         if (columns == width)
         {
-            Rows<S, V>(sums, width, lines, rowScales, columnScales, bias, gelu, added, ldResidual, y, ldy);
+            Rows<S, V>(sums, width, lines, rowScales, columnScales, bias, gelu, quick, added, ldResidual, y, ldy);
             return;
         }
 
         // A panel that hangs over y's edge is finished in place.
-        Rows<S, V>(sums, width, lines, rowScales, columnScales, bias, gelu, null, 0, sums, width);
+        Rows<S, V>(sums, width, lines, rowScales, columnScales, bias, gelu, quick, null, 0, sums, width);
         for (int i = 0; i < lines; i++)
         {
             if (added != null)
@@ -116,8 +117,8 @@ internal unsafe ref struct TileFinish
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
     private static void Rows<S, V>(
-        float* sums, int width, int lines, float* rowScales, float* columnScales, float* bias, bool gelu, float* residual,
-        nint ldResidual, float* y, nint ldy)
+        float* sums, int width, int lines, float* rowScales, float* columnScales, float* bias, bool gelu, float quick,
+        float* residual, nint ldResidual, float* y, nint ldy)
         where S : ISimd<V>
         where V : struct
     {
@@ -131,7 +132,7 @@ internal unsafe ref struct TileFinish
                     : S.Fma(S.Mul(S.LoadInts((int*)sums + j), S.Load(columnScales + j)), rowScale, S.Load(bias + j));
                 if (gelu)
                 {
-                    v = Normal.Gelu<S, V>(v);
+                    v = Normal.Gelu<S, V>(v, quick);
                 }
 
                 if (residual != null)

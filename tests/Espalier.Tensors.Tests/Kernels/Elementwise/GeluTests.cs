@@ -33,6 +33,24 @@ public sealed unsafe class GeluTests
         Near.Equal([.. Enumerable.Repeat(2 * derivative, Count)], output.Span, 1.5e-6);
     }
 
+    /// <summary>CLIP's: x / (1 + e^(-1.702 x)), by its specification.</summary>
+    [Theory]
+    [InlineData(1f, 0.8457958)]
+    [InlineData(-2f, -0.0643414)]
+    [InlineData(0.5f, 0.3503884)]
+    [InlineData(0f, 0.0)]
+    [InlineData(90f, 90.0)]
+    [InlineData(-90f, 0.0)]
+    public void QuickGeluHasTheKnownValues(float x, double y)
+    {
+        const int Count = 21;
+        using var xs = new GuardedFloats(Count);
+        using var output = new GuardedFloats(Count);
+        xs.Span.Fill(x);
+        Gelu.Forward(xs.Pointer, output.Pointer, Count, 1.702f);
+        Near.Equal([.. Enumerable.Repeat(y, Count)], output.Span, 1.5e-6);
+    }
+
     [Fact]
     public void BackwardIsTheSlopeOfForward()
     {

@@ -89,6 +89,7 @@ public sealed class GemmTests : IDisposable
     [InlineData(Parts.ResidualInPlace)]
     [InlineData(Parts.Gelu)]
     [InlineData(Parts.Gelu | Parts.PreActivation)]
+    [InlineData(Parts.Bias | Parts.Gelu | Parts.Quick | Parts.Residual)]
     [InlineData(Parts.Bias | Parts.Accumulate)]
     [InlineData(Parts.Bias | Parts.ResidualInPlace)]
     [InlineData(Parts.Residual | Parts.Accumulate)]

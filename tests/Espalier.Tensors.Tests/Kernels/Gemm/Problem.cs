@@ -14,6 +14,9 @@ public enum Parts
     Residual = 8,
     Accumulate = 16,
     ResidualInPlace = 32,
+
+    /// <summary>QuickGELU in the place of GELU.</summary>
+    Quick = 64,
 }
 
 /// <summary>A random product in native memory, with rows further apart than they are long and guard values around C.</summary>
@@ -64,7 +67,7 @@ internal sealed unsafe class Problem : IDisposable
         product.Epilogue = new Epilogue
         {
             Bias = parts.HasFlag(Parts.Bias) ? Random(n) : null,
-            Gelu = parts.HasFlag(Parts.Gelu),
+            Gelu = parts.HasFlag(Parts.Gelu), Quick = parts.HasFlag(Parts.Quick) ? 1.702f : 0,
             PreActivation = parts.HasFlag(Parts.PreActivation) ? preActivation : null,
             Residual = parts.HasFlag(Parts.Residual) ? Random(m * (n + 5)) : parts.HasFlag(Parts.ResidualInPlace) ? c : null,
             LdResidual = parts.HasFlag(Parts.Residual) ? n + 5 : ldc,
