@@ -54,7 +54,7 @@ public static class PreprocessingDefaults
         bool deit = config.ImageSize >= SmallestPublished
             && (config.Distilled || meta || config.Preset?.StartsWith("DeiT", StringComparison.OrdinalIgnoreCase) == true);
         return Preprocessing.Preset(deit ? "deit" : "half", config.ImageSize, config.Channels)
-            with { Origin = $"usual for {config.Preset ?? (meta ? "Meta's transformers" : deit ? "distilled transformers" : "vision transformers")}" };
+            with { Origin = $"usual for {config.Preset ?? (deit && meta ? "Meta's transformers" : deit ? "distilled transformers" : "vision transformers")}" };
     }
 
     /// <summary>What a structure block of this library says: what is in it, or the only way that there was before blocks said
