@@ -3,7 +3,8 @@ using System.Globalization;
 
 namespace Espalier.Coverage;
 
-/// <summary>What it costs to open a file: seconds, and memory as the system counts it. One file a process, so that nothing is ready.</summary>
+/// <summary>What it costs to open a file: seconds, and memory as the system counts it. One file a process, so that nothing is
+/// ready.</summary>
 internal static class Import
 {
     public static int Run(string path)
@@ -18,7 +19,8 @@ internal static class Import
         double seconds = Stopwatch.GetElapsedTime(started).TotalSeconds;
         long most = Resident("VmHWM") - before;
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-            $"{Path.GetFileName(path)}: {file >> 20} MiB, {model.ParameterCount / 1e6:0.0} M parameters, {model.Graph.Nodes.Count} nodes; opened in {seconds:0.00} s, ")
+            $"{Path.GetFileName(path)}: {file >> 20} MiB, {model.ParameterCount / 1e6:0.0} M parameters, {model.Graph.Nodes.Count} nodes; ")
+            + string.Create(CultureInfo.InvariantCulture, $"opened in {seconds:0.00} s, ")
             + string.Create(CultureInfo.InvariantCulture, $"{most >> 20} MiB more at most, {(double)most / file:0.00} of the file"));
         return 0;
     }

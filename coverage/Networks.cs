@@ -53,8 +53,9 @@ internal sealed class Networks
             reason = e.Message.Replace($"{folder}/", "", StringComparison.Ordinal).Replace('|', '/');
         }
         string row = $"| {string.Join(" | ", cells)} | {reason ?? "passed"} |";
-        IEnumerable<string> rows = Page.Read(page, "networks").Where(r => r.StartsWith("| ", StringComparison.Ordinal))
-            .Where(r => !r.StartsWith("| network |", StringComparison.Ordinal) && !r.StartsWith("| --- |", StringComparison.Ordinal) && !r.StartsWith($"| {name} |", StringComparison.Ordinal)).Append(row).Order(StringComparer.Ordinal);
+        string[] others = ["| network |", "| --- |", $"| {name} |"];
+        IEnumerable<string> rows = Page.Read(page, "networks").Where(r => r.StartsWith("| ", StringComparison.Ordinal)
+            && !others.Any(o => r.StartsWith(o, StringComparison.Ordinal))).Append(row).Order(StringComparer.Ordinal);
         string[] all = [.. rows];
         int passed = all.Count(r => r.EndsWith("| passed |", StringComparison.Ordinal));
         Page.Write(page, "networks",

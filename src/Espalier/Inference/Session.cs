@@ -107,7 +107,8 @@ public sealed unsafe class Session : IDisposable
     /// <exception cref="EspalierException">The first output is no logits [N, classes].</exception>
     internal void RequireLogits()
     {
-        if (Places > 1) throw new EspalierException($"{Description}: gives maps of {NumClasses} channels, and one answer an image is asked for");
+        if (Places > 1)
+            throw new EspalierException($"{Description}: gives maps of {NumClasses} channels, and one answer an image is asked for");
     }
 
     /// <summary>Names of the classes, in the order of the logits; null where the file does not say.</summary>

@@ -30,7 +30,9 @@ public class OnnxFuzzTests(ITestOutputHelper output)
         string folder = Path.Combine(AppContext.BaseDirectory, "Goldens", "Onnx");
         byte[][] files = [.. new[] { "timm", "mixed", "opset9", "huggingface" }.Select(n => File.ReadAllBytes(Path.Combine(folder, $"{n}.onnx")))];
         int refused = 0, read = 0;
-        double slowest = 0;
+        (double Seconds, int Mutant) slowest = default;
+        // What is compiled for the first of each kind is nobody's time.
+        foreach (byte[] file in files) Dispose(OnnxImport.Read(file, null, new OnnxReadOptions { ImageSize = 16 }));
         using var process = Process.GetCurrentProcess();
         for (int i = 0; i < count; i++)
         {
@@ -41,7 +43,7 @@ public class OnnxFuzzTests(ITestOutputHelper output)
             try
             {
                 OnnxImport.Result result = ReadGuard.Run("net.onnx", () => OnnxImport.Read(file, null, new OnnxReadOptions { ImageSize = 16 }));
-                foreach (GraphValue weight in result.Graph.Weights.Values) weight.Tensor.Dispose();
+                Dispose(result);
                 read++;
             }
             catch (EspalierException e)
@@ -49,19 +51,24 @@ public class OnnxFuzzTests(ITestOutputHelper output)
                 Assert.DoesNotContain('\n', e.Message);
                 refused++;
             }
-            slowest = Math.Max(slowest, (Worked() - started).TotalSeconds);
+            if (Worked() - started is var took && took.TotalSeconds > slowest.Seconds) slowest = (took.TotalSeconds, i);
             long taken = GC.GetAllocatedBytesForCurrentThread() - before;
             Assert.True(taken < MostBytes, $"mutant {i} took {taken} bytes");
         }
-        output.WriteLine($"{count} mutants: {refused} refused, {read} read; slowest {slowest:0.000} s of a processor, "
+        output.WriteLine($"{count} mutants: {refused} refused, {read} read; slowest {slowest.Seconds:0.000} s of a processor ({slowest.Mutant}), "
             + $"{process.PeakWorkingSet64 >> 20} MiB of memory at most in all");
         // Whoever asks for many has a machine for it.
-        Assert.True(asked is null || slowest < 1, $"a mutant took {slowest} s");
+        Assert.True(asked is null || slowest.Seconds < 1, $"mutant {slowest.Mutant} took {slowest.Seconds} s");
         Assert.True(refused > count / 3 && read > count / 50, $"{refused} refused, {read} read");
     }
 
     /// <summary>Processor time of this process: what else the machine does is not the reader's fault.</summary>
     private static TimeSpan Worked() => Environment.CpuUsage.TotalTime;
+
+    private static void Dispose(OnnxImport.Result result)
+    {
+        foreach (GraphValue weight in result.Graph.Weights.Values) weight.Tensor.Dispose();
+    }
 
     private static byte[] Mutant(byte[] file, byte[] other, ref Rng rng)
     {
