@@ -48,9 +48,10 @@ internal sealed class Networks
             cells = network.cells;
             network.Run();
         }
-        catch (EspalierException e)
+        // Whatever it is, the table says it: no row of an earlier run may stay.
+        catch (Exception e)
         {
-            reason = e.Message.Replace($"{folder}/", "", StringComparison.Ordinal).Replace('|', '/');
+            reason = (e is EspalierException ? "" : $"{e.GetType().Name}: ") + e.Message.Split('\n')[0].Replace($"{folder}/", "", StringComparison.Ordinal).Replace('|', '/');
         }
         string row = $"| {string.Join(" | ", cells)} | {reason ?? "passed"} |";
         string[] others = ["| network |", "| --- |", $"| {name} |"];

@@ -31,6 +31,7 @@ for name in "${names[@]}"; do
         dotnet coverage/bin/Release/net10.0/Espalier.Coverage.dll network "$name" "$folder" "$page" || failed=$((failed + 1))
     else
         echo "$name: PyTorch could not export it: $(tail -n 1 "$folder/log")"
+        sed -i "/^| $name |/d" "$page"
         failed=$((failed + 1))
     fi
     rm -rf "$folder"

@@ -32,7 +32,7 @@ internal sealed class FilterReproduction(CommandContext context, string folder, 
     /// <summary>Of the multiply-adds, to keep.</summary>
     public double Share => share;
 
-    public NetworkRuns Runs { get; } = new(context, folder, Datasets.Open("fashion-mnist", dataDir), ImageSize);
+    public NetworkRuns Runs { get; } = new(context, folder, Datasets.Open("fashion-mnist", dataDir), ImageSize, steps);
 
     /// <summary>The id of a shape trained from scratch.</summary>
     public static string Scratch(string shape) => $"scratch-{shape}";

@@ -11,9 +11,11 @@ using Espalier.Training;
 namespace Espalier.Reproduce;
 
 /// <summary>Runs of a reproduction, each with its files in one folder: what is finished there is not done again.</summary>
-internal sealed class NetworkRuns(CommandContext context, string folder, DatasetPair pair, int imageSize)
+/// <param name="steps">Training steps that a run of the folder has; null where that cannot be chosen.</param>
+internal sealed class NetworkRuns(CommandContext context, string folder, DatasetPair pair, int imageSize, long? steps = null)
 {
     private const int EvaluationBatch = 250, Few = 8;
+    private const string StepsFile = "steps.txt";
 
     /// <summary>Test images that each training ends with, for its line of progress; what counts is measured on all.</summary>
     private const int Glance = 1000;
@@ -32,16 +34,18 @@ internal sealed class NetworkRuns(CommandContext context, string folder, Dataset
     public RunRecord Do(string name, Func<Model> open, CompressionOptions options, Action<CompressionJob> work,
         long trained = 0, Augmentation augmentation = Augmentation.None)
     {
+        RequireSteps();
         if (Record(name) is { } finished) return finished;
         context.Cancel.ThrowIfCancellationRequested();
         Folders.Make(folder);
+        if (steps is { } all) System.IO.File.WriteAllText(Path.Combine(folder, StepsFile), FormattableString.Invariant($"{all}\n"));
         using Model model = open();
         string states = Path.Combine(folder, "states", name);
         TrainOptions training = options.Training with
         {
             EvalBatchSize = EvaluationBatch, DataThreads = 1, OutputDir = states, Resume = Directory.Exists(states),
         };
-        long steps = TrainingDisplay.Run(context.Terminal, name, progress =>
+        long done = TrainingDisplay.Run(context.Terminal, name, progress =>
         {
             var job = new CompressionJob(model, Data(model, augmentation), options with { Training = training }, progress,
                 context.Cancel);
@@ -51,11 +55,22 @@ internal sealed class NetworkRuns(CommandContext context, string folder, Dataset
         model.Save(File(name));
         using Inference.Session result = Inference.Session.Open(File(name));
         ModelEvaluation found = new EvaluationRun(context, result, pair.Test, EvaluationBatch).Run(name, result.AgentLayers.Count > 0);
-        var record = new RunRecord(found.Accuracy, model.ParameterCount, (long)found.MultiplyAdds, trained + steps,
+        var record = new RunRecord(found.Accuracy, model.ParameterCount, (long)found.MultiplyAdds, trained + done,
             RunRecord.ShapeOf(model));
         record.Write(Path.Combine(folder, name + ".json"));
         if (Directory.Exists(states)) Directory.Delete(states, recursive: true);
         return record;
+    }
+
+    /// <summary>Runs of other lengths in one table would compare what was not trained alike.</summary>
+    /// <exception cref="EspalierException">The folder has runs of another length.</exception>
+    public void RequireSteps()
+    {
+        string path = Path.Combine(folder, StepsFile);
+        if (steps is not { } asked || !System.IO.File.Exists(path)) return;
+        if (System.IO.File.ReadAllText(path).Trim() is var there && there != FormattableString.Invariant($"{asked}"))
+            throw new EspalierException(
+                $"{folder} has runs of {there} steps, and {asked} are asked for: give --steps {there}, or another --output-dir");
     }
 
     /// <summary>How long a run of so many steps will take here, by a few of its steps; nothing is written.</summary>

@@ -22,7 +22,7 @@ internal sealed class SizeReproduction(CommandContext context, string folder, st
 
     public IReadOnlyList<SizeMethod> Methods => methods;
 
-    public NetworkRuns Runs { get; } = new(context, folder, Datasets.Open("fashion-mnist", dataDir), 28);
+    public NetworkRuns Runs { get; } = new(context, folder, Datasets.Open("fashion-mnist", dataDir), 28, steps);
 
     /// <summary>The trained network that everything begins with.</summary>
     public static string Start(string network) => $"models/{network}.safetensors";
@@ -33,6 +33,7 @@ internal sealed class SizeReproduction(CommandContext context, string folder, st
     /// <summary>Everything with this seed.</summary>
     public void Train(ulong seed)
     {
+        Runs.RequireSteps();
         foreach (string network in networks)
             foreach (SizeMethod method in methods)
             {

@@ -43,7 +43,7 @@ internal sealed class VitReproduction(CommandContext context, string folder, str
     /// <summary>The trained transformer.</summary>
     public string ModelFile => model;
 
-    public NetworkRuns Runs { get; } = new(context, folder, Datasets.Open("fashion-mnist", dataDir), 28);
+    public NetworkRuns Runs { get; } = new(context, folder, Datasets.Open("fashion-mnist", dataDir), 28, steps);
 
     /// <summary>What could not be done, and why: "METHOD at BUDGET" to a line.</summary>
     public IReadOnlyDictionary<string, string> Refused => refused;

@@ -31,6 +31,18 @@ public sealed class ShapeReproductionTests : IDisposable
         Assert.DoesNotContain("left out", said.ToString());
     }
 
+    /// <summary>Networks that were trained for other lengths are not in one table.</summary>
+    [Fact]
+    public void A_folder_has_runs_of_one_length()
+    {
+        var context = new CommandContext(new Terminal(TextWriter.Null, TextWriter.Null, false, 200), default);
+        File.WriteAllText(Path.Combine(folder, "steps.txt"), "100\n");
+        NetworkRuns Of(long steps) => new(context, folder, Data.Datasets.OpenSample(), 28, steps);
+        Of(100).RequireSteps();
+        string said = Assert.Throws<EspalierException>(Of(1000).RequireSteps).Message;
+        Assert.Contains("has runs of 100 steps, and 1000 are asked for", said);
+    }
+
     [Fact]
     public void How_far_an_answer_is_off_goes_by_the_largest_value()
     {

@@ -140,7 +140,7 @@ public sealed class ReshapeOp : Op
     /// <param name="at">The same in y.</param>
     internal static int Free(ReadOnlySpan<int> x, int first, int count, ReadOnlySpan<int> y, int at, int length)
     {
-        bool splitsLast = first + count == x.Length && x[^1] != 1 && x.Slice(first, count - 1).IndexOfAnyExcept(1) < 0;
+        bool splitsLast = count > 0 && first + count == x.Length && x[^1] != 1 && x.Slice(first, count - 1).IndexOfAnyExcept(1) < 0;
         ReadOnlySpan<int> own = y.Slice(at, length);
         int place = splitsLast ? own.IndexOfAnyExcept(1) : own.LastIndexOfAnyExcept(1);
         return at + Math.Max(0, place);

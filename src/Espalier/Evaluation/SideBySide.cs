@@ -45,19 +45,26 @@ public static class SideBySide
     /// <returns>The share of the places where both have the same class.</returns>
     private static double Same(ReadOnlySpan<float> x, ReadOnlySpan<float> y, int places)
     {
-        if (places == 1) return TensorPrimitives.IndexOfMax(x) == TensorPrimitives.IndexOfMax(y) ? 1 : 0;
         int same = 0;
         for (int place = 0; place < places; place++)
         {
-            int a = 0, b = 0;
-            for (int c = 1; c < x.Length / places; c++)
-            {
-                if (x[c * places + place] > x[a * places + place]) a = c;
-                if (y[c * places + place] > y[b * places + place]) b = c;
-            }
-            if (a == b) same++;
+            if (ClassOf(x, places, place) is { } a && a == ClassOf(y, places, place)) same++;
         }
         return (double)same / places;
+    }
+
+    /// <summary>The channel with the largest value; of one channel alone, whose sign tells foreground from background, whether it is
+    /// positive. Null where a value is no number.</summary>
+    private static int? ClassOf(ReadOnlySpan<float> maps, int places, int place)
+    {
+        int channels = maps.Length / places, best = 0;
+        for (int c = 0; c < channels; c++)
+        {
+            float value = maps[c * places + place];
+            if (float.IsNaN(value)) return null;
+            if (value > maps[best * places + place]) best = c;
+        }
+        return channels > 1 ? best : maps[place] > 0 ? 1 : 0;
     }
 
     /// <summary>Median milliseconds of one image through each: quick passes in bursts, the two in turn, so that what disturbs the

@@ -188,7 +188,7 @@ internal sealed class ModelReader : IDisposable
     private void RequireClassifier()
     {
         bool fits = Graph.Inputs is [{ Shape: { Rank: 4 } images }] && images[2] == images[3]
-            && Graph.Outputs is [{ Shape: { Rank: 2 or 4 } results }, ..] && results[0] == images[0];
+            && Graph.Outputs is [{ Shape: { Rank: >= 2 } results }, ..] && results[0] == images[0];
         if (fits) return;
         throw new EspalierException($"{Source}: is no network from square images to logits or maps, but from "
             + $"{string.Join(", ", Graph.Inputs)} to {string.Join(", ", Graph.Outputs)}");

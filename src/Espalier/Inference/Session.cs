@@ -16,7 +16,7 @@ public sealed unsafe class Session : IDisposable
     private readonly Plan plan;
     private readonly Scheduler scheduler;
     private readonly RowCosts costs;
-    private readonly Shape input;
+    private readonly Shape input, result;
     private Preprocessing? preprocessing;
 
     /// <summary>A session with the weights that the graph has now; it may change or go afterwards.</summary>
@@ -34,7 +34,7 @@ public sealed unsafe class Session : IDisposable
         costs = new RowCosts(graph);
         ParameterCount = graph.Parameters.Sum(p => p.Value.Length);
         (TokenGrid, PrefixTokens) = Patches(graph);
-        Places = graph.Outputs[0].Shape is { Rank: 4 } maps ? maps[2] * maps[3] : 1;
+        (result, Places) = (graph.Outputs[0].Shape, graph.Outputs[0].Shape is { Rank: 4 } maps ? maps[2] * maps[3] : 1);
         plan = new Plan(graph, options.Precision, read);
         scheduler = new Scheduler(plan, costs.Dense, options.TriesThreads);
         try
@@ -109,6 +109,7 @@ public sealed unsafe class Session : IDisposable
     {
         if (Places > 1)
             throw new EspalierException($"{Description}: gives maps of {NumClasses} channels, and one answer an image is asked for");
+        if (result.Rank is not (2 or 4)) throw new EspalierException($"{Description}: gives {result}, and no logits of classes");
     }
 
     /// <summary>Names of the classes, in the order of the logits; null where the file does not say.</summary>

@@ -174,6 +174,13 @@ public class GraphTests
     }
 
     [Fact]
+    public void A_number_without_axes_gets_some()
+    {
+        using var scope = new Scope();
+        Assert.Equal(new Shape(1, 1), F.Reshape(Tensor.Full(new Shape(), 3), new Shape(1, 1)).Shape);
+    }
+
+    [Fact]
     public void CostsComeWithoutRunning()
     {
         Graph graph = Traced(out _);

@@ -65,6 +65,40 @@ public sealed class MapNetworkTests : IDisposable
             Enumerable.Range(0, classes).MaxBy(c => y[(image * classes + c) * places + place]);
     }
 
+    /// <summary>Of one channel the sign is the class; what is no number is nobody's class.</summary>
+    [Fact]
+    public void Maps_of_one_channel_are_compared_by_sign()
+    {
+        using var scope = new Scope();
+        Tensor weight = Parameter("maps.weight", new Shape(1, 3, 1, 1));
+        Graph network = Graph.Trace(x => [F.Conv2d(x[0], weight)], [("images", Tensor.Meta(new Shape(1, 3, 4, 4)))], [("maps.weight", weight)]);
+        Tensor images = OddTransformer.Values(new Shape(2, 3, 4, 4));
+        using var first = new Session(network);
+        weight.Span[0] = -weight.Span[0] - 1;
+        using var second = new Session(network);
+        float[] a = new float[32], b = new float[32];
+        first.Run(images.Span, 2, a);
+        second.Run(images.Span, 2, b);
+        double agree = a.Zip(b).Count(p => p.First > 0 == p.Second > 0) / 32.0;
+        Assert.InRange(agree, 0.01, 0.99);
+        Assert.Equal(agree, SideBySide.Outputs(first, second, [images]).SameAnswer, 6);
+        weight.Fill(float.NaN);
+        using var broken = new Session(network);
+        Assert.Equal(0, SideBySide.Outputs(first, broken, [images]).SameAnswer);
+    }
+
+    [Fact]
+    public void Tokens_are_no_logits()
+    {
+        using var scope = new Scope();
+        Tensor weight = Parameter("w", new Shape(5, 4));
+        Graph network = Graph.Trace(x => [F.Linear(F.Reshape(x[0], [-1, 3, 4]), weight)],
+            [("images", Tensor.Meta(new Shape(1, 3, 2, 2)))], [("w", weight)]);
+        using var session = new Session(network);
+        var picture = new Espalier.Imaging.Image(2, 2, 3, new byte[12]);
+        Assert.Contains("no logits", Assert.Throws<EspalierException>(() => new Predictor(session).Run(picture)).Message);
+    }
+
     [Fact]
     public void Accuracy_and_predictions_are_refused()
     {

@@ -73,8 +73,15 @@ public sealed class OnnxExternalDataTests : IDisposable
     public void AndNoMoreThanIsThere(string offset, string length, string expected) => Assert.Contains(expected,
         Assert.Throws<EspalierException>(() => OnnxImport.Read(Write("weights/w.bin", offset, length))).Message);
 
+    /// <summary>A tensor of a node has its numbers with it: one that says otherwise, and brings fewer, would be filled with whatever is in
+    /// memory.</summary>
+    [Fact]
+    public void Tensors_of_nodes_are_in_the_file_itself() => Assert.Contains("is in another file",
+        Assert.Throws<EspalierException>(() => OnnxImport.Read(Write("weights/w.bin", "8", "16", inNode: true))).Message);
+
     /// <summary>x [N, 4] plus a constant in another file.</summary>
-    private string Write(string location, string offset, string? length)
+    /// <param name="inNode">Whether a node holds it.</param>
+    private string Write(string location, string offset, string? length, bool inNode = false)
     {
         byte[] Entry(string key, string value) => Part(13, [.. Text(1, key), .. Text(2, value)]);
         byte[] constant = [.. Number(1, 4), .. Number(2, 1), .. Text(8, "w"), .. Entry("location", location), .. Entry("offset", offset),
@@ -82,7 +89,8 @@ public sealed class OnnxExternalDataTests : IDisposable
         byte[] Value(string name) => [.. Text(1, name), .. Part(2, Part(1, [.. Number(1, 1),
             .. Part(2, [.. Part(1, Text(2, "N")), .. Part(1, Number(1, 4))])]))];
         byte[] node = [.. Text(1, "x"), .. Text(1, "w"), .. Text(2, "y"), .. Text(4, "Add")];
-        byte[] graph = [.. Part(1, node), .. Part(5, constant), .. Part(11, Value("x")), .. Part(12, Value("y"))];
+        byte[] holder = [.. Text(2, "w"), .. Text(4, "Constant"), .. Part(5, [.. Text(1, "value"), .. Part(5, constant), .. Number(20, 4)])];
+        byte[] graph = [.. inNode ? Part(1, holder) : [], .. Part(1, node), .. inNode ? [] : Part(5, constant), .. Part(11, Value("x")), .. Part(12, Value("y"))];
         string path = Path.Combine(folder.Path, "net.onnx");
         File.WriteAllBytes(path, [.. Number(1, 8), .. Part(7, graph), .. Part(8, Number(2, 17))]);
         return path;

@@ -49,8 +49,9 @@ public sealed class NetworkTimes
             if (said <= Doubtful * takes + Grain) return false;
             log?.Invoke(FormattableString.Invariant($"step times: they say {1e3 * said:0.000} ms of the network, which takes ")
                 + FormattableString.Invariant($"{1e3 * takes:0.000}: they were taken on a busy machine and are taken again"));
+            return Again(progress, cancel);
         }
-        return Again(progress, cancel);
+        return MeasureAll(progress, cancel);
     }
 
     /// <summary>Measures all again, whatever the table has of this network.</summary>
@@ -59,6 +60,12 @@ public sealed class NetworkTimes
     {
         PlanShape shape = ShapeNow();
         table.Forget(Ways(shape).SelectMany(w => shape.Layers.Select(l => Name(l, w)).Append(Whole(shape, w))));
+        return MeasureAll(progress, cancel);
+    }
+
+    /// <summary>Adds to what the table has.</summary>
+    private bool MeasureAll(Action<int, int>? progress, CancellationToken cancel)
+    {
         var rng = new Rng(11);
         // The network itself is timed beside each: the machine's speed drifts.
         using var whole = new Plan(graph.Network, Precision.Fp32, StepProfile.Fill);
@@ -108,7 +115,7 @@ public sealed class NetworkTimes
         return table.Family(Whole(shape, way)).Of(new TimePoint(1, Nanoseconds(sum), 0, 0));
     }
 
-    private bool IsKnown()
+    internal bool IsKnown()
     {
         PlanShape whole = ShapeNow();
         return Ways(whole).All(way => table.Family(Whole(whole, way)).Points.Count >= EnoughPoints

@@ -8,11 +8,13 @@ internal sealed class TimedSelection(Action<string> log, CancellationToken cance
     /// it is the machine that is too busy, and no more than this is asked for beyond what the table says.</summary>
     private const double Doubtful = 0.25;
 
-
     /// <summary>How much longer than predicted a network may be before less is asked for, and how often that is.</summary>
     private const double Tolerance = 1.02;
 
     private const int Rounds = 3;
+
+    /// <summary>The smallest share of the target that is asked of the table to meet it: what differs more was measured wrongly.</summary>
+    private const double Least = 0.5;
 
     private bool trusted;
 
@@ -51,9 +53,15 @@ internal sealed class TimedSelection(Action<string> log, CancellationToken cance
                 + FormattableString.Invariant($"measured {100 * (ratio - 1):+0.0;-0.0} % of that"));
             if (!trusted && Math.Abs(ratio - 1) > Doubtful) return Again();
             trusted = true;
-            ratio = Math.Min(ratio, 1 + Doubtful);
-            if (ratio * predicted <= asked * Tolerance || round > Rounds) return plan;
-            target *= asked / (ratio * predicted);
+            double takes = ratio * predicted;
+            if (takes <= asked * Tolerance) return plan;
+            if (round > Rounds || target * asked / takes < Least * asked)
+            {
+                log(FormattableString.Invariant($"time: {takes:0.000} ms, more than the {asked:0.000} that were asked for; a busy ")
+                    + "machine measures too much: try again when it is quiet");
+                return plan;
+            }
+            target *= asked / (Math.Min(ratio, 1 + Doubtful) * predicted);
             try
             {
                 plan = ChannelSelector.Choose(graph, scores, InTime(), Milliseconds, orNone);

@@ -137,7 +137,12 @@ internal static class OnnxSourceReader
                 case 2: value = value with { Float = reader.Float() }; break;
                 case 3: value = value with { Int = reader.Int() }; break;
                 case 4: value = value with { Text = reader.Text(LongestText) }; break;
-                case 5: value = value with { Tensor = Tensor(reader.Message()) }; break;
+                case 5:
+                    OnnxSourceTensor tensor = Tensor(reader.Message());
+                    if (tensor.External is not null)
+                        throw new InvalidDataException($"the attribute {ReadGuard.Quote(name)} of a node is in another file; only a graph's constants may be");
+                    value = value with { Tensor = tensor };
+                    break;
                 case 6 or 11:
                     reader.Skip();
                     value = value with { IsGraph = true };

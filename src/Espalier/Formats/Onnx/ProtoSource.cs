@@ -72,7 +72,12 @@ internal sealed class ProtoFile(SafeFileHandle file) : ProtoSource, IDisposable
 /// <summary>Bytes of a source that nobody has asked for yet.</summary>
 internal readonly record struct ProtoBytes(IBytes? Source, long Start, int Length)
 {
-    public void CopyTo(Span<byte> to) => Source?.CopyTo(Start, to[..Length]);
+    /// <param name="to">As long as this.</param>
+    public void CopyTo(Span<byte> to)
+    {
+        if (to.Length != Length) throw new InvalidDataException($"{to.Length} bytes are wanted where {Length} are");
+        Source?.CopyTo(Start, to);
+    }
 
     public byte[] ToArray()
     {

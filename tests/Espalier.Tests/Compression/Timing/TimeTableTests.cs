@@ -114,9 +114,10 @@ public sealed class TimeTableTests
         var table = new TimeTable();
         ChannelGroup[] groups = [.. graph.Groups.Where(g => !g.IsStream)];
         var times = new NetworkTimes(graph, table, groups, batch: 3);
+        Assert.False(times.IsKnown());
         Assert.True(times.Measure());
-        Assert.False(times.Measure());
-        Assert.False(new NetworkTimes(graph, table, groups, batch: 3).Measure());
+        Assert.True(times.IsKnown());
+        Assert.True(new NetworkTimes(graph, table, groups, batch: 3).IsKnown());
         double whole = times.Of(), part = times.Of(new RemovalPlan().Add(groups[0], 0, 1, 2));
         Assert.True(double.IsFinite(whole) && whole > 0 && double.IsFinite(part) && part > 0);
         BlindTime[] tried = [.. BlindTest.Run(graph, times, groups, 2)];
