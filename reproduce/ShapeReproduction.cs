@@ -1,6 +1,5 @@
 using System.Text;
 using Espalier.Cli;
-using Espalier.Cli.Running;
 using Espalier.Compression;
 using Espalier.Data;
 using Espalier.Evaluation;
