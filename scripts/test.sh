@@ -122,4 +122,18 @@ kernels no-avx512 DOTNET_EnableAVX512 "$without_avx512"
 kernels no-avx2 DOTNET_EnableAVX2 portable
 kernels no-simd DOTNET_EnableHWIntrinsic portable
 
+# Damaged files for every reader, and faults of processes and disks; docs/reliability.md has the long form.
+attack() {
+    local sums
+    echo "--- fuzz $*"
+    sums=$(dotnet tests/Espalier.Fuzz/bin/Release/net10.0/Espalier.Fuzz.dll "$@" | tee /dev/stderr | tail -n 1)
+    if [[ $sums =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
+        passed=$((passed + BASH_REMATCH[1])) failed=$((failed + BASH_REMATCH[2]))
+    else
+        failed=$((failed + 1))
+    fi
+}
+attack 300
+attack faults 10
+
 finish

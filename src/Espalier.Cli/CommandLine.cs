@@ -23,6 +23,7 @@ internal static class CommandLine
         try
         {
             context.Arguments = args;
+            if (args.Length == 0) args = ["--help"];
             RootCommand root = build(context);
             string[] dashed = RecipeFile.Expanded(root, WithDashes(args));
             parse = root.Parse(dashed, new ParserConfiguration { ResponseFileTokenReplacer = null });
@@ -76,6 +77,7 @@ internal static class CommandLine
             QuantizeVerb.Create(context),
             ClipVerb.Create(context),
             EmbedVerb.Create(context),
+            ModelsVerb.Create(context),
         ]);
 
     /// <summary>Verbs under the options that all have, with the help and the version of this program.</summary>

@@ -3,28 +3,52 @@ using System.Runtime.InteropServices;
 namespace Espalier.Cli;
 
 /// <summary>
-/// Turns the first SIGINT (Ctrl-C), SIGTERM or SIGHUP (a terminal that is gone) into a cancellation, so that work can be saved; the second ends the process.
+/// Turns the first SIGINT (Ctrl-C), SIGTERM or SIGHUP (a terminal that is gone) into a cancellation, so that work can be saved; the
+/// second ends the process. Work that has nothing to save ends a moment after the first: it may be deep in a computation.
 /// </summary>
 internal sealed class Interrupt : IDisposable
 {
-    private readonly CancellationTokenSource source = new();
-    private readonly PosixSignalRegistration[] registrations;
+    /// <summary>What a verb gets to end by itself, from the signal or from when it has saved what it had.</summary>
+    private static readonly TimeSpan Grace = TimeSpan.FromSeconds(0.7);
 
-    public Interrupt() => registrations =
-    [
-        PosixSignalRegistration.Create(PosixSignal.SIGINT, signal => Stop(signal, 130)),
-        PosixSignalRegistration.Create(PosixSignal.SIGTERM, signal => Stop(signal, 143)),
-        PosixSignalRegistration.Create(PosixSignal.SIGHUP, signal => Stop(signal, 129)),
-    ];
+    private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(50);
+
+    private readonly CancellationTokenSource source = new();
+    private readonly TextWriter error;
+    private readonly PosixSignalRegistration[] registrations;
+    private readonly Lock gate = new();
+    private Timer? timer;
+    private int held;
+    private DateTime since;
+
+    /// <param name="error">Where it is said that the signal was heard.</param>
+    public Interrupt(TextWriter error)
+    {
+        this.error = error;
+        registrations =
+        [
+            PosixSignalRegistration.Create(PosixSignal.SIGINT, signal => Stop(signal, 130)),
+            PosixSignalRegistration.Create(PosixSignal.SIGTERM, signal => Stop(signal, 143)),
+            PosixSignalRegistration.Create(PosixSignal.SIGHUP, signal => Stop(signal, 129)),
+        ];
+    }
 
     public CancellationToken Token => source.Token;
 
     /// <summary>What a shell expects of a process that a signal ended: 128 and the signal's number.</summary>
     public int ExitCode { get; private set; } = ExitCodes.Interrupted;
 
+    /// <summary>While it is open, work ends by itself and saves what it has, however long that takes.</summary>
+    public IDisposable Hold()
+    {
+        lock (gate) held++;
+        return new Held(this);
+    }
+
     public void Dispose()
     {
         foreach (PosixSignalRegistration registration in registrations) registration.Dispose();
+        timer?.Dispose();
         source.Dispose();
     }
 
@@ -33,6 +57,34 @@ internal sealed class Interrupt : IDisposable
         if (source.IsCancellationRequested) return;
         signal.Cancel = true;
         ExitCode = code;
+        lock (gate)
+        {
+            since = DateTime.UtcNow;
+            if (held > 0) error.WriteLine("stopping; what is done is saved first (once more ends at once)");
+            timer = new Timer(_ => EndWhereNothingIsSaved(), null, Look, Look);
+        }
         source.Cancel();
+    }
+
+    private void EndWhereNothingIsSaved()
+    {
+        lock (gate)
+        {
+            if (held > 0 || DateTime.UtcNow - since < Grace) return;
+        }
+        error.WriteLine("espalier: interrupted");
+        Environment.Exit(ExitCode);
+    }
+
+    private sealed class Held(Interrupt interrupt) : IDisposable
+    {
+        public void Dispose()
+        {
+            lock (interrupt.gate)
+            {
+                interrupt.held--;
+                interrupt.since = DateTime.UtcNow;
+            }
+        }
     }
 }

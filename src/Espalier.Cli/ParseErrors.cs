@@ -6,6 +6,22 @@ namespace Espalier.Cli;
 /// <summary>Says in one line what is wrong with the arguments, and where help is.</summary>
 internal static class ParseErrors
 {
+    /// <summary>Options of timm, torchvision's scripts and Hugging Face's trainer; a sentence where there is no such option.</summary>
+    private static readonly Dictionary<string, string[]> Elsewhere = new()
+    {
+        ["--lr"] = ["--learning-rate"], ["--wd"] = ["--weight-decay"], ["--opt"] = ["--optimizer"], ["--sched"] = ["--decay-type"],
+        ["--batch-size"] = ["--train-batch-size"], ["-b"] = ["--train-batch-size", "--batch-size"],
+        ["--batch"] = ["--train-batch-size", "--batch-size"], ["--steps"] = ["--num-steps"], ["--max-steps"] = ["--num-steps"],
+        ["--num-epochs"] = ["--epochs"], ["--num-train-epochs"] = ["--epochs"], ["--arch"] = ["--model-type"],
+        ["--weights"] = ["--pretrained", "--model"], ["--checkpoint"] = ["--model", "--init"], ["--finetune"] = ["--pretrained"],
+        ["--data-path"] = ["--data-dir"], ["--root"] = ["--data-dir"], ["--imgsz"] = ["--img-size"], ["--smoothing"] = ["--label-smoothing"],
+        ["--freeze-backbone"] = ["--freeze"], ["--clip-grad"] = ["--max-grad-norm"], ["--model-ema"] = ["--ema"],
+        ["--drop"] = ["--dropout"], ["--output"] = ["--output-dir"], ["--model"] = ["--model-type"],
+        ["--device"] = ["there is the CPU only, by --threads"], ["--gpu"] = ["there is the CPU only, by --threads"],
+        ["--amp"] = ["training is in float32"], ["--workers"] = ["pictures are read beside the training by themselves"],
+        ["--num-classes"] = ["the classes are those of the data"],
+    };
+
     /// <summary>Null where nothing is wrong.</summary>
     /// <param name="args">As they were parsed.</param>
     /// <param name="program">Its name, as a user would type it to see its help.</param>
@@ -20,7 +36,7 @@ internal static class ParseErrors
             string where = command is RootCommand ? "" : $" for '{command.Name}'";
             IEnumerable<string> known = !option ? command.Subcommands.Select(c => c.Name)
                 : command.Options.SelectMany(o => o.Aliases.Append(o.Name)).Where(n => n.StartsWith("--", StringComparison.Ordinal));
-            return $"unknown {what} '{token}'{where}{Near.Hint(token.Split('=')[0], known)}; {help}";
+            return $"unknown {what} '{token}'{where}{Hint(token.Split('=')[0], [.. known])}; {help}";
         }
         if (parse.Errors.Count == 0) return null;
         if (command.Subcommands.Count > 0 && command.Action is null)
@@ -28,6 +44,14 @@ internal static class ParseErrors
         if (parse.CommandResult.Children.OfType<ArgumentResult>().FirstOrDefault(a => a.Tokens.Count == 0) is { } missing)
             return $"'{command.Name}' needs {missing.Argument.Name}: {missing.Argument.Description}; {help}";
         return $"{Errors.OneLine(parse.Errors[0].Message).TrimEnd('.')}; {help}";
+    }
+
+    /// <summary>What other tools call something is said by its name here; else the nearest name.</summary>
+    private static string Hint(string token, string[] known)
+    {
+        if (Elsewhere.GetValueOrDefault(token) is not { } names) return Near.Hint(token, known);
+        return names.FirstOrDefault(known.Contains) is { } here ? $" (it is {here} here)"
+            : names.FirstOrDefault(n => !n.StartsWith('-')) is { } why ? $" ({why})" : Near.Hint(token, known);
     }
 
     /// <summary>

@@ -6,7 +6,7 @@ namespace Espalier.Cli.Tests;
 /// <summary>What the READMEs and guides tell users to type, and where they send them, exists.</summary>
 public sealed partial class DocumentationTests
 {
-    private static readonly string Root = FindRoot();
+    internal static readonly string Root = FindRoot();
 
     public static TheoryData<string> Pages => [.. Directory.GetFiles(Root, "*.md")
         .Concat(Directory.GetFiles(Path.Combine(Root, "docs"), "*.md"))
@@ -41,6 +41,37 @@ public sealed partial class DocumentationTests
         string[] commands = [.. Commands(File.ReadAllText(Path.Combine(Root, "README.md")))];
         foreach (string verb in new[] { "train", "infer", "predict", "profile", "report" })
             Assert.Contains(commands, c => c.StartsWith($"espalier {verb} ", StringComparison.Ordinal));
+    }
+
+    /// <summary>The translation has the same parts in the same order: headings, tables, commands and links, not words.</summary>
+    [Fact]
+    public void Both_readmes_have_the_same_structure()
+    {
+        string[] english = Structure("README.md"), chinese = Structure("README.zh-CN.md");
+        for (int i = 0; i < Math.Max(english.Length, chinese.Length); i++)
+            Assert.True(i < english.Length && i < chinese.Length && english[i] == chinese[i],
+                $"README.md has '{english.ElementAtOrDefault(i)}' where README.zh-CN.md has '{chinese.ElementAtOrDefault(i)}'");
+    }
+
+    private static string[] Structure(string page)
+    {
+        var parts = new List<string>();
+        bool code = false;
+        foreach (string line in File.ReadLines(Path.Combine(Root, page)))
+        {
+            if (line.StartsWith("```", StringComparison.Ordinal))
+            {
+                code = !code;
+                parts.Add(line);
+            }
+            else if (code && line.StartsWith("espalier ", StringComparison.Ordinal)) parts.Add(string.Join(' ', line.Split(' ').Take(2)));
+            else if (!code && line.StartsWith('#')) parts.Add(new string('#', line.TakeWhile(c => c == '#').Count()));
+            else if (!code && line.StartsWith('|')) parts.Add($"row of {line.Count(c => c == '|')}");
+            if (code) continue;
+            foreach (Match link in Link().Matches(line))
+                if (link.Groups["target"].Value is var target && !target.Contains("README", StringComparison.Ordinal)) parts.Add(target);
+        }
+        return [.. parts];
     }
 
     /// <summary>Lines of shell blocks, and code within lines, that begin with the command.</summary>

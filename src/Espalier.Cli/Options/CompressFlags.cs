@@ -11,7 +11,8 @@ internal static class CompressFlags
 {
     private static readonly Option<long?> PretrainSteps =
         Opt.Number("--pretrain-steps", "Steps of ordinary training before the method begins [0]", 0, long.MaxValue);
-    private static readonly Option<string?> Output = Opt.Text("--output", "Where the smaller network goes", "FILE.safetensors");
+    private static readonly Option<string?> Output = Opt.Text("--output",
+        "Where the smaller network goes [output/NETWORK-METHOD.safetensors, with a number where that is there]", "FILE.safetensors");
     private static readonly Option<int?> Rounds = Opt.Number("--rounds", "Rounds of removing and fine-tuning [1]", 1, 1000);
     private static readonly Option<string?> Schedule = Opt.Choice("--schedule", "How rounds get to the target [linear]", "linear", "agp",
         "remaining");
@@ -31,7 +32,6 @@ internal static class CompressFlags
         "Steps until the learning rate is full [a twentieth of each training, at most 500]", 0, long.MaxValue);
     private static readonly Option<string?> RunDir = Opt.Text("--output-dir",
         "Keep the state of all training here, for --resume", "DIR");
-    private static readonly Option<bool> Resume = Opt.Flag("--resume", "Go on where the run with this --output-dir stopped");
     private static readonly Option<long?> CheckpointEvery = Opt.Number("--checkpoint-every",
         "Steps between saves of the training state; 0 for one at the end of each training [500]", 0, long.MaxValue);
     private static readonly Option<bool> MoveConstants = Opt.Flag("--move-constants",
@@ -61,21 +61,21 @@ internal static class CompressFlags
         RecipeFile.Flag,
         Shared.Model, ModelType, Shared.Width, Shared.ImageSize, Shared.Preprocess, Shared.Data, Shared.DataDir, Shared.Strict, PretrainSteps,
         Output, .. SelectionFlags.All, Rounds, Schedule, TrainSteps, FineTuneSteps, BatchSize, Optimizer, LearningRate, WeightDecay,
-        Decay, Warmup, Shared.TrainOnly, .. RecipeFlags.All, RunDir, CheckpointEvery, Resume, Set, MoveConstants, Recover, Calibration, CalibrationImages, Plan, PlanFile,
+        Decay, Warmup, Shared.TrainOnly, .. RecipeFlags.All, RunDir, CheckpointEvery, Shared.Resume, Set, MoveConstants, Recover, Calibration, CalibrationImages, Plan, PlanFile,
         Report, Seed,
     ];
 
     public static CompressPlan Read(ParseResult p, CompressionMethod method)
     {
         string optimizer = p.GetValue(Optimizer) ?? "sgd";
-        if (p.GetValue(Resume) && p.GetValue(RunDir) is null)
+        if (p.GetValue(Shared.Resume) && p.GetValue(RunDir) is null)
             throw new EspalierException("--resume needs the folder of the run that stopped; give --output-dir DIR");
         return new CompressPlan
         {
             Source = ReadSource(p),
             Recipe = RecipeFlags.Read(p),
             PretrainSteps = p.GetValue(PretrainSteps) ?? 0,
-            Output = p.GetValue(Output),
+            Output = p.GetValue(Output) ?? (p.GetValue(Plan) ? null : UsualOutput(ReadSource(p), method)),
             PlanFile = p.GetValue(PlanFile),
             Report = ReadReport(p),
             PlanOnly = p.GetValue(Plan),
@@ -102,10 +102,19 @@ internal static class CompressFlags
                     WeightDecay = p.GetValue(WeightDecay) ?? 5e-4f,
                     Schedule = p.GetValue(Decay) ?? "cosine", WarmupSteps = p.GetValue(Warmup),
                     TrainOnly = Opt.List(p.GetValue(Shared.TrainOnly)),
-                    OutputDir = p.GetValue(RunDir), Resume = p.GetValue(Resume), CheckpointEvery = p.GetValue(CheckpointEvery) ?? 500,
+                    OutputDir = p.GetValue(RunDir), Resume = p.GetValue(Shared.Resume), CheckpointEvery = p.GetValue(CheckpointEvery) ?? 500,
                 },
             },
         };
+    }
+
+    /// <summary>A name that no file has: hours of training are not thrown away because nobody thought of one.</summary>
+    private static string UsualOutput(CompressSource source, CompressionMethod method)
+    {
+        string stem = Path.Combine(TrainFlags.UsualFolder,
+            $"{Path.GetFileNameWithoutExtension(source.Model) ?? source.ModelType}-{method.Name}");
+        for (int i = 1; ; i++)
+            if ((i == 1 ? stem : $"{stem}-{i}") + ".safetensors" is var file && !File.Exists(file)) return file;
     }
 
     public static CompressSource ReadSource(ParseResult p) => new()

@@ -15,7 +15,7 @@ internal static partial class RecipeFile
     private const int MostBytes = 1 << 20;
 
     /// <summary>How a run goes on, and what is shown of it, make no other result.</summary>
-    private static readonly HashSet<string> Passing = ["--recipe", "--resume", "--verbose"];
+    private static readonly HashSet<string> Passing = ["--recipe", "--resume", "--overwrite", "--verbose"];
 
     /// <summary>Options that say the same in two ways: one on the command line replaces the other in the file.</summary>
     private static readonly string[][] Alternatives = [["--num-steps", "--epochs"], ["--init", "--pretrained"],
@@ -31,21 +31,23 @@ internal static partial class RecipeFile
     {
         ParseResult parse = root.Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
         Command verb = parse.CommandResult.Command;
-        if (!verb.Options.Contains(Flag) || parse.GetResult(Flag) is not { Tokens: [var file] }) return args;
+        if (!verb.Options.Contains(Flag)) return args;
+        if ((parse.GetResult(Flag) is { Tokens: [var named] } ? named.Value : ResumedRun.Recipe(parse)) is not { } file)
+            return args;
         HashSet<string> given = [.. Known(root, verb).Where(o => IsGiven(parse, o)).Select(o => o.Name)];
         foreach (string[] pair in Alternatives) if (pair.Any(given.Contains)) given.UnionWith(pair);
         var more = new List<string>();
-        foreach (JsonProperty property in Read(file.Value))
+        foreach (JsonProperty property in Read(file))
         {
             string key = property.Name.Replace('_', '-'), name = "--" + key;
             if (key == VerbName)
             {
                 if (property.Value.ToString() != verb.Name)
-                    throw new EspalierException($"{file.Value}: is a recipe of '{property.Value}', not of '{verb.Name}'");
+                    throw new EspalierException($"{file}: is a recipe of '{property.Value}', not of '{verb.Name}'");
             }
             else if (Known(root, verb).FirstOrDefault(o => o.Name == name || o.Aliases.Contains(name)) is { } option)
             {
-                if (!given.Contains(option.Name)) more.AddRange(Words(option.Name, property.Value, file.Value));
+                if (!given.Contains(option.Name)) more.AddRange(Words(option.Name, property.Value, file));
             }
             else if (verb.Arguments.FirstOrDefault(a => a.Name == key) is { } argument)
             {
@@ -54,7 +56,7 @@ internal static partial class RecipeFile
             else
             {
                 IEnumerable<string> names = Known(root, verb).Select(o => o.Name[2..]);
-                throw new EspalierException($"{file.Value}: '{verb.Name}' has no option '{key}'{Near.Hint(key, names)}");
+                throw new EspalierException($"{file}: '{verb.Name}' has no option '{key}'{Near.Hint(key, names)}");
             }
         }
         int at = Array.IndexOf(args, verb.Name) + 1;
@@ -89,18 +91,17 @@ internal static partial class RecipeFile
 
     private static bool IsGiven(ParseResult parse, Option option) => parse.GetResult(option) is { Implicit: false };
 
-    private static JsonProperty[] Read(string path)
+    internal static JsonProperty[] Read(string path)
     {
-        if (!File.Exists(path)) throw new EspalierException($"{path}: no such recipe");
-        if (new FileInfo(path).Length > MostBytes) throw new EspalierException($"{path}: a recipe is a small JSON file");
+        byte[] text = SmallFile.Read(path, MostBytes, "a recipe");
         try
         {
-            JsonElement recipe = JsonDocument.Parse(File.ReadAllBytes(path),
+            JsonElement recipe = JsonDocument.Parse(text,
                 new JsonDocumentOptions { AllowDuplicateProperties = false }).RootElement;
             return recipe.ValueKind == JsonValueKind.Object ? [.. recipe.EnumerateObject()]
                 : throw new EspalierException($"{path}: a recipe is a JSON object, {{ ... }}");
         }
-        catch (JsonException e)
+        catch (Exception e) when (SmallFile.IsWrongJson(e))
         {
             throw new EspalierException($"{path}: not a recipe: {e.Message.ReplaceLineEndings(" ")}", e);
         }

@@ -58,6 +58,9 @@ internal static class Shared
     public static Option<string?> TrainOnly { get; } = Opt.Text("--train-only",
         "Train only parameters of these names or layers, with * and ?; the others stay bit for bit", "PATTERN,PATTERN");
 
+    public static Option<bool> Resume { get; } = Opt.Flag("--resume",
+        "Go on where the run of this name, or with this --output-dir, stopped; it has its options from there");
+
     public static Option<string?> OutputDir { get; } = Opt.Text("--output-dir", "Folder for what is written", "DIR");
 
     private static Option<T> Recursive<T>(Option<T> option)

@@ -12,6 +12,11 @@ namespace Espalier.Cli.Options;
 /// <summary>The options of `train`, under the names that APT's original script has where it has them.</summary>
 internal sealed class TrainFlags
 {
+    /// <summary>Where runs go.</summary>
+    public const string UsualFolder = "output";
+
+    private const double PassesOfPhotos = 30;
+
     private readonly Option<string?> name =
         Opt.Text("--name", "Name of the run and of its files; by default the method's", "NAME");
     private readonly Option<string?> method =
@@ -20,7 +25,7 @@ internal sealed class TrainFlags
         "Start from this checkpoint, pruned or whole, in any format; a head for other classes is replaced", "CHECKPOINT");
     private readonly Option<string?> pretrained = Opt.Text("--pretrained",
         "Start from this backbone with a new classifier, which is zero in a transformer", "CHECKPOINT", "--pretrained-dir");
-    private readonly Option<int?> batchSize = Opt.Number("--train-batch-size", "Images an optimiser step [72]", 1, 1 << 20);
+    private readonly Option<int?> batchSize = Opt.Number("--train-batch-size", "Images an optimiser step [72; 32 for folders]", 1, 1 << 20);
     private readonly Option<int?> accumulation = Opt.Number("--gradient-accumulation-steps",
         "Micro-batches that a step's images are computed in [1]", 1, 1 << 20);
     private readonly Option<int?> evalBatchSize =
@@ -33,7 +38,8 @@ internal sealed class TrainFlags
         + "checkpoint by; 0 chooses by the test images [0.05, or 0 without shuffling or below 1,000 images]", 0.0, 0.9, "SHARE");
     private readonly Option<long?> steps = Opt.Number("--num-steps", "Optimiser steps [10000]", 1, long.MaxValue);
     private readonly Option<double?> epochs =
-        Opt.Number("--epochs", "Passes over the training images, in the place of --num-steps", 0.001, 1e6);
+        Opt.Number("--epochs", "Passes over the training images, in the place of "
+        + "--num-steps [for folders of images 30, from a checkpoint 10]", 0.001, 1e6);
     private readonly Option<long?> warmup = Opt.Number("--warmup-steps",
         "Steps until the learning rate is full [a twentieth of the run, at most 500]", 0, long.MaxValue);
     private readonly Option<string?> decay = Opt.Choice("--decay-type", "Schedule of the learning rate [cosine]",
@@ -56,7 +62,9 @@ internal sealed class TrainFlags
         "What is done to training images [pad-crop-flip for Fashion-MNIST, else resized-crop]", "default", "none",
         "resized-crop", "pad-crop-flip");
     private readonly Option<ulong?> seed = Opt.Number("--seed", "Of everything random [42]", 0UL, ulong.MaxValue);
-    private readonly Option<bool> resume = Opt.Flag("--resume", "Go on where the run of this name stopped");
+    private readonly Option<double?> freeze = Opt.Number("--freeze",
+        "Passes over the training images in which only the new head is trained, before everything is [0]", 0.0, 1e6, "PASSES");
+    private readonly Option<bool> overwrite = Opt.Flag("--overwrite", "Begin again where there is a run of this name already");
     private readonly Option<long?> checkpointEvery = Opt.Number("--checkpoint-every",
         "Steps between saves of the training state; 0 for one at the end [500]", 0, long.MaxValue);
     private readonly Option<long?> logEvery =
@@ -90,11 +98,11 @@ internal sealed class TrainFlags
         foreach (Option option in (Option[])[RecipeFile.Flag,
             Shared.Data, Shared.DataDir, Shared.Strict, method, name, Shared.OutputDir,
             Shared.ModelType, Shared.Config, Shared.ImageSize, Shared.Width, Shared.Preprocess, init, pretrained,
-            steps, epochs,
+            steps, epochs, freeze,
             batchSize, accumulation, optimizer, learningRate, decay, warmup, weightDecay, maxGradNorm, Shared.TrainOnly,
             ema, dropout,
             .. RecipeFlags.All, augment, noAugment, noShuffle, seed,
-            evalEvery, evalBatchSize, evalLimit, holdOut, checkpointEvery, logEvery, resume,
+            evalEvery, evalBatchSize, evalLimit, holdOut, checkpointEvery, logEvery, Shared.Resume, overwrite,
             targetFlops, rewardMargin, plainLoss, selfDistill, pruneFrom, clip, exploration, probes, context, keepBias,
             faithful])
         {
@@ -113,7 +121,14 @@ internal sealed class TrainFlags
         if (p.GetValue(steps) is not null && p.GetValue(epochs) is not null)
             throw new EspalierException("--num-steps and --epochs both say how long to train; give one of them");
         string? start = p.GetValue(init) ?? p.GetValue(pretrained);
-        bool cnn = !ModelChoice.IsTransformer(p.GetValue(Shared.ModelType), start);
+        if (p.GetValue(freeze) is > 0 && start is null)
+            throw new EspalierException($"{freeze.Name} holds a trained backbone still; say which with --pretrained FILE");
+        string data = DataChoice.Name(p.GetValue(Shared.Data), p.GetValue(Shared.DataDir), "fashion-mnist")!;
+        bool folder = ModelChoice.IsFolder(data);
+        (string? type, int? size) = (p.GetValue(Shared.ModelType), p.GetValue(Shared.ImageSize));
+        if (folder && start is null && type is null && p.GetValue(Shared.Config) is null)
+            (type, size) = ModelChoice.UsualOfPhotos(size, p.GetValue(method) == "apt" || Given(p, AptOnly) is not null);
+        bool cnn = !ModelChoice.IsTransformer(type, start);
         if (cnn) RefuseTransformerOnly(p);
         else if (p.GetValue(Shared.Width) is not null) throw ModelChoice.NoWidth(p.GetValue(Shared.ModelType) ?? "the model");
         apt &= !cnn;
@@ -122,12 +137,12 @@ internal sealed class TrainFlags
         return new TrainPlan
         {
             Method = apt ? ReadMethod(p, scratch) : null,
-            Data = DataChoice.Name(p.GetValue(Shared.Data), p.GetValue(Shared.DataDir), "fashion-mnist")!,
+            Data = data,
             Strict = p.GetValue(Shared.Strict),
             DataDir = p.GetValue(Shared.DataDir),
             Config = p.GetValue(Shared.Config),
-            ModelType = p.GetValue(Shared.ModelType),
-            ImageSize = p.GetValue(Shared.ImageSize),
+            ModelType = type,
+            ImageSize = size,
             Preprocess = p.GetValue(Shared.Preprocess),
             IsTransformer = !cnn,
             Width = p.GetValue(Shared.Width),
@@ -144,7 +159,12 @@ internal sealed class TrainFlags
             },
             HoldOut = p.GetValue(holdOut) ?? (p.GetValue(faithful) ? 0 : null),
             EvalLimit = p.GetValue(evalLimit),
-            Epochs = p.GetValue(epochs),
+            Epochs = p.GetValue(epochs)
+                ?? (folder && p.GetValue(steps) is null ? start is null ? PassesOfPhotos : PassesOfPhotos / 3 : null),
+            Freeze = p.GetValue(freeze),
+            Overwrite = p.GetValue(overwrite),
+            BatchFollows = folder && p.GetValue(batchSize) is null,
+            EvaluationFollows = folder && p.GetValue(evalEvery) is null,
             Options = ReadTraining(p, apt ? "apt" : cnn ? "cnn" : "vit") with { ClipGroups = apt
                 && (p.GetValue(clip) is { } c ? c == "groups" : scratch && !p.GetValue(faithful)) },
         };
@@ -157,7 +177,7 @@ internal sealed class TrainFlags
         return defaults with
         {
             Name = p.GetValue(name) ?? usualName,
-            OutputDir = p.GetValue(Shared.OutputDir) ?? "output",
+            OutputDir = p.GetValue(Shared.OutputDir) ?? UsualFolder,
             Steps = p.GetValue(steps) ?? defaults.Steps,
             BatchSize = p.GetValue(batchSize) ?? defaults.BatchSize,
             GradientAccumulationSteps = p.GetValue(accumulation) ?? defaults.GradientAccumulationSteps,
@@ -175,7 +195,7 @@ internal sealed class TrainFlags
             EmaDecay = p.GetValue(ema),
             Seed = p.GetValue(seed) ?? defaults.Seed,
             Shuffle = !p.GetValue(noShuffle),
-            Resume = p.GetValue(resume),
+            Resume = p.GetValue(Shared.Resume),
         };
     }
 
@@ -214,19 +234,22 @@ internal sealed class TrainFlags
         if (wrong is not null) throw new EspalierException($"{source}: is a convolutional network: {wrong}");
     }
 
+    private Option[] AptOnly =>
+        [targetFlops, rewardMargin, plainLoss, selfDistill, pruneFrom, clip, exploration, probes, context, keepBias, faithful];
+
+    private static Option? Given(ParseResult p, IEnumerable<Option> options) =>
+        options.FirstOrDefault(o => p.GetResult(o) is { Implicit: false });
+
     private void RefuseAptOnly(ParseResult p, bool cnn)
     {
-        Option[] aptOnly = [targetFlops, rewardMargin, plainLoss, selfDistill, pruneFrom, clip, exploration, probes, context,
-            keepBias, faithful];
-        if (aptOnly.FirstOrDefault(o => p.GetResult(o) is { Implicit: false }) is { } given)
+        if (Given(p, AptOnly) is { } given)
             throw new EspalierException($"{given.Name} is an option of --method apt; leave it out, or "
                 + (cnn ? "make the network smaller with 'espalier compress'" : "train APT"));
     }
 
     private static void RefuseRecipe(ParseResult p)
     {
-        Option? given = RecipeFlags.All.FirstOrDefault(o => o != RecipeFlags.LabelSmoothing && p.GetResult(o) is { Implicit: false });
-        if (given is not null)
+        if (Given(p, RecipeFlags.All.Where(o => o != RecipeFlags.LabelSmoothing)) is { } given)
             throw new EspalierException($"{given.Name} is of plain training; leave it out, or give --method none");
     }
 }

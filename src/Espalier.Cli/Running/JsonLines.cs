@@ -7,7 +7,7 @@ namespace Espalier.Cli.Running;
 
 /// <summary>
 /// Writes one line an image:
-/// <c>{"index":0,"label":3,"prediction":3,"logits":[...],"tokens":[50,41,30,22]}</c>, each logit with as many digits as give
+/// <c>{"index":0,"file":"cat/1.png","label":3,"prediction":3,"logits":[...],"tokens":[50,41,30,22]}</c>, each logit with as many digits as give
 /// the same float back; without tokens where the network has none.
 /// </summary>
 internal sealed class JsonLines(Stream stream) : IDisposable
@@ -16,13 +16,15 @@ internal sealed class JsonLines(Stream stream) : IDisposable
 
     private readonly MemoryStream line = new();
 
-    public void Write(ImageResult image)
+    /// <param name="file">Of the picture; null where many are in one.</param>
+    public void Write(ImageResult image, string? file = null)
     {
         line.SetLength(0);
         using (var json = new Utf8JsonWriter(line))
         {
             json.WriteStartObject();
             json.WriteNumber("index", image.Index);
+            if (file is not null) json.WriteString("file", file);
             json.WriteNumber("label", image.Label);
             json.WriteNumber("prediction", image.Prediction);
             json.WriteStartArray("logits");

@@ -12,6 +12,8 @@ namespace Espalier.Cli.Running;
 /// <summary>Which network is meant.</summary>
 internal static class ModelChoice
 {
+    private const string FolderName = "folder";
+
     /// <summary>The larger presets are for images of 224 pixels whatever the data's size is; these follow the data.</summary>
     private static readonly HashSet<string> Small = new(StringComparer.OrdinalIgnoreCase) { "vit-small-28", "vit-tiny-28" };
 
@@ -35,6 +37,14 @@ internal static class ModelChoice
             Seed = plan.Options.Seed,
         });
     }
+
+    /// <summary>Whether a data set is a folder of pictures, by its name or path.</summary>
+    public static bool IsFolder(string data) => data == FolderName || Datasets.All.All(i => i.Name != data);
+
+    /// <summary>What is trained on a folder of photos where nobody says: small enough to learn something from some hundred of them
+    /// in minutes, without a backbone that has seen millions.</summary>
+    public static (string Type, int Size) UsualOfPhotos(int? size, bool transformer) =>
+        transformer ? ("vit-small-28", size ?? 56) : ("resnet20", size ?? 64);
 
     /// <summary>The dropout of a transformer where nobody says: as the model's authors train it; small models, trained from scratch,
     /// and what is trained on are better off without.</summary>

@@ -1,6 +1,7 @@
 using System.Globalization;
 using Espalier.Compression;
 using Espalier.Data;
+using Espalier.Files;
 using Espalier.Imaging;
 using Espalier.Tensors;
 using Espalier.Training;
@@ -38,6 +39,13 @@ internal sealed record NetworkToTrain(Model Model, ITrainingTask Task, string? S
             throw;
         }
     }
+
+    /// <summary>What is trained while a backbone is held still: the head, and agents.</summary>
+    public IReadOnlyList<string> Learning() =>
+    [
+        .. ModelHead.Weights(ModelHead.Find(Model.Graph, Model.Description)).Select(w => w.Name),
+        .. Task.ParameterGroups.Where(g => g.Name == "agents").SelectMany(g => g.Parameters).Select(p => p.Name),
+    ];
 
     public void Dispose()
     {

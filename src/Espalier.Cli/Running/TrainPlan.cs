@@ -58,5 +58,17 @@ internal sealed record TrainPlan
     /// <summary>Passes over the training images, which then say how many steps there are; null for the options' steps.</summary>
     public double? Epochs { get; init; }
 
+    /// <summary>Passes over the training images in which only the head, and agents, are trained; null for none.</summary>
+    public double? Freeze { get; init; }
+
+    /// <summary>A run of this name may be lost.</summary>
+    public bool Overwrite { get; init; }
+
+    /// <summary>Nobody said how many images a step has: as many as suit a folder of this many.</summary>
+    public bool BatchFollows { get; init; }
+
+    /// <summary>Nobody said when to evaluate: ten times in the run.</summary>
+    public bool EvaluationFollows { get; init; }
+
     public required TrainOptions Options { get; init; }
 }

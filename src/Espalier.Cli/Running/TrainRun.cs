@@ -8,6 +8,8 @@ namespace Espalier.Cli.Running;
 /// <summary>A plan carried out: data, network and task made, trained, and what came out.</summary>
 internal sealed class TrainRun : IDisposable
 {
+    private const int UsualBatch = 32;
+
     private readonly CommandContext context;
     private readonly TrainPlan plan;
     private readonly DataChoice.Splits splits;
@@ -17,11 +19,19 @@ internal sealed class TrainRun : IDisposable
     public TrainRun(TrainPlan plan, DatasetPair data, CommandContext context)
     {
         splits = DataChoice.Split(data, plan);
-        if (plan.Epochs is { } epochs)
-            plan = plan with { Options = plan.Options with { Steps = Steps(epochs, splits.Train.Count, plan.Options) } };
-        (this.plan, this.context) = (plan, context);
+        plan = plan with { Options = Following(plan, splits.Train.Count) };
         Data = data;
         Network = NetworkToTrain.Make(plan, data);
+        if (plan.Freeze is > 0 and var passes)
+            plan = plan with
+            {
+                Options = plan.Options with
+                {
+                    FreezeSteps = Math.Min(Steps(passes, splits.Train.Count, plan.Options), plan.Options.Steps),
+                    FreezeExcept = Network.Learning(),
+                },
+            };
+        (this.plan, this.context) = (plan, context);
     }
 
     public DatasetPair Data { get; }
@@ -36,8 +46,15 @@ internal sealed class TrainRun : IDisposable
     /// <summary>Optimiser steps of the run.</summary>
     public long TotalSteps => plan.Options.Steps;
 
+    /// <summary>How the run goes, after what follows from its data.</summary>
+    public TrainOptions Options => plan.Options;
+
     /// <summary>Trains to the end or to the first Ctrl-C.</summary>
-    public TrainResult Run() => TrainingDisplay.Run(context.Terminal, plan.Options.Name, Run);
+    public TrainResult Run()
+    {
+        using IDisposable? _ = context.Interrupt?.Hold();
+        return TrainingDisplay.Run(context.Terminal, plan.Options.Name, Run);
+    }
 
     /// <summary>The same, shown in another way.</summary>
     public TrainResult Run(ITrainingProgress progress)
@@ -53,6 +70,16 @@ internal sealed class TrainRun : IDisposable
         trained?.Dispose();
         trained = Session.Of(Network.Model);
         return new EvaluationRun(context, trained, splits.Test, plan.Options.EvalBatchSize);
+    }
+
+    private static TrainOptions Following(TrainPlan plan, int images)
+    {
+        TrainOptions options = plan.Options;
+        int parts = options.GradientAccumulationSteps;
+        if (plan.BatchFollows) options = options with { BatchSize = Math.Max(Math.Min(UsualBatch, images) / parts, 1) * parts };
+        if (plan.Epochs is { } epochs) options = options with { Steps = Steps(epochs, images, options) };
+        if (!plan.EvaluationFollows) return options;
+        return options with { EvalEvery = Math.Max(options.Steps / 10, Math.Max(images / options.BatchSize, 1)) };
     }
 
     /// <summary>What is left over at the end of an epoch is not used, so that it has whole steps.</summary>

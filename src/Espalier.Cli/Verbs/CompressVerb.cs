@@ -44,6 +44,11 @@ internal static class CompressVerb
         return FlagNames.In(parse, method.Settings, () =>
         {
             CompressPlan plan = CompressFlags.Read(parse, method);
+            if (!plan.PlanOnly && ResumedRun.CompressRecipe(plan.Method.Training.OutputDir) is { } state)
+            {
+                Folders.MakeFor(state);
+                RecipeFile.Write(state, parse);
+            }
             new CompressRun(plan, context).Run();
             if (plan is { Output: { } output, PlanOnly: false })
             {

@@ -6,6 +6,7 @@ using Espalier.Data;
 using Espalier.Evaluation;
 using Espalier.Formats;
 using Espalier.Inference;
+using Spectre.Console;
 
 namespace Espalier.Cli.Verbs;
 
@@ -17,6 +18,9 @@ internal static class InferVerb
     private static readonly Option<bool> NoPrune = Opt.Flag("--no-prune", "Keep every token");
     private static readonly Option<int?> BatchSize = Opt.Number("--batch-size", "Images a batch [32]", 1, 1 << 20);
     private static readonly Option<string?> Output = Opt.Text("--output", "Write one JSON line an image", "FILE.jsonl");
+    private static readonly Option<bool> PerClass = Opt.Flag("--per-class", "Accuracy of each class, and what it was mostly taken for");
+    private static readonly Option<string?> Confusion =
+        Opt.Text("--confusion", "Write how often each class was taken for which, as a table", "FILE.csv");
     private static readonly Option<bool> Curve = Opt.Flag("--curve", "Accuracy and compute at thresholds from 0.1 to 0.9");
 
     public static Command Create(CommandContext context)
@@ -26,7 +30,7 @@ internal static class InferVerb
             "espalier infer --model apt.pth --config shape.json --data cifar100 --data-dir data/cifar100 --no-prune")
         {
             Shared.Model, Shared.Data, Shared.DataDir, Shared.Strict, Split, Limit,
-            NoPrune, Shared.Threshold, Shared.KeepShare, Shared.Precision, BatchSize, Output, Curve,
+            NoPrune, Shared.Threshold, Shared.KeepShare, Shared.Precision, BatchSize, Output, PerClass, Confusion, Curve,
             Shared.Config, Shared.ModelType, Shared.Preprocess,
         };
         verb.SetAction(parse => Run(parse, context));
@@ -49,14 +53,23 @@ internal static class InferVerb
         PreprocessChoice.Show(context.Terminal, model.Preprocessing);
         var run = new EvaluationRun(context, model, data, parse.GetValue(BatchSize) ?? 32);
         var counts = new TokenCounts(model.Tokens > 0 ? 1 + model.AgentLayers.Count : 0);
-        ModelEvaluation result = Evaluate(run, path, prune, counts, parse.GetValue(Output));
+        var classes = new ClassCounts(model.NumClasses);
+        Folders.MakeFor(parse.GetValue(Output), parse.GetValue(Confusion));
+        ModelEvaluation result = Evaluate(run, path, prune, counts, classes, parse.GetValue(Output));
         Print(context.Terminal, model, result, counts, data, prune);
+        Print(context.Terminal, model, classes, parse.GetValue(PerClass));
+        if (parse.GetValue(Confusion) is { } matrix)
+        {
+            classes.WriteCsv(matrix, Names(model));
+            context.Terminal.Line($"confusion   {matrix}");
+        }
         if (parse.GetValue(Output) is { } output) context.Terminal.Line($"wrote {result.Images} lines to {output}");
         if (parse.GetValue(Curve)) Tables.Curve(context.Terminal, run.Curve(), run.Run("unpruned", prune: false));
         return ExitCodes.Done;
     }
 
-    private static ModelEvaluation Evaluate(EvaluationRun run, string path, bool prune, TokenCounts counts, string? output)
+    private static ModelEvaluation Evaluate(EvaluationRun run, string path, bool prune, TokenCounts counts,
+        ClassCounts classes, string? output)
     {
         ModelEvaluation? result = null;
         if (output is null)
@@ -68,7 +81,7 @@ internal static class InferVerb
                 result = run.Run("infer", prune, image =>
                 {
                     counts.Add(Checked(image));
-                    lines.Write(Spread(image));
+                    lines.Write(Spread(image), run.Data.FileOf(image.Index));
                 });
             });
         return result!;
@@ -82,8 +95,25 @@ internal static class InferVerb
             if (!image.Logits.All(float.IsFinite))
                 throw new EspalierException($"{path}: the logits of image {image.Index} are not numbers; "
                     + "the checkpoint is damaged");
+            classes.Add(image);
             return Spread(image);
         }
+    }
+
+    private static string[] Names(Session model) =>
+        [.. Enumerable.Range(0, model.NumClasses).Select(c => model.ClassNames?[c] ?? $"class {c}")];
+
+    private static void Print(Terminal terminal, Session model, ClassCounts classes, bool perClass)
+    {
+        if (model.NumClasses > 5) terminal.Line($"in top 5    {Format.Percent(classes.TopFive)}");
+        if (!perClass) return;
+        string[] names = Names(model);
+        Table table = Tables.New("class", "images", "accuracy", "mostly taken for");
+        for (int c = 0; c < names.Length; c++)
+            if (classes.Images(c) is > 0 and var images)
+                table.Row(names[c], $"{images}", Format.Percent(classes.Accuracy(c)!.Value),
+                    classes.MostlyTakenFor(c) is { } other ? $"{names[other]} ({classes.Of(c, other)})" : "");
+        terminal.Console.Write(table);
     }
 
     private static void Print(Terminal terminal, Session model, ModelEvaluation result, TokenCounts counts,

@@ -21,7 +21,8 @@ internal static class TrainVerb
             "espalier train --data cifar10 --model-type resnet20 --num-steps 20000 --weight-decay 0.0005",
             "espalier train --data cifar10 --init small.safetensors --num-steps 2000 --teacher whole.safetensors",
             "espalier train --recipe output/cifar.recipe.json --epochs 20 --name longer",
-            "espalier train --name cifar ... --resume"));
+            "espalier train --data photos --model-type resnet18 --pretrained resnet18.pth --freeze 2 --name mine",
+            "espalier train --name cifar --resume"));
         verb.SetAction(parse => Run(flags.Read(parse), parse, context));
         return verb;
     }
@@ -29,11 +30,15 @@ internal static class TrainVerb
     private static int Run(TrainPlan plan, ParseResult parse, CommandContext context)
     {
         Terminal terminal = context.Terminal;
+        var files = new RunFolder(plan.Options.OutputDir!, plan.Options.Name);
+        if (!plan.Options.Resume && !plan.Overwrite && new[] { files.State, files.Model }.FirstOrDefault(File.Exists) is { } there)
+            throw new EspalierException($"{there}: is of an earlier run; --resume goes on with it, --overwrite begins again in its "
+                + "place, and --name NAME begins another");
         using var run = new TrainRun(plan, context.Opened(Datasets.Open(plan.Data, plan.DataDir, strict: plan.Strict)), context);
         Announce(run, plan, terminal);
-        TrainResult result = run.Run();
-        var files = new RunFolder(plan.Options.OutputDir!, plan.Options.Name);
+        Folders.MakeFor(files.Recipe);
         RecipeFile.Write(files.Recipe, parse);
+        TrainResult result = run.Run();
         if (!result.Completed)
         {
             if (File.Exists(files.State)) terminal.Line($"resume with: {ResumeCommand(context.Arguments)}");
@@ -64,6 +69,12 @@ internal static class TrainVerb
             + (costs.KeepsAfter.Count > 0 ? $", agents after {string.Join(", ", costs.KeepsAfter)}" : ""));
         PreprocessChoice.Show(terminal, run.Network.Preprocessing);
         if (run.Network.Start is { } start) terminal.Line($"start       {plan.Init ?? plan.Pretrained}: {start}");
+        TrainOptions options = run.Options;
+        terminal.Line($"run         {options.Steps} steps of {options.BatchSize} images, "
+            + $"{Format.Number((double)options.Steps * options.BatchSize / train, "0.#")} passes over the training images"
+            + (options.FreezeSteps > 0 ? $", the first {options.FreezeSteps} steps of the head alone" : ""));
+        if (TrainingEstimate.Of(costs.Dense, options, plan.Method is not null) is { } estimate)
+            terminal.Line($"time        {estimate}");
     }
 
     private static void PrintTest(TrainRun run, Terminal terminal)
@@ -78,7 +89,7 @@ internal static class TrainVerb
 
     private static string ResumeCommand(IEnumerable<string> arguments)
     {
-        IEnumerable<string> words = arguments.Where(a => a != "--resume").Append("--resume");
+        IEnumerable<string> words = arguments.Where(a => a is not ("--resume" or "--overwrite")).Append("--resume");
         return "espalier " + string.Join(' ', words.Select(w => w.Contains(' ', StringComparison.Ordinal) ? $"\"{w}\"" : w));
     }
 }

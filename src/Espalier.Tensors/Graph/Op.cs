@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Espalier.Tensors.Kernels;
+using Espalier.Tensors.Threading;
 
 namespace Espalier.Tensors;
 
@@ -54,6 +55,7 @@ public abstract unsafe class Op
     /// <summary>Runs the op, and records it where a <see cref="Recording"/> is open on this thread.</summary>
     public Tensor Run()
     {
+        Interruption.Check();
         Recording? recording = Recording.Current;
         Differentiated = recording is { Gradients: true } && Array.Exists(inputs, t => t.RequiresGrad);
         long started = recording is { Timed: true } ? Stopwatch.GetTimestamp() : 0;

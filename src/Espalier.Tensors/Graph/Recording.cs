@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Espalier.Tensors.Threading;
 
 namespace Espalier.Tensors;
 
@@ -98,6 +99,7 @@ public sealed class Recording : IDisposable
             {
                 Tensor y = ops[i].Output;
                 if (!ops[i].Differentiated || y.Grad is not { } dy) continue;
+                Interruption.Check();
                 look?.Invoke(y);
                 ops[i].Backward(dy);
                 y.ClearGrad();

@@ -24,6 +24,9 @@ public abstract record CompressionMethod : CompressionOptions
     /// <summary>Whether it looks at labels, besides any training.</summary>
     public virtual bool NeedsLabels => true;
 
+    /// <summary>Whether it looks at images at all, besides any training.</summary>
+    public virtual bool NeedsImages => true;
+
     /// <summary>What networks must not have been through: see <see cref="CompressionOrder"/>.</summary>
     public virtual IReadOnlyList<Refusal> Refuses => [];
 

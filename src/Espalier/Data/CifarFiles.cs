@@ -1,4 +1,3 @@
-using System.Formats.Tar;
 using System.IO.Compression;
 
 namespace Espalier.Data;
@@ -17,7 +16,9 @@ internal static class CifarFiles
         try
         {
             using var file = File.OpenRead(path);
-            return ReadWhole(file, file.Length, path);
+            byte[] data = new byte[Checked(file.Length, path)];
+            file.ReadExactly(data);
+            return data;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -33,22 +34,20 @@ internal static class CifarFiles
         {
             using var file = File.OpenRead(path);
             using var unzipped = new GZipStream(file, CompressionMode.Decompress);
-            using var tar = new TarReader(unzipped);
+            var tar = new TarFile(unzipped);
             int missing = names.Count;
-            for (int entries = 0; missing > 0 && tar.GetNextEntry() is { } entry; entries++)
+            for (int entries = 0; missing > 0 && tar.Next() is var (name, length); entries++)
             {
                 if (entries == MaxEntries)
                     throw new EspalierException($"{path}: more than {MaxEntries} files; not the published archive.");
-                int index = names.ToList().FindIndex(n => entry.Name.TrimStart('.', '/') == $"{folder}/{n}");
-                if (index < 0 || entry.DataStream == null || found[index] != null) continue;
-                found[index] = ReadWhole(entry.DataStream, entry.Length, $"{path}, {entry.Name}");
+                int index = names.ToList().FindIndex(n => name.TrimStart('.', '/') == $"{folder}/{n}");
+                if (index < 0 || found[index] != null) continue;
+                found[index] = tar.Read(Checked(length, $"{path}, {name}"));
                 missing--;
             }
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException or FormatException
-            or NotSupportedException or ArgumentException or OverflowException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException or OverflowException)
         {
-            // What the tar reader throws for damaged headers is not documented; all of it means a bad archive.
             throw new EspalierException($"{path}: damaged or truncated archive: {e.Message}", e);
         }
         int absent = Array.IndexOf(found, null);
@@ -56,12 +55,6 @@ internal static class CifarFiles
         return found!;
     }
 
-    private static byte[] ReadWhole(Stream stream, long length, string name)
-    {
-        if (length > MaxFileBytes)
-            throw new EspalierException($"{name}: {length} bytes is more than any file of the data set; get the published one.");
-        byte[] data = new byte[length];
-        stream.ReadExactly(data);
-        return data;
-    }
+    private static long Checked(long length, string name) => length is >= 0 and <= MaxFileBytes ? length
+        : throw new EspalierException($"{name}: {length} bytes is more than any file of the data set; get the published one.");
 }

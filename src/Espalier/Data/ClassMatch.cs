@@ -57,6 +57,8 @@ public sealed record ClassMatch(IImageDataset Data, IReadOnlyList<string> Missin
 
         public int Label(int index) => labels[source.Label(index)];
 
+        public string? FileOf(int index) => source.FileOf(index);
+
         public bool Skip(int index, EspalierException why) => source.Skip(index, why);
     }
 }

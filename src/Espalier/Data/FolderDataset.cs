@@ -35,8 +35,7 @@ public sealed class FolderDataset : IImageDataset
 
     public int Label(int index) => labels[index];
 
-    /// <summary>The file behind a picture.</summary>
-    public string FileOf(int index) => files[index];
+    public string? FileOf(int index) => files[index];
 
     /// <summary>Notes the file in <see cref="DatasetPair.Skipped"/>.</summary>
     public bool Skip(int index, EspalierException why)

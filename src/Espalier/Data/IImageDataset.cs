@@ -22,6 +22,9 @@ public interface IImageDataset
 
     int Label(int index);
 
+    /// <summary>The file that a picture is in by itself; null where many are in one file.</summary>
+    string? FileOf(int index) => null;
+
     /// <summary>
     /// Asks whether a picture that cannot be read may be left out, which the data set then remembers. False where that is
     /// an error, as it is for data sets that are one file.

@@ -32,6 +32,8 @@ public sealed class Subset : IImageDataset
 
     public int Label(int index) => source.Label(indices[index]);
 
+    public string? FileOf(int index) => source.FileOf(indices[index]);
+
     public bool Skip(int index, EspalierException why) => source.Skip(indices[index], why);
 
     /// <summary>The first <paramref name="count"/> pictures, or all where there are fewer.</summary>

@@ -1,5 +1,6 @@
-using System.Text.Json;
 using System.Text.Json.Serialization;
+using System.Text.Json;
+using Espalier.Formats;
 using Espalier.Imaging;
 using Espalier.Models;
 using Espalier.Tensors;
@@ -88,7 +89,7 @@ public sealed record ModelCard
             Preprocessing? said = card.Preprocessing is { } p ? p with { Origin = "as the checkpoint says" } : null;
             return card with { Preprocessing = said };
         }
-        catch (JsonException e)
+        catch (Exception e) when (SmallFile.IsWrongJson(e))
         {
             throw new InvalidDataException($"its card is damaged ({e.Message.ReplaceLineEndings(" ")})", e);
         }

@@ -38,6 +38,7 @@ internal static class ReadGuard
     {
         if (Directory.Exists(path)) throw new EspalierException($"{path}: is a folder, not a file; name the file in it");
         if (!File.Exists(path)) throw new EspalierException($"{path}: no such file; check the path");
+        if (FileSystem.IsSpecialFile(path)) throw new EspalierException($"{path}: is a device or a pipe; give a regular file");
         return Run(path, () =>
         {
             using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 16);

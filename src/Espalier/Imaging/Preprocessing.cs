@@ -1,7 +1,8 @@
 using System.Globalization;
-using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
+using System.Text.Json;
+using Espalier.Formats;
 
 namespace Espalier.Imaging;
 
@@ -155,9 +156,7 @@ public sealed record Preprocessing
     /// <exception cref="EspalierException">It is missing, or not of that form.</exception>
     public static Preprocessing Read(string path)
     {
-        if (!File.Exists(path)) throw new EspalierException($"{path}: no such file of preprocessing");
-        if (new FileInfo(path).Length > 1 << 20) throw new EspalierException($"{path}: preprocessing is a small JSON file");
-        return Parse(File.ReadAllText(path), path);
+        return Parse(SmallFile.ReadText(path, 1 << 20, "a file of preprocessing"), path);
     }
 
     /// <inheritdoc cref="Read"/>
@@ -170,7 +169,7 @@ public sealed record Preprocessing
                 ?? throw new EspalierException($"{source}: preprocessing is a JSON object, {{ ... }}");
             return given.Deserialize(PreprocessingJson.Default.Preprocessing)!.Checked(source);
         }
-        catch (JsonException e)
+        catch (Exception e) when (SmallFile.IsWrongJson(e))
         {
             throw new EspalierException($"{source}: not a preprocessing: {e.Message.ReplaceLineEndings(" ")}", e);
         }

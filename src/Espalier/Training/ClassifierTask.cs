@@ -139,6 +139,9 @@ public sealed class ClassifierTask : ITrainingTask
     }
 
     /// <inheritdoc/>
+    public Action? BeforeStep() => options.Hooks.Count == 0 ? static () => { } : null;
+
+    /// <inheritdoc/>
     public void AfterStep(long step)
     {
         foreach (ITrainingHook hook in options.Hooks) hook.AfterStep(step);

@@ -38,6 +38,13 @@ public interface ITrainingTask
     /// </returns>
     IReadOnlyDictionary<string, double> Step(Batch batch, in StepContext context);
 
+    /// <summary>
+    /// Called before each step. What it returns takes back all that the step will have changed of the task, beside gradients and
+    /// running statistics, so that the step may be stopped anywhere in between; null where that cannot be: such a step goes to its
+    /// end first.
+    /// </summary>
+    Action? BeforeStep() => null;
+
     /// <summary>After the optimiser's step, for controllers.</summary>
     /// <param name="step">The step that was done, from 1.</param>
     void AfterStep(long step) { }

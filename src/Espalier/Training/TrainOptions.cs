@@ -69,6 +69,15 @@ public sealed record TrainOptions
     /// </summary>
     public IReadOnlyList<string> TrainOnly { get; init; } = [];
 
+    /// <summary>
+    /// In so many steps at the beginning only what <see cref="FreezeExcept"/> names is trained: a new head on a backbone that knows
+    /// something already would else pull it away by the first, large gradients.
+    /// </summary>
+    public long FreezeSteps { get; init; }
+
+    /// <summary>As <see cref="TrainOnly"/>, in the first <see cref="FreezeSteps"/>.</summary>
+    public IReadOnlyList<string> FreezeExcept { get; init; } = [];
+
     /// <summary>A new order of the training pictures in each epoch; else the data set's order.</summary>
     public bool Shuffle { get; init; } = true;
 
@@ -112,6 +121,8 @@ public sealed record TrainOptions
         Require(WarmupSteps is null or >= 0, $"WarmupSteps is {WarmupSteps}; it is 0 or more");
         Require(MaxGradNorm >= 0, $"MaxGradNorm is {MaxGradNorm}; it is above 0, or 0 for no limit");
         Require(EmaDecay is null or (>= 0 and < 1), $"EmaDecay is {EmaDecay}; it is in [0, 1)");
+        Require(FreezeSteps == 0 || (FreezeSteps > 0 && FreezeExcept.Count > 0),
+            $"FreezeSteps is {FreezeSteps} with {FreezeExcept.Count} names; it is 0, or more with names of what is trained");
         Require(DataThreads >= 0, $"DataThreads is {DataThreads}; it is 0 or more");
     }
 
@@ -133,6 +144,7 @@ public sealed record TrainOptions
         ("EmaDecay", EmaDecay is { } decay ? Text(decay) : "none"),
         ("Seed", Text(Seed)),
         ("Shuffle", Shuffle ? "yes" : "no"),
+        ("FreezeSteps", Text(FreezeSteps)),
     ];
 
     private static string Text(IFormattable value) => value.ToString(null, CultureInfo.InvariantCulture);

@@ -10,16 +10,20 @@ public sealed record HistoryPoint(long Step, IReadOnlyDictionary<string, double>
 /// <summary>Appends log points to a run's history and to its TensorBoard events.</summary>
 public sealed class TrainingHistory : IDisposable
 {
+    /// <summary>Of the names of what an evaluation found.</summary>
+    internal const string EvaluationPrefix = "eval/";
+
     private readonly FileStream lines;
     private readonly EventWriter events;
 
     /// <summary>
     /// Opens the files of a run, without points after step <paramref name="last"/>, which a resumed run makes again.
     /// </summary>
-    internal TrainingHistory(RunFolder folder, long last)
+    /// <param name="evaluated">The last step of which the evaluation is known: later ones are made again, too.</param>
+    internal TrainingHistory(RunFolder folder, long last, long evaluated)
     {
-        Truncate(folder.History, last);
-        events = Continue(folder.Events, last);
+        Truncate(folder.History, last, evaluated);
+        events = Continue(folder.Events, last, evaluated);
         try
         {
             lines = new FileStream(folder.History, FileMode.Append, FileAccess.Write, FileShare.Read);
@@ -77,11 +81,15 @@ public sealed class TrainingHistory : IDisposable
         events.Dispose();
     }
 
-    private static void Truncate(string path, long last)
+    private static bool IsKept(string name, long step, long last, long evaluated) =>
+        step <= (name.StartsWith(EvaluationPrefix, StringComparison.Ordinal) ? evaluated : last);
+
+    private static void Truncate(string path, long last, long evaluated)
     {
         if (!File.Exists(path)) return;
         string[] all = ReadLines(path);
-        string[] kept = [.. all.TakeWhile(line => Parse(line) is not null).Where(line => Parse(line)!.Step <= last)];
+        string[] kept = [.. all.TakeWhile(line => Parse(line) is not null).Where(line => Parse(line) is { } point
+            && IsKept(point.Values.Keys.FirstOrDefault() ?? "", point.Step, last, evaluated))];
         if (kept.Length == all.Length) return;
         AtomicFile.Write(path, stream =>
         {
@@ -92,10 +100,10 @@ public sealed class TrainingHistory : IDisposable
     /// <summary>
     /// A new event file that begins with the earlier ones' points up to <paramref name="last"/>, which it replaces.
     /// </summary>
-    private static EventWriter Continue(string folder, long last)
+    private static EventWriter Continue(string folder, long last, long evaluated)
     {
         string[] earlier = Directory.Exists(folder) ? Directory.GetFiles(folder, "events.out.tfevents.*") : [];
-        var points = earlier.SelectMany(path => EventReader.Read(path).Scalars).Where(p => p.Step <= last)
+        var points = earlier.SelectMany(path => EventReader.Read(path).Scalars).Where(p => IsKept(p.Tag, p.Step, last, evaluated))
             .OrderBy(p => p.WallTime).ToArray();
         var writer = new EventWriter(folder);
         foreach (ScalarEvent p in points) writer.AddScalar(p.Tag, p.Value, p.Step, p.WallTime);

@@ -3,6 +3,7 @@ using System.Globalization;
 using Espalier.Data;
 using Espalier.Optim;
 using Espalier.Tensors;
+using Espalier.Tensors.Threading;
 
 namespace Espalier.Training;
 
@@ -21,16 +22,19 @@ internal sealed partial class TrainingSession : IDisposable
     private readonly Optimizer optimizer;
     private readonly Tensor[] all;
     private readonly Tensor[][] clipped;
-    private readonly UntrainedParameters untrained;
     private readonly Ema? ema;
     private readonly DataLoader loader, evaluation;
     private readonly RunFolder? folder;
     private readonly ScalarMeans window = new();
     private readonly OrderedDictionary<string, double> best = [];
+    private UntrainedParameters untrained;
     private IDisposable? runLock;
     private TrainingHistory? history;
     private EvaluationResult? lastEvaluation;
     private long step, evaluated, saved = -1;
+
+    /// <summary>Whether model, optimiser and task are as they were after a step, and not in the middle of one.</summary>
+    private bool whole = true;
 
     public TrainingSession(ITrainingTask task, TrainingData data, TrainOptions options, ITrainingProgress progress,
         CancellationToken cancel)
@@ -41,7 +45,8 @@ internal sealed partial class TrainingSession : IDisposable
         schedule = Schedules.Parse(options.Schedule, options.Warmup, options.Milestones);
         optimizer = Optimizers.Create(options.Optimizer, task.ParameterGroups, options.Momentum, options.WeightDecay);
         all = [.. task.Graph.Parameters.Select(p => p.Value)];
-        untrained = new UntrainedParameters(task.Graph, options.TrainOnly, task.SkipsUntrained);
+        UntrainedParameters.Check(task.Graph, options.TrainOnly);
+        untrained = Untrained();
         // As they are at the beginning: a task may change them while it trains.
         groups = string.Join("; ", optimizer.Groups.Select(g => string.Create(CultureInfo.InvariantCulture,
             $"{g.Name} {g.Parameters.Count} x{g.LearningRateScale} decay {g.WeightDecay ?? options.WeightDecay}")))
@@ -65,7 +70,11 @@ internal sealed partial class TrainingSession : IDisposable
         {
             while (true)
             {
-                if (evaluated < step && options.IsDue(step, options.EvalEvery)) Evaluate();
+                if (evaluated < step && options.IsDue(step, options.EvalEvery))
+                {
+                    if (saved < step) Save();
+                    Evaluate();
+                }
                 if (saved < step && options.IsDue(step, options.CheckpointEvery)) Save();
                 if (step >= options.Steps) break;
                 cancel.ThrowIfCancellationRequested();
@@ -80,6 +89,12 @@ internal sealed partial class TrainingSession : IDisposable
             if (saved < step) Save();
             string rest = folder is null || step == 0 ? "." : $"; {folder.State} can be resumed.";
             progress.Message($"Stopped after step {step}{rest}");
+        }
+        catch (EspalierException) when (whole && saved < step)
+        {
+            // A picture that cannot be read, or a loss that is no number: what was trained before it can still be gone on with.
+            Save();
+            throw;
         }
         return new TrainResult(step, completed, best, lastEvaluation);
     }
@@ -103,6 +118,8 @@ internal sealed partial class TrainingSession : IDisposable
         if (folder is not null && options.Resume && File.Exists(folder.State))
         {
             Load(folder.State);
+            untrained.Dispose();
+            untrained = Untrained();
             progress.Message(step >= options.Steps
                 ? $"{options.Name} has done its {step} steps already."
                 : $"Resuming {options.Name} after step {step}.");
@@ -114,29 +131,41 @@ internal sealed partial class TrainingSession : IDisposable
                 progress.Message($"Starting again; the state and history of the earlier {options.Name} are replaced.");
             folder.DeleteState();
         }
-        history = folder is null ? null : new TrainingHistory(folder, step);
+        history = folder is null ? null : new TrainingHistory(folder, step, evaluated);
     }
 
     private void TrainStep()
     {
         long started = Stopwatch.GetTimestamp(), number = step + 1;
+        if (step == options.FreezeSteps && step > 0)
+        {
+            untrained.Dispose();
+            untrained = Untrained();
+        }
         double rate = options.LearningRate * schedule.Multiplier(number, options.Steps);
         int parts = options.GradientAccumulationSteps;
         LoaderPosition position = loader.Position;
         if (loader.BatchesPerEpoch - position.BatchInEpoch < parts)
             loader.Position = position = new LoaderPosition(position.Epoch + 1, 0);
         var means = new ScalarMeans();
+        using var undo = new StepUndo(task, loader);
+        whole = undo.IsPossible;
         for (int part = 0; part < parts; part++)
         {
+            if (undo.IsPossible) cancel.ThrowIfCancellationRequested();
             Batch batch = loader.Next();
             var rng = new Rng(options.Seed ^ StepStream, (ulong)number, (ulong)part);
             var context = new StepContext(number, options.Steps, position.Epoch, part, parts, rng)
             {
                 Optimizer = optimizer, Run = new RunContext(Training: true, Still: untrained.Statistics),
             };
-            using (new Scope()) means.Add(Finite(task.Step(batch, context), number));
+            using (Interruption.By(undo.IsPossible ? cancel : CancellationToken.None))
+            using (new Scope())
+                means.Add(Finite(task.Step(batch, context), number));
             batch.Recycle();
         }
+        undo.Done();
+        whole = false;
         untrained.ClearGradients();
         double? norm = Clip(number);
         optimizer.Step((float)rate);
@@ -144,6 +173,7 @@ internal sealed partial class TrainingSession : IDisposable
         step = number;
         task.AfterStep(step);
         ema?.Update();
+        whole = true;
 
         Dictionary<string, double> scalars = means.Means();
         window.Add("lr", rate);
@@ -157,6 +187,10 @@ internal sealed partial class TrainingSession : IDisposable
         progress.Step(new StepInfo(step, options.Steps, position.Epoch, rate, norm, scalars, options.BatchSize,
             Stopwatch.GetElapsedTime(started)));
     }
+
+    /// <summary>What is not trained in the next step: more than in later ones while a backbone is frozen.</summary>
+    private UntrainedParameters Untrained() =>
+        new(task.Graph, step < options.FreezeSteps ? options.FreezeExcept : options.TrainOnly, task.SkipsUntrained);
 
     /// <summary>
     /// Limits the gradients, and looks at them in any case: one that is no number must reach neither weights nor checkpoint.
@@ -205,7 +239,7 @@ internal sealed partial class TrainingSession : IDisposable
                 if (folder is not null) task.SaveModel(folder.Best(result.Selections.Count == 1 ? null : name));
             }
         }
-        history?.Write(step, result.Scalars.Select(s => KeyValuePair.Create($"eval/{s.Key}", s.Value)));
+        history?.Write(step, result.Scalars.Select(s => KeyValuePair.Create(TrainingHistory.EvaluationPrefix + s.Key, s.Value)));
         (lastEvaluation, evaluated, saved) = (result, step, -1);
         progress.Evaluated(step, result, newBest);
     }

@@ -45,15 +45,29 @@ public sealed class KillTests : IDisposable
     public async Task A_signal_saves_the_state_and_ends_with_its_code(string signal, int code)
     {
         if (OperatingSystem.IsWindows() || IsIgnored(code - 128)) return;
-        using Process training = Tool.Start([.. Golden.Train(folder.Path, 100_000), "--threads", "1"]);
-        await WaitFor(() => Directory.Exists(folder.File("events")), training);
-        await Task.Delay(300);
+        // Stopped in the middle of a step, so that what is saved is the state after the step before.
+        using Process training = Tool.Start([.. Golden.Train(folder.Path, 100_000), "--threads", "1", "--log-every", "1"]);
+        await WaitFor(() => new FileInfo(folder.File("apt.history.jsonl")) is { Exists: true, Length: > 0 }, training);
         using (Process kill = Process.Start("kill", [$"-{signal}", $"{training.Id}"])) await kill.WaitForExitAsync();
         string output = await training.StandardOutput.ReadToEndAsync();
         await training.WaitForExitAsync();
         Assert.Equal(code, training.ExitCode);
         Assert.Contains("resume with: espalier train", output);
+        Assert.Contains("stopping; what is done is saved first", await training.StandardError.ReadToEndAsync());
         Assert.True(File.Exists(folder.File("apt.state")));
+    }
+
+    /// <summary>What has nothing to save ends within a moment, however long the computation that it is in.</summary>
+    [Fact]
+    public async Task A_signal_ends_what_computes_for_long()
+    {
+        if (OperatingSystem.IsWindows() || IsIgnored(15)) return;
+        using Process profile = Tool.Start("profile", "--model-type", "vgg19", "--batch-size", "64");
+        await WaitFor(() => profile.TotalProcessorTime > TimeSpan.FromSeconds(1.5), profile);
+        using (Process kill = Process.Start("kill", ["-TERM", $"{profile.Id}"])) await kill.WaitForExitAsync();
+        Assert.EndsWith("interrupted", (await profile.StandardError.ReadToEndAsync()).TrimEnd());
+        await profile.WaitForExitAsync();
+        Assert.Equal(143, profile.ExitCode);
     }
 
     private static bool IsIgnored(int signal)

@@ -72,7 +72,7 @@ public sealed class TrainVerbTests : IDisposable
         Outcome outcome = Tool.Run(arguments).MustSucceed();
         Assert.Contains("1900 training images, 50 held out", outcome.Out);
         Assert.Contains("on the 50 test images", outcome.Out);
-        Assert.Contains("2000 training images, 50 for testing", Tool.Run([.. arguments, "--no-shuffle"]).MustSucceed().Out);
+        Assert.Contains("2000 training images, 50 for testing", Tool.Run([.. arguments, "--no-shuffle", "--overwrite"]).MustSucceed().Out);
     }
 
     [Fact]

@@ -56,6 +56,27 @@ public sealed class CifarTests : IDisposable
         Check(Datasets.Open("cifar10", folder.Path));
     }
 
+    /// <summary>A header may claim any length for a name or for attributes: it is passed over, and nothing is held for it.</summary>
+    [Theory]
+    [InlineData('L')]
+    [InlineData('x')]
+    [InlineData('g')]
+    public void HeadersThatClaimGigabytesCostNothing(char kind)
+    {
+        byte[] header = new byte[512];
+        System.Text.Encoding.ASCII.GetBytes("././@LongLink").CopyTo(header, 0);
+        System.Text.Encoding.ASCII.GetBytes("13000000000").CopyTo(header, 124);
+        header[156] = (byte)kind;
+        int sum = header.Sum(b => b) + 8 * ' ';
+        System.Text.Encoding.ASCII.GetBytes(Convert.ToString(sum, 8).PadLeft(6, '0') + "\0 ").CopyTo(header, 148);
+        var buffer = new MemoryStream();
+        using (var zip = new GZipStream(buffer, CompressionLevel.Fastest, leaveOpen: true)) zip.Write([.. header, .. new byte[4096]]);
+        string path = folder.File("cifar-10-binary.tar.gz", buffer.ToArray());
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        Assert.Contains("damaged or truncated", Assert.Throws<EspalierException>(() => Cifar.Open(path, 10)).Message);
+        Assert.True(GC.GetAllocatedBytesForCurrentThread() - before < 1 << 20);
+    }
+
     [Fact]
     public void TheArchiveIsReadWithoutExtracting()
     {

@@ -35,6 +35,10 @@ internal sealed record CompressPlan
     /// <summary>Only say what would go.</summary>
     public bool PlanOnly { get; init; }
 
+    /// <summary>Whether there is nothing to do without images.</summary>
+    public bool NeedsImages => Method.NeedsImages || Method.Recover is not null || Recipe.Teacher is not null
+        || PretrainSteps + Method.TrainSteps + Method.FineTuneSteps > 0;
+
     public bool TeachesItself => Recipe.Teacher == SelfTeacher;
 
     /// <summary>How any training of the run is taught. A stage goes on from a state only of the same run, whatever stages went

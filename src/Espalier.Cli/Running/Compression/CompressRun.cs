@@ -16,7 +16,7 @@ internal sealed class CompressRun(CompressPlan plan, CommandContext context)
 
     public void Run()
     {
-        using CompressInput input = plan.Source.Open(plan.Method.Seed);
+        using CompressInput input = plan.Source.Open(plan.Method.Seed, plan.NeedsImages);
         context.Opened(input.Pair);
         if (input.Skipped != input.Pair.Skipped) context.Opened(input.Skipped);
         RequireLabels(input);
@@ -29,17 +29,19 @@ internal sealed class CompressRun(CompressPlan plan, CommandContext context)
                 cancel: context.Cancel), plan.Method, terminal, plan.PlanFile);
             return;
         }
-        if (plan.Output is null) terminal.Line("model       is not kept: --output FILE.safetensors keeps the smaller network");
+        terminal.Line($"model       goes to {plan.Output}");
         using Teacher? teacher = plan.Recipe.Teacher is null || plan.TeachesItself ? null
             : plan.Recipe.LoadTeacher(input.Model.NumClasses, input.Model.Card.Classes, input.Preprocessing);
         CompressionMethod method = plan.Method with { Task = plan.Task(teacher, input.Preprocessing), Calibration = input.Calibration };
+        using IDisposable? _ = context.Interrupt?.Hold();
         Table table = TrainingDisplay.Run(terminal, plan.Method.Name, progress =>
             Compress(new CompressionJob(input.Model, input.Data, method, progress, context.Cancel), input));
         terminal.Console.Write(table);
         if (CompressionOrder.TraitsOf(input.Model.Graph).HasFlag(NetworkTraits.FewBits)) SizeLine.Show(terminal, input.Model);
-        terminal.Line($"on {input.Pair.Test.Count} {(input.IsLabelled ? "test images of" : "held-out images without labels from")} "
-            + $"{input.Pair.Info.Name}; the time is of one image at a time, "
-            + "both in turn");
+        string compared = input.IsNoise ? "on noise, since nobody named a data set (--data NAME)"
+            : $"on {input.Pair.Test.Count} {(input.IsLabelled ? "test images of" : "held-out images without labels from")} "
+                + input.Pair.Info.Name;
+        terminal.Line($"{compared}; the time is of one image at a time, both in turn");
         if (plan.PlanFile is not null)
             terminal.Line(planned ? $"plan        {plan.PlanFile}" : "plan        none: channels were not removed");
         if (plan.Report is not null) terminal.Line($"report      {plan.Report.Path}");

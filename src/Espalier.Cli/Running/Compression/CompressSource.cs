@@ -1,5 +1,6 @@
 using Espalier.Data;
 using Espalier.Imaging;
+using Espalier.Tensors;
 using Espalier.Training;
 
 namespace Espalier.Cli.Running;
@@ -31,12 +32,13 @@ internal sealed record CompressSource
     /// <summary>A picture that cannot be read ends the work; else it is left out and named in the end.</summary>
     public bool Strict { get; init; }
 
+    /// <param name="needsImages">Whether noise will not do where no data set is named or known.</param>
     /// <exception cref="EspalierException">There is no such network or data, or they do not go together.</exception>
-    public CompressInput Open(ulong seed)
+    public CompressInput Open(ulong seed, bool needsImages = true)
     {
         SkippedFiles? skipped = null;
         FolderDataset? pictures = Calibration is null ? null : FolderDataset.Unlabelled(Calibration, out skipped, Strict);
-        Model model = OpenModel(seed, pictures, out DatasetPair pair);
+        Model model = OpenModel(seed, pictures, needsImages, out DatasetPair pair);
         try
         {
             string source = Model ?? "the network";
@@ -63,7 +65,7 @@ internal sealed record CompressSource
     }
 
     /// <param name="pictures">Images without labels, where there are any.</param>
-    private Model OpenModel(ulong seed, FolderDataset? pictures, out DatasetPair pair)
+    private Model OpenModel(ulong seed, FolderDataset? pictures, bool needsImages, out DatasetPair pair)
     {
         if (Model is { } path)
         {
@@ -74,7 +76,12 @@ internal sealed record CompressSource
             try
             {
                 Checkpoints.RequirePictures(model.Channels, path);
-                pair = Data is null && DataDir is null && pictures is not null ? Unlabelled(pictures, model)
+                bool named = Data is not null || DataDir is not null;
+                string? own = model.Card.Dataset;
+                bool here = own is not null && (own == FashionMnist.OpenSample().Info.Name || Datasets.All.Any(i => i.Name == own)
+                    && Datasets.Find(own, null) is not null);
+                pair = !named && pictures is not null ? Unlabelled(pictures, model)
+                    : !named && !here && !needsImages ? Noise(model)
                     : Datasets.Open(DataChoice.Name(Data, DataDir, model.Card.Dataset)
                     ?? throw new EspalierException($"{path}: does not say which data set it was trained on; give --data NAME"),
                     DataDir, strict: Strict);
@@ -92,6 +99,14 @@ internal sealed record CompressSource
         Model made = Espalier.Model.Create(ModelType, pair.Train.Classes, pair.Info.Channels, ImageSize, seed, Width ?? 1);
         made.Card = made.Card with { Dataset = pair.Info.Name, Classes = [.. pair.Train.ClassNames] };
         return made;
+    }
+
+    /// <summary>For methods that look at weights alone: only what the network gives before and after is compared on it.</summary>
+    private static DatasetPair Noise(Model model)
+    {
+        const int count = 16;
+        var noise = new UnlabelledNoise(model.ImageSize, model.Channels, count);
+        return new DatasetPair(noise, noise, new DatasetInfo(UnlabelledNoise.NoiseName, "noise", model.Channels, model.ImageSize, 0));
     }
 
     /// <summary>Four of five pictures to look at; on the fifth the networks are compared.</summary>
@@ -116,8 +131,35 @@ internal sealed record CompressInput(Model Model, DatasetPair Pair, Preprocessin
     /// <summary>Whether images have labels to learn from and to measure accuracy by.</summary>
     public bool IsLabelled => Pair.Train.Classes > 0;
 
+    /// <summary>Whether the images are of nothing, since nobody named any.</summary>
+    public bool IsNoise => Pair.Info.Name == UnlabelledNoise.NoiseName;
+
     /// <summary>The network's, for reports.</summary>
     public string Name => Model.Card.Architecture ?? Model.Description;
 
     public void Dispose() => Model.Dispose();
+}
+
+/// <summary>Pictures of random bytes, the same in every run, of no classes.</summary>
+internal sealed class UnlabelledNoise(int size, int channels, int count) : IImageDataset
+{
+    public const string NoiseName = "noise";
+
+    public string Name => NoiseName;
+
+    public int Count => count;
+
+    public int Classes => 0;
+
+    public IReadOnlyList<string> ClassNames => [];
+
+    public int Label(int index) => 0;
+
+    public Image ReadImage(int index)
+    {
+        var image = new Image(size, size, channels);
+        var rng = new Rng((ulong)index);
+        for (int i = 0; i < image.Pixels.Length; i++) image.Pixels[i] = (byte)rng.NextInt(256);
+        return image;
+    }
 }

@@ -7,7 +7,7 @@ namespace Espalier.Compression;
 /// <summary>Which channels of which groups to remove; all numbers are those before the removal.</summary>
 public sealed class RemovalPlan
 {
-    private const int KnownFormat = 1;
+    private const int KnownFormat = 1, LongestFile = 1 << 26;
 
     private readonly SortedDictionary<string, int[]> channels = new(StringComparer.Ordinal);
     private readonly Dictionary<string, int> widths = [];
@@ -65,23 +65,21 @@ public sealed class RemovalPlan
     /// <exception cref="EspalierException">There is no such file, or it is no plan.</exception>
     public static RemovalPlan Load(string path)
     {
-        if (!File.Exists(path)) throw new EspalierException($"{path}: no such plan");
+        byte[] text = SmallFile.Read(path, LongestFile, "a plan");
         try
         {
-            using FileStream stream = File.OpenRead(path);
-            PlanFile? file = JsonSerializer.Deserialize(stream, PlanJson.Default.PlanFile);
+            PlanFile? file = JsonSerializer.Deserialize(text, PlanJson.Default.PlanFile);
             if (file is not { Format: KnownFormat, Groups: not null })
                 throw new EspalierException($"{path}: its plan has format {file?.Format ?? 0}, not {KnownFormat}");
             var plan = new RemovalPlan();
-            foreach (PlanEntry entry in file.Groups)
-            {
-                if (entry is not { Name: not null, Remove: not null })
-                    throw new EspalierException($"{path}: a group lacks its name or channels");
-                plan.Add(entry.Name, entry.Of, entry.Remove);
-            }
+            if (file.Groups.Any(entry => entry is not { Name: not null, Remove: not null }))
+                throw new EspalierException($"{path}: a group lacks its name or channels");
+            // All entries of a group at once: one by one, each would go through those before it.
+            foreach (IGrouping<(string Name, int Of), PlanEntry> group in file.Groups.GroupBy(entry => (entry.Name, entry.Of)))
+                plan.Add(group.Key.Name, group.Key.Of, group.SelectMany(entry => entry.Remove));
             return plan;
         }
-        catch (JsonException e)
+        catch (Exception e) when (SmallFile.IsWrongJson(e))
         {
             throw new EspalierException($"{path}: not a plan: {e.Message.ReplaceLineEndings(" ")}", e);
         }

@@ -1,5 +1,6 @@
-using System.Text.Json;
 using System.Text.Json.Serialization;
+using System.Text.Json;
+using Espalier.Formats;
 using Espalier.Imaging;
 
 namespace Espalier.Models;
@@ -46,7 +47,7 @@ public sealed record CnnStructure
                 Preprocessing = PreprocessingDefaults.OfBlock(block.Preprocessing, block.Config.ImageSize, block.Config.Channels, source),
             };
         }
-        catch (JsonException e)
+        catch (Exception e) when (SmallFile.IsWrongJson(e))
         {
             throw new EspalierException($"{source}: its structure block is damaged: {e.Message.ReplaceLineEndings(" ")}", e);
         }

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Espalier.Formats;
 
 namespace Espalier.Models;
 
@@ -18,7 +19,7 @@ internal static class JsonBeside
             using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(file));
             return document.RootElement.ValueKind == JsonValueKind.Object ? document.RootElement.Clone() : null;
         }
-        catch (Exception e) when (e is JsonException or IOException or UnauthorizedAccessException)
+        catch (Exception e) when (SmallFile.IsWrongJson(e) || e is IOException or UnauthorizedAccessException)
         {
             throw new EspalierException($"{file}: cannot be read as JSON: {e.Message.ReplaceLineEndings(" ")}", e);
         }

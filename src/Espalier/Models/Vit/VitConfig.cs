@@ -1,6 +1,7 @@
-using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
+using System.Text.Json;
+using Espalier.Formats;
 
 namespace Espalier.Models;
 
@@ -124,9 +125,7 @@ public sealed record VitConfig
     /// <summary>Reads a configuration file; see the class for its form.</summary>
     public static VitConfig Read(string path)
     {
-        if (!File.Exists(path)) throw new EspalierException($"{path}: no such configuration file");
-        if (new FileInfo(path).Length > 1 << 20) throw new EspalierException($"{path}: a model configuration is a small JSON file");
-        return Parse(File.ReadAllText(path), path);
+        return Parse(SmallFile.ReadText(path, 1 << 20, "a model configuration"), path);
     }
 
     /// <summary>Reads the JSON form; the sizes that have a usual value may be left out.</summary>
@@ -141,7 +140,7 @@ public sealed record VitConfig
             foreach (var (name, value) in Defaults) given.TryAdd(name, value);
             return given.Deserialize(VitJson.Default.VitConfig)!.Checked(source);
         }
-        catch (JsonException e)
+        catch (Exception e) when (SmallFile.IsWrongJson(e))
         {
             throw new EspalierException($"{source}: not a model configuration: {e.Message.ReplaceLineEndings(" ")}", e);
         }

@@ -66,7 +66,7 @@ public sealed class RemovalPlanTests : IDisposable
     public void DamagedFilesAreNamed(string json, string message) => Refused(message, () => Written(json));
 
     [Fact]
-    public void AMissingFileIsNamed() => Refused("no such plan", () => RemovalPlan.Load(path + ".none"));
+    public void AMissingFileIsNamed() => Refused("no such file (a plan)", () => RemovalPlan.Load(path + ".none"));
 
     public void Dispose()
     {

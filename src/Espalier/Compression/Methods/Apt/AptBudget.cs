@@ -73,6 +73,15 @@ public sealed class AptBudget
         margins[agent] = Math.Clamp(margins[agent] + MarginGain * scales[agent] * (0.5 - pruneShare), -1, 1);
     }
 
+    /// <summary>One that goes on from here by itself.</summary>
+    internal AptBudget Copy()
+    {
+        var copy = new AptBudget(margins.Length, 0, target) { logit = logit };
+        margins.CopyTo(copy.margins, 0);
+        scales.CopyTo(copy.scales, 0);
+        return copy;
+    }
+
     internal void Save(StateWriter state)
     {
         state.Add("apt.margins", margins);

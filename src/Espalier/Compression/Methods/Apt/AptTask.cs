@@ -71,6 +71,14 @@ public sealed class AptTask : ITrainingTask
         ("Model", identity),
     ];
 
+    /// <summary>Keeps what a budget moves while a step runs.</summary>
+    public Action BeforeStep()
+    {
+        Begin();
+        (AptBudget kept, float threshold) = (budget.Copy(), Threshold);
+        return () => (budget, Threshold) = (kept, threshold);
+    }
+
     public IReadOnlyDictionary<string, double> Step(Batch batch, in StepContext context)
     {
         Tensor images = batch.ToTensor(model.Channels, model.ImageSize);

@@ -63,6 +63,9 @@ public sealed record BnScale : ImportanceMethod
     public override bool NeedsLabels => false;
 
     /// <inheritdoc/>
+    public override bool NeedsImages => false;
+
+    /// <inheritdoc/>
     public override string Name => "bn-scale";
 
     /// <inheritdoc/>
@@ -78,6 +81,9 @@ public sealed record RandomFilters : ImportanceMethod
 {
     /// <inheritdoc/>
     public override bool NeedsLabels => false;
+
+    /// <inheritdoc/>
+    public override bool NeedsImages => false;
 
     /// <inheritdoc/>
     public override string Name => "random";
@@ -103,6 +109,9 @@ public abstract record FilterPruning : ImportanceMethod
 {
     /// <inheritdoc/>
     public override bool NeedsLabels => false;
+
+    /// <inheritdoc/>
+    public override bool NeedsImages => false;
 
     private protected delegate double OfRow(ReadOnlySpan<float> row);
 

@@ -1,0 +1,145 @@
+using System.Text.Json;
+using Espalier.Formats;
+using Espalier.Imaging;
+
+namespace Espalier.Cli.Tests.Verbs;
+
+/// <summary>The first commands of somebody with a folder of photos: defaults that follow it, and nothing lost.</summary>
+public sealed class FirstHourTests : IDisposable
+{
+    private readonly TemporaryFolder folder = new();
+
+    public void Dispose() => folder.Dispose();
+
+    /// <summary>Photos of some classes, those of a class striped alike.</summary>
+    private string Photos(int classes = 3, int each = 10)
+    {
+        string root = folder.File("photos");
+        for (int c = 0; c < classes; c++)
+        {
+            Directory.CreateDirectory(Path.Combine(root, $"class-{c}"));
+            for (int i = 0; i < each; i++)
+            {
+                var image = new Image(40, 36, 3);
+                for (int p = 0; p < image.Pixels.Length; p++) image.Pixels[p] = (byte)(p / 3 % 40 % (c + 2) * 90 + i + 7 * (p % 3));
+                PngWriter.Write(Path.Combine(root, $"class-{c}", $"{i}.png"), image);
+            }
+        }
+        return root;
+    }
+
+    private string[] Train(string photos, params string[] more) =>
+        ["train", "--data", photos, "--output-dir", folder.Path, "--img-size", "16", "--threads", "1", .. more];
+
+    [Fact]
+    public void A_folder_is_enough_to_train_on_and_a_run_is_not_overwritten()
+    {
+        string photos = Photos();
+        Outcome first = Tool.Run(Train(photos, "--epochs", "2")).MustSucceed();
+        Assert.Contains("model       resnet20", first.Out);
+        Assert.Contains("run         2 steps of 24 images, 2 passes", first.Out);
+        byte[] model = File.ReadAllBytes(folder.File("cnn.safetensors"));
+
+        string refused = Tool.Run(Train(photos, "--epochs", "2")).MustFail(2);
+        Assert.Contains("--resume goes on with it, --overwrite begins again", refused);
+        Assert.Equal(model, File.ReadAllBytes(folder.File("cnn.safetensors")));
+        Tool.Run(Train(photos, "--epochs", "2", "--seed", "1", "--overwrite")).MustSucceed();
+        Assert.NotEqual(model, File.ReadAllBytes(folder.File("cnn.safetensors")));
+
+        Assert.Contains("run         30 steps of 24 images", Tool.Run(Train(photos, "--name", "usual", "--width", "0.25")).MustSucceed().Out);
+        Assert.Contains("agents after", Tool.Run(Train(photos, "--epochs", "1", "--target-flops", "0.5")).MustSucceed().Out);
+    }
+
+    [Fact]
+    public void A_run_goes_on_with_the_options_that_it_began_with()
+    {
+        string photos = Photos();
+        string[] run = Train(photos, "--num-steps", "6", "--train-batch-size", "4", "--learning-rate", "0.01", "--name", "mine");
+        Tool.Run([.. run.Select(a => a == "mine" ? "whole" : a)]).MustSucceed();
+        using var cancel = new CancellationTokenSource();
+        Assert.Equal(130, Tool.Run(new CancellingWriter("step 1 of", cancel), cancel.Token, run).Code);
+
+        Outcome several = Tool.Run("train", "--resume", "--output-dir", folder.Path);
+        Assert.Contains("the states of 2 runs (mine, whole)", several.MustFail(2));
+        Outcome resumed = Tool.Run("train", "--resume", "--name", "mine", "--output-dir", folder.Path).MustSucceed();
+        Assert.Contains("Resuming mine after step", resumed.Out);
+        Assert.Equal(File.ReadAllBytes(folder.File("whole.safetensors")), File.ReadAllBytes(folder.File("mine.safetensors")));
+        Assert.Contains("--learning-rate was 0.01", Tool.Run("train", "--resume", "--name", "mine", "--output-dir", folder.Path,
+            "--learning-rate", "0.02").MustFail(2));
+    }
+
+    [Fact]
+    public void A_new_head_learns_alone_while_the_backbone_is_frozen()
+    {
+        string photos = Photos(), whole = folder.File("whole.safetensors");
+        using (Model net = Model.Create("resnet20", 7, 3, 16, width: 0.25)) net.Save(whole);
+        string[] run = Train(photos, "--pretrained", whole, "--train-batch-size", "8", "--no-augment", "--freeze", "1");
+        run = [.. run.Where(a => a is not ("--img-size" or "16"))];
+        Outcome frozen = Tool.Run([.. run, "--epochs", "1", "--name", "frozen"]).MustSucceed();
+        Assert.Contains("the first 3 steps of the head alone", frozen.Out);
+        Checkpoint before = CheckpointFile.Read(whole), after = CheckpointFile.Read(folder.File("frozen.safetensors"));
+        foreach (NamedArray array in before.Arrays.Values.Where(a => a.Name != "linear.weight" && a.Name != "linear.bias"))
+            Assert.True(array.Data.SequenceEqual(after[array.Name].Data), array.Name);
+        Tool.Run([.. run, "--epochs", "2", "--name", "thawed"]).MustSucceed();
+        Checkpoint thawed = CheckpointFile.Read(folder.File("thawed.safetensors"));
+        Assert.Contains(before.Arrays.Values, a => a.Data.Length == thawed[a.Name].Data.Length
+            && !a.Data.SequenceEqual(thawed[a.Name].Data));
+    }
+
+    [Fact]
+    public void An_evaluation_that_fails_costs_nothing()
+    {
+        string photos = Photos(), bad = Path.Combine(photos, "class-2", "9.png");
+        File.WriteAllBytes(bad, File.ReadAllBytes(bad)[..60]);
+        Outcome failed = Tool.Run(Train(photos, "--epochs", "2", "--strict"));
+        Assert.Equal(2, failed.Code);
+        Assert.Contains(bad, failed.Error);
+        Assert.True(File.Exists(folder.File("cnn.state")));
+        Assert.True(File.Exists(folder.File("cnn.safetensors")));
+    }
+
+    [Fact]
+    public void What_a_model_takes_for_what_is_told()
+    {
+        string photos = Photos(classes: 7, each: 5);
+        Tool.Run(Train(photos, "--epochs", "1", "--width", "0.25")).MustSucceed();
+        Outcome infer = Tool.Run("infer", "--model", folder.File("cnn.safetensors"), "--data", photos, "--per-class", "--confusion",
+            folder.File("made/matrix.csv"), "--output", folder.File("lines.jsonl"));
+        Assert.Contains("in top 5", infer.MustSucceed().Out);
+        Assert.Contains("mostly taken for", infer.Out);
+        string[][] rows = [.. File.ReadLines(folder.File("made/matrix.csv")).Select(l => l.Split(','))];
+        Assert.Equal(["class", .. Enumerable.Range(0, 7).Select(c => $"class-{c}")], rows[0]);
+        Assert.Equal(8, rows.Length);
+        Assert.All(rows[1..], row => Assert.Equal(1, row[1..].Sum(int.Parse)));
+        JsonElement[] lines = [.. File.ReadLines(folder.File("lines.jsonl")).Select(l => JsonDocument.Parse(l).RootElement)];
+        Assert.Equal([.. Enumerable.Range(0, 7).Select(c => Path.Combine(photos, $"class-{c}", "4.png"))],
+            lines.Select(l => l.GetProperty("file").GetString()));
+        Assert.All(lines, l => Assert.Equal(1, rows[1 + l.GetProperty("label").GetInt32()][1 + l.GetProperty("prediction").GetInt32()]
+            is "1" ? 1 : 0));
+    }
+
+    [Theory]
+    [InlineData("l1")]
+    [InlineData("fpgm")]
+    [InlineData("bn-scale")]
+    public void Weights_alone_need_no_data_set(string method)
+    {
+        string whole = folder.File("whole.safetensors"), small = folder.File("small.safetensors");
+        using (Model net = Model.Create("resnet20", 7, 3, 16, width: 0.25)) net.Save(whole);
+        Outcome done = Tool.Run("compress", method, "--model", whole, "--ratio", "0.5", "--output", small).MustSucceed();
+        Assert.Contains("on noise", done.Out);
+        using Model after = Model.Open(small);
+        Assert.True(after.ParameterCount > 0);
+        Assert.Contains("stays", Tool.Run("compress", method, "--model", whole, "--ratio", "0.5", "--plan").MustSucceed().Out);
+        Assert.Contains("--data NAME", Tool.Run("compress", "taylor", "--model", whole, "--ratio", "0.5", "--output", small).MustFail(2));
+    }
+
+    [Fact]
+    public void Networks_are_listed_and_the_command_alone_helps()
+    {
+        string list = Tool.Run("models").MustSucceed().Out;
+        Assert.Matches(@"resnet18 +224 +11\.69 M +1\.81 G +torchvision", list);
+        Assert.Matches(@"ViT-B_16 +224 +86\.57 M", list);
+        Assert.Contains("Examples:", Tool.Run().MustSucceed().Out);
+    }
+}
