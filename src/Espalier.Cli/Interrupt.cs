@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Espalier.Formats;
 
 namespace Espalier.Cli;
 
@@ -73,6 +74,7 @@ internal sealed class Interrupt : IDisposable
             if (held > 0 || DateTime.UtcNow - since < Grace) return;
         }
         error.WriteLine("espalier: interrupted");
+        AtomicFile.DeleteTemporaries();
         Environment.Exit(ExitCode);
     }
 

@@ -10,6 +10,9 @@ internal sealed record Terminal(TextWriter Out, TextWriter Error, bool Interacti
 {
     private const int PlainWidth = 120;
 
+    /// <summary>Of tables in files and pipes, where nothing is gained by cutting them.</summary>
+    private const int PlainTableWidth = 500;
+
     /// <summary>Plain ASCII, which needs no second look.</summary>
     private static readonly SearchValues<char> Harmless = SearchValues.Create([.. Enumerable.Range(' ', '~' - ' ' + 1).Select(c => (char)c)]);
 
@@ -73,7 +76,7 @@ internal sealed record Terminal(TextWriter Out, TextWriter Error, bool Interacti
             ColorSystem = colours ? ColorSystemSupport.Detect : ColorSystemSupport.NoColors,
             Interactive = Interactive ? InteractionSupport.Yes : InteractionSupport.No,
         });
-        made.Profile.Width = Width;
+        made.Profile.Width = Interactive ? Width : Math.Max(Width, PlainTableWidth);
         return made;
     }
 }

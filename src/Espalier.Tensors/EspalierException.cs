@@ -6,7 +6,12 @@ namespace Espalier;
 /// </summary>
 public class EspalierException : Exception
 {
-    public EspalierException(string message) : base(message) { }
+    public EspalierException(string message) : base(Line(message)) { }
 
-    public EspalierException(string message, Exception inner) : base(message, inner) { }
+    public EspalierException(string message, Exception inner) : base(Line(message), inner) { }
+
+    /// <summary>Names in a message come from files, and may hold anything: ends of lines become blanks, and what could steer a terminal
+    /// question marks.</summary>
+    private static string Line(string message) => !message.Any(char.IsControl) ? message
+        : string.Concat(message.ReplaceLineEndings(" ").Select(c => c == '\t' ? ' ' : char.IsControl(c) ? '?' : c));
 }

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using Espalier.Tensors;
 using Espalier.Tensors.Memory;
 
@@ -7,8 +6,8 @@ namespace Espalier.Fuzz;
 /// <summary>What a reader did with its damaged files.</summary>
 internal sealed class FuzzRun(Reader reader, int mutants)
 {
-    /// <summary>Limits of one file: bytes of managed and of pooled memory, and seconds; a reader that is slow once gets a second try,
-    /// since the machine may have been busy.</summary>
+    /// <summary>Limits of one file: bytes of managed memory, and seconds of the processor, of all threads; a reader that is slow once
+    /// gets another try, since code may have been compiled meanwhile.</summary>
     public const long MostBytes = 256L << 20;
 
     public const double MostSeconds = 1;
@@ -53,7 +52,8 @@ internal sealed class FuzzRun(Reader reader, int mutants)
         double seconds = double.MaxValue;
         for (int attempt = 0; attempt < Tries && seconds > MostSeconds; attempt++)
         {
-            long before = GC.GetAllocatedBytesForCurrentThread(), start = Stopwatch.GetTimestamp();
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            TimeSpan start = Environment.CpuUsage.TotalTime;
             try
             {
                 reader.Read(file);
@@ -69,7 +69,7 @@ internal sealed class FuzzRun(Reader reader, int mutants)
                 faults.Add($"{reader.Name} {number}: {e.GetType().Name}: {e.Message.ReplaceLineEndings(" ")}");
                 return;
             }
-            seconds = Math.Min(seconds, Stopwatch.GetElapsedTime(start).TotalSeconds);
+            seconds = Math.Min(seconds, (Environment.CpuUsage.TotalTime - start).TotalSeconds);
             long taken = GC.GetAllocatedBytesForCurrentThread() - before;
             Largest = Math.Max(Largest, taken);
             if (taken > MostBytes) faults.Add($"{reader.Name} {number}: {taken >> 20} MB for {file.Length} bytes");

@@ -86,6 +86,16 @@ internal static partial class RecipeFile
         });
     }
 
+    /// <summary>What would be typed to do the same.</summary>
+    /// <exception cref="EspalierException">It is no recipe.</exception>
+    public static string CommandLine(string path)
+    {
+        JsonProperty[] all = Read(path);
+        IEnumerable<string> words = all.Where(p => p.Name != VerbName).SelectMany(p => Words("--" + p.Name, p.Value, path));
+        return string.Join(' ', [.. all.Where(p => p.Name == VerbName).Select(p => $"espalier {p.Value}"),
+            .. words.Select(w => w.Contains(' ', StringComparison.Ordinal) ? $"\"{w}\"" : w)]);
+    }
+
     private static IEnumerable<Option> Known(RootCommand root, Command verb) =>
         verb.Options.Concat(root.Options.Where(o => o.Recursive)).Where(o => o.Name.StartsWith("--", StringComparison.Ordinal));
 

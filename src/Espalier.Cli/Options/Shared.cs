@@ -29,6 +29,9 @@ internal static class Shared
     public static Option<string?> Model { get; } = Opt.Text("--model",
         "Checkpoint: safetensors, PyTorch (.pth, .bin) or Google's .npz", "FILE");
 
+    public static Option<string?> Classes { get; } = Opt.Text("--classes",
+        "Names of the classes, one a line in the order of the logits, where the checkpoint has none: those of ImageNet", "FILE.txt");
+
     public static Option<string?> Config { get; } = Opt.Text("--config", "Model's shape as JSON", "FILE.json");
 
     public static Option<string?> ModelType { get; } = Opt.Text("--model-type",

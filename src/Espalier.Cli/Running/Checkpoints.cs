@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Espalier.Cli.Options;
+using Espalier.Formats;
 using Espalier.Imaging;
 using Espalier.Inference;
 using Espalier.Models;
@@ -39,6 +40,8 @@ internal static class Checkpoints
         {
             RequirePictures(model.Channels, path);
             model.Preprocessing = PreprocessChoice.Of(parse, model.ImageSize, model.Channels, model.Preprocessing);
+            if (parse.CommandResult.Command.Options.Contains(Shared.Classes) && parse.GetValue(Shared.Classes) is { } names)
+                model.ClassNames = ClassNames(names, model.NumClasses);
             if (threshold is null && share is null) return model;
             RequireAgents(model.AgentLayers.Count > 0, path, threshold is null ? "--keep-share" : "--threshold");
             model.Pruning = share is null ? Pruning.Threshold(threshold!.Value) : Pruning.KeepShare(share.Value);
@@ -49,6 +52,14 @@ internal static class Checkpoints
             model.Dispose();
             throw;
         }
+    }
+
+    private static string[] ClassNames(string file, int classes)
+    {
+        string[] names = [.. SmallFile.ReadText(file, 1 << 20, "a list of classes").Split('\n').Select(l => l.Trim()).Where(l => l.Length > 0)];
+        return names.Length == classes ? names
+            : throw new EspalierException($"{file}: has {names.Length} names, one a line, and the model {classes} classes; give the list that "
+                + "it was trained with");
     }
 
     /// <summary>The checkpoint that --model names, else a new network of the shape that the other options name.</summary>

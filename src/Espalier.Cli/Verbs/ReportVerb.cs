@@ -57,7 +57,11 @@ internal static class ReportVerb
         IReadOnlyList<HistoryPoint> history = run is null ? [] : TrainingHistory.Read(run.History);
         ReportData report =
             RunReport.Build(evaluation, rows, history, run?.Name ?? Path.GetFileNameWithoutExtension(checkpoint))
-            with { CommandLine = "espalier " + string.Join(' ', context.Arguments) };
+            with
+            {
+                CommandLine = run is not null && File.Exists(run.Recipe) ? RecipeFile.CommandLine(run.Recipe)
+                    : "espalier " + string.Join(' ', context.Arguments),
+            };
         HtmlReport.Write(output, report);
         Tables.Compare(context.Terminal, rows);
         context.Terminal.Line($"report      {output}");

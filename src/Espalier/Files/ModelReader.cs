@@ -157,8 +157,8 @@ internal sealed class ModelReader : IDisposable
         if (options.Config is not null) return Vit(file, null, options);
         if (options.Architecture is { } published) return NamedNetwork.Open(file, published, options);
         return VitTensors.Sizes(file) is { } sizes ? NamedNetwork.Vit(file, sizes, options)
-            : throw new EspalierException($"{file.Source}: says nothing of the network's shape; give its name as Architecture, or its "
-                + "numbers as Config");
+            : throw new EspalierException($"{file.Source}: says nothing of the network's shape; give its name as Architecture"
+                + $"{CnnNames.Hint(file.Shapes)}, or its numbers as Config");
     }
 
     /// <summary>A name that is given must be the file's own.</summary>

@@ -1,3 +1,5 @@
+using System.Collections.Concurrent;
+
 namespace Espalier.Formats;
 
 /// <summary>
@@ -6,6 +8,12 @@ namespace Espalier.Formats;
 /// </summary>
 public static class AtomicFile
 {
+    /// <summary>How old a temporary file is that nobody writes any more.</summary>
+    private static readonly TimeSpan Stale = TimeSpan.FromDays(1);
+
+    /// <summary>Those that are written now, for <see cref="DeleteTemporaries"/>.</summary>
+    private static readonly ConcurrentDictionary<string, bool> Temporaries = new();
+
     /// <summary>Writes <paramref name="path"/> with what <paramref name="write"/> puts into the stream.</summary>
     /// <exception cref="EspalierException">
     /// The file cannot be written; the old one is untouched and no temporary is left. Exceptions of
@@ -20,6 +28,7 @@ public static class AtomicFile
             if (Directory.Exists(target)) throw new IOException("it is a folder");
             if (FileSystem.IsSpecialFile(target)) throw new IOException("it is a device or a pipe, not a regular file");
             string folder = Path.GetDirectoryName(target)!;
+            DeleteStale(folder, Path.GetFileName(target));
             string name = Path.Combine(folder, $".{Path.GetFileName(target)}.{Guid.NewGuid():N}.tmp");
             var options = new FileStreamOptions
             {
@@ -31,11 +40,13 @@ public static class AtomicFile
             using (var stream = new FileStream(name, options))
             {
                 temporary = name;
+                Temporaries[name] = true;
                 write(stream);
                 stream.Flush(flushToDisk: true);
             }
             if (!OperatingSystem.IsWindows() && File.Exists(target)) File.SetUnixFileMode(name, File.GetUnixFileMode(target));
             File.Move(name, target, overwrite: true);
+            Temporaries.TryRemove(name, out _);
             temporary = null;
             FileSystem.FlushFolder(folder);
         }
@@ -47,6 +58,24 @@ public static class AtomicFile
         finally
         {
             if (temporary is not null) TryDelete(temporary);
+        }
+    }
+
+    /// <summary>Before a process ends in the middle of its work: what it was writing is of no use to anybody.</summary>
+    internal static void DeleteTemporaries()
+    {
+        foreach (string path in Temporaries.Keys) TryDelete(path);
+    }
+
+    /// <summary>What processes that were killed while they wrote this file have left beside it.</summary>
+    private static void DeleteStale(string folder, string name)
+    {
+        if (!Directory.Exists(folder)) return;
+        foreach (string path in Directory.EnumerateFiles(folder, $".{name}.*.tmp"))
+        {
+            ReadOnlySpan<char> own = Path.GetFileName(path.AsSpan())[(name.Length + 2)..^4];
+            if (own.Length == 32 && !own.ContainsAnyExcept("0123456789abcdef") && DateTime.UtcNow - File.GetLastWriteTimeUtc(path) > Stale)
+                TryDelete(path);
         }
     }
 
@@ -62,6 +91,7 @@ public static class AtomicFile
         try
         {
             File.Delete(path);
+            Temporaries.TryRemove(path, out _);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

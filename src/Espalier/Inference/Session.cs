@@ -113,7 +113,7 @@ public sealed unsafe class Session : IDisposable
     }
 
     /// <summary>Names of the classes, in the order of the logits; null where the file does not say.</summary>
-    public IReadOnlyList<string>? ClassNames { get; init; }
+    public IReadOnlyList<string>? ClassNames { get; set; }
 
     /// <summary>The data set that it was trained on; null where the file does not say.</summary>
     public string? Dataset { get; init; }

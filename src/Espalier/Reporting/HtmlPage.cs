@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using Espalier.Formats;
 
 namespace Espalier.Reporting;
 
@@ -8,22 +9,12 @@ internal static class HtmlPage
 {
     private const string Script = "report.js", Style = "report.css";
 
-    /// <summary>Writes through a temporary file beside the target, so that no half report is left behind.</summary>
+    /// <summary>Writes the page, or leaves the file as it was.</summary>
     /// <exception cref="EspalierException">The file cannot be written.</exception>
     public static void Write(string path, string html)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
-        string part = path + ".part";
-        try
-        {
-            File.WriteAllText(part, html, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false));
-            File.Move(part, path, overwrite: true);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            if (File.Exists(part)) File.Delete(part);
-            throw new EspalierException($"{path}: cannot write the report: {e.Message}", e);
-        }
+        AtomicFile.Write(path, stream => stream.Write(Encoding.UTF8.GetBytes(html)));
     }
 
     /// <summary>The page as text.</summary>

@@ -135,6 +135,38 @@ public sealed class FirstHourTests : IDisposable
     }
 
     [Fact]
+    public void A_published_file_without_a_name_gets_one_suggested()
+    {
+        string file = folder.File("mobile.safetensors");
+        using (Model net = Model.Create("mobilenet_v2", 7))
+            Safetensors.Write(file, net.Graph.Weights.Select(w => new NamedArray(w.Key, w.Value.Tensor.Shape.ToArray(), w.Value.Tensor.ToArray())));
+        Assert.Contains("--model-type (its tensors are those of mobilenet_v2)", Tool.Run("profile", "--model", file).MustFail(2));
+    }
+
+    [Fact]
+    public void Classes_get_the_names_of_a_list()
+    {
+        string net = folder.File("net.safetensors"), photo = Path.Combine(Photos(), "class-0", "0.png"), list = folder.File("names.txt");
+        using (Model model = Model.Create("resnet20", 3, 3, 16, width: 0.25)) model.Save(net);
+        File.WriteAllText(list, "tench\ngoldfish\r\ngreat white shark\n");
+        string said = Tool.Run("predict", photo, "--model", net, "--classes", list).MustSucceed().Out;
+        foreach (string name in new[] { "tench", "goldfish", "great white shark" }) Assert.Contains($"%  {name}\n", said);
+        File.AppendAllText(list, "hammerhead\n");
+        Assert.Contains("has 4 names, one a line, and the model 3 classes", Tool.Run("predict", photo, "--model", net, "--classes", list).MustFail(2));
+    }
+
+    [Fact]
+    public void A_report_says_how_the_run_was_trained()
+    {
+        Tool.Run(Train(Photos(), "--epochs", "1", "--target-flops", "0.5", "--name", "mine")).MustSucceed();
+        Outcome report = Tool.Run("report", folder.Path, "--name", "mine", "--data", folder.File("photos")).MustSucceed();
+        string page = File.ReadAllText(folder.File("report.html"));
+        Assert.Contains("espalier train ", page);
+        Assert.Contains("--target-flops=0.5", page);
+        Assert.True(report.Out.IndexOf("APT, unpruned", StringComparison.Ordinal) < report.Out.IndexOf("APT, pruned", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public void Networks_are_listed_and_the_command_alone_helps()
     {
         string list = Tool.Run("models").MustSucceed().Out;

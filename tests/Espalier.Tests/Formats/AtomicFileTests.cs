@@ -14,6 +14,22 @@ public sealed class AtomicFileTests
         Assert.Equal(["x"], folder.Names);
     }
 
+    /// <summary>A process that was killed while it wrote leaves its part; one of today may still be at it.</summary>
+    [Fact]
+    public void PartsThatNobodyWritesAnyMoreGo()
+    {
+        using var folder = new TemporaryFolder();
+        string[] parts = [.. new[] { "x", "x", "y" }.Select(n => $".{n}.{Guid.NewGuid():N}.tmp"), ".x.mine.tmp"];
+        foreach (string part in parts)
+        {
+            File.WriteAllText(folder[part], "half");
+            File.SetLastWriteTimeUtc(folder[part], DateTime.UtcNow.AddDays(-2));
+        }
+        File.SetLastWriteTimeUtc(folder[parts[1]], DateTime.UtcNow);
+        AtomicFile.Write(folder["x"], stream => stream.Write("new"u8));
+        Assert.Equal([.. parts[1..].Append("x").Order(StringComparer.Ordinal)], folder.Names.Order(StringComparer.Ordinal));
+    }
+
     [Fact]
     public void TheOldFileIsThereUntilTheNewOneIsComplete()
     {
