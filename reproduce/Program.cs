@@ -1,5 +1,7 @@
 using Espalier.Cli;
 using Espalier.Reproduce;
 
-using var interrupt = new Interrupt();
+using var interrupt = new Interrupt(Console.Error);
+// Every experiment keeps what it has.
+using IDisposable held = interrupt.Hold();
 return Commands.Run(args, new CommandContext(Terminal.OfProcess(), interrupt.Token, interrupt));

@@ -66,7 +66,7 @@ internal sealed class FuzzRun(Reader reader, int mutants)
             }
             catch (Exception e)
             {
-                faults.Add($"{reader.Name} {number}: {e.GetType().Name}: {e.Message.ReplaceLineEndings(" ")}");
+                faults.Add($"{reader.Name} {number}: {e.GetType().Name}: {e.Message.ReplaceLineEndings(" ")}{Environment.NewLine}{e.StackTrace}");
                 return;
             }
             seconds = Math.Min(seconds, (Environment.CpuUsage.TotalTime - start).TotalSeconds);

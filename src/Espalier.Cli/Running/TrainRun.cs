@@ -50,15 +50,12 @@ internal sealed class TrainRun : IDisposable
     public TrainOptions Options => plan.Options;
 
     /// <summary>Trains to the end or to the first Ctrl-C.</summary>
-    public TrainResult Run()
-    {
-        using IDisposable? _ = context.Interrupt?.Hold();
-        return TrainingDisplay.Run(context.Terminal, plan.Options.Name, Run);
-    }
+    public TrainResult Run() => TrainingDisplay.Run(context.Terminal, plan.Options.Name, Run);
 
     /// <summary>The same, shown in another way.</summary>
     public TrainResult Run(ITrainingProgress progress)
     {
+        using IDisposable? _ = context.Interrupt?.Hold();
         var data = new TrainingData(splits.Train, ImagePipeline.Train(Data.Info, Network.Preprocessing, plan.Augmentation),
             splits.Selection, ImagePipeline.Eval(Network.Preprocessing));
         return new Trainer(Network.Task, data, plan.Options).Run(progress, context.Cancel);

@@ -65,7 +65,7 @@ internal static class OnnxActivationPatterns
                 case AffineOp affine when !timesX || affine.Shift == 0:
                     (a, b) = (a * affine.Scale, b * affine.Scale + affine.Shift);
                     break;
-                case MulOp when !timesX && Scaled(at.Operands.First(o => o != f.Output)) is var (other, scale) && other == x:
+                case MulOp when !timesX && Scaled(at.Operands.FirstOrDefault(o => o != f.Output, f.Output)) is var (other, scale) && other == x:
                     (a, b, timesX) = (a * scale, b * scale, true);
                     break;
                 default: return null;

@@ -18,7 +18,7 @@ internal static class OnnxAttentionPattern
         double scale = 1;
         GraphValue? scores = softmax.Operands[0], bias = null;
         if (OnnxRewriter.Made<AddOp>(scores) is { } add && add.Operands.FirstOrDefault(o => o!.IsWeight) is { } added)
-            (bias, scores) = (added, add.Operands.First(o => o != added));
+            (bias, scores) = (added, add.Operands.FirstOrDefault(o => o != added, added));
         while (OnnxRewriter.Made<AffineOp>(scores) is { Op: AffineOp { Shift: 0 } affine } scaled)
             (scale, scores) = (scale * affine.Scale, scaled.Operands[0]);
         if (OnnxRewriter.Made<MatMulOp>(scores) is not { Op: MatMulOp { TransposeA: false, TransposeB: false } } product) return;

@@ -61,7 +61,8 @@ internal static class OnnxReadShapes
     public static OnnxOperand Concat(OnnxReadCall call)
     {
         OnnxOperand[] parts = [.. Enumerable.Range(0, call.Count).Select(i => call[i])];
-        OnnxOperand like = parts.First(p => !p.IsConstant);
+        if (parts.Length == 0) throw new InvalidDataException("it joins nothing");
+        OnnxOperand like = parts.FirstOrDefault(p => !p.IsConstant) ?? parts[0];
         int axis = OnnxArray.Axis(call.Node.Int("axis", 1), like.Rank);
         for (int i = 0; i < parts.Length; i++)
         {

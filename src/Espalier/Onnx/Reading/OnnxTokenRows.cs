@@ -83,7 +83,7 @@ internal static class OnnxTokenRows
         GraphValue? positions = null;
         GraphNode? join = node.Op is ConcatOp ? node : null;
         if (node.Op is AddOp && node.Operands.FirstOrDefault(o => o is { IsWeight: true, Shape.Rank: 3 }) is { } added)
-            (positions, join) = (added, OnnxRewriter.Made<ConcatOp>(node.Operands.First(o => o != added)));
+            (positions, join) = (added, OnnxRewriter.Made<ConcatOp>(node.Operands.FirstOrDefault(o => o != added, added)));
         if (join is not { Op: ConcatOp { Axis: 1 }, Operands.Count: >= 2 } || join.Output.Shape.Rank != 3) return null;
         GraphValue?[] parts = [.. join.Operands];
         GraphValue[] prefix = [.. parts[..^1].Select(p => OnnxRewriter.Made<RepeatOp>(p)?.Operands[0]).OfType<GraphValue>().Where(w => w.IsWeight)];
@@ -94,7 +94,7 @@ internal static class OnnxTokenRows
             if (OnnxRewriter.Made<AddOp>(patches) is not { } placed) return null;
             positions = placed.Operands.FirstOrDefault(o => o is { IsWeight: true, Shape.Rank: 3 });
             if (positions is null) return null;
-            patches = placed.Operands.First(o => o != positions);
+            patches = placed.Operands.FirstOrDefault(o => o != positions, positions);
         }
         int count = prefix.Sum(p => p.Shape[1]), width = join.Output.Shape[2], tokens = join.Output.Shape[1];
         if (positions.Shape[0] != 1 || positions.Shape[2] != width || patches is null) return null;
