@@ -98,6 +98,13 @@ internal static class Checkpoints
             throw new EspalierException($"{source}: is for images of {channels} channels; images have 1 (grey) or 3 (RGB)");
     }
 
+    /// <summary>Whether a network answers with classes.</summary>
+    public static void RequireClassifier(Session model, string path)
+    {
+        if (model.GivesFeatures)
+            throw new EspalierException($"{path}: has no head, so it gives features and no classes; use embed, or train a head for it");
+    }
+
     /// <summary>Whether an option that says what agents drop has a meaning.</summary>
     public static void RequireAgents(bool there, string path, string option)
     {

@@ -42,6 +42,7 @@ internal static class InferVerb
         string path = Checkpoints.Required(parse);
         Folders.RefuseInput(parse.GetValue(Output), path, "--output");
         using Session model = Checkpoints.Open(parse, path);
+        Checkpoints.RequireClassifier(model, path);
         DatasetPair pair = DataChoice.Open(parse, model.Dataset, path, context);
         IImageDataset data = DataChoice.For(model, path,
             DataChoice.Limit(DataChoice.Of(pair, parse.GetValue(Split)), parse.GetValue(Limit)), context.Terminal);

@@ -45,6 +45,7 @@ internal static class PredictVerb
     {
         string path = Checkpoints.OrShipped(parse);
         using Session model = Checkpoints.Open(parse, path);
+        Checkpoints.RequireClassifier(model, path);
         var predictor = new Predictor(model);
         string folder = parse.GetValue(Shared.OutputDir) ?? ".";
         var written = new HashSet<string>();

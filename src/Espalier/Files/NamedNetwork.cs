@@ -86,7 +86,7 @@ internal static class NamedNetwork
 
     private static VitForm FormOf(ModelTensors file, OpenOptions options)
     {
-        int? stored = file.Shapes.GetValueOrDefault("head.weight")?[0];
+        int? stored = file.Shapes.GetValueOrDefault("head.weight") is [var rows, ..] ? rows : null;
         return VitTensors.Form(file, options.Classes, options.NewHead || (options.Classes is { } classes && classes != stored));
     }
 

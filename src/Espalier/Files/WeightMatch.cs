@@ -40,7 +40,7 @@ internal static class WeightMatch
                 + $"({LoadReport.Shortened(lacking)}); is it a checkpoint of {network}?");
         string[] others = [.. file.Shapes.Keys.Where(name => !graph.Weights.ContainsKey(name))];
         bool transformer = graph.Nodes.Any(n => n.Op is AssembleTokensOp);
-        string[] foreign = [.. others.Where(name => !IsHarmless(name, newHead.Count > 0) && !(transformer && IsBeside(name)))];
+        string[] foreign = [.. others.Where(name => !IsHarmless(name, newHead.Count > 0) && !(transformer && IsBeside(name, file.Layout)))];
         return foreign.Length == 0 ? new LoadReport(matched, [], missing, others, []) : throw new EspalierException(
             $"{file.Source}: has {foreign.Length} tensors that have no place in {network} ({LoadReport.Shortened(foreign)}); "
             + "is it a checkpoint of another network?");
@@ -48,9 +48,9 @@ internal static class WeightMatch
 
     /// <summary>What transformers are trained with and need no more: MAE's decoder, SigLIP's tower of texts and its scale, a pooling
     /// head that another one took the place of.</summary>
-    private static bool IsBeside(string name) => name.Split('.') is [var first, .., var last]
-        ? first is "decoder" or "decoder_embed" or "decoder_blocks" or "decoder_norm" or "decoder_pred" or "text_model" or "pool"
-            || last == "position_ids"
+    private static bool IsBeside(string name, VitLayout layout) => name.Split('.') is [var first, .., var last]
+        ? first is "decoder" or "decoder_embed" or "decoder_blocks" or "decoder_norm" or "decoder_pred" or "text_model"
+            || last == "position_ids" || (first == "pool" && layout == VitLayout.HuggingFaceSiglip)
         : name is "decoder_pos_embed" or "logit_scale" or "logit_bias";
 
     /// <param name="newHead">Whether the head is replaced, and with it the layer that Google's pre-trained models have before

@@ -80,8 +80,11 @@ public sealed unsafe class Session : IDisposable
         new(graph, options, read)
         {
             Description = card.Description ?? card.Architecture ?? "a network", ClassNames = card.Classes, Dataset = card.Dataset,
-            preprocessing = card.Preprocessing,
+            preprocessing = card.Preprocessing, GivesFeatures = card.Features,
         };
+
+    /// <summary>Whether its outputs are features and no logits of classes.</summary>
+    public bool GivesFeatures { get; private init; }
 
     /// <summary>The network in a few words, for people: "resnet20".</summary>
     public string Description { get; init; } = "a network";

@@ -49,7 +49,9 @@ public static class PreprocessingDefaults
         if (file?.Layout == VitLayout.Torchvision && config.ImageSize >= SmallestPublished)
             return Preprocessing.Preset("imagenet", config.ImageSize, config.Channels)
                 with { Origin = "usual for torchvision's weights" };
-        bool meta = form.LayerScale || form.Registers > 0 || form.NormAfterPool || (!form.Head && file?.Layout == VitLayout.Timm)
+        if (form.NormBefore)
+            return Preprocessing.Preset("clip", config.ImageSize, config.Channels) with { Origin = "usual for CLIP" };
+        bool meta = form.LayerScale || form.Registers > 0 || form.NormAfterPool || (file is { Layout: VitLayout.Timm } && !file.Shapes.ContainsKey("head.weight"))
             || file?.Layout == VitLayout.HuggingFaceDino || file?.Shapes.Keys.Any(n => n.StartsWith("decoder", StringComparison.Ordinal)) == true;
         bool deit = config.ImageSize >= SmallestPublished
             && (config.Distilled || meta || config.Preset?.StartsWith("DeiT", StringComparison.OrdinalIgnoreCase) == true);

@@ -96,7 +96,7 @@ internal static class VitNames
         foreach (var (name, shape) in shapes)
         {
             if (!name.StartsWith(Layer, StringComparison.Ordinal) || name.Split('.') is not [.., "attn", var projection, "weight"]
-                || !Projections.Contains(projection))
+                || !Projections.Contains(projection) || shape.Length == 0)
                 continue;
             // One that lacks some of the three is damaged, or keeps them elsewhere.
             string attention = name[..^$"{projection}.weight".Length];
@@ -236,5 +236,6 @@ internal static class VitNames
     };
 
     /// <summary>"encoder_layer_7" -> "7".</summary>
-    private static string Number(string layer) => layer["encoder_layer_".Length..];
+    private static string Number(string layer) =>
+        layer.StartsWith("encoder_layer_", StringComparison.Ordinal) ? layer["encoder_layer_".Length..] : layer;
 }

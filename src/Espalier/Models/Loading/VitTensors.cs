@@ -9,7 +9,6 @@ internal static class VitTensors
     private static readonly Dictionary<(int Width, int Layers), int> PublishedHeads = new()
     {
         [(192, 12)] = 3, [(384, 12)] = 6, [(768, 12)] = 12, [(1024, 24)] = 16, [(1280, 32)] = 16, [(1152, 27)] = 16,
-        [(1536, 40)] = 24,
     };
 
     /// <summary>What the network has beside the plain one.</summary>
@@ -26,7 +25,10 @@ internal static class VitTensors
         if (mean && Has(VitNames.Norm + "weight"))
             throw new EspalierException($"{file.Source}: has norm and fc_norm; is it of another network?");
         int[]? head = file.Shapes.GetValueOrDefault("head.weight");
-        int width = file.Shapes.GetValueOrDefault(VitNames.Norm + "weight")?[0] ?? 0;
+        int width = file.Shapes.GetValueOrDefault(VitNames.Norm + "weight") is [var normed] ? normed : 0;
+        if (classToken && Has(VitNames.Pool + "probe"))
+            throw new EspalierException($"{file.Source}: has a class token beside attention that pools all tokens, which no network does that "
+                + "is read");
         JsonElement? beside = VisionBeside(file);
         return new VitForm
         {
@@ -41,7 +43,9 @@ internal static class VitTensors
             NormAfterPool = mean, PreLogits = Has("pre_logits.fc.weight") && !newHead,
             Head = head is not null || classes is not null || file.Layout == VitLayout.Own,
             TanhGelu = Tanh(file, beside) ?? siglip,
-            Epsilon = Number(beside, "layer_norm_eps") ?? (file.Layout == VitLayout.HuggingFace ? 1e-12f : 1e-6f),
+            // A norm in front of the blocks is CLIP's, whose norms are PyTorch's.
+            Epsilon = Number(beside, "layer_norm_eps")
+                ?? (file.Layout == VitLayout.HuggingFace ? 1e-12f : Has("transformer.norm_pre.weight") ? 1e-5f : 1e-6f),
         }.Checked(file.Source);
     }
 
@@ -60,12 +64,15 @@ internal static class VitTensors
         bool marked = !file.Shapes.ContainsKey("head.weight") || file.Shapes.Keys.Any(n => n == VitNames.Layer + "0.attn_scale"
             || n.StartsWith(VitNames.Pool, StringComparison.Ordinal) || n.StartsWith("decoder", StringComparison.Ordinal));
         if (heads is null && marked && PublishedHeads.TryGetValue((width, layers), out int published)) heads = published;
+        // DINOv2's giant, and SigLIP's, which is as wide and as deep.
+        if (heads is null && marked && (width, layers) == (1536, 40))
+            heads = file.Shapes.ContainsKey(VitNames.Layer + "0.ffn.gate.weight") ? 24 : file.Shapes.ContainsKey(VitNames.Pool + "probe") ? 16 : null;
         if (heads is null) return null;
         var config = new VitConfig
         {
             HiddenSize = width, Channels = channels, PatchSize = patch, ImageSize = patch, NumLayers = layers, MlpDim = hidden,
             NumHeads = heads.Value, Distilled = file.Shapes.ContainsKey("head_dist.weight"),
-            NumClasses = file.Shapes.GetValueOrDefault("head.weight")?[0] ?? 1,
+            NumClasses = file.Shapes.GetValueOrDefault("head.weight") is [var classes, ..] ? classes : 1,
         };
         return Files.NamedNetwork.Grid(file, config).Checked(file.Source);
     }

@@ -24,6 +24,8 @@ public sealed class VisionTransformer : ImageClassifier
     {
         Config = config.Checked("model");
         Form = (form ?? new VitForm()).Checked("model");
+        if (config.Distilled && !(Form is { Head: true, Pool: VitPool.ClassToken }))
+            throw new EspalierException("model: a distillation token is for a head that reads the class token");
         var rng = new Rng(seed, key0: 1);
         int d = config.HiddenSize;
         embeddings = Child("transformer.embeddings", new VitEmbeddings(config, Form, ref rng));

@@ -173,9 +173,10 @@ public sealed class BackboneTests : IDisposable
     [Theory]
     [InlineData("blocks.1.ls2.gamma", "lacks 1 of the network's tensors (transformer.encoder.layer.1.ffn_scale)")]
     [InlineData("pos_embed", "position_embeddings")]
-    public void AMissingTensorIsNamed(string missing, string says)
+    [InlineData("attn_pool.latent", "pool", "siglip_timm")]
+    public void AMissingTensorIsNamed(string missing, string says, string name = "dinov2")
     {
-        Write("dinov2", keep: n => n != missing);
+        Write(name, keep: n => n != missing);
         Assert.Contains(says, Refused(new OpenOptions { Config = Shape }));
     }
 
@@ -186,6 +187,31 @@ public sealed class BackboneTests : IDisposable
         Assert.Contains("rope.periods", Refused(new OpenOptions { Config = Shape }));
         Write("fc_norm", extra: new NamedArray("norm.weight", [24], new float[24]));
         Assert.Contains("has norm and fc_norm", Refused(new OpenOptions { Config = Shape }));
+    }
+
+    /// <summary>Shapes of strangers are refused and never indexed.</summary>
+    [Theory]
+    [InlineData("layer_scale", "head.weight")]
+    [InlineData("layer_scale", "norm.weight")]
+    [InlineData("layer_scale", "pos_embed")]
+    [InlineData("layer_scale", "blocks.0.attn.qkv.weight")]
+    [InlineData("siglip_timm", "attn_pool.latent")]
+    [InlineData("dinov2_hf", "encoder.layer.0.attention.attention.query.weight")]
+    public void AScalarInTheirPlaceIsOneLine(string name, string scalar)
+    {
+        Write(name, keep: n => n != scalar, extra: new NamedArray(scalar, [], [1]));
+        string file = Refused(new OpenOptions { Config = Shape });
+        Assert.DoesNotContain("Index", file);
+        Assert.Equal(Checkpoint, file[..Checkpoint.Length]);
+    }
+
+    [Fact]
+    public void AClassTokenBesideAPoolOrADistillationTokenWithoutAHeadIsRefused()
+    {
+        Write("siglip_timm", extra: new NamedArray("cls_token", [1, 1, 24], new float[24]));
+        Assert.Contains("class token beside attention", Refused(new OpenOptions { Config = Shape }));
+        Assert.Contains("distillation token", Assert.Throws<EspalierException>(() =>
+            new VisionTransformer(Shape with { Distilled = true }, form: new VitForm { Head = false })).Message);
     }
 
     [Theory]
@@ -226,8 +252,9 @@ public sealed class BackboneTests : IDisposable
             arrays.Add(new NamedArray(prefix + entry.Name, shape,
                 [.. Enumerable.Range(0, count).Select(i => (float)(a * Scrambled(t, i) + (norm ? 1 : 0)))]));
         }
+        arrays.RemoveAll(x => keep?.Invoke(x.Name) == false);
         if (extra is not null) arrays.Add(extra);
-        Safetensors.Write(Checkpoint, arrays.Where(x => keep?.Invoke(x.Name) ?? true), new Dictionary<string, string>());
+        Safetensors.Write(Checkpoint, arrays, new Dictionary<string, string>());
     }
 
     /// <summary>The same numbers as the script's.</summary>
