@@ -1,5 +1,4 @@
 using System.CommandLine;
-using Espalier.Cli.Running;
 using Espalier.Training;
 
 namespace Espalier.Cli.Options;
