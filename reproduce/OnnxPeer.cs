@@ -24,10 +24,20 @@ internal sealed class OnnxPeer : IDisposable
         }
     }
 
-    /// <summary>The first output for images [N, C, S, S].</summary>
+    /// <summary>The first output for images [N, C, S, S]; one after another where the file is for one, as that of a network is whose
+    /// images may keep different numbers of tokens.</summary>
     public float[] Run(Tensor images)
     {
-        using OrtValue input = OrtValue.CreateTensorValueFromMemory(images.ToArray(), [.. images.Shape.ToArray().Select(n => (long)n)]);
+        float[] values = images.ToArray();
+        int[] shape = images.Shape.ToArray();
+        if (session.InputMetadata[session.InputNames[0]].Dimensions[0] != 1 || shape[0] == 1) return Run(values, shape);
+        int length = values.Length / shape[0];
+        return [.. Enumerable.Range(0, shape[0]).SelectMany(i => Run(values[(i * length)..((i + 1) * length)], [1, .. shape[1..]]))];
+    }
+
+    private float[] Run(float[] images, int[] shape)
+    {
+        using OrtValue input = OrtValue.CreateTensorValueFromMemory(images, [.. shape.Select(n => (long)n)]);
         using IDisposableReadOnlyCollection<OrtValue> outputs =
             session.Run(options, [session.InputNames[0]], [input], [session.OutputNames[0]]);
         return outputs[0].GetTensorDataAsSpan<float>().ToArray();

@@ -17,10 +17,10 @@ public sealed class ShapeReproductionTests : IDisposable
     {
         var said = new StringWriter();
         var context = new CommandContext(new Terminal(said, TextWriter.Null, false, 200), default);
-        VitMethod[] methods = [.. VitMethod.All.Where(m => m.Id is "l1" or "topk")];
+        VitMethod[] methods = [.. VitMethod.All.Where(m => m.Id is "l1" or "topk" or "ats")];
         string section = new ShapeReproduction(context, folder, "vit-tiny-28", 28, 0.5, methods).Section();
-        string[] rows = [.. section.Split('\n').Where(l => l.StartsWith("| L1 norm |") || l.StartsWith("| top-k"))];
-        Assert.Equal(2, rows.Length);
+        string[] rows = [.. section.Split('\n').Where(l => l.StartsWith("| L1 norm |") || l.StartsWith("| top-k") || l.StartsWith("| ATS |"))];
+        Assert.Equal(3, rows.Length);
         foreach (string row in rows)
         {
             double[] cells = [.. row.Split('|')[3..7].Select(c => double.Parse(c, System.Globalization.CultureInfo.InvariantCulture))];
