@@ -60,7 +60,14 @@ internal sealed class ShapeReproduction(
 
     private static DatasetPair Small(DatasetPair pair) => pair with { Test = Subset.First(pair.Test, 64) };
 
-    private Model New() => runs.New(network, 1, Seed);
+    /// <summary>A new head is zero: no gradient would come through it, and no method could tell channels apart.</summary>
+    private Model New()
+    {
+        Model model = runs.New(network, 1, Seed);
+        var rng = new Rng(Seed);
+        foreach (ref float x in model.Graph.Weights["head.weight"].Tensor.Span) x = rng.NextFloat(-0.1f, 0.1f);
+        return model;
+    }
 
     private static CompressionOptions Options(CompressionOptions options) => options with
     {
