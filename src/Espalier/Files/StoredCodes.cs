@@ -63,7 +63,7 @@ internal sealed record StoredCodes(int[] Shape, int Low, int High, string? Scale
     {
         if (readers.Length == 0 || !readers.All(n => n.Op is CodeBookOp && n.Operands[1] == weight)) return null;
         int entries = readers.Min(n => n.Operands[0]!.Shape[0]);
-        return entries is >= 2 and < 1 << MostBits ? entries : null;
+        return entries is >= 2 and <= 1 << MostBits ? entries : null;
     }
 
     /// <summary>The entry of a code book whose numbers all are of half precision, in that; null for any other weight.</summary>

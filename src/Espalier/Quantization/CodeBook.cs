@@ -53,14 +53,6 @@ internal sealed record CodeBook
         return new CodeBook(entries, KMeans.Run(columns, entries, width, rounds, ref rng), width);
     }
 
-    /// <summary>Writes the weight that the codes stand for.</summary>
-    public void Write(Tensor weight)
-    {
-        int outputs = weight.Shape[0], blocks = Codes.Length / outputs;
-        for (int i = 0; i < Codes.Length; i++)
-            Entries.AsSpan(Codes[i] * Width, Width).CopyTo(weight.Span[((i % outputs * blocks + i / outputs) * Width)..]);
-    }
-
     /// <summary>||W - Wq||² / ||W||².</summary>
     public double Error(Tensor weight) =>
         KMeans.Error(Columns(weight, Width), Entries, Codes, Width) / Math.Max(double.Epsilon, weight.ToArray().Sum(w =>

@@ -29,7 +29,7 @@ internal sealed class HistogramObserver(ObserverKind kind) : Observer
             width = Math.ScaleB(1, (int)Math.Ceiling(Math.Log2(room / (Bins - 2))));
             first = (long)Math.Floor(low / width);
         }
-        while ((long)Math.Floor(low / width) < first || (long)Math.Floor(high / width) >= first + Bins) Widen();
+        while (Math.Floor(low / width) < first || Math.Floor(high / width) >= first + Bins) Widen();
         double inverse = 1 / width;
         foreach (float x in batch) counts[(long)Math.Floor(x * inverse) - first]++;
     }
@@ -37,11 +37,12 @@ internal sealed class HistogramObserver(ObserverKind kind) : Observer
     /// <summary>Moves the bins to where the values begin, or makes them twice as wide where they are too few.</summary>
     private void Widen()
     {
-        long least = (long)Math.Floor(low / width), most = (long)Math.Floor(high / width);
+        // Not as whole numbers: behind a batch of zeros alone bins are so narrow that these would be past the largest.
+        double least = Math.Floor(low / width), most = Math.Floor(high / width);
         var old = (long[])counts.Clone();
         Array.Clear(counts);
         bool fits = most - least < Bins;
-        long start = fits ? least : first >> 1;
+        long start = fits ? (long)least : first >> 1;
         for (int i = 0; i < Bins; i++)
         {
             if (old[i] == 0) continue;

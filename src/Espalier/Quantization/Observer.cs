@@ -33,7 +33,7 @@ public abstract class Observer
     /// <param name="momentum">Of a moving average: what a new batch counts.</param>
     public static Observer Create(ObserverKind kind, float momentum = 0.01f) => kind switch
     {
-        ObserverKind.MinMax => new RangeObserver(1),
+        ObserverKind.MinMax => new RangeObserver(null),
         ObserverKind.MovingAverage => new RangeObserver(momentum),
         _ => new HistogramObserver(kind),
     };
@@ -81,15 +81,16 @@ public abstract class Observer
 
     private protected abstract void LoadSeen(StateReader state);
 
-    private sealed class RangeObserver(float momentum) : Observer
+    /// <param name="momentum">Null for the least and largest of all batches.</param>
+    private sealed class RangeObserver(float? momentum) : Observer
     {
         private float low, high;
 
         private protected override void Add(ReadOnlySpan<float> batch, float min, float max, bool first)
         {
             if (first) (low, high) = (min, max);
-            else if (momentum >= 1) (low, high) = (Math.Min(low, min), Math.Max(high, max));
-            else (low, high) = (low + momentum * (min - low), high + momentum * (max - high));
+            else if (momentum is { } m) (low, high) = (low + m * (min - low), high + m * (max - high));
+            else (low, high) = (Math.Min(low, min), Math.Max(high, max));
         }
 
         private protected override (float Min, float Max) Found(CodeFormat format) => (low, high);

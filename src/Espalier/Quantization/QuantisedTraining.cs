@@ -13,7 +13,7 @@ public sealed record QuantisedTrainingOptions
     /// <summary>How the range of a weight is found: <see cref="ObserverKind.MinMax"/>, or by its histogram.</summary>
     public ObserverKind Weights { get; init; } = ObserverKind.MinMax;
 
-    /// <summary>Steps between new scales.</summary>
+    /// <summary>Steps between new scales; the last step sets them in any case.</summary>
     public long Every { get; init; } = 1;
 
     /// <summary>Whether batch norms are folded before the training; else after it.</summary>
@@ -30,6 +30,7 @@ internal sealed class QuantisedTraining : ITrainingHook
     private readonly Graph graph;
     private readonly QuantisedTrainingOptions options;
     private readonly QuantisedNetwork network;
+    private long steps;
 
     /// <param name="images">Where ranges of values begin.</param>
     /// <exception cref="EspalierException">There are no images, or there is nothing to round.</exception>
@@ -67,6 +68,7 @@ internal sealed class QuantisedTraining : ITrainingHook
     /// <inheritdoc/>
     public Tensor? Loss(TrainingPass pass, in StepContext context)
     {
+        steps = context.TotalSteps;
         if (!Moves) return null;
         foreach (GraphValue source in network.Ranges.Sources)
             network.Ranges.Add(source, graph.Inputs.Contains(source) ? pass.Images : pass[source]);
@@ -76,7 +78,8 @@ internal sealed class QuantisedTraining : ITrainingHook
     /// <inheritdoc/>
     public void AfterStep(long step)
     {
-        if (!Moves || step % options.Every != 0) return;
+        // The last step's too: the network is evaluated, and ends, with the ranges of what it has become.
+        if (!Moves || (step % options.Every != 0 && step != steps)) return;
         network.Ranges.Update();
         SetWeights();
     }
@@ -94,11 +97,6 @@ internal sealed class QuantisedTraining : ITrainingHook
     public void Finish()
     {
         using Recording.PauseBlock pause = Recording.Pause();
-        if (Moves)
-        {
-            network.Ranges.Update();
-            SetWeights();
-        }
         foreach (QuantisedValue weight in Weights)
         {
             using var scope = new Scope();

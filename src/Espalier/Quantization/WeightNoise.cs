@@ -10,8 +10,8 @@ public enum NoiseKind
     /// <summary>What rounding makes of them; a block is one weight.</summary>
     Integers,
 
-    /// <summary>Zero, and the others are multiplied by 1 / (1 - p), as dropout has it: the stand-in for product
-    /// quantisation.</summary>
+    /// <summary>Zero, and the others are multiplied by 1 / (1 - p), and so are their gradients, as dropout has it: the stand-in
+    /// for product quantisation.</summary>
     Proxy,
 
     /// <summary>The nearest entry of a code book that is fitted to the weight now and then.</summary>
@@ -20,8 +20,9 @@ public enum NoiseKind
 
 /// <summary>
 /// Quantisation noise (Fan et al., arXiv 2004.07320): in each forward pass of a training every block of a weight is drawn with
-/// probability p, and only those that are drawn are quantised; gradients go to all as if nothing had been done to them. The
-/// network itself stays as it is: what a step runs is a copy with other ops, so that evaluation never sees noise.
+/// probability p, and only those that are drawn are quantised. Gradients go through roundings and code books as if nothing had
+/// been done; a zeroed block has none in that pass. The network itself stays as it is: what a step runs is a copy with other ops,
+/// so that evaluation never sees noise.
 /// </summary>
 internal sealed class WeightNoise : ITrainingHook, IDisposable
 {
@@ -75,7 +76,7 @@ internal sealed class WeightNoise : ITrainingHook, IDisposable
     /// <inheritdoc/>
     public void SaveState(StateWriter state)
     {
-        foreach (Block block in blocks.Where(b => b.Nearest is not null)) state.Add(block.Value.Name, block.Nearest!);
+        foreach (Block block in blocks.Where(b => b.Book is not null)) state.Add(block.Value.Name, block.Book!);
     }
 
     /// <inheritdoc/>
@@ -83,8 +84,8 @@ internal sealed class WeightNoise : ITrainingHook, IDisposable
     {
         foreach (Block block in blocks.Where(b => state.Has(b.Value.Name)))
         {
-            block.Nearest ??= Tensor.Unscoped(block.Value.Shape);
-            state.Read(block.Value.Name, block.Nearest);
+            block.Book ??= Tensor.Unscoped(BookOf(block));
+            state.Read(block.Value.Name, block.Book);
         }
     }
 
@@ -93,7 +94,7 @@ internal sealed class WeightNoise : ITrainingHook, IDisposable
         foreach (Block block in blocks)
         {
             block.Noise.Dispose();
-            foreach (Tensor? tensor in (Tensor?[])[block.Nearest, block.Low, block.High]) tensor?.Dispose();
+            foreach (Tensor? tensor in (Tensor?[])[block.Book, block.Low, block.High]) tensor?.Dispose();
         }
     }
 
@@ -125,18 +126,33 @@ internal sealed class WeightNoise : ITrainingHook, IDisposable
     /// <summary>Draws blocks anew.</summary>
     internal void Draw(Block block, ref Rng rng)
     {
-        Span<float> weight = block.Value.Tensor.IsMeta ? default : block.Value.Tensor.Span, noise = block.Noise.Span;
+        Span<float> noise = block.Noise.Span;
         if (kind == NoiseKind.Integers) SetEnds(block);
         float kept = kind == NoiseKind.Proxy ? (float)(1 / (1 - share)) : 0;
+        var coded = new List<int>();
         for (int start = 0; start < noise.Length; start += block.Width)
         {
             bool drawn = rng.NextDouble() < share;
             Span<float> part = noise.Slice(start, block.Width);
             if (kind == NoiseKind.Integers) part.Fill(drawn ? 1 : 0);
-            else if (!drawn || kind == NoiseKind.Proxy) part.Fill(drawn ? 0 : kept);
-            else System.Numerics.Tensors.TensorPrimitives.Subtract(block.Nearest!.Span.Slice(start, block.Width),
-                weight.Slice(start, block.Width), part);
+            else part.Fill(drawn ? 0 : kept);
+            if (drawn && kind == NoiseKind.Centroids) coded.Add(start);
         }
+        if (coded.Count > 0) ToNearest(block, coded);
+    }
+
+    /// <summary>What makes the nearest entries of the book of blocks as they are now, which the weight's last steps may have
+    /// moved away from those that they were fitted to.</summary>
+    private static void ToNearest(Block block, List<int> starts)
+    {
+        int width = block.Width;
+        float[] values = new float[starts.Count * width], entries = block.Book!.ToArray();
+        for (int i = 0; i < starts.Count; i++)
+            block.Value.Tensor.Span.Slice(starts[i], width).CopyTo(values.AsSpan(i * width));
+        int[] nearest = KMeans.Assign(values, entries, width);
+        for (int i = 0; i < nearest.Length; i++)
+            System.Numerics.Tensors.TensorPrimitives.Subtract(entries.AsSpan(nearest[i] * width, width),
+                values.AsSpan(i * width, width), block.Noise.Span.Slice(starts[i], width));
     }
 
     /// <summary>What rounding gives where the mask is 1, else the weight, cut to the range of the codes: cut first, so that noise
@@ -168,18 +184,19 @@ internal sealed class WeightNoise : ITrainingHook, IDisposable
         {
             Tensor weight = blocks[i].Value.Tensor;
             var rng = new Rng((ulong)step, Stream, (ulong)i);
-            int entries = CodeBook.EntriesFor(weight.Length / blocks[i].Width, Books.Entries);
-            var book = CodeBook.Fit(weight, blocks[i].Width, entries, Books.Rounds, ref rng);
-            Tensor nearest = blocks[i].Nearest ??= Tensor.Unscoped(weight.Shape);
-            book.Write(nearest);
+            Tensor book = blocks[i].Book ??= Tensor.Unscoped(BookOf(blocks[i]));
+            CodeBook.Fit(weight, blocks[i].Width, book.Shape[0], Books.Rounds, ref rng).Entries.CopyTo(book.Span);
         }
     }
+
+    private Shape BookOf(Block block) =>
+        new(CodeBook.EntriesFor(block.Value.Shape.Length / block.Width, Books.Entries), block.Width);
 
     /// <summary>A weight with the values of a block, and what training does to it: a mask, a factor, or what is added.</summary>
     internal sealed record Block(GraphValue Value, int Width, Tensor Noise)
     {
-        /// <summary>The weight as entries of a code book.</summary>
-        public Tensor? Nearest { get; set; }
+        /// <summary>[K, width]: the entries that were fitted to the weight last.</summary>
+        public Tensor? Book { get; set; }
 
         /// <summary>The least number that a code stands for; likewise the largest.</summary>
         public Tensor? Low { get; set; }

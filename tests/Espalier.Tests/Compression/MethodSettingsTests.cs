@@ -36,8 +36,8 @@ public sealed class MethodSettingsTests
     [InlineData("ipq", "parts=blocks entries=256 kernels=1 pointwise=4 linear=8 rounds=15 stages=3 gradient=mean noise=0")]
     [InlineData("qat", "bits=8 value-bits=8 scales=channel observer=moving-average momentum=0.01 weights=min-max every=1 "
         + "norms=unfolded images=128")]
-    [InlineData("quant-noise", "kind=integers share=0.5 bits=8 value-bits=8 scales=channel observer=histogram values=floats every=100 "
-        + "block=8 entries=256 images=128")]
+    [InlineData("quant-noise", "kind=integers share=usual bits=8 value-bits=8 scales=channel observer=histogram values=floats "
+        + "every=100 block=8 entries=256 images=128")]
     [InlineData("network-slimming", "lambda=0.0001 scope=global initial-scale=0")]
     [InlineData("nvit", "every=100 chunks=0 eta=0.0005 momentum=0.9 shape=scores")]
     [InlineData("repr", "first=0 thin=0 cycles=3 drop=0.3 rank=fan-in alpha=0.5 exclude-first=no length=survivors relax=no "

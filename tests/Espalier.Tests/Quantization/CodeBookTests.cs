@@ -38,8 +38,7 @@ public class CodeBookTests
         Tensor weight = Tensor.From(new Shape(2, 4), [0, 1, 2, 3, 4, 5, 6, 7]);
         float[] columns = CodeBook.Columns(weight, 2);
         Assert.Equal([0, 1, 4, 5, 2, 3, 6, 7], columns);
-        Tensor again = Tensor.Zeros(weight.Shape);
-        new CodeBook(columns, [0, 1, 2, 3], 2).Write(again);
+        Tensor again = F.CodeBook(Tensor.From(new Shape(4, 2), columns), Tensor.From(new Shape(2, 2), [0, 1, 2, 3]), [2, 4]);
         Assert.Equal(weight.ToArray(), again.ToArray());
     }
 

@@ -44,6 +44,36 @@ public class ObserverTests
         Assert.Equal((-3, 7), observer.Range(CodeFormat.Activation8));
     }
 
+    /// <summary>That is no sign to keep the least and largest of all.</summary>
+    [Fact]
+    public void AMovingAverageOfOneIsTheLastBatch()
+    {
+        Observer observer = Observer.Create(ObserverKind.MovingAverage, momentum: 1);
+        observer.Add([-4, 8]);
+        observer.Add([-1, 2]);
+        Assert.Equal((-1, 2), observer.Range(CodeFormat.Activation8));
+    }
+
+    /// <summary>What dead neurons give at first: bins for zeros alone are too narrow to be counted up to another value.</summary>
+    [Theory]
+    [InlineData(ObserverKind.Percentile, 1f)]
+    [InlineData(ObserverKind.Mse, 1f)]
+    [InlineData(ObserverKind.Entropy, 1f)]
+    [InlineData(ObserverKind.Histogram, 1f)]
+    [InlineData(ObserverKind.Histogram, 1e38f)]
+    public void ZerosAloneMayComeFirst(ObserverKind kind, float size)
+    {
+        Observer late = Observer.Create(kind), early = Observer.Create(kind);
+        float[] zeros = new float[100], values = [.. Enumerable.Range(-50, 101).Select(i => size / 50 * i)];
+        late.Add(zeros);
+        late.Add(values);
+        early.Add([.. zeros, .. values]);
+        var (a, b) = (late.Range(CodeFormat.Activation8), early.Range(CodeFormat.Activation8));
+        Assert.Equal(b.Max, a.Max, 0.01f * size);
+        Assert.Equal(b.Min, a.Min, 0.01f * size);
+        Assert.InRange(a.Max, 0.29f * size, 1.01f * size);
+    }
+
     /// <summary>A normal distribution with one value far away: all but the whole range leave that out.</summary>
     [Theory]
     [InlineData(ObserverKind.Percentile, 2.5f, 12f)]

@@ -1,3 +1,4 @@
+using Espalier.Files;
 using Espalier.Formats;
 using Espalier.Inference;
 using Espalier.Quantization;
@@ -43,6 +44,20 @@ public sealed class QuantisedFileTests : IDisposable
         using Model again = Model.Open(File);
         Assert.Equal(logits, again.Graph.Run(images).ToArray());
         Assert.Equal(model.ParameterCount, again.ParameterCount);
+    }
+
+    /// <summary>The largest book that there is: its last code is the largest number of two bytes.</summary>
+    [Fact]
+    public void CodesOfTheLargestBookAreTwoBytes()
+    {
+        using Tensor book = Tensor.Parameter(new Shape(65536, 1)), codes = Tensor.Unscoped(new Shape(2, 2));
+        float[] values = [0, 65535, 255, 32768];
+        values.CopyTo(codes.Span);
+        Graph graph = Graph.Trace(x => F.Linear(x, F.CodeBook(book, codes, [2, 2])), new Shape(1, 2),
+            [("book", book), ("codes", codes)]);
+        Safetensors.Write(File, [StoredCodes.Of(graph)["codes"].Entry(graph.Weights["codes"], graph)]);
+        Assert.Equal(values, Safetensors.Read(File).Arrays["codes"].Data);
+        Assert.InRange(new FileInfo(File).Length, 1, 200);
     }
 
     [Fact]

@@ -104,7 +104,7 @@ public sealed record Ipq : CompressionMethod
         IReadOnlyList<BlockedLayer> layers = Layers(job);
         double floats = StoredCodes.EntropyBytes(graph);
         Train(job, "noise", TrainSteps, layers);
-        string[][] stages = [.. InStages(layers).Select(s => s.Select(l => l.Node.Name).ToArray())];
+        string[][] stages = [.. InStages(graph, layers).Select(s => s.Select(l => l.Node.Name).ToArray())];
         var left = layers.ToDictionary(l => l.Node.Name, l => l.Block);
         for (int s = 0; s < stages.Length; s++)
         {
@@ -146,15 +146,28 @@ public sealed record Ipq : CompressionMethod
     }
 
     /// <summary>Of transformers hidden layers come before attention; else layers come as they are in the network.</summary>
-    private IEnumerable<BlockedLayer[]> InStages(IReadOnlyList<BlockedLayer> layers)
+    private IEnumerable<BlockedLayer[]> InStages(Graph graph, IReadOnlyList<BlockedLayer> layers)
     {
-        BlockedLayer[] ordered = [.. layers.OrderBy(l => IsOfAttention(layers, l) ? 1 : 0)];
-        return ordered.Chunk(Stages == 0 ? 1 : (ordered.Length + Stages - 1) / Stages);
+        BlockedLayer[] ordered = [.. layers.OrderBy(l => IsOfAttention(graph, l.Node) ? 1 : 0)];
+        int count = Stages == 0 ? ordered.Length : Math.Min(Stages, ordered.Length), most = (ordered.Length + count - 1) / count;
+        for (int s = 0, at = 0; s < count; s++)
+        {
+            // Not so many that a later stage would be left without any.
+            int end = Math.Min(at + most, ordered.Length - (count - 1 - s));
+            yield return ordered[at..end];
+            at = end;
+        }
     }
 
-    private static bool IsOfAttention(IReadOnlyList<BlockedLayer> layers, BlockedLayer layer) =>
-        layer.Node.Operands[0]!.Producer?.Op is AttentionOp
-        || layers.Any(l => l.Node.Operands[0]!.Producer is { Op: AttentionOp } a && a.Operands.Contains(layer.Node.Output));
+    /// <summary>Whether the layer reads what attention gives, or attention what the layer gives, be it through norms of
+    /// queries and keys.</summary>
+    internal static bool IsOfAttention(Graph graph, GraphNode layer)
+    {
+        return layer.Operands[0]!.Producer?.Op is AttentionOp || IsRead(layer.Output);
+
+        bool IsRead(GraphValue value) => graph.Nodes.Any(n => n.Inputs.Contains(value) && (n.Op is AttentionOp
+            || (n.Op is LayerNormOp or ReshapeOp or PermuteOp or SliceOp && IsRead(n.Output))));
+    }
 
     /// <returns>The share of the weights' squares that is off.</returns>
     private double Encode(Graph graph, GraphNode layer, int block)

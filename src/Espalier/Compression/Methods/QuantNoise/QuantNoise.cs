@@ -1,3 +1,4 @@
+using System.Globalization;
 using Espalier.Quantization;
 using Espalier.Tensors;
 
@@ -14,7 +15,12 @@ public sealed record QuantNoise : CompressionMethod
     {
         { "kind", m => m.Kind, (m, x) => m with { Kind = x },
             "integers: noised weights are rounded; proxy: noised blocks are zero; centroids: they are those of a code book" },
-        { "share", m => m.NoisedShare, (m, x) => m with { NoisedShare = x }, 0.0, 1.0, "of the blocks that a pass noises, p" },
+        { "share", m => m.NoisedShare?.ToString(CultureInfo.InvariantCulture) ?? "usual", (m, text) =>
+            text == "usual" ? m with { NoisedShare = null }
+            : double.TryParse(text, CultureInfo.InvariantCulture, out double share) && share is >= 0 and <= 1
+                ? m with { NoisedShare = share } : null,
+            "of the blocks that a pass noises, p; usual: 0.5 of integers, 0.1 of proxy and centroids",
+            "usual or a number from 0 to 1", nameof(NoisedShare) },
         { "bits", m => m.Bits, (m, x) => m with { Bits = x }, 2, 8, "of integers: bits of weights" },
         { "value-bits", m => m.ValueBits, (m, x) => m with { ValueBits = x }, 2, 8, "of integers: bits of values" },
         { "scales", m => m.PerTensor, (m, x) => m with { PerTensor = x },
@@ -53,8 +59,11 @@ public sealed record QuantNoise : CompressionMethod
 
     public NoiseKind Kind { get; init; }
 
-    /// <summary>p, the probability of a block to be noised. 0.5 for integers and 0.05 to 0.2 for blocks are usual.</summary>
-    public double NoisedShare { get; init; } = 0.5;
+    /// <summary>p, the probability of a block to be noised; null for 0.5 of integers and 0.1 of blocks, of which 0.05 to 0.2 is
+    /// published.</summary>
+    public double? NoisedShare { get; init; }
+
+    internal double DrawnShare => NoisedShare ?? (Kind == NoiseKind.Integers ? 0.5 : 0.1);
 
     /// <summary>Bits of weights, 2 to 8.</summary>
     public int Bits { get; init; } = 8;
@@ -92,7 +101,7 @@ public sealed record QuantNoise : CompressionMethod
         if (Kind == NoiseKind.Integers) TrainIntegers(job);
         else TrainBlocks(job);
         job.Model.Card = job.Model.Card.With(
-            FormattableString.Invariant($"quant-noise: {Kind}, {NoisedShare:0.##} of the blocks in a pass").ToLowerInvariant());
+            FormattableString.Invariant($"quant-noise: {Kind}, {DrawnShare:0.##} of the blocks in a pass").ToLowerInvariant());
     }
 
     private void TrainIntegers(CompressionJob job)
@@ -108,7 +117,7 @@ public sealed record QuantNoise : CompressionMethod
             Weights = Observer == ObserverKind.MovingAverage ? ObserverKind.MinMax : Observer, Every = Every,
         });
         foreach (string note in training.Notes) job.Log(note);
-        using var noise = new WeightNoise(NoiseKind.Integers, NoisedShare, training.Weights.Select(w => (w.Node.Output, 1)))
+        using var noise = new WeightNoise(NoiseKind.Integers, DrawnShare, training.Weights.Select(w => (w.Node.Output, 1)))
         {
             LeftOut = RoundValues ? [] : training.Values,
         };
@@ -120,7 +129,7 @@ public sealed record QuantNoise : CompressionMethod
 
     private void TrainBlocks(CompressionJob job)
     {
-        using var noise = new WeightNoise(Kind, NoisedShare, BlockedLayers.Of(job, Block, Block).Select(l => (l.Weight, l.Block)))
+        using var noise = new WeightNoise(Kind, DrawnShare, BlockedLayers.Of(job, Block, Block).Select(l => (l.Weight, l.Block)))
         {
             Books = (Every, Entries, 15),
         };

@@ -2,6 +2,7 @@ using Espalier.Compression;
 using Espalier.Compression.Methods.Ipq;
 using Espalier.Formats;
 using Espalier.Inference;
+using Espalier.Models;
 using Espalier.Onnx;
 using Espalier.Tensors;
 using Espalier.Tests.Imaging;
@@ -98,16 +99,33 @@ public sealed class IpqTests : IDisposable
         Assert.All(whole, w => Assert.Equal(w.Value, resumed[w.Key]));
     }
 
-    /// <summary>Of a transformer hidden layers are coded first; each layer by itself where that is asked for.</summary>
-    [Fact]
-    public void StagesAreInOrder()
+    /// <summary>There are as many as asked for, be the layers divisible by that or not; for 0 each layer is one.</summary>
+    [Theory]
+    [InlineData(0, 12)]
+    [InlineData(5, 5)]
+    [InlineData(20, 12)]
+    public void ThereAreAsManyStagesAsAskedFor(int wanted, int stages)
     {
         using Model model = CompressionJobs.Model(CompressionJobs.TinyVit, 8);
-        CompressionJob job = CompressionJobs.Job(model, new Ipq { Stages = 0, Linear = 4, Entries = 8, FineTuneSteps = 12 });
+        CompressionJob job = CompressionJobs.Job(model, new Ipq { Stages = wanted, Linear = 4, Entries = 8, FineTuneSteps = 12 });
         job.Run();
         Assert.Equal(12, model.Graph.Nodes.Count(n => n.Op is CodeBookOp));
-        Assert.Equal(12, job.Stages.Count);
-        Assert.Equal("codes 1 of 12", job.Stages[0].Name);
+        Assert.Equal(stages, job.Stages.Count);
+        Assert.Equal($"codes 1 of {stages}", job.Stages[0].Name);
+    }
+
+    /// <summary>Which layers of a transformer come last, with norms of queries and keys and without.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void LayersOfAttentionAreKnownBehindNorms(bool norms)
+    {
+        using Model model = Model.FromModule(new VisionTransformer(TokenNets.Small, form: new VitForm { QueryKeyNorm = norms }));
+        GraphNode[] linear = [.. model.Graph.Nodes.Where(n => n.Op is LinearOp)];
+        string[] expected = [.. linear.Select(n => n.Operands[1]!.Name).Where(n =>
+            n.Contains(".attn.", StringComparison.Ordinal))];
+        Assert.Equal(16, expected.Length);
+        Assert.Equal(expected, linear.Where(n => Ipq.IsOfAttention(model.Graph, n)).Select(n => n.Operands[1]!.Name));
     }
 
     [Fact]

@@ -42,6 +42,15 @@ public class QuantNoiseTests
     }
 
     [Fact]
+    public void BlocksAreNoisedLessThanIntegersWhereNothingIsSaid()
+    {
+        CompressionMethod method = CompressionMethods.Get("quant-noise");
+        Assert.Equal([0.5, 0.1, 0.1], new[] { "integers", "proxy", "centroids" }.Select(k =>
+            ((QuantNoise)method.Set("kind", k)).DrawnShare));
+        Assert.Equal(0.3, ((QuantNoise)method.Set("share", "0.3").Set("kind", "proxy")).DrawnShare);
+    }
+
+    [Fact]
     public void RefusesWhatCannotBe()
     {
         Refused("TrainSteps is 0", new QuantNoise());
