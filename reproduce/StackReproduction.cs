@@ -37,11 +37,11 @@ internal sealed class StackReproduction(CommandContext context, string folder, V
     public string Section()
     {
         NetworkRuns runs = vit.Runs;
-        RunRecord narrow = runs.Do(ByNvit, () => Model.Open(vit.ModelFile), vit.Tuned(Nvit(vit.Steps)), job => job.Run());
-        RunRecord dropping = runs.Do(ByApt, () => runs.Open(ByNvit), vit.Tuned(Apt(vit.Steps)), job => job.Run());
+        RunRecord narrow = runs.Do(ByNvit, () => Model.Open(vit.ModelFile), vit.Tuned(Narrowing(vit.Steps)), job => job.Run());
+        RunRecord dropping = runs.Do(ByApt, () => runs.Open(ByNvit), vit.Tuned(Dropping(vit.Steps)), job => job.Run());
         RunRecord bits = Quantised(runs, vit.Tuned);
-        large.Do(ByNvit, () => large.New(Large, 1, Seed), Shortly(Nvit(Few)), job => job.Run());
-        large.Do(ByApt, () => large.Open(ByNvit), Shortly(Apt(Few)), job => job.Run());
+        large.Do(ByNvit, () => large.New(Large, 1, Seed), Shortly(Narrowing(Few)), job => job.Run());
+        large.Do(ByApt, () => large.Open(ByNvit), Shortly(Dropping(Few)), job => job.Run());
         Quantised(large, Shortly);
         context.Cancel.ThrowIfCancellationRequested();
 
@@ -63,9 +63,9 @@ internal sealed class StackReproduction(CommandContext context, string folder, V
         return pair with { Test = Subset.First(pair.Test, 32) };
     }
 
-    private static CompressionMethod Nvit(long steps) => Line(ByNvit).Options(steps, Share, Seed);
+    private static CompressionMethod Narrowing(long steps) => Line(ByNvit).Options(steps, Share, Seed);
 
-    private static CompressionMethod Apt(long steps) => Line(ByApt).Options(steps, Share, Seed);
+    private static CompressionMethod Dropping(long steps) => Line(ByApt).Options(steps, Share, Seed);
 
     private static VitMethod Line(string id) => VitMethod.All.Single(m => m.Id == id);
 
