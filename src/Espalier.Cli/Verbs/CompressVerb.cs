@@ -44,7 +44,9 @@ internal static class CompressVerb
         return FlagNames.In(parse, method.Settings, () =>
         {
             CompressPlan plan = CompressFlags.Read(parse, method);
-            if (!plan.PlanOnly && ResumedRun.CompressRecipe(plan.Method.Training.OutputDir) is { } state)
+            // A run that goes on keeps its recipe: what is refused must not change it.
+            if (plan is { PlanOnly: false, Method.Training.Resume: false }
+                && ResumedRun.CompressRecipe(plan.Method.Training.OutputDir) is { } state)
             {
                 Folders.MakeFor(state);
                 RecipeFile.Write(state, parse);

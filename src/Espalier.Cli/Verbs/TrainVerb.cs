@@ -37,8 +37,10 @@ internal static class TrainVerb
         using var run = new TrainRun(plan, context.Opened(Datasets.Open(plan.Data, plan.DataDir, strict: plan.Strict)), context);
         Announce(run, plan, terminal);
         Folders.MakeFor(files.Recipe);
-        RecipeFile.Write(files.Recipe, parse);
+        // A run that goes on keeps its recipe until its state has taken the options: what is refused must not change it.
+        if (!plan.Options.Resume) RecipeFile.Write(files.Recipe, parse);
         TrainResult result = run.Run();
+        if (plan.Options.Resume) RecipeFile.Write(files.Recipe, parse);
         if (!result.Completed)
         {
             if (File.Exists(files.State)) terminal.Line($"resume with: {ResumeCommand(context.Arguments)}");
