@@ -126,7 +126,10 @@ kernels no-simd DOTNET_EnableHWIntrinsic portable
 attack() {
     local sums
     echo "--- fuzz $*"
-    sums=$(dotnet tests/Espalier.Fuzz/bin/Release/net10.0/Espalier.Fuzz.dll "$@" | tee /dev/stderr | tail -n 1)
+    # Not through tee /dev/stderr: where that is a file, it would be cut to nothing.
+    dotnet tests/Espalier.Fuzz/bin/Release/net10.0/Espalier.Fuzz.dll "$@" >"$results/attack.log" 2>&1
+    cat "$results/attack.log"
+    sums=$(tail -n 1 "$results/attack.log")
     if [[ $sums =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
         passed=$((passed + BASH_REMATCH[1])) failed=$((failed + BASH_REMATCH[2]))
     else
