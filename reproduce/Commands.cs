@@ -17,6 +17,8 @@ internal static class Commands
         Opt.Flag("--train-only", "Train, but do not measure: to share seeds among processes or machines");
     private static readonly Option<bool> Plan =
         Opt.Flag("--plan", "Only say how many hours it takes on this machine, by a few steps");
+    private const string UsualVit = "models/vit-small-28.safetensors";
+    private static readonly Option<string?> TrainedVit = Opt.Text("--model", $"The trained transformer [{UsualVit}]", "FILE");
     private static readonly Option<string?> Output = Opt.Text("--output",
         "The Markdown file whose section is written; by default RESULTS.md in --output-dir", "FILE.md");
 
@@ -60,14 +62,13 @@ internal static class Commands
 
     private static Verb Vit(CommandContext context)
     {
-        Option<string?> model = Opt.Text("--model", "The trained transformer [models/vit-small-28.safetensors]", "FILE");
         Option<long?> steps = Steps("of each method", 2000);
         Option<double[]> budgets = Opt.Numbers("--budgets", "Shares of the multiply-adds to keep [0.7,0.5]", 0.01, 0.99);
         Option<bool> quick = Opt.Flag("--quick", "One seed, the budget 0.5, no shapes from scratch, where nothing else is said");
         Option<string[]> some = Opt.Choices("--methods", "Only these lines, to share them among processes [all]",
             [.. VitMethod.All.Select(m => m.Id)]);
         const string what = "Every way to make a vision transformer smaller.";
-        return Experiment("vit", what, [model, steps, budgets, some, quick, Plan], context,
+        return Experiment("vit", what, [TrainedVit, steps, budgets, some, quick, Plan], context,
             (parse, folder, page, seeds) =>
             {
                 bool few = parse.GetValue(quick);
@@ -75,8 +76,8 @@ internal static class Commands
                 double[] shares = parse.GetValue(budgets).Or(few ? [0.5] : [0.7, 0.5]);
                 string[] ids = parse.GetValue(some) ?? [];
                 var runs = new VitReproduction(context, folder, parse.GetValue(Shared.DataDir),
-                    parse.GetValue(model) ?? "models/vit-small-28.safetensors", parse.GetValue(steps) ?? 2000, shares,
-                    [.. VitMethod.All.Where(m => ids.Length == 0 || ids.Contains(m.Id))], scratch: !few);
+                    parse.GetValue(TrainedVit) ?? UsualVit, parse.GetValue(steps) ?? 2000, shares,
+                    VitMethod.Of(ids), scratch: !few);
                 if (parse.GetValue(Plan))
                     return Show(context, runs.Estimates(seeds[0]).Select(e => (e.Name, seeds.Length * e.Time)));
                 foreach (ulong seed in seeds) runs.Train(seed);
@@ -103,19 +104,18 @@ internal static class Commands
             string[] ids = parse.GetValue(some) ?? [];
             return new ShapeReproduction(context, folder, parse.GetValue(network) ?? "DeiT-S_16", 224,
                 parse.GetValue(share) ?? 0.5,
-                [.. VitMethod.All.Where(m => ids.Length == 0 || ids.Contains(m.Id))]).Section();
+                VitMethod.Of(ids)).Section();
         }, bySeeds: false);
     }
 
     private static Verb Stack(CommandContext context)
     {
-        Option<string?> model = Opt.Text("--model", "The trained transformer [models/vit-small-28.safetensors]", "FILE");
         Option<long?> steps = Steps("of each method", 2000);
         const string what = "NViT, APT and eight bits one after another.";
-        return Experiment("stack", what, [model, steps], context, (parse, folder, _, _) =>
+        return Experiment("stack", what, [TrainedVit, steps], context, (parse, folder, _, _) =>
         {
             var vit = new VitReproduction(context, folder, parse.GetValue(Shared.DataDir),
-                parse.GetValue(model) ?? "models/vit-small-28.safetensors", parse.GetValue(steps) ?? 2000, [], [], scratch: false);
+                parse.GetValue(TrainedVit) ?? UsualVit, parse.GetValue(steps) ?? 2000, [], [], scratch: false);
             return new StackReproduction(context, folder, vit).Section();
         }, bySeeds: false);
     }
@@ -137,8 +137,8 @@ internal static class Commands
             double[] shares = parse.GetValue(budgets).Or(few ? [0.5] : [0.75, 0.5, 0.35]);
             string[] names = parse.GetValue(nets).Or([.. BaselineReproduction.Names]), ids = parse.GetValue(some) ?? [];
             var runs = new SizeReproduction(context, folder, parse.GetValue(Shared.DataDir),
-                parse.GetValue(steps) ?? (few ? 100 : 1000), names, [.. SizeMethod.All(shares).Where(m => ids.Length == 0 || ids.Contains(m.Id) || ids.Contains(m.Method)
-                    && m.Flops is not null)]);
+                parse.GetValue(steps) ?? (few ? 100 : 1000), names, [.. SizeMethod.All(shares).Where(m => ids.Length == 0
+                    || ids.Contains(m.Id) || (ids.Contains(m.Method) && m.Flops is not null))]);
             if (parse.GetValue(Plan))
                 return Show(context, runs.Estimates(seeds[0]).Select(e => (e.Name, seeds.Length * e.Time)));
             foreach (ulong seed in seeds) runs.Train(seed);

@@ -1,6 +1,8 @@
+using Espalier.Compression;
 using Espalier.Tensors;
 using Espalier.Tensors.Threading;
 using Microsoft.ML.OnnxRuntime;
+using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 
 namespace Espalier.Reproduce;
 
@@ -44,18 +46,8 @@ internal sealed class OnnxPeer : IDisposable
     }
 
     /// <summary>How far another answer is off, relative to the largest value of this one.</summary>
-    public static double Difference(ReadOnlySpan<float> expected, ReadOnlySpan<float> actual)
-    {
-        double largest = 0, off = 0;
-        for (int i = 0; i < expected.Length; i++)
-        {
-            largest = Math.Max(largest, Math.Abs(expected[i]));
-            // What is no number is as far off as can be.
-            double d = Math.Abs((double)expected[i] - actual[i]);
-            off = double.IsNaN(d) ? double.PositiveInfinity : Math.Max(off, d);
-        }
-        return off / Math.Max(largest, 1e-30);
-    }
+    public static double Difference(ReadOnlySpan<float> expected, ReadOnlySpan<float> actual) =>
+        Removal.Difference(expected, actual) / Math.Max(Math.Abs((double)TensorPrimitives.MaxMagnitude(expected)), 1e-30);
 
     public void Dispose()
     {

@@ -1,5 +1,6 @@
 using System.Text;
 using Espalier.Cli;
+using Espalier.Cli.Running;
 using Espalier.Compression;
 using Espalier.Data;
 using Espalier.Evaluation;
@@ -32,6 +33,7 @@ internal sealed class ShapeReproduction(
     private const string Whole = "whole";
     private const ulong Seed = 1;
 
+    private readonly string asked = FormattableString.Invariant($"{network}-{budget:0.##}");
     private readonly NetworkRuns runs = new(context, folder, Small(Datasets.OpenSample()), size);
     private readonly List<string> refused = [];
 
@@ -39,12 +41,12 @@ internal sealed class ShapeReproduction(
     public string Section()
     {
         var done = new List<VitMethod>();
-        runs.Do(Whole, New, Options(new CompressionOptions { Seed = Seed }), job => job.Train("train", 1));
+        runs.Do(Name(Whole), New, Options(new CompressionOptions { Seed = Seed }), job => job.Train("train", 1));
         foreach (VitMethod method in methods)
         {
             try
             {
-                runs.Do(method.Id, New, Options(method.Options(Steps, budget, Seed)), job => VitTargets.Run(job, budget));
+                runs.Do(Name(method.Id), New, Options(method.Options(Steps, budget, Seed)), job => VitTargets.Run(job, budget));
                 done.Add(method);
             }
             catch (EspalierException e)
@@ -57,6 +59,9 @@ internal sealed class ShapeReproduction(
         context.Terminal.Line(Table(rows));
         return Text(rows);
     }
+
+    /// <summary>A run's files: those of another network or share are others.</summary>
+    private string Name(string id) => $"{asked}-{id}";
 
     private static DatasetPair Small(DatasetPair pair) => pair with { Test = Subset.First(pair.Test, 64) };
 
@@ -76,7 +81,7 @@ internal sealed class ShapeReproduction(
 
     private ShapeResult[] Measure(List<VitMethod> done)
     {
-        Session[] sessions = [.. done.Select(m => m.Id).Prepend(Whole).Select(n => Session.Open(runs.File(n)))];
+        Session[] sessions = [.. done.Select(m => m.Id).Prepend(Whole).Select(id => Session.Open(runs.File(Name(id))))];
         try
         {
             using var scope = new Scope();
@@ -84,8 +89,9 @@ internal sealed class ShapeReproduction(
             double[] speeds = ModelSpeed.ImagesPerSecond(
                 [.. sessions.Select(s => new ModelSpeed.Timed(ModelSpeed.Pass(s, s.Pruning), images))], Rounds);
             double whole = sessions[0].DenseMultiplyAdds;
-            return [.. done.Select((m, i) => new ShapeResult(m.Name, sessions[i + 1].ParameterCount,
-                MultiplyAdds(sessions[i + 1], images[0]) / whole, speeds[0] / speeds[i + 1], Onnx(m, sessions[i + 1], images[0])))];
+            return [.. done.Zip(sessions.Skip(1), speeds.Skip(1)).Select(r => new ShapeResult(r.First.Name, r.Second.ParameterCount,
+                BenchWork.Inference(r.Second, r.Second.Pruning, images[0]).MultiplyAdds!.Value / whole, speeds[0] / r.Third,
+                Onnx(r.First, r.Second, images[0])))];
         }
         finally
         {
@@ -93,18 +99,10 @@ internal sealed class ShapeReproduction(
         }
     }
 
-    private static double MultiplyAdds(Session session, Tensor images)
-    {
-        int count = images.Shape[0];
-        var trace = new TokenTrace();
-        session.Run(images.Span, count, new float[count * session.NumClasses], trace);
-        return Enumerable.Range(0, count).Average(i => (double)session.MultiplyAdds(trace.Counts(i)));
-    }
-
     private double Onnx(VitMethod method, Session session, Tensor images)
     {
         string file = Path.Combine(folder, method.Id + ".onnx");
-        using (Model model = Model.Open(runs.File(method.Id))) model.ExportOnnx(file);
+        using (Model model = runs.Open(Name(method.Id))) model.ExportOnnx(file);
         try
         {
             using var peer = new OnnxPeer(file);

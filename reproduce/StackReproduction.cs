@@ -98,21 +98,14 @@ internal sealed class StackReproduction(CommandContext context, string folder, V
             string[] names = ["whole", "NViT", "NViT, APT", "NViT, APT, int8"];
             long[] bytes = [BeforeAfter.Bytes(start), .. new[] { ByNvit, ByApt, InBits }.Select(n => new FileInfo(runs.File(n)).Length)];
             return [new("whole, ONNX Runtime", accuracies?[0], new FileInfo(onnx).Length, sessions[0].DenseMultiplyAdds, speeds[0]),
-                .. sessions.Select((s, i) => new StackResult(names[i], accuracies?[i], bytes[i], Cost(s, images[0], pruning[i]),
-                    speeds[i + 1]))];
+                .. sessions.Select((s, i) => new StackResult(names[i], accuracies?[i], bytes[i],
+                    BenchWork.Inference(s, pruning[i], images[0]).MultiplyAdds!.Value, speeds[i + 1]))];
         }
         finally
         {
             foreach (Session s in sessions) s.Dispose();
             File.Delete(onnx);
         }
-    }
-
-    private static double Cost(Session session, Tensor images, Pruning pruning)
-    {
-        var trace = new TokenTrace();
-        session.Run(images.Span, Batch, new float[Batch * session.NumClasses], pruning, trace);
-        return Enumerable.Range(0, Batch).Average(i => (double)session.MultiplyAdds(trace.Counts(i)));
     }
 
     /// <summary>The largest share of tokens, in steps of 0.01, with which no more than a share of the multiply-adds is left.</summary>

@@ -54,6 +54,9 @@ internal sealed record VitMethod(string Id, string Name, string Method, bool Tok
         new("apt", "APT", "apt", true) { TrainShare = 1, HasScratch = false },
     ];
 
+    /// <summary>The lines of these ids; all where none is named.</summary>
+    public static IReadOnlyList<VitMethod> Of(string[] ids) => [.. All.Where(m => ids.Length == 0 || ids.Contains(m.Id))];
+
     /// <summary>The steps that the method has, and what is removed.</summary>
     public CompressionMethod Options(long steps, double share, ulong seed)
     {

@@ -128,9 +128,9 @@ public sealed class ReshapeOp : Op
         if (from.Count == 0) (from, to) = ([0], [0]);
         from[^1] += x.Rank - i;
         to[^1] += y.Rank - j;
-        int[] sizes = y.ToArray();
+        int[] sizes = y.ToArray(), extents = x.ToArray();
         for (int g = 0, start = 0, at = 0; g < to.Count; start += from[g], at += to[g++])
-            if (to[g] > 0) sizes[Free(x.ToArray(), start, from[g], sizes, at, to[g])] = Rest;
+            if (to[g] > 0) sizes[Free(extents, start, from[g], sizes, at, to[g])] = Rest;
         return ([.. from], [.. to], sizes);
     }
 

@@ -43,14 +43,16 @@ internal static class NamedNetwork
     public static (Graph Graph, ModelCard Card) Vit(ModelTensors file, VitConfig config, OpenOptions options)
     {
         VitForm form = FormOf(file, options);
-        return Vit(file, new ModelStructure { Config = config, Preprocessing = PreprocessingDefaults.For(config, file, form) }, options);
+        return Vit(file, new ModelStructure { Config = config, Preprocessing = PreprocessingDefaults.For(config, file, form) }, options, form);
     }
 
     /// <param name="structure">What the file's block says, or what is given in its place.</param>
-    public static (Graph Graph, ModelCard Card) Vit(ModelTensors file, ModelStructure structure, OpenOptions options)
+    public static (Graph Graph, ModelCard Card) Vit(ModelTensors file, ModelStructure structure, OpenOptions options) =>
+        Vit(file, structure, options, FormOf(file, options));
+
+    private static (Graph Graph, ModelCard Card) Vit(ModelTensors file, ModelStructure structure, OpenOptions options, VitForm form)
     {
         VitConfig config = structure.Config;
-        VitForm form = FormOf(file, options);
         if (form.Head && !file.Shapes.ContainsKey("head.weight") && options.Classes is { } classes)
             structure = structure with { Config = config = config with { NumClasses = classes }, ClassNames = null };
         structure.Checked(file.Source);

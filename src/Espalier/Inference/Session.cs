@@ -36,6 +36,7 @@ public sealed unsafe class Session : IDisposable
         (TokenGrid, PrefixTokens) = Patches(graph);
         (result, Places) = (graph.Outputs[0].Shape, graph.Outputs[0].Shape is { Rank: 4 } maps ? maps[2] * maps[3] : 1);
         plan = new Plan(graph, options.Precision, read);
+        ResultValues = plan.OutputValues.Sum();
         scheduler = new Scheduler(plan, costs.Dense, options.TriesThreads);
         try
         {
@@ -105,7 +106,7 @@ public sealed unsafe class Session : IDisposable
     public IReadOnlyList<int> OutputValues => plan.OutputValues;
 
     /// <summary>The same of all outputs, which is what a call gives for each image.</summary>
-    public int ResultValues => OutputValues.Sum();
+    public int ResultValues { get; }
 
     /// <exception cref="EspalierException">The first output is no logits [N, classes].</exception>
     internal void RequireLogits()
