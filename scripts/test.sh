@@ -41,6 +41,7 @@ has_library() {
 missing_packages() {
     has_library libturbojpeg.so.0 || echo libturbojpeg0
     [[ -x /usr/bin/chromium ]] || echo chromium
+    [[ -x /usr/bin/mpirun ]] || echo openmpi-bin
     [[ -d /usr/share/datasets/fashion-mnist ]] || echo dataset-fashion-mnist
 }
 

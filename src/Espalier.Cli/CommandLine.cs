@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Help;
 using Espalier.Cli.Options;
+using Espalier.Cli.Running;
 using Espalier.Cli.Verbs;
 using Espalier.Tensors.Threading;
 
@@ -17,7 +18,8 @@ internal static class CommandLine
     /// <param name="program">Its name, for messages.</param>
     public static int Run(string program, Func<CommandContext, RootCommand> build, string[] args, CommandContext context)
     {
-        Terminal terminal = context.Terminal;
+        Terminal terminal = Together.Of(context.Terminal);
+        context = context with { Terminal = terminal };
         bool verbose = args.Contains("--verbose");
         ParseResult? parse = null;
         try
@@ -27,7 +29,7 @@ internal static class CommandLine
             RootCommand root = build(context);
             string[] dashed = RecipeFile.Expanded(root, WithDashes(args));
             parse = root.Parse(dashed, new ParserConfiguration { ResponseFileTokenReplacer = null });
-            if (ParseErrors.OneLine(parse, dashed, program) is { } wrong)
+            if ((ParseErrors.OneLine(parse, dashed, program) ?? Together.Refusal(parse)) is { } wrong)
             {
                 terminal.ErrorLine($"{program}: {wrong}");
                 return ExitCodes.WrongInput;

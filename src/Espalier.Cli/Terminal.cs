@@ -1,4 +1,5 @@
 using System.Buffers;
+using Espalier.Distributed;
 using Spectre.Console;
 
 namespace Espalier.Cli;
@@ -23,7 +24,9 @@ internal sealed record Terminal(TextWriter Out, TextWriter Error, bool Interacti
 
     public static Terminal OfProcess()
     {
-        bool interactive = !System.Console.IsOutputRedirected && Environment.GetEnvironmentVariable("TERM") != "dumb";
+        // What mpirun shows as a terminal is its own pipe.
+        bool interactive = !System.Console.IsOutputRedirected && Environment.GetEnvironmentVariable("TERM") != "dumb"
+            && MpiRanks.Started == 1;
         int width = PlainWidth;
         try
         {
@@ -35,6 +38,9 @@ internal sealed record Terminal(TextWriter Out, TextWriter Error, bool Interacti
         }
         return new Terminal(System.Console.Out, System.Console.Error, interactive, width);
     }
+
+    /// <summary>The same, where another process speaks: nothing is written.</summary>
+    public Terminal Silent() => new(TextWriter.Null, TextWriter.Null, Interactive: false, PlainWidth);
 
     /// <summary>A line whose words may come from files: what would steer the terminal is shown as a question mark.</summary>
     public void Line(string text = "") => Out.WriteLine(Clean(text));

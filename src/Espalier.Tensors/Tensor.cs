@@ -176,6 +176,15 @@ public sealed unsafe partial class Tensor : IDisposable
         (storage, other.storage) = (other.storage, storage);
     }
 
+    /// <summary>The gradient; of zeros where there was none.</summary>
+    internal Tensor MadeGrad()
+    {
+        if (Grad is not null) return Grad;
+        Grad = Unscoped(Shape);
+        Grad.Fill(0);
+        return Grad;
+    }
+
     /// <summary>Frees the gradient, so that the next backward pass starts from nothing.</summary>
     public void ClearGrad()
     {

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Text.RegularExpressions;
 using Espalier.Compression;
+using Espalier.Training;
 
 namespace Espalier.Cli.Options;
 
@@ -26,11 +27,20 @@ internal static partial class FlagNames
     {
         Dictionary<string, string> flags = settings.ToDictionary(s => s.Property, s => $"{CompressFlags.Set.Name} {s.Name}");
         foreach (Option option in parse.CommandResult.Command.Options) flags.TryAdd(Property(option.Name), option.Name);
+        foreach (var (property, flag) in Others)
+            if (flags.ContainsValue(flag)) flags.TryAdd(property, flag);
         flags.TryAdd(nameof(OpenOptions.Architecture), Shared.ModelType.Name);
         flags.TryAdd(nameof(OpenOptions.ImageSize), Shared.ImageSize.Name);
         string message = Name().Replace(e.Message, m => flags.GetValueOrDefault(m.Value, m.Value));
         return e.InnerException is { } inner ? new EspalierException(message, inner) : new EspalierException(message);
     }
+
+    /// <summary>Flags with the names of APT's script.</summary>
+    private static readonly (string Property, string Flag)[] Others =
+    [
+        (nameof(TrainOptions.Steps), "--num-steps"), (nameof(TrainOptions.BatchSize), "--train-batch-size"),
+        (nameof(TrainOptions.Schedule), "--decay-type"), (nameof(TrainOptions.EmaDecay), "--ema"),
+    ];
 
     /// <summary>"TrainSteps" for "--train-steps".</summary>
     private static string Property(string flag) =>

@@ -72,7 +72,7 @@ internal sealed class TrainRun : IDisposable
     private static TrainOptions Following(TrainPlan plan, int images)
     {
         TrainOptions options = plan.Options;
-        int parts = options.GradientAccumulationSteps;
+        int parts = options.MicroBatches;
         if (plan.BatchFollows) options = options with { BatchSize = Math.Max(Math.Min(UsualBatch, images) / parts, 1) * parts };
         if (plan.Epochs is { } epochs) options = options with { Steps = Steps(epochs, images, options) };
         if (!plan.EvaluationFollows) return options;
@@ -82,7 +82,7 @@ internal sealed class TrainRun : IDisposable
     /// <summary>What is left over at the end of an epoch is not used, so that it has whole steps.</summary>
     private static long Steps(double epochs, int images, TrainOptions options)
     {
-        int parts = options.GradientAccumulationSteps, each = images / Math.Max(1, options.BatchSize / parts) / parts;
+        int parts = options.MicroBatches, each = images / Math.Max(1, options.BatchSize / parts) / parts;
         return Math.Max(1, (long)Math.Round(epochs * each));
     }
 

@@ -22,14 +22,20 @@ internal static class TrainVerb
             "espalier train --data cifar10 --init small.safetensors --num-steps 2000 --teacher whole.safetensors",
             "espalier train --recipe output/cifar.recipe.json --epochs 20 --name longer",
             "espalier train --data photos --model-type resnet18 --pretrained resnet18.pth --freeze 2 --name mine",
-            "espalier train --name cifar --resume"));
-        verb.SetAction(parse => Run(flags.Read(parse), parse, context));
+            "espalier train --name cifar --resume",
+            "mpirun -n 4 espalier train --data cifar10 --model-type resnet20 --epochs 20"));
+        verb.SetAction(parse => Together.Run(context, parse, (all, ranks) =>
+        {
+            TrainPlan plan = flags.Read(parse);
+            return Run(plan with { Options = plan.Options with { Ranks = ranks } }, parse, all);
+        }));
         return verb;
     }
 
     private static int Run(TrainPlan plan, ParseResult parse, CommandContext context)
     {
         Terminal terminal = context.Terminal;
+        bool writes = plan.Options.Ranks is null or { Rank: 0 };
         var files = new RunFolder(plan.Options.OutputDir!, plan.Options.Name);
         if (!plan.Options.Resume && !plan.Overwrite && new[] { files.State, files.Model }.FirstOrDefault(File.Exists) is { } there)
             throw new EspalierException($"{there}: is of an earlier run; --resume goes on with it, --overwrite begins again in its "
@@ -38,15 +44,15 @@ internal static class TrainVerb
         Announce(run, plan, terminal);
         Folders.MakeFor(files.Recipe);
         // A run that goes on keeps its recipe until its state has taken the options: what is refused must not change it.
-        if (!plan.Options.Resume) RecipeFile.Write(files.Recipe, parse);
+        if (writes && !plan.Options.Resume) RecipeFile.Write(files.Recipe, parse);
         TrainResult result = run.Run();
-        if (plan.Options.Resume) RecipeFile.Write(files.Recipe, parse);
+        if (writes && plan.Options.Resume) RecipeFile.Write(files.Recipe, parse);
         if (!result.Completed)
         {
             if (File.Exists(files.State)) terminal.Line($"resume with: {ResumeCommand(context.Arguments)}");
             return context.ExitCode;
         }
-        if (run.HeldOut && result.Evaluation is not null) PrintTest(run, terminal);
+        if (writes && run.HeldOut && result.Evaluation is not null) PrintTest(run, terminal);
         terminal.Line($"model       {files.Model}");
         terminal.Line($"recipe      {files.Recipe}");
         foreach (string name in result.Best.Keys)
@@ -74,6 +80,7 @@ internal static class TrainVerb
         TrainOptions options = run.Options;
         terminal.Line($"run         {options.Steps} steps of {options.BatchSize} images, "
             + $"{Format.Number((double)options.Steps * options.BatchSize / train, "0.#")} passes over the training images"
+            + (options.Ranks is { } ranks ? $", by {ranks.Count} processes" : "")
             + (options.FreezeSteps > 0 ? $", the first {options.FreezeSteps} steps of the head alone" : ""));
         if (TrainingEstimate.Of(costs.Dense, options, plan.Method is not null) is { } estimate)
             terminal.Line($"time        {estimate}");

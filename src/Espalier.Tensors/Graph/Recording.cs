@@ -93,16 +93,20 @@ public sealed class Recording : IDisposable
         if (gradient.Shape != result.Shape) throw new ArgumentException($"gradient {gradient.Shape} for a result {result.Shape}");
         result.ClearGrad();
         result.Grad = gradient;
+        var whole = GradientsWhole.Of(ops);
         using (Pause())
         {
             for (int i = ops.Count - 1; i >= 0; i--)
             {
                 Tensor y = ops[i].Output;
-                if (!ops[i].Differentiated || y.Grad is not { } dy) continue;
-                Interruption.Check();
-                look?.Invoke(y);
-                ops[i].Backward(dy);
-                y.ClearGrad();
+                if (ops[i].Differentiated && y.Grad is { } dy)
+                {
+                    Interruption.Check();
+                    look?.Invoke(y);
+                    ops[i].Backward(dy);
+                    y.ClearGrad();
+                }
+                foreach (Tensor parameter in whole?.Last[i] ?? []) whole!.Value.Tell(parameter);
             }
         }
     }

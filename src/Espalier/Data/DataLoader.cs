@@ -20,6 +20,7 @@ public sealed class DataLoader : IDisposable
     private readonly bool shuffle;
     private readonly ulong seed;
     private readonly int prefetch;
+    private readonly (int Index, int Count) share;
     private readonly ConcurrentBag<Batch> pool = [];
     private readonly BlockingCollection<BatchJob>? jobs;
     private readonly Thread[] workers;
@@ -32,9 +33,11 @@ public sealed class DataLoader : IDisposable
     /// <param name="dropLast">Leaves out an epoch's last batch where it has fewer than N pictures.</param>
     /// <param name="threads">Decoding threads; 0 decodes on the caller's.</param>
     /// <param name="prefetch">Batches decoded ahead, at least 1.</param>
+    /// <param name="share">Which of how many loaders this is, that have <see cref="Next"/> between them: of so many batches in a row, all
+    /// of one epoch, each gives one.</param>
     /// <exception cref="EspalierException">No pictures, or fewer than one batch where the last is dropped.</exception>
     public DataLoader(IImageDataset dataset, ImagePipeline pipeline, int batchSize, bool shuffle = false, ulong seed = 0,
-        bool dropLast = false, int threads = 2, int prefetch = 2)
+        bool dropLast = false, int threads = 2, int prefetch = 2, (int Index, int Count)? share = null)
     {
         ArgumentNullException.ThrowIfNull(dataset);
         ArgumentNullException.ThrowIfNull(pipeline);
@@ -50,6 +53,7 @@ public sealed class DataLoader : IDisposable
         this.shuffle = shuffle;
         this.seed = seed;
         this.prefetch = prefetch;
+        this.share = share ?? (0, 1);
         BatchSize = batchSize;
         BatchesPerEpoch = dropLast ? dataset.Count / batchSize : (dataset.Count + batchSize - 1) / batchSize;
         if (threads > 0) jobs = [];
@@ -92,7 +96,7 @@ public sealed class DataLoader : IDisposable
         try
         {
             var batch = training.Take()!;
-            position = After(position);
+            position = After(position, share.Count);
             return batch;
         }
         catch
@@ -128,8 +132,8 @@ public sealed class DataLoader : IDisposable
         jobs?.Dispose();
     }
 
-    private LoaderPosition After(LoaderPosition p) =>
-        p.BatchInEpoch + 1 < BatchesPerEpoch ? p with { BatchInEpoch = p.BatchInEpoch + 1 } : new(p.Epoch + 1, 0);
+    private LoaderPosition After(LoaderPosition p, int batches) => p.BatchInEpoch + 2 * batches <= BatchesPerEpoch
+        ? p with { BatchInEpoch = p.BatchInEpoch + batches } : new(p.Epoch + 1, 0);
 
     private int[] Order(long epoch)
     {
@@ -207,11 +211,12 @@ public sealed class DataLoader : IDisposable
         private BatchJob Plan()
         {
             order ??= loader.Order(planned.Epoch);
-            int first = checked((int)planned.BatchInEpoch * loader.BatchSize);
+            (int index, int count) = endless ? loader.share : (0, 1);
+            int first = checked((int)(planned.BatchInEpoch + index) * loader.BatchSize);
             var indices = order.AsMemory(first, Math.Min(loader.BatchSize, order.Length - first));
             var job = new BatchJob(indices, planned.Epoch, endless);
             long epoch = planned.Epoch;
-            planned = loader.After(planned);
+            planned = loader.After(planned, count);
             if (planned.Epoch != epoch) order = null;
             loader.jobs?.Add(job);
             return job;

@@ -307,6 +307,7 @@ internal sealed unsafe class Plan : IDisposable
     private IEnumerable<Step> Arrange(ArrangeLayer arrange, Place to)
     {
         Map y = arrange.Output;
+        if (Spread(arrange, to) is { } spread) return [spread];
         var steps = new List<Step>();
         for (int s = 0; s < arrange.Inputs.Length; s++)
         {
@@ -324,6 +325,16 @@ internal sealed unsafe class Plan : IDisposable
         if (Array.Exists(shift, v => v != 0))
             steps.Add(new PassStep(y, to, to, null, Ones(shift.Length), shift, Activation.None));
         return steps;
+    }
+
+    /// <summary>One input's channels with many gaps, where vectors serve: null elsewhere.</summary>
+    private SpreadStep? Spread(ArrangeLayer arrange, Place to)
+    {
+        if (arrange.Inputs.Length != 1 || places[arrange.Input] is var from && from.Offset == to.Offset) return null;
+        int[] channels = Array.ConvertAll(arrange.From, f => f.Channel);
+        int runs = channels.Where((c, k) => k == 0 || (c < 0 ? channels[k - 1] >= 0 : c != channels[k - 1] + 1)).Count();
+        return runs * ChannelSpread.Lanes > channels.Length && ChannelSpread.Takes(channels, arrange.Input.Channels)
+            ? new SpreadStep(arrange.Output, from, to, new ChannelSpread(channels, arrange.Input.Channels, arrange.Shift)) : null;
     }
 
     /// <summary>Room for the weights of the layer that is being packed.</summary>

@@ -25,6 +25,10 @@ internal sealed unsafe class Scheduler(Plan plan, long multiplyAdds, bool tries)
     /// <summary>Images of tokens whose steps are shared: enough rows for a product, even where most tokens are dropped.</summary>
     private const int SharedTokens = 16;
 
+    /// <summary>Bytes of weights, where there are more than the last-level cache holds, that are worth a byte of maps in a chunk.
+    /// </summary>
+    private const int WeightsAChunk = 8;
+
     /// <summary>Most images of a chunk.</summary>
     private const int MostImages = 64;
 
@@ -32,7 +36,7 @@ internal sealed unsafe class Scheduler(Plan plan, long multiplyAdds, bool tries)
     /// first guess: chunks of few images would wait for the weights, as those of VGG do for its last layers.</summary>
     private const long SharedBelow = 32, CacheBytes = 32 << 20;
 
-    /// <summary>Chunks that a thread takes at least of images that may come to differ in length.</summary>
+    /// <summary>Chunks that a thread takes at least of images that may come to differ in length, where weights are light.</summary>
     private const int UnevenRounds = 2;
 
     private readonly Plan plan = plan;
@@ -48,9 +52,12 @@ internal sealed unsafe class Scheduler(Plan plan, long multiplyAdds, bool tries)
     {
         long bytes = Math.Max(1, sizeof(float) * floatsPerImage);
         long shared = Math.Max(SharedBytes * threads / bytes, weightBytes / WeightsAnImage);
+        // Weights that no cache holds are read once for all images of a chunk.
+        bool heavy = weightBytes > CacheBytes;
+        long chunk = heavy ? Math.Max(ChunkBytes, weightBytes / WeightsAChunk) : ChunkBytes;
         // As many chunks for each thread; several where images come to differ in length.
-        int together = threads * (int)Math.Clamp(ChunkBytes / bytes, 1, MostImages);
-        int rounds = Math.Max((batch + together - 1) / together, uneven ? UnevenRounds : 1), count = Math.Min(batch, threads * rounds);
+        int together = threads * (int)Math.Clamp(chunk / bytes, 1, MostImages);
+        int rounds = Math.Max((batch + together - 1) / together, uneven && !heavy ? UnevenRounds : 1), count = Math.Min(batch, threads * rounds);
         return (Math.Min(batch, (int)Math.Clamp(shared, tokens > 0 ? SharedTokens : 1, MostImages)), (batch + count - 1) / count, rounds);
     }
 

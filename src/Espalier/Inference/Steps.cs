@@ -131,6 +131,14 @@ internal sealed unsafe class MoveStep(Map x, Place from, Place to, ChannelMoves 
     public override void Dispose() => moves.Dispose();
 }
 
+/// <summary>Moves channels to other places, with constant values between them.</summary>
+internal sealed unsafe class SpreadStep(Map y, Place from, Place to, ChannelSpread spread) : Step
+{
+    public override void Run(Lane lane) => spread.Run(lane.Rows(y), from.In(lane), from.Stride, to.In(lane), to.Stride);
+
+    public override void Dispose() => spread.Dispose();
+}
+
 /// <summary>Gives some channels constant values.</summary>
 internal sealed unsafe class FillStep(Map x, Place to, NativeFloats values, ChannelMoves moves) : Step
 {

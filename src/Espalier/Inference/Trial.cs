@@ -34,8 +34,12 @@ internal sealed class Trial(bool first)
     /// <summary>Time that the two are compared all the time: the runtime compiles what is slow at first once more.</summary>
     private static readonly double Learning = Stopwatch.Frequency / 4;
 
-    /// <summary>A call that takes so long fills the caches itself: one is timed.</summary>
+    /// <summary>A call that takes so long fills the caches itself: one is timed, and the first one says something already.</summary>
     private static readonly double Long = Stopwatch.Frequency / 50;
+
+    /// <summary>Of long calls, how many times as long the other way must take to be left alone for a while: few of them are made, so
+    /// that each one in the slower way counts.</summary>
+    private const double Clear = 1.05;
 
     private readonly double[] presentTimes = Unknown(), otherTimes = Unknown();
     private readonly bool first = first;
@@ -54,18 +58,18 @@ internal sealed class Trial(bool first)
         if (asksOther) otherBest = Math.Min(otherBest, ticks / images);
         else if (left <= Timed) presentBest = Math.Min(presentBest, ticks / images);
         if (--left > 0 && !(asksOther && ticks >= Long)) return;
-        if (asksOther) Compare();
+        if (asksOther) Compare(ticks >= Long);
         asksOther = !asksOther;
         left = asksOther ? Timed : gap;
     }
 
-    private void Compare()
+    private void Compare(bool isLong)
     {
-        // What the first calls take says nothing.
+        // What the first short calls take says nothing.
         int at = Math.Max(0, comparisons - 1) % Memory;
         (presentTimes[at], otherTimes[at]) = (presentBest, otherBest);
         presentBest = otherBest = double.MaxValue;
-        if (++comparisons == 1) return;
+        if (++comparisons == 1 && !isLong) return;
         double slower = otherTimes.Min() / presentTimes.Min(), gain = present == first ? Gain : 1 / Gain;
         if (slower * gain < 1)
         {
@@ -73,6 +77,10 @@ internal sealed class Trial(bool first)
             present = !present;
             // Compare() is called in a turn of the other way, which now is the present one.
             gap = Timed;
+        }
+        else if (isLong && slower > Clear)
+        {
+            gap = Math.Clamp(Growth * gap, Fewest, Most);
         }
         else if (spent >= Learning || slower > Hopeless)
         {

@@ -90,6 +90,9 @@ public sealed class ClassifierTask : ITrainingTask
     public bool SkipsUntrained => true;
 
     /// <inheritdoc/>
+    public bool RunsBackwardOnce => options.Hooks.Count == 0;
+
+    /// <inheritdoc/>
     public IReadOnlyDictionary<string, double> Step(Batch batch, in StepContext context)
     {
         Rng rng = context.Rng;

@@ -39,6 +39,22 @@ public interface ITrainingTask
     IReadOnlyDictionary<string, double> Step(Batch batch, in StepContext context);
 
     /// <summary>
+    /// Whether <see cref="Step"/> runs backward once, so that a parameter's gradient is whole as soon as that pass has gone by and can
+    /// travel to other ranks while it goes on.
+    /// </summary>
+    bool RunsBackwardOnce => false;
+
+    /// <summary>
+    /// Numbers of the task that follow what it has seen. Ranks see different images; after each step all of them get the means. Always
+    /// as many, in one order.
+    /// </summary>
+    double[] Seen
+    {
+        get => [];
+        set { }
+    }
+
+    /// <summary>
     /// Called before each step. What it returns takes back all that the step will have changed of the task, beside gradients and
     /// running statistics, so that the step may be stopped anywhere in between; null where that cannot be: such a step goes to its
     /// end first.

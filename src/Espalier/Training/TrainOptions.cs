@@ -1,4 +1,5 @@
 using System.Globalization;
+using Espalier.Distributed;
 using Espalier.Optim;
 
 namespace Espalier.Training;
@@ -96,7 +97,25 @@ public sealed record TrainOptions
     /// <summary>Go on where an earlier run of this name stopped; without one, the run starts at the beginning.</summary>
     public bool Resume { get; init; }
 
-    internal int MicroBatchSize => BatchSize / GradientAccumulationSteps;
+    /// <summary>
+    /// The processes that train together, each on its share of a step's micro-batches; null for this one alone. The sum of their
+    /// gradients is what one process has with as many micro-batches.
+    /// </summary>
+    public IRanks? Ranks { get; init; }
+
+    /// <summary>Micro-batches a step, of all ranks together: a multiple of <see cref="GradientAccumulationSteps"/> and of their number.
+    /// </summary>
+    public int MicroBatches
+    {
+        get
+        {
+            int all = GradientAccumulationSteps;
+            while (all % (Ranks?.Count ?? 1) != 0) all += GradientAccumulationSteps;
+            return all;
+        }
+    }
+
+    internal int MicroBatchSize => BatchSize / MicroBatches;
 
     internal long Warmup => WarmupSteps ?? Math.Min(500, Steps / 20);
 
@@ -111,6 +130,8 @@ public sealed record TrainOptions
         Require(GradientAccumulationSteps >= 1, $"GradientAccumulationSteps is {GradientAccumulationSteps}; it is at least 1");
         Require(BatchSize % GradientAccumulationSteps == 0,
             $"BatchSize {BatchSize} does not divide into {GradientAccumulationSteps} micro-batches; choose a multiple");
+        Require(BatchSize % MicroBatches == 0,
+            $"BatchSize {BatchSize} does not divide into {MicroBatches} micro-batches, for {Ranks?.Count} processes; choose a multiple");
         Require(EvalBatchSize >= 1, $"EvalBatchSize is {EvalBatchSize}; a batch has at least 1 picture");
         Require(EvalEvery >= 0 && CheckpointEvery >= 0,
             "EvalEvery and CheckpointEvery are numbers of steps, or 0 for the end only");
@@ -131,7 +152,7 @@ public sealed record TrainOptions
     [
         ("Steps", Text(Steps)),
         ("BatchSize", Text(BatchSize)),
-        ("GradientAccumulationSteps", Text(GradientAccumulationSteps)),
+        ("GradientAccumulationSteps", Text(MicroBatches)),
         ("Optimizer", Optimizer),
         ("LearningRate", Text(LearningRate)),
         ("Momentum", Text(Momentum)),

@@ -18,6 +18,11 @@ internal sealed partial class TrainingSession
     private void Save()
     {
         if (folder is null || step == 0) return;
+        if (!Writes)
+        {
+            saved = step;
+            return;
+        }
         using (ema?.Swap()) task.SaveModel(folder.Model);
         history?.Flush();
 

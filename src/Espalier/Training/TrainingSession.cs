@@ -17,6 +17,7 @@ internal sealed partial class TrainingSession : IDisposable
     private readonly TrainOptions options;
     private readonly ITrainingProgress progress;
     private readonly CancellationToken cancel;
+    private readonly TrainingRanks? ranks;
     private readonly string dataset, pipeline, groups;
     private readonly ISchedule schedule;
     private readonly Optimizer optimizer;
@@ -39,7 +40,9 @@ internal sealed partial class TrainingSession : IDisposable
     public TrainingSession(ITrainingTask task, TrainingData data, TrainOptions options, ITrainingProgress progress,
         CancellationToken cancel)
     {
-        (this.task, this.options, this.progress, this.cancel) = (task, options, progress, cancel);
+        (this.task, this.options, this.cancel) = (task, options, cancel);
+        ranks = options.Ranks is { } others ? new TrainingRanks(others, task) : null;
+        this.progress = Writes ? progress : NullProgress.Instance;
         dataset = $"{data.Train.Name} ({data.Train.Count} images)";
         pipeline = data.TrainPipeline.Description;
         schedule = Schedules.Parse(options.Schedule, options.Warmup, options.Milestones);
@@ -57,7 +60,8 @@ internal sealed partial class TrainingSession : IDisposable
         folder = options.OutputDir is { } directory ? new RunFolder(directory, options.Name) : null;
         ema = options.EmaDecay is { } decay ? new Ema(Weights(), decay) : null;
         loader = new DataLoader(data.Train, data.TrainPipeline, options.MicroBatchSize, options.Shuffle, options.Seed,
-            dropLast: true, options.DataThreads, prefetch: Math.Max(2, options.DataThreads));
+            dropLast: true, options.DataThreads, prefetch: Math.Max(2, options.DataThreads),
+            share: options.Ranks is { } of ? (of.Rank, of.Count) : null);
         evaluation = new DataLoader(data.Evaluation, data.EvaluationPipeline, options.EvalBatchSize,
             threads: options.DataThreads);
     }
@@ -77,13 +81,14 @@ internal sealed partial class TrainingSession : IDisposable
                 }
                 if (saved < step && options.IsDue(step, options.CheckpointEvery)) Save();
                 if (step >= options.Steps) break;
-                cancel.ThrowIfCancellationRequested();
+                if (ranks is null) cancel.ThrowIfCancellationRequested();
+                else if (ranks.Any(cancel.IsCancellationRequested)) throw new OperationCanceledException();
                 TrainStep();
             }
             // Left in the model: what was evaluated and saved.
             ema?.Swap();
         }
-        catch (OperationCanceledException) when (cancel.IsCancellationRequested)
+        catch (OperationCanceledException) when (cancel.IsCancellationRequested || ranks is not null)
         {
             completed = false;
             if (saved < step) Save();
@@ -110,10 +115,16 @@ internal sealed partial class TrainingSession : IDisposable
         runLock?.Dispose();
     }
 
+    /// <summary>Whether this process writes files and speaks: of several, the first.</summary>
+    private bool Writes => ranks is null or { Rank: 0 };
+
     private void Begin()
     {
-        runLock = folder?.Open();
-        folder?.DeleteStaleTemporaries();
+        if (Writes)
+        {
+            runLock = folder?.Open();
+            folder?.DeleteStaleTemporaries();
+        }
         foreach (Tensor p in all) p.ClearGrad();
         if (folder is not null && options.Resume && File.Exists(folder.State))
         {
@@ -124,14 +135,15 @@ internal sealed partial class TrainingSession : IDisposable
                 ? $"{options.Name} has done its {step} steps already."
                 : $"Resuming {options.Name} after step {step}.");
         }
-        else if (folder is not null)
+        else if (folder is not null && Writes)
         {
             if (options.Resume) progress.Message($"There is no {folder.State} to resume; starting at the beginning.");
             else if (File.Exists(folder.State))
                 progress.Message($"Starting again; the state and history of the earlier {options.Name} are replaced.");
             folder.DeleteState();
         }
-        history = folder is null ? null : new TrainingHistory(folder, step, evaluated);
+        history = folder is null || !Writes ? null : new TrainingHistory(folder, step, evaluated);
+        ranks?.Meet(step);
     }
 
     private void TrainStep()
@@ -143,29 +155,34 @@ internal sealed partial class TrainingSession : IDisposable
             untrained = Untrained();
         }
         double rate = options.LearningRate * schedule.Multiplier(number, options.Steps);
-        int parts = options.GradientAccumulationSteps;
+        int parts = options.MicroBatches, stride = ranks?.Count ?? 1;
         LoaderPosition position = loader.Position;
         if (loader.BatchesPerEpoch - position.BatchInEpoch < parts)
             loader.Position = position = new LoaderPosition(position.Epoch + 1, 0);
         var means = new ScalarMeans();
         using var undo = new StepUndo(task, loader);
         whole = undo.IsPossible;
-        for (int part = 0; part < parts; part++)
+        // Ranks stop together, and so only between two steps.
+        bool stops = undo.IsPossible && ranks is null;
+        for (int part = ranks?.Rank ?? 0; part < parts; part += stride)
         {
-            if (undo.IsPossible) cancel.ThrowIfCancellationRequested();
+            if (stops) cancel.ThrowIfCancellationRequested();
             Batch batch = loader.Next();
             var rng = new Rng(options.Seed ^ StepStream, (ulong)number, (ulong)part);
             var context = new StepContext(number, options.Steps, position.Epoch, part, parts, rng)
             {
                 Optimizer = optimizer, Run = new RunContext(Training: true, Still: untrained.Statistics),
             };
-            using (Interruption.By(undo.IsPossible ? cancel : CancellationToken.None))
+            using (Interruption.By(stops ? cancel : CancellationToken.None))
+            using (GradientsWhole.By(part + stride >= parts ? ranks?.Ready : null))
             using (new Scope())
                 means.Add(Finite(task.Step(batch, context), number));
             batch.Recycle();
         }
         undo.Done();
         whole = false;
+        Dictionary<string, double> scalars = means.Means();
+        ranks?.Finish(scalars);
         untrained.ClearGradients();
         double? norm = Clip(number);
         optimizer.Step((float)rate);
@@ -175,7 +192,6 @@ internal sealed partial class TrainingSession : IDisposable
         ema?.Update();
         whole = true;
 
-        Dictionary<string, double> scalars = means.Means();
         window.Add("lr", rate);
         if (norm is { } known) window.Add("grad-norm", known);
         window.Add(scalars);
@@ -236,7 +252,7 @@ internal sealed partial class TrainingSession : IDisposable
                 if (double.IsNaN(value) || (best.TryGetValue(name, out double before) && value <= before)) continue;
                 best[name] = value;
                 newBest.Add(name);
-                if (folder is not null) task.SaveModel(folder.Best(result.Selections.Count == 1 ? null : name));
+                if (folder is not null && Writes) task.SaveModel(folder.Best(result.Selections.Count == 1 ? null : name));
             }
         }
         history?.Write(step, result.Scalars.Select(s => KeyValuePair.Create(TrainingHistory.EvaluationPrefix + s.Key, s.Value)));
@@ -249,7 +265,7 @@ internal sealed partial class TrainingSession : IDisposable
         int done = 0;
         foreach (Batch batch in evaluation.Once())
         {
-            cancel.ThrowIfCancellationRequested();
+            if (ranks is null) cancel.ThrowIfCancellationRequested();
             using (new Scope()) yield return batch;
             batch.Recycle();
             progress.Evaluating(step, ++done, evaluation.BatchesPerEpoch);

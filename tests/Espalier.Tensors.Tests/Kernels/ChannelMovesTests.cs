@@ -27,4 +27,43 @@ public sealed unsafe class ChannelMovesTests
             }
         }
     }
+
+    /// <summary>A list with gaps, whose length is no whole number of vectors; the shift fills the gaps; between pixels nothing is
+    /// written.</summary>
+    [Theory]
+    [InlineData(3, 8, false)]
+    [InlineData(700, 27, false)]
+    [InlineData(700, 27, true)]
+    public void ListsWithGapsAreSpread(int pixels, int count, bool shifted)
+    {
+        int[] from = new int[count];
+        int channels = 0;
+        for (int k = 0; k < count; k++) from[k] = k % 3 == 1 ? -1 : channels++;
+        channels = Math.Max(channels, 8);
+        int ldx = channels + 1, ldy = count + 2;
+        float[] x = new float[pixels * ldx], y = new float[pixels * ldy], shift = new float[count];
+        for (int i = 0; i < x.Length; i++) x[i] = i;
+        for (int k = 0; shifted && k < count; k++) shift[k] = k * 0.5f;
+        Array.Fill(y, -1);
+        using var spread = new ChannelSpread(from, channels, shift);
+        fixed (float* px = x, py = y) spread.Run(pixels, px, ldx, py, ldy);
+        for (int p = 0; p < pixels; p++)
+        {
+            for (int c = 0; c < ldy; c++)
+            {
+                float wanted = c >= count ? -1 : shift[c] + (from[c] < 0 ? 0 : p * ldx + from[c]);
+                Assert.Equal(wanted, y[p * ldy + c]);
+            }
+        }
+    }
+
+    /// <summary>Eight results from more than eight neighbours, or fewer than eight channels: other code does that.</summary>
+    [Fact]
+    public void ListsThatJumpAreNotSpread()
+    {
+        Assert.False(ChannelSpread.Takes([0, 1, 2, 3, 4, 5, 6, 8], 9));
+        Assert.True(ChannelSpread.Takes([-1, 0, 1, 2, 3, 4, 5, -1], 8));
+        Assert.False(ChannelSpread.Takes([0, 1, 2, 3, 4, 5, 6], 7));
+        Assert.Throws<ArgumentException>(() => new ChannelSpread([0, 1, 2, 3, 4, 5, 6, 8], 9, default));
+    }
 }

@@ -77,6 +77,14 @@ public sealed class TrialTests
         Assert.InRange(Calls(trial, 1_000, way => way ? 10 : 12), 950, 1_000);
     }
 
+    /// <summary>Whoever predicts some pictures with a large network waits for each call.</summary>
+    [Fact]
+    public void OfLongCallsOneSaysEnough()
+    {
+        var trial = new Trial(true);
+        Assert.Equal(59, Calls(trial, 60, way => way ? 25 : 45));
+    }
+
     /// <summary>The number of calls that went the first way.</summary>
     private static int Calls(Trial trial, int count, Func<bool, double> milliseconds)
     {

@@ -11,7 +11,7 @@ public sealed partial class LayersTests
     private static readonly string[][] Order =
     [
         ["Formats"], ["Imaging"], ["Data"], ["Nn"], ["Models"], ["Files", "Onnx"], ["Benchmarking"], ["Inference"], ["Evaluation"],
-        ["Optim"], ["Clip"], ["Training"], ["Compression", "Quantization"], ["Reporting"],
+        ["Optim"], ["Clip"], ["Distributed"], ["Training"], ["Compression", "Quantization"], ["Reporting"],
     ];
 
     [Fact]

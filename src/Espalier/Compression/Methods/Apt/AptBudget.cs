@@ -73,6 +73,18 @@ public sealed class AptBudget
         margins[agent] = Math.Clamp(margins[agent] + MarginGain * scales[agent] * (0.5 - pruneShare), -1, 1);
     }
 
+    /// <summary>All that moves; of several budgets their mean is one again.</summary>
+    internal double[] Numbers
+    {
+        get => [logit, .. margins, .. scales];
+        set
+        {
+            logit = value[0];
+            value.AsSpan(1, margins.Length).CopyTo(margins);
+            value.AsSpan(1 + margins.Length).CopyTo(scales);
+        }
+    }
+
     /// <summary>One that goes on from here by itself.</summary>
     internal AptBudget Copy()
     {

@@ -71,6 +71,21 @@ public sealed class AptTask : ITrainingTask
         ("Model", identity),
     ];
 
+    /// <summary>What a budget moves.</summary>
+    public double[] Seen
+    {
+        get
+        {
+            Begin();
+            return budget.Numbers;
+        }
+        set
+        {
+            budget.Numbers = value;
+            if (budget.Steers) Threshold = budget.Threshold;
+        }
+    }
+
     /// <summary>Keeps what a budget moves while a step runs.</summary>
     public Action BeforeStep()
     {

@@ -1,0 +1,48 @@
+using System.CommandLine;
+using Espalier.Cli.Options;
+using Espalier.Distributed;
+
+namespace Espalier.Cli.Running;
+
+/// <summary>
+/// A verb in the processes that mpirun has started: the first one speaks for all. Where one of them fails, all end, with one line;
+/// else the others would wait for it for ever.
+/// </summary>
+internal static class Together
+{
+    /// <summary>What the first process gets to say what went wrong, where it is the same on all, and to end all.</summary>
+    private static readonly TimeSpan Courtesy = TimeSpan.FromSeconds(10);
+
+    /// <param name="verb">Is given no ranks where there is one process only.</param>
+    public static int Run(CommandContext context, ParseResult parse, Func<CommandContext, IRanks?, int> verb)
+    {
+        using MpiRanks? ranks = MpiRanks.Join();
+        if (ranks is null) return verb(context, null);
+        try
+        {
+            return verb(context, ranks);
+        }
+        catch (Exception e)
+        {
+            var (code, line) = Errors.Describe(e is EspalierException known ? FlagNames.Of(parse, [], known) : e);
+            Terminal terminal = context.Terminal;
+            if (ranks.Rank > 0)
+            {
+                Thread.Sleep(Courtesy);
+                terminal = Terminal.OfProcess();
+                line = $"process {ranks.Rank}: {line}";
+            }
+            terminal.ErrorLine($"espalier: {line}");
+            if (parse.GetValue(Shared.Verbose)) terminal.ErrorLine(e.ToString());
+            ranks.Abort(code);
+            return code;
+        }
+    }
+
+    /// <summary>What a process has to write to: only the first of several writes.</summary>
+    public static Terminal Of(Terminal terminal) => MpiRanks.StartedAs == 0 ? terminal : terminal.Silent();
+
+    /// <summary>Why a verb that works alone does not do it in several processes at once; null where it is alone.</summary>
+    public static string? Refusal(ParseResult parse) => MpiRanks.Started == 1 || parse.CommandResult.Command.Name == "train" ? null
+        : $"mpirun has started {MpiRanks.Started} processes, and only train works in several; start this without mpirun";
+}
