@@ -129,8 +129,9 @@ internal static class Commands
         Option<string[]> nets = Opt.Choices("--networks", "Only these [all]", [.. BaselineReproduction.Names]);
         Option<string[]> some = Opt.Choices("--methods", "Only these lines [all]",
             [.. SizeMethod.All([]).Select(m => m.Id), "enc", "low-rank"]);
+        Option<bool> there = Opt.Flag("--finished", "Train nothing: measure what is finished");
         const string what = "Weights of few bits, of code books and of low rank.";
-        return Experiment("size", what, [steps, budgets, nets, some, quick, Plan], context, (parse, folder, page, seeds) =>
+        return Experiment("size", what, [steps, budgets, nets, some, quick, there, Plan], context, (parse, folder, page, seeds) =>
         {
             bool few = parse.GetValue(quick);
             if (few && parse.GetResult(Seeds) is null) seeds = [1];
@@ -140,8 +141,8 @@ internal static class Commands
                 parse.GetValue(steps) ?? (few ? 100 : 1000), names, [.. SizeMethod.All(shares).Where(m => ids.Length == 0
                     || ids.Contains(m.Id) || (ids.Contains(m.Method) && m.Flops is not null))]);
             if (parse.GetValue(Plan))
-                return Show(context, runs.Estimates(seeds[0]).Select(e => (e.Name, seeds.Length * e.Time)));
-            foreach (ulong seed in seeds) runs.Train(seed);
+                return Show(context, runs.Estimates(seeds));
+            if (!parse.GetValue(there)) runs.Train(seeds);
             if (parse.GetValue(TrainOnly)) return null;
             var results = new SizeResults(runs, seeds);
             var tables = names.Select(n => (Network: n, Rows: results.Measure(n))).ToArray();

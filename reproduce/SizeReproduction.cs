@@ -30,32 +30,36 @@ internal sealed class SizeReproduction(CommandContext context, string folder, st
     /// <summary>A run's files.</summary>
     public static string Name(string network, SizeMethod method, ulong seed) => $"{network}-{method.Id}-{seed}";
 
-    /// <summary>Everything with this seed.</summary>
-    public void Train(ulong seed)
+    /// <summary>Everything with these seeds: of all networks what has no training first, and once, as it takes minutes and the
+    /// rest hours.</summary>
+    public void Train(IReadOnlyList<ulong> seeds)
     {
         Runs.RequireSteps();
-        foreach (string network in networks)
-            foreach (SizeMethod method in methods)
+        foreach (var (network, method, seed) in from m in methods.OrderBy(m => !m.Untrained)
+                                                from s in m.Untrained ? seeds.Take(1) : seeds
+                                                from n in networks
+                                                select (n, m, s))
+        {
+            try
             {
-                try
-                {
-                    Runs.Do(Name(network, method, seed), () => Model.Open(Start(network)),
-                        Tuned(network, method.Options(steps, seed)), job => method.Run(job, steps));
-                }
-                catch (EspalierException e)
-                {
-                    // The other lines are still worth their table.
-                    context.Terminal.Line($"{network}, {method.Name} is left out: {e.Message}");
-                }
+                Runs.Do(Name(network, method, seed), () => Model.Open(Start(network)),
+                    Tuned(network, method.Options(steps, seed)), job => method.Run(job, steps));
             }
+            catch (EspalierException e)
+            {
+                // The other lines are still worth their table.
+                context.Terminal.Line($"{network}, {method.Name} is left out: {e.Message}");
+            }
+        }
     }
 
-    /// <summary>How long each run with one seed will take on this machine, by a few steps.</summary>
-    public IEnumerable<(string Name, TimeSpan Time)> Estimates(ulong seed) =>
+    /// <summary>How long each line with all its seeds will take on this machine, by a few steps.</summary>
+    public IEnumerable<(string Name, TimeSpan Time)> Estimates(IReadOnlyList<ulong> seeds) =>
         from network in networks
         from method in methods
-        select ($"{network}, {method.Name}", Runs.Estimate(() => Model.Open(Start(network)),
-            few => Tuned(network, method.Options(few, seed)), job => method.Run(job, 8), method.Untrained ? 0 : steps));
+        let often = method.Untrained ? 1 : seeds.Count
+        select ($"{network}, {method.Name}", often * Runs.Estimate(() => Model.Open(Start(network)),
+            few => Tuned(network, method.Options(few, seeds[0])), job => method.Run(job, 8), method.Untrained ? 0 : steps));
 
     private CompressionOptions Tuned(string network, CompressionOptions options)
     {

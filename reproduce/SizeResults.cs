@@ -10,11 +10,12 @@ namespace Espalier.Reproduce;
 
 /// <summary>One line of a network's table, over all seeds.</summary>
 /// <param name="Method">Null for the network as it was.</param>
+/// <param name="Same">Share of the test images with the answer that the network gave as it was, the mean.</param>
 /// <param name="Bytes">Of the file, the mean.</param>
 /// <param name="Bound">Of the weights, were codes packed to their entropy.</param>
 /// <param name="Milliseconds">Of one image.</param>
 /// <param name="Ratio">Of the milliseconds to those of the network as it was, in turn.</param>
-internal sealed record SizeResult(SizeMethod? Method, IReadOnlyList<RunRecord> BySeed, double Bytes, double Bound,
+internal sealed record SizeResult(SizeMethod? Method, IReadOnlyList<RunRecord> BySeed, double Same, double Bytes, double Bound,
     double Milliseconds, double Ratio)
 {
     public string Name => Method?.Name ?? "as it was trained";
@@ -25,9 +26,11 @@ internal sealed record SizeResult(SizeMethod? Method, IReadOnlyList<RunRecord> B
 /// <summary>Measures the finished runs of a <see cref="SizeReproduction"/> and writes them as Markdown.</summary>
 internal sealed class SizeResults(SizeReproduction runs, IReadOnlyList<ulong> seeds)
 {
+    private const int EvaluationBatch = 250;
+
     private static readonly TimeSpan Burst = TimeSpan.FromSeconds(0.2);
 
-    /// <summary>A network's lines, those that are finished for all seeds.</summary>
+    /// <summary>A network's lines, each of the seeds that are finished.</summary>
     public IReadOnlyList<SizeResult> Measure(string network)
     {
         string start = SizeReproduction.Start(network);
@@ -35,25 +38,35 @@ internal sealed class SizeResults(SizeReproduction runs, IReadOnlyList<ulong> se
         using Session first = whole.Session();
         ImagePipeline seen = ImagePipeline.Eval(whole.Card.Preprocessing!);
         float[] image = [.. CalibrationImages.Of(runs.Runs.Test, seen, 1).SelectMany(x => x.ToArray())];
-        using var loader = new DataLoader(runs.Runs.Test, seen, 250);
+        using var loader = new DataLoader(runs.Runs.Test, seen, EvaluationBatch);
         ModelEvaluation found = new Evaluator(first).Run(loader.Once());
         RunRecord record = new(found.Accuracy, whole.ParameterCount, found.MultiplyAdds, 0, "");
         var rows = new List<SizeResult>
         {
-            new(null, [record], new FileInfo(start).Length, BeforeAfter.EntropyBytes(whole), 0, 1),
+            new(null, [record], 1, new FileInfo(start).Length, BeforeAfter.EntropyBytes(whole), 0, 1),
         };
         foreach (SizeMethod method in runs.Methods)
         {
-            string[] names = [.. seeds.Select(s => SizeReproduction.Name(network, method, s))];
-            if (names.Any(n => runs.Runs.Record(n) is null)) continue;
+            string[] names = [.. seeds.Select(s => SizeReproduction.Name(network, method, s))
+                .Where(n => runs.Runs.Record(n) is not null)];
+            if (names.Length == 0) continue;
             using Model small = runs.Runs.Open(names[0]);
             using Session second = small.Session();
             var (slow, fast) = SideBySide.Milliseconds(first, second, image, Burst);
             rows[0] = rows[0] with { Milliseconds = slow };
             rows.Add(new SizeResult(method, [.. names.Select(n => runs.Runs.Record(n)!)],
-                names.Average(n => new FileInfo(runs.Runs.File(n)).Length), BeforeAfter.EntropyBytes(small), fast, fast / slow));
+                names.Average(n => Same(first, n, seen)), names.Average(n => new FileInfo(runs.Runs.File(n)).Length),
+                BeforeAfter.EntropyBytes(small), fast, fast / slow));
         }
         return rows;
+    }
+
+    /// <summary>On how many test images a run's network gives the answer of the first one.</summary>
+    private double Same(Session first, string name, ImagePipeline seen)
+    {
+        using Session second = Session.Open(runs.Runs.File(name));
+        return SideBySide.Outputs(first, second,
+            CalibrationImages.Of(runs.Runs.Test, seen, runs.Runs.Test.Count)).SameAnswer;
     }
 
     public string Section(IReadOnlyList<(string Network, IReadOnlyList<SizeResult> Rows)> tables, string arguments)
@@ -68,10 +81,11 @@ internal sealed class SizeResults(SizeReproduction runs, IReadOnlyList<ulong> se
 
             Each network of [above](#trained-networks) by every way to store its weights in less or to split its layers. What
             trains has {runs.Steps} steps of 64 images, {epochs:0.00} epochs, its own training included, at a tenth of the rate of
-            the network's recipe; without augmentation or teacher, seeds {string.Join(", ", seeds)}, all 10,000 test images, the
-            weights of the last step. Files are whole, headers included; "bound" is of the weights, were codes packed to their
-            entropy. 8 and 4 bits are of weights, values have 8; those of 4 bits compute in integers, too. Code books have up to
-            256 entries. {searches}
+            the network's recipe; without augmentation or teacher, all 10,000 test images, the weights of the last step. A line
+            has one accuracy for each of the seeds {string.Join(", ", seeds)} that it was run with; "same answer" is on how many
+            of the test images it says what the network says as it was trained. Files are whole, headers included; "bound" is of
+            the weights, were codes packed to their entropy. 8 and 4 bits are of weights, values have 8; those of 4 bits compute
+            in integers, too. Code books have up to 256 entries. {searches}
 
             """));
         foreach (var (network, rows) in tables) text.Append($"\n### {network}\n\n").Append(Table(rows));
@@ -93,6 +107,8 @@ internal sealed class SizeResults(SizeReproduction runs, IReadOnlyList<ulong> se
     internal static string Verdict(string network, IReadOnlyList<SizeResult> rows)
     {
         var text = new StringBuilder($"**{network}.** ");
+        if (Of("ptq8") is { } rounded)
+            text.Append(FormattableString.Invariant($"8 bits after training: {100 * rounded.Same:0.00} % of the answers stay. "));
         foreach (int bits in new[] { 8, 4 })
             Against($"Quant-Noise at {bits} bits", "QAT", $"noise{bits}", $"qat{bits}");
         Against("Quant-Noise before and in iPQ", "iPQ alone", SizeMethod.Noised, SizeMethod.Product);
@@ -120,14 +136,15 @@ internal sealed class SizeResults(SizeReproduction runs, IReadOnlyList<ulong> se
     {
         SizeResult whole = rows[0];
         var text = new StringBuilder("""
-            | line | accuracy, % | by seed | file | bound | MACs | ms an image |
-            | --- | ---: | --- | ---: | ---: | ---: | ---: |
+            | line | accuracy, % | by seed | same answer, % | file | bound | MACs | ms an image |
+            | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |
 
             """);
         foreach (SizeResult r in rows)
         {
             double share = 100 * r.Bytes / whole.Bytes, work = r.BySeed.Average(b => b.MultiplyAdds) / 1e6;
             text.AppendLine($"| {r.Name} | {RunRecord.Mean(r.BySeed)} | {RunRecord.List(r.BySeed)} "
+                + FormattableString.Invariant($"| {100 * r.Same:0.00} ")
                 + FormattableString.Invariant($"| {r.Bytes / 1024:0} KiB ({share:0.0} %) | {r.Bound / 1024:0} KiB ")
                 + FormattableString.Invariant($"| {work:0.0} M | {r.Milliseconds:0.000} ({r.Ratio:0.00} x) |"));
         }

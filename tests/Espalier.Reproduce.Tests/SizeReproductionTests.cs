@@ -34,12 +34,13 @@ public sealed class SizeReproductionTests
     public void The_verdict_says_what_noise_and_parts_gave()
     {
         SizeResult Row(string id, double accuracy, double bytes = 2048) => new(SizeMethod.All([]).Single(m => m.Id == id),
-            [new RunRecord(accuracy, 1, 1, 1, "a")], bytes, 1, 1, 1);
-        string said = SizeResults.Verdict("net", [Row("qat4", 0.8), Row("noise4", 0.79), Row("ipq", 0.7), Row("vq", 0.5, 1024),
-            Row("ipq-noise", 0.72)]);
+            [new RunRecord(accuracy, 1, 1, 1, "a")], 0.9962, bytes, 1, 1, 1);
+        string said = SizeResults.Verdict("net", [Row("ptq8", 0.8), Row("qat4", 0.8), Row("noise4", 0.79), Row("ipq", 0.7),
+            Row("vq", 0.5, 1024), Row("ipq-noise", 0.72)]);
         Assert.Contains("Quant-Noise at 4 bits: -1.00 points against QAT.", said);
         Assert.Contains("Quant-Noise before and in iPQ: +2.00 points against iPQ alone.", said);
         Assert.Contains("One part instead of many: 50.00 % in 1 KiB against 70.00 % in 2 KiB.", said);
-        Assert.DoesNotContain("8 bits", said);
+        Assert.DoesNotContain("Quant-Noise at 8 bits", said);
+        Assert.Contains("8 bits after training: 99.62 % of the answers stay.", said);
     }
 }
