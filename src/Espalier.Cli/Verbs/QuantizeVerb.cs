@@ -2,6 +2,7 @@ using System.CommandLine;
 using Espalier.Cli.Options;
 using Espalier.Cli.Running;
 using Espalier.Quantization;
+using Espalier.Tensors;
 
 namespace Espalier.Cli.Verbs;
 
@@ -26,6 +27,13 @@ internal static class QuantizeVerb
         "Take the mean error of each layer out of its bias");
     private static readonly Option<bool> SecondMoments = Opt.Flag("--second-moments",
         "Round each weight by what its layer reads (GPTQ), for 4 bits");
+    private static readonly Option<string?> Norms = Opt.Choice("--norms",
+        "How channels of layer norms share codes [channels]", [.. Enum.GetNames<NormCoding>().Select(n => n.ToLowerInvariant())]);
+    private static readonly Option<string?> Probabilities = Opt.Choice("--probabilities",
+        "Round those of attention to the bits of values, in these codes; else they stay floats",
+        [.. Enum.GetNames<ProbabilityCoding>().Select(n => n.ToLowerInvariant())]);
+    private static readonly Option<bool> Attention = Opt.Flag("--attention",
+        "Attention's products in 8 bits, too, where that is faster");
     private static readonly Option<string?> Keep = Opt.Text("--keep", "Layers that stay floats", "NAME,NAME");
     private static readonly Option<double?> MinAccuracy = Opt.Number("--min-accuracy",
         "Leave the most sensitive layers floats until this accuracy in % is reached; of images without labels, this share of same answers", 0.0, 100, "PERCENT");
@@ -43,7 +51,8 @@ internal static class QuantizeVerb
         {
             Shared.Model, CompressFlags.ModelType, Shared.Preprocess, Shared.Data, Shared.DataDir, Shared.Strict, Calibration,
                 Images, Output, Bits,
-            ValueBits, Observer, PerTensor, Equalise, CorrectBias, SecondMoments, Keep, MinAccuracy, TargetSize, Limit,
+            ValueBits, Observer, PerTensor, Equalise, CorrectBias, SecondMoments, Norms, Attention, Probabilities, Keep,
+            MinAccuracy, TargetSize, Limit,
         };
         verb.SetAction(parse => FlagNames.In(parse, [], () =>
         {
@@ -75,6 +84,10 @@ internal static class QuantizeVerb
                 WeightBits = p.GetValue(Bits) ?? 8, ActivationBits = p.GetValue(ValueBits) ?? 8, PerChannel =
                     !p.GetValue(PerTensor),
                 Observer = Enum.Parse<ObserverKind>(p.GetValue(Observer) ?? nameof(ObserverKind.Mse), ignoreCase: true),
+                Norms = Enum.Parse<NormCoding>(p.GetValue(Norms) ?? nameof(NormCoding.Channels), ignoreCase: true),
+                Attention = p.GetValue(Attention),
+                Probabilities = p.GetValue(Probabilities) is { } coding
+                    ? Enum.Parse<ProbabilityCoding>(coding, ignoreCase: true) : null,
                 Equalise = p.GetValue(Equalise), CorrectBias = p.GetValue(CorrectBias), SecondMoments = p.GetValue(SecondMoments),
                 Floats = Opt.List(p.GetValue(Keep)).ToHashSet(StringComparer.Ordinal),
             },

@@ -102,7 +102,7 @@ internal static class GraphPasses
     /// <summary>Whether each row of the result comes of the same row of the operands, but for what attention compares it with.
     /// </summary>
     private static bool IsRowWise(GraphNode node) => node.Output.Tensor.Rows is not null && node.Op is AttentionOp or UnaryOp
-        or GeluOp or LinearOp or LayerNormOp or DropoutOp or SoftmaxOp or IndexSelectOp
+        or GeluOp or LinearOp or LayerNormOp or DropoutOp or SoftmaxOp or IndexSelectOp or QuantiseOp { Axis: not 0 }
         || (node.Output.Tensor.Rows is not null && node.Op is BinaryOp
             && node.Inputs.All(x => x.Tensor.Rows is null ? x.IsWeight : x.Shape == node.Output.Shape));
 

@@ -11,7 +11,8 @@ public static class OpTable
         ["AssembleTokens"] = new(2, int.MaxValue, (x, s) =>
             new AssembleTokensOp(x[0]!, x[1]!, [.. x.Skip(2).OfType<Tensor>()])),
         ["Attention"] = new(3, 5, (x, s) => new AttentionOp(
-            x[0]!, x[1]!, x[2]!, HeadLayout.Read(s, x[0]!.Shape[-1]), s.Float("scale"), x[3], x[4], s.Word<AttentionMask>("mask"))),
+            x[0]!, x[1]!, x[2]!, HeadLayout.Read(s, x[0]!.Shape[-1]), s.Float("scale"), x[3], x[4], s.Word<AttentionMask>("mask"),
+            ProbabilityCodes.Read(s), s.Has("bytes") && s.Bool("bytes"))),
         ["AvgPool2d"] = new(1, 1, (x, s) =>
             new AvgPool2dOp(x[0]!, s.Int("kernel"), s.Int("stride"), s.Padding("padding"), s.Bool("countIncludePad"))),
         ["BatchNorm2d"] = new(5, 5, (x, s) =>

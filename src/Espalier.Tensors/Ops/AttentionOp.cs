@@ -20,23 +20,31 @@ public enum AttentionMask
 /// those of q and of k; operands of rank 3, [B, T, columns], without one are B images of T rows each. A query that sees no key
 /// gives zeros.
 /// </summary>
+/// <remarks>With <see cref="Probabilities"/> the softmax is of few bits before it meets v, with <see cref="Bytes"/> all operands
+/// are of 8. Backward the steps count as a line: the gradients are those of the same attention without rounding.</remarks>
 public sealed unsafe class AttentionOp : Op, IOfHeads
 {
     private readonly Tensor q, k, v;
     private readonly Tensor? bias, keyMask;
     private readonly RowSet queries, keys;
-    private Tensor? softmax;
+    private Tensor? softmax, unrounded;
 
     /// <param name="scale">What scores are multiplied by: 1/sqrt(d) of the unpruned head.</param>
     /// <param name="bias">Added to the scores: [key rows] (or [B, T]), to those of all queries and heads, or [heads, T, T], row i
     /// and column j for the query that is token i and the key that is token j of their image. Null for none.</param>
     /// <param name="keyMask">[key rows] (or [B, T]): no query sees a key of 0. No gradient comes to it. Null for none.</param>
+    /// <param name="probabilities">Null where they stay floats.</param>
+    /// <param name="bytes">Whether both products are of bytes; then there is no bias, no mask and no other rounding, and the
+    /// scale is above 0.</param>
     public AttentionOp(
         Tensor q, Tensor k, Tensor v, HeadLayout heads, float scale, Tensor? bias = null, Tensor? keyMask = null,
-        AttentionMask mask = AttentionMask.None) : base(q, k, v, bias, keyMask)
+        AttentionMask mask = AttentionMask.None, ProbabilityCodes? probabilities = null, bool bytes = false)
+        : base(q, k, v, bias, keyMask)
     {
         (this.q, this.k, this.v, this.bias, this.keyMask) = (q, k, v, bias, keyMask);
-        (Heads, Scale, Mask) = (heads, scale, mask);
+        (Heads, Scale, Mask, Probabilities, Bytes) = (heads, scale, mask, probabilities, bytes);
+        if (bytes && (!IsPlain || probabilities is not null))
+            throw new ArgumentException("Attention: products of bytes have no bias, mask or other rounding, and a scale above 0");
         (queries, keys) = (RowsOf(q), RowsOf(k));
         if (q.Rank != k.Rank || q.Shape[-1] != heads.QueryWidth || k.Shape[-1] != heads.QueryWidth
             || v.Shape != k.Shape.With(-1, heads.ValueWidth))
@@ -61,6 +69,16 @@ public sealed unsafe class AttentionOp : Op, IOfHeads
 
     public AttentionMask Mask { get; }
 
+    /// <summary>How probabilities are rounded; null where they stay floats.</summary>
+    public ProbabilityCodes? Probabilities { get; }
+
+    /// <summary>Whether both products are of bytes: rows of q and k with a scale each, columns of v, and probabilities in 127
+    /// steps up to the largest of their query, divided by the sum of their codes.</summary>
+    public bool Bytes { get; }
+
+    /// <summary>Whether nothing is added to the scores, and all keys are seen.</summary>
+    internal bool IsPlain => bias is null && keyMask is null && Mask == AttentionMask.None && Scale > 0;
+
     public override Shape Result => q.Shape.With(-1, Heads.ValueWidth);
 
     public override Cost Cost
@@ -77,25 +95,47 @@ public sealed unsafe class AttentionOp : Op, IOfHeads
 
     public override Op On(Tensor?[] operands, RunContext run = default) => new AttentionOp(
         operands[0]!, operands[1]!, operands[2]!, Heads.For(operands[0]!.Shape[-1]), Scale, operands.ElementAtOrDefault(3),
-        operands.ElementAtOrDefault(4), Mask);
+        operands.ElementAtOrDefault(4), Mask, Probabilities, Bytes);
 
     protected override void Save(OpSettings settings)
     {
         Heads.Save(settings);
         settings.Set("scale", Scale).Set("mask", Mask);
+        Probabilities?.Save(settings);
+        if (Bytes) settings.Set("bytes", true);
     }
 
     protected override Tensor Forward()
     {
         CheckTokens();
-        var y = new Tensor(Result);
         if (Differentiated) softmax = new Tensor(new Shape(queries.Rows, Heads.Count, 2));
+        if (Probabilities is null && !Bytes) return Attended(softmax, null);
+        // Backward wants the softmax, and the result, that nobody has rounded.
+        if (Differentiated) unrounded = Attended(softmax, null);
+        return Bytes ? OfBytes() : Attended(null, Probabilities!.Range);
+    }
+
+    private Tensor Attended(Tensor? saved, ProbabilityRange? rounded)
+    {
+        var y = new Tensor(Result);
         fixed (int* queryRows = queries.Starts, keyRows = keys.Starts)
         fixed (int* queryTokens = Tokens(queries), keyTokens = Tokens(keys))
         {
             Attention.Forward(
                 Heads.Over(queryRows, keyRows, keys.Images, Scale), Bias(queryTokens, keyTokens), q.Data, Heads.QueryWidth, k.Data, Heads.QueryWidth,
-                v.Data, Heads.ValueWidth, y.Data, Heads.ValueWidth, softmax is null ? null : softmax.Data);
+                v.Data, Heads.ValueWidth, y.Data, Heads.ValueWidth, saved is null ? null : saved.Data, rounded);
+        }
+        return y;
+    }
+
+    private Tensor OfBytes()
+    {
+        var y = new Tensor(Result);
+        fixed (int* queryRows = queries.Starts, keyRows = keys.Starts)
+        {
+            AttentionInt8.Forward(
+                AttentionInt8.Tile, Heads.Over(queryRows, keyRows, keys.Images, Scale), q.Data, Heads.QueryWidth, k.Data,
+                Heads.QueryWidth, v.Data, Heads.ValueWidth, y.Data, Heads.ValueWidth);
         }
         return y;
     }
@@ -108,7 +148,7 @@ public sealed unsafe class AttentionOp : Op, IOfHeads
         int query = Heads.QueryWidth, value = Heads.ValueWidth;
         var x = new BackwardOperands
         {
-            Q = q.Data, K = k.Data, V = v.Data, Out = Output.Data, Softmax = softmax!.Data, DOut = dy.Data,
+            Q = q.Data, K = k.Data, V = v.Data, Out = (unrounded ?? Output).Data, Softmax = softmax!.Data, DOut = dy.Data,
             DQ = dq.Data, DK = dk.Data, DV = dv.Data, LdQ = query, LdK = query, LdV = value, LdOut = value, LdDOut = value,
             LdDQ = query, LdDK = query, LdDV = value,
         };
@@ -129,7 +169,11 @@ public sealed unsafe class AttentionOp : Op, IOfHeads
     }
 
     /// <summary>The same without its mask: for queries that are the last token of their image, which sees all.</summary>
-    internal AttentionOp Unmasked() => new(q, k, v, Heads, Scale, bias, keyMask);
+    internal AttentionOp Unmasked() => new(q, k, v, Heads, Scale, bias, keyMask, probabilities: Probabilities);
+
+    /// <summary>The same with other roundings.</summary>
+    internal AttentionOp With(ProbabilityCodes? probabilities, bool bytes = false) =>
+        new(q, k, v, Heads, Scale, bias, keyMask, Mask, probabilities, bytes);
 
     Tensor IOfHeads.Queries => q;
 
@@ -138,7 +182,7 @@ public sealed unsafe class AttentionOp : Op, IOfHeads
     Op IOfHeads.WithHeads(HeadLayout heads) => new AttentionOp(
         Tensor.Meta(q.Shape.With(-1, heads.QueryWidth), q.Rows), Tensor.Meta(k.Shape.With(-1, heads.QueryWidth), k.Rows),
         Tensor.Meta(v.Shape.With(-1, heads.ValueWidth), v.Rows), heads, Scale,
-        BiasIsOfPairs ? Tensor.Meta(bias!.Shape.With(0, heads.Count)) : bias, keyMask, Mask);
+        BiasIsOfPairs ? Tensor.Meta(bias!.Shape.With(0, heads.Count)) : bias, keyMask, Mask, Probabilities, Bytes);
 
     /// <summary>
     /// By the view that is asked for: heads go whole, their columns in q, k, v and y together; or a column of q goes with that of k,
@@ -223,6 +267,6 @@ public static partial class F
     /// <inheritdoc cref="AttentionOp"/>
     public static Tensor Attention(
         Tensor q, Tensor k, Tensor v, HeadLayout heads, float scale, Tensor? bias = null, Tensor? keyMask = null,
-        AttentionMask mask = AttentionMask.None) =>
-        new AttentionOp(q, k, v, heads, scale, bias, keyMask, mask).Run();
+        AttentionMask mask = AttentionMask.None, ProbabilityCodes? probabilities = null, bool bytes = false) =>
+        new AttentionOp(q, k, v, heads, scale, bias, keyMask, mask, probabilities, bytes).Run();
 }

@@ -8,7 +8,7 @@ internal static class Products
     /// <summary>
     /// Gives the products that are nearly all of the work their numbers: linear layers on token rows. In float32 stay the first
     /// on patches, those whose results are the outputs (classifiers), and all that only decides which rows stay: they cost
-    /// little and errors there count most.
+    /// little and errors there count most. Attention gets the numbers, too.
     /// </summary>
     /// <returns>Whether there is such a product.</returns>
     public static bool SetPrecision(NetGraph graph, Precision precision)
@@ -26,6 +26,8 @@ internal static class Products
             product.Precision = precision;
             any = true;
         }
+        foreach (AttentionLayer attention in graph.Layers.OfType<AttentionLayer>())
+            if (!scoring.ContainsKey(attention)) attention.Precision = precision;
         return any;
     }
 

@@ -49,6 +49,14 @@ internal sealed class SoftmaxLayer(Map output, Map input) : Layer(output, input)
 internal sealed class AttentionLayer(Map output, Map[] inputs, AttentionOp op) : Layer(output, inputs)
 {
     public AttentionOp Op { get; } = op;
+
+    /// <summary>What the two products are done in, where that is faster.</summary>
+    public Precision Precision { get; set; }
+
+    /// <summary>The kernel of bytes; null where the products are of floats.</summary>
+    public DotTile? Tile => Op.Bytes || (Precision == Precision.Int8 && Op is { IsPlain: true, Probabilities: null }
+        && AttentionInt8.IsQuick && AttentionInt8.Pays(Op.Heads, Input.Axis!.Most, Inputs[1].Axis!.Most))
+        ? AttentionInt8.Tile : null;
 }
 
 /// <summary>Token rows from patches: prefix tokens in front, and a table [tokens, channels] added.</summary>

@@ -21,7 +21,8 @@ internal static class OnnxAttention
         if (RowsOf(call, 1).Ends is not null
             && ((AttentionOp)call.Node.Op).Mask != AttentionMask.Causal) throw OnnxRows.Unknown(call);
         string? hidden = Hidden(call);
-        if (heads.IsUniform && hidden is null && !call.Has(3) && call.Opset >= AttentionOpset)
+        if (heads.IsUniform && hidden is null && !call.Has(3) && call.Opset >= AttentionOpset && CodesOf(call) is null
+            && !OfBytes(call))
             return call.Result("Attention", [q, k, v], OnnxAttribute.Int("q_num_heads", heads.Count),
                 OnnxAttribute.Int("kv_num_heads", heads.Count), OnnxAttribute.Float("scale", scale));
         if (heads.IsUniform)
@@ -66,14 +67,68 @@ internal static class OnnxAttention
     /// <param name="hidden">True where a query is not to see a key.</param>
     private static string Mixed(OnnxCall call, string head, string q, string k, string v, string? bias, string? hidden)
     {
+        if (OfBytes(call)) return MixedBytes(call, head, q, k, v);
         string scores = call.Part("scores" + head, "Mul",
             [call.Part("products" + head, "MatMul", [q, k]), call.Float(call.Settings.Float("scale"))]);
         if (bias is not null) scores = call.Part("biased" + head, "Add", [scores, bias]);
         if (hidden is not null) scores = call.Part("seen" + head, "Where", [hidden, call.Float(float.MinValue), scores]);
         string shares = call.Part("softmax" + head, "Softmax", [scores], OnnxAttribute.Int("axis", -1));
+        if (CodesOf(call) is { } codes) shares = Rounded(call, head, shares, codes);
         if (hidden is not null) shares = call.Part("shares" + head, "Where", [hidden, call.Float(0), shares]);
         return call.Part("mixed" + head, "MatMul", [shares, v]);
     }
+
+    /// <summary>The same in products of whole numbers, which floats hold exactly.</summary>
+    private static string MixedBytes(OnnxCall call, string head, string q, string k, string v)
+    {
+        (string queries, string queryScale) = Codes("q", q, -1);
+        (string keys, string keyScale) = Codes("k", k, -2);
+        (string values, string valueScale) = Codes("v", v, -2);
+        string sums = Part("sums", "Mul", Part("scaled", "Mul", Part("products", "MatMul", queries, keys), queryScale), keyScale);
+        string scores = Part("scores", "Mul", sums, call.Float(call.Settings.Float("scale")));
+        string most = OnnxReductions.Part(call, "most" + head, "ReduceMax", scores, [-1], keep: true);
+        string powers = Part("powers", "Exp", Part("below", "Sub", scores, most));
+        string shares = Part("shares", "Round", Part("steps", "Mul", powers, call.Float(127)));
+        string all = OnnxReductions.Part(call, "all" + head, "ReduceSum", shares, [-1], keep: true);
+        string mixed = Part("mixed", "Mul", Part("weighted", "MatMul", shares, values), valueScale);
+        return Part("mean", "Div", mixed, all);
+
+        (string Codes, string Scale) Codes(string what, string x, long axis)
+        {
+            string sizes = Part($"{what}.abs", "Abs", x);
+            string largest = OnnxReductions.Part(call, $"{what}.largest{head}", "ReduceMax", sizes, [axis], keep: true);
+            string least = Part($"{what}.least", "Max", largest, call.Float(1e-30f));
+            string scale = Part($"{what}.scale", "Div", least, call.Float(127));
+            return (Part($"{what}.codes", "Round", Part($"{what}.steps", "Div", x, scale)), scale);
+        }
+
+        string Part(string what, string type, params string[] inputs) => call.Part(what + head, type, inputs);
+    }
+
+    private static bool OfBytes(OnnxCall call) => ((AttentionOp)call.Node.Op).Bytes;
+
+    /// <summary>Probabilities in few bits: steps as pairs that runtimes fuse, powers spelled out.</summary>
+    private static string Rounded(OnnxCall call, string head, string shares, ProbabilityCodes codes)
+    {
+        float step = 1f / codes.Largest, split = MathF.ScaleB(1, -codes.Split);
+        if (codes.Coding == ProbabilityCoding.Uniform) return OnnxQuantised.Steps(call, "rounded" + head, shares, step);
+        if (codes.Coding == ProbabilityCoding.Twin)
+        {
+            string coarse = OnnxQuantised.Steps(call, "coarse" + head, shares, step);
+            string fine = OnnxQuantised.Steps(call, "fine" + head, shares, split / codes.Largest);
+            string large = call.Part("large" + head, "Greater", [shares, call.Float(split)]);
+            return call.Part("rounded" + head, "Where", [large, coarse, fine]);
+        }
+        // The natural logarithm of a step down.
+        float octave = MathF.Log(2) * (codes.Coding == ProbabilityCoding.Log2 ? 1 : 0.5f);
+        string steps = call.Part("steps" + head, "Mul", [call.Part("log" + head, "Log", [shares]), call.Float(-1 / octave)]);
+        string code = call.Part("codes" + head, "Round", [steps]);
+        string power = call.Part("power" + head, "Exp", [call.Part("down" + head, "Mul", [code, call.Float(-octave)])]);
+        string coded = call.Part("coded" + head, "Less", [code, call.Float(codes.Largest)]);
+        return call.Part("rounded" + head, "Where", [coded, power, call.Float(0)]);
+    }
+
+    private static ProbabilityCodes? CodesOf(OnnxCall call) => ((AttentionOp)call.Node.Op).Probabilities;
 
     /// <summary>[N, T, H·d] -> the axes N, T, H, d in another order.</summary>
     private static string Split(OnnxCall call, string x, string what, params long[] order)

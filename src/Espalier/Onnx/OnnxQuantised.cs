@@ -28,6 +28,15 @@ internal static class OnnxQuantised
         return call.Result("DequantizeLinear", [codes, s, z], axis);
     }
 
+    /// <summary>Numbers from 0 to 255 steps, rounded to whole steps.</summary>
+    public static string Steps(OnnxCall call, string name, string x, float step)
+    {
+        var nothing = new OnnxTensor(call.Constants.Free("zero.steps"), OnnxType.UInt8, [], s => s.WriteByte(0));
+        string zero = call.Writer.File.Constant(nothing);
+        string[] range = [call.Float(step), zero];
+        return call.Part(name, "DequantizeLinear", [call.Part($"{name}.codes", "QuantizeLinear", [x, .. range]), .. range]);
+    }
+
     /// <summary>A weight as codes with DequantizeLinear; null where the value is no such weight.</summary>
     /// <param name="transposed">Whether [out, in] is wanted as [in, out].</param>
     public static string? Weight(OnnxConstants constants, OnnxGraph file, GraphValue value, string name, bool transposed)

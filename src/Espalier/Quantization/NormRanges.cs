@@ -2,19 +2,35 @@ using Espalier.Tensors;
 
 namespace Espalier.Quantization;
 
+/// <summary>How the channels of a layer norm, which differ widely in range, share codes.</summary>
+public enum NormCoding
+{
+    /// <summary>One range for all, as of other values.</summary>
+    Whole,
+
+    /// <summary>Each has a range of its own (RepQ-ViT, Li et al., arXiv 2212.08254).</summary>
+    Channels,
+
+    /// <summary>Each has a scale that is a power of two times that of all (FQ-ViT, Lin et al., arXiv 2111.13824).</summary>
+    Powers,
+}
+
 /// <summary>
-/// A layer norm's channels differ widely in range. Each gets codes of its own range here, and still the value has one scale and
-/// one
-/// zero point: the norm's gamma and beta, and weights and bias of the layers that read it, take up what is different. The network
-/// without rounding stays what it was. RepQ-ViT (Li et al., arXiv 2212.08254).
+/// Gives each channel of a layer norm codes of its own range, and still the value one scale and one zero point: the norm's gamma
+/// and beta, and weights and bias of the layers that read it, take up what is different. The network without rounding stays what
+/// it was.
 /// </summary>
 internal static class NormRanges
 {
     /// <returns>How many norms.</returns>
-    public static int Apply(Graph graph, QuantisedPlaces places, ValueRanges ranges, CodeFormat format)
+    public static int Apply(Graph graph, QuantisedPlaces places, ValueRanges ranges, IEnumerable<Tensor> images,
+        CodeFormat format, NormCoding coding)
     {
+        if (coding == NormCoding.Whole) return 0;
         int count = 0;
         HashSet<string> layers = [.. places.Layers.Select(l => l.Name)];
+        Dictionary<GraphValue, ChannelExponents> exponents =
+            coding == NormCoding.Powers ? ChannelExponents.Of(graph, ranges, images, format) : [];
         foreach (GraphNode node in graph.Nodes.ToArray())
         {
             if (node.Op is not LayerNormOp || ranges.ChannelsOf(node.Output) is not { } seen
@@ -25,11 +41,7 @@ internal static class NormRanges
                 && r.Inputs.Count(i => i == node.Output) == 1 && r.Operands[2] is { IsWeight: true });
             if (!fits || node.Operands is not [_, { IsWeight: true } gamma, { IsWeight: true } beta]) continue;
             if (BatchNormFolding.Readers(graph, gamma) != 1 || BatchNormFolding.Readers(graph, beta) != 1) continue;
-            var channels = seen.Min.Zip(seen.Max, format.Fit).ToArray();
-            float scale = channels.Average(c => c.Scale);
-            int zero = (int)Math.Clamp(Math.Round(channels.Average(c => (double)c.Zero)), format.Low, format.High);
-            float[] factors = [.. channels.Select(c => c.Scale / scale)], shifts = [.. channels.Select(c =>
-                c.Scale * (c.Zero - zero))];
+            var (scale, zero, factors, shifts) = exponents.GetValueOrDefault(node.Output)?.Shared() ?? Shared(seen, format);
             OfNorm(gamma.Tensor, beta.Tensor, factors, shifts);
             foreach (GraphNode reader in readers) OfReader(reader.Operands[1]!.Tensor, reader.Operands[2]!.Tensor, factors,
                 shifts);
@@ -37,6 +49,16 @@ internal static class NormRanges
             count++;
         }
         return count;
+    }
+
+    /// <summary>The mean scale and zero point, and what each channel's is to them.</summary>
+    internal static (float Scale, int Zero, float[] Factors, float[] Shifts) Shared((float[] Min, float[] Max) seen,
+        CodeFormat format)
+    {
+        var channels = seen.Min.Zip(seen.Max, format.Fit).ToArray();
+        float scale = channels.Average(c => c.Scale);
+        int zero = (int)Math.Clamp(Math.Round(channels.Average(c => (double)c.Zero)), format.Low, format.High);
+        return (scale, zero, [.. channels.Select(c => c.Scale / scale)], [.. channels.Select(c => c.Scale * (c.Zero - zero))]);
     }
 
     /// <summary>gamma / r, (beta + d) / r.</summary>

@@ -29,8 +29,14 @@ public sealed record PostTrainingOptions
     /// <summary>See <see cref="SecondMomentRounding"/>.</summary>
     public bool SecondMoments { get; init; }
 
-    /// <summary>See <see cref="NormRanges"/>.</summary>
-    public bool Reparameterise { get; init; } = true;
+    /// <summary>How the channels of layer norms share a range.</summary>
+    public NormCoding Norms { get; init; } = NormCoding.Channels;
+
+    /// <summary>How probabilities of attention are rounded, to as many bits as values; null where they stay floats.</summary>
+    public ProbabilityCoding? Probabilities { get; init; }
+
+    /// <summary>Whether attention's products are of bytes as well, where that is faster.</summary>
+    public bool Attention { get; init; }
 
     /// <summary>Names of layers that stay as they are.</summary>
     public IReadOnlySet<string> Floats { get; init; } = new HashSet<string>();
@@ -106,8 +112,17 @@ public static class PostTraining
         if (places.Layers.Count == 0)
             throw new EspalierException("the network has no convolution or linear layer that could be rounded");
         ValueRanges ranges = ValueRanges.Of(graph, places, images, () => Observer.Create(options.Observer, options.Momentum));
-        int norms = options.Reparameterise ? NormRanges.Apply(graph, places, ranges, values) : 0;
+        int norms = NormRanges.Apply(graph, places, ranges, images, values, options.Norms);
         if (norms > 0) notes.Add($"{norms} layer norms with a range for each channel, taken into the layers behind them");
+        if (options is { Attention: true, Probabilities: not null })
+            throw new EspalierException("attention has either products of bytes or probabilities in few bits: "
+                + "choose Attention or Probabilities");
+        if (options.Attention) notes.Add($"{AttentionCodes.Bytes(graph)} attentions with products of bytes");
+        if (options.Probabilities is { } coding)
+        {
+            int count = AttentionCodes.Apply(graph, images, coding, options.ActivationBits);
+            notes.Add($"{count} attentions with {coding} codes of probabilities");
+        }
         List<QuantisedValue> rounded = Insert(graph, places, ranges, values);
         foreach (QuantisedLayer layer in places.Layers)
         {

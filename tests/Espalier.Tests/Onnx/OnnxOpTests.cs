@@ -37,6 +37,13 @@ public sealed class OnnxOpTests : IDisposable
             x => Attend(x, HeadLayout.Uniform(2, 4), first: 2, pairs: true),
             x => Attend(x, new HeadLayout([3, 4], [2, 6]), first: 2),
             x => F.Attention(Pixels(x), Pixels(x), Pixels(x), HeadLayout.Uniform(2, 2), 0.5f, mask: AttentionMask.Causal),
+            .. Enum.GetValues<ProbabilityCoding>().Select(c => (Func<Tensor, Tensor>)(x => F.Attention(
+                Tokens(x), Tokens(x), Tokens(x), HeadLayout.Uniform(2, 8), 0.5f,
+                probabilities: new ProbabilityCodes(c, 6, c == ProbabilityCoding.Twin ? 3 : 0)))),
+            x => F.Attention(Tokens(x), Tokens(x), Tokens(x), new HeadLayout([7, 9], [6, 10]), 0.5f, mask: AttentionMask.Causal,
+                probabilities: new ProbabilityCodes(ProbabilityCoding.Log2, 4)),
+            x => F.Attention(Tokens(x), Tokens(x), Tokens(x), HeadLayout.Uniform(2, 8), 0.5f, bytes: true),
+            x => F.Attention(Tokens(x), Tokens(x), Tokens(x), new HeadLayout([7, 9], [6, 10]), 0.5f, bytes: true),
         ],
         ["AvgPool2d"] =
         [

@@ -1,3 +1,5 @@
+using Espalier.Inference;
+using Espalier.Models;
 using Espalier.Onnx;
 using Espalier.Quantization;
 using Espalier.Tensors;
@@ -82,19 +84,99 @@ public sealed class PostTrainingTests : IDisposable
         })];
     }
 
-    [Fact]
-    public void ARangeForEachChannelOfANormLeavesTheFloatNetworkAsItIs()
+    [Theory]
+    [InlineData(NormCoding.Channels)]
+    [InlineData(NormCoding.Powers)]
+    public void ARangeForEachChannelOfANormLeavesTheFloatNetworkAsItIs(NormCoding norms)
     {
         using Model model = Create("vit-tiny-28", 28);
         using var scope = new Scope();
         Tensor images = SmallNetworks.Images(4, 28, 14, model.Channels);
         float[] expected = model.Graph.Run(images).ToArray();
-        PostTrainingResult result = PostTraining.Run(model.Graph, Calibration(model));
+        PostTrainingResult result = PostTraining.Run(model.Graph, Calibration(model), new PostTrainingOptions { Norms = norms });
         Assert.Contains(result.Notes, n => n.Contains("layer norms", StringComparison.Ordinal));
         foreach (GraphNode node in model.Graph.Nodes.Where(n => n.Op is QuantiseOp).ToArray())
             model.Graph.Remove(model.Graph.Nodes.Single(n => n.Output == node.Output));
         float[] floats = model.Graph.Run(images).ToArray();
         for (int i = 0; i < floats.Length; i++) Assert.Equal(expected[i], floats[i], 2e-3f * expected.Max(MathF.Abs));
+    }
+
+    /// <summary>Probabilities are rounded alike by the graph, its file, sessions and ONNX Runtime.</summary>
+    [Theory]
+    [InlineData(ProbabilityCoding.Uniform)]
+    [InlineData(ProbabilityCoding.Twin)]
+    [InlineData(ProbabilityCoding.Log2)]
+    [InlineData(ProbabilityCoding.LogSqrt2)]
+    public void ProbabilitiesOfFewBits(ProbabilityCoding coding)
+    {
+        using Model model = Create("vit-tiny-28", 28);
+        using var scope = new Scope();
+        Tensor images = SmallNetworks.Images(4, 28, 19, model.Channels);
+        float[] expected = model.Graph.Run(images).ToArray();
+        PostTraining.Run(model.Graph, Calibration(model), new PostTrainingOptions { Probabilities = coding });
+        float[] rounded = model.Graph.Run(images).ToArray();
+        Assert.InRange(Cosine(expected, rounded), 0.98, 1);
+        var codes = model.Graph.Nodes.Select(n => n.Op).OfType<AttentionOp>().Select(a => a.Probabilities!).ToArray();
+        Assert.All(codes, c => Assert.Equal((coding, 8), (c.Coding, c.Bits)));
+        string file = Path.Combine(folder.Path, "model.safetensors"), onnx = Path.Combine(folder.Path, "model.onnx");
+        model.Save(file);
+        using Model read = Model.Open(file);
+        Assert.Equal(rounded, read.Graph.Run(images).ToArray());
+        foreach (GraphNode node in read.Graph.Nodes.Where(n => n.Op is AttentionOp)) node.Op = ((AttentionOp)node.Op).With(null);
+        Assert.NotEqual(rounded, read.Graph.Run(images).ToArray());
+        using Session session = model.Session();
+        float[] fast = new float[rounded.Length];
+        session.Run(images.Span, 4, fast);
+        Same(rounded, fast);
+        model.ExportOnnx(onnx);
+        Same(rounded, OnnxRuntime.Floats(OnnxRuntime.Run(onnx, images.Span, 4)["logits"]));
+    }
+
+    /// <summary>Where there are enough tokens and columns, attention's products are of bytes, alike for all readers.</summary>
+    [Fact]
+    public void AttentionOfBytes()
+    {
+        var config = new VitConfig
+        {
+            ImageSize = 48, PatchSize = 4, Channels = 3, HiddenSize = 128, MlpDim = 64, NumHeads = 2, NumLayers = 2,
+            NumClasses = 10,
+        };
+        using var vit = new VisionTransformer(config);
+        vit.Training = false;
+        Inference.SessionModel.Shuffle(vit);
+        Graph graph = vit.Trace();
+        using var scope = new Scope();
+        Tensor images = SmallNetworks.Images(3, 48, 21);
+        Tensor[] calibration = [SmallNetworks.Images(8, 48, 22)];
+        float[] expected = graph.Run(images).ToArray();
+        PostTrainingResult result = PostTraining.Run(graph, calibration, new PostTrainingOptions { Attention = true });
+        Assert.Contains("2 attentions with products of bytes", result.Notes);
+        float[] rounded = graph.Run(images).ToArray(), fast = new float[rounded.Length];
+        Assert.InRange(Cosine(expected, rounded), 0.98, 1);
+        using var session = new Session(graph);
+        session.Run(images.Span, 3, fast);
+        Same(rounded, fast);
+        string file = Path.Combine(folder.Path, "bytes.onnx");
+        OnnxFile.Write(file, graph);
+        Same(rounded, OnnxRuntime.Floats(OnnxRuntime.Run(file, images.Span, 3).Values.First()));
+    }
+
+    [Fact]
+    public void AttentionThatIsTooNarrowStaysFloats()
+    {
+        using Model model = Create("vit-tiny-28", 28);
+        Assert.Contains("leave Attention out", Assert.Throws<EspalierException>(() => PostTraining.Run(model.Graph,
+            Calibration(model), new PostTrainingOptions { Attention = true })).Message);
+        Assert.Contains("either", Assert.Throws<EspalierException>(() => PostTraining.Run(model.Graph, Calibration(model),
+            new PostTrainingOptions { Attention = true, Probabilities = ProbabilityCoding.Log2 })).Message);
+    }
+
+    [Fact]
+    public void ANetworkWithoutAttentionHasNoProbabilities()
+    {
+        using Model model = Create("resnet20", 16);
+        Assert.Contains("no attention", Assert.Throws<EspalierException>(() => PostTraining.Run(model.Graph, Calibration(model),
+            new PostTrainingOptions { Probabilities = ProbabilityCoding.Twin })).Message);
     }
 
     [Fact]

@@ -109,6 +109,71 @@ public class QuantisedStepsTests
         Assert.Equal([-2.5f, 2.5f], beta.ToArray());
     }
 
+    /// <summary>Codes of one scale are those that each channel's own range gives; what reads them gives what it gave.</summary>
+    [Fact]
+    public void OneScaleGivesTheCodesOfEachChannel()
+    {
+        const int Rows = 50, Width = 6, Outputs = 4;
+        var rng = new Rng(3);
+        float[] Draw(int count) => [.. Enumerable.Range(0, count).Select(_ => rng.NextNormal())];
+        float[] plain = Draw(Rows * Width);
+        Tensor gamma = Tensor.From(new Shape(Width), Draw(Width)), beta = Tensor.From(new Shape(Width), Draw(Width));
+        Tensor weight = Tensor.From(new Shape(Outputs, Width), Draw(Outputs * Width));
+        Tensor bias = Tensor.From(new Shape(Outputs), Draw(Outputs));
+        float[] x = Norm(), y = Linear(x);
+        float[] Least(Func<IEnumerable<float>, float> of) =>
+            [.. Enumerable.Range(0, Width).Select(c => of(Enumerable.Range(0, Rows).Select(r => x[r * Width + c])))];
+        (float[] Min, float[] Max) seen = (Least(v => v.Min()), Least(v => v.Max()));
+        var (scale, zero, factors, shifts) = NormRanges.Shared(seen, CodeFormat.Activation8);
+        NormRanges.OfNorm(gamma, beta, factors, shifts);
+        NormRanges.OfReader(weight, bias, factors, shifts);
+        float[] moved = Norm();
+        Assert.All(y.Zip(Linear(moved)), p => Assert.Equal(p.First, p.Second, 1e-4f));
+        int same = 0;
+        for (int i = 0; i < x.Length; i++)
+        {
+            var (s, z) = CodeFormat.Activation8.Fit(seen.Min[i % Width], seen.Max[i % Width]);
+            if (Code(x[i], s, z) == Code(moved[i], scale, zero)) same++;
+        }
+        // A float may be rounded to the other side where it lies half-way between two codes.
+        Assert.InRange(same, x.Length - 1, x.Length);
+
+        static double Code(float v, float s, int z) => Math.Clamp(Math.Round(v / (double)s) + z, 0, 255);
+
+        float[] Norm() => [.. plain.Select((v, i) => v * gamma.Span[i % Width] + beta.Span[i % Width])];
+
+        float[] Linear(float[] rows) => F.Linear(Tensor.From(new Shape(Rows, Width), rows), weight, bias).ToArray();
+    }
+
+    /// <summary>Channels of wider spread get larger scales, each the one of least error.</summary>
+    [Fact]
+    public void ChannelsOfPowersOfTwo()
+    {
+        const int Rows = 500;
+        float[] spread = [0.2f, 0.3f, 0.5f, 1, 3, 8], x = new float[Rows * spread.Length];
+        var rng = new Rng(2);
+        for (int i = 0; i < x.Length; i++) x[i] = spread[i % spread.Length] * rng.NextNormal();
+        float min = x.Min(), max = x.Max();
+        var channels = new ChannelExponents(spread.Length, min, max, CodeFormat.Activation8);
+        channels.Add(x);
+        int[] best = channels.Best();
+        Assert.Equal([0, 0, 0, 1, 2, 3], best);
+        var (whole, z) = CodeFormat.Activation8.Fit(min, max);
+        for (int c = 0; c < spread.Length; c++)
+        {
+            double[] errors = [.. Enumerable.Range(0, 4).Select(e => Enumerable.Range(0, Rows).Sum(r =>
+            {
+                double v = x[r * spread.Length + c], s = whole / 8 * Math.Pow(2, e);
+                return Math.Pow((Math.Clamp(Math.Round(v / s) + z, 0, 255) - z) * s - v, 2);
+            }))];
+            Assert.Equal(Array.IndexOf(errors, errors.Min()), best[c]);
+        }
+        var (scale, zero, factors, shifts) = channels.Shared();
+        Assert.Equal((whole / 8, z), (scale, zero));
+        Assert.Equal([1, 1, 1, 2, 4, 8], factors);
+        Assert.All(shifts, s => Assert.Equal(0, s));
+    }
+
     [Fact]
     public void BitsWithinABudget()
     {

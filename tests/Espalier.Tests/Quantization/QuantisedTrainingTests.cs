@@ -27,7 +27,7 @@ public class QuantisedTrainingTests
             Rounding = new PostTrainingOptions
             {
                 WeightBits = bits, PerChannel = perChannel, Observer = ObserverKind.MovingAverage, Momentum = 0.25f,
-                Reparameterise = false,
+                Norms = NormCoding.Whole,
             },
         });
         Same(golden.Root.GetProperty(key), model, TinyGolden.Train(model, 0.05f, 4, training));
@@ -48,7 +48,7 @@ public class QuantisedTrainingTests
         using Model model = golden.Model();
         var training = new QuantisedTraining(model.Graph, [TinyGolden.Images(9)], new QuantisedTrainingOptions
         {
-            Rounding = new PostTrainingOptions { WeightBits = 4, Reparameterise = false }, Every = 100,
+            Rounding = new PostTrainingOptions { WeightBits = 4, Norms = NormCoding.Whole }, Every = 100,
         });
         using var noise = new WeightNoise(NoiseKind.Integers, 0.5, training.Weights.Select(w => (w.Node.Output, 1)))
         {

@@ -21,18 +21,20 @@ internal static unsafe class Attention
     /// <param name="softmax">[query rows, heads, 2]: for each row and head the largest score, in units of log 2, and the sum of
     /// the powers of two relative to it, which <see cref="Backward"/> needs; null where they are not wanted. Apart: the logarithm
     /// of a sum of exponentials, next to a large score, would have no digits left for the sum.</param>
+    /// <param name="probabilities">How they are rounded before they meet the values; then softmax is null.</param>
     public static void Forward(
         in AttentionHeads heads, in AttentionBias bias, float* q, nint ldq, float* k, nint ldk, float* v, nint ldv,
-        float* output, nint ldo, float* softmax = null)
+        float* output, nint ldo, float* softmax = null, ProbabilityRange? probabilities = null)
     {
-        int few = bias.IsEmpty ? heads.ImagesOfFewQueries : 0;
+        int few = bias.IsEmpty && probabilities is null ? heads.ImagesOfFewQueries : 0;
         if (few > 0) Few(heads, q, ldq, k, ldk, v, ldv, output, ldo);
         if (few == heads.Images) return;
         if (Hardware.Has512)
-            Many<Simd512, Vector512<float>>(heads, bias, few > 0, q, ldq, k, ldk, v, ldv, output, ldo, softmax);
+            Many<Simd512, Vector512<float>>(heads, bias, few > 0, q, ldq, k, ldk, v, ldv, output, ldo, softmax, probabilities);
         else if (Hardware.Has256)
-            Many<Simd256, Vector256<float>>(heads, bias, few > 0, q, ldq, k, ldk, v, ldv, output, ldo, softmax);
-        else Many<Simd128, Vector128<float>>(heads, bias, few > 0, q, ldq, k, ldk, v, ldv, output, ldo, softmax);
+            Many<Simd256, Vector256<float>>(heads, bias, few > 0, q, ldq, k, ldk, v, ldv, output, ldo, softmax, probabilities);
+        else
+            Many<Simd128, Vector128<float>>(heads, bias, few > 0, q, ldq, k, ldk, v, ldv, output, ldo, softmax, probabilities);
     }
 
     /// <summary>
@@ -54,7 +56,7 @@ internal static unsafe class Attention
 
     private static void Many<S, V>(
         in AttentionHeads heads, in AttentionBias bias, bool withoutFew, float* q, nint ldq, float* k, nint ldk,
-        float* v, nint ldv, float* output, nint ldo, float* softmax)
+        float* v, nint ldv, float* output, nint ldo, float* softmax, ProbabilityRange? probabilities)
         where S : ISimd<V> where V : struct
     {
         int grain = heads.Grain;
@@ -62,7 +64,7 @@ internal static unsafe class Attention
         var job = new AttentionForward<S, V>
         {
             Heads = heads, Bias = bias, WithoutFew = withoutFew, Q = q, K = k, Values = v, Out = output, Softmax = softmax,
-            LdQ = ldq, LdK = ldk, LdV = ldv, LdOut = ldo, Cuts = cuts,
+            LdQ = ldq, LdK = ldk, LdV = ldv, LdOut = ldo, Cuts = cuts, Probabilities = probabilities,
         };
         Workers.For(heads.Pairs * cuts, grain, job);
     }

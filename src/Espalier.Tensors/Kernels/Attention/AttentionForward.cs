@@ -20,6 +20,9 @@ internal unsafe struct AttentionForward<S, V> : IRangeJob where S : ISimd<V> whe
     public float* Q, K, Values, Out, Softmax;
     public nint LdQ, LdK, LdV, LdOut;
 
+    /// <summary>How probabilities are rounded; null for not at all.</summary>
+    public ProbabilityRange? Probabilities;
+
     /// <summary>Whether images of few queries are done otherwise.</summary>
     public bool WithoutFew;
 
@@ -91,6 +94,7 @@ internal unsafe struct AttentionForward<S, V> : IRangeJob where S : ISimd<V> whe
                 AttentionBiased<S, V>.Softmax(scores, block, bias + biasFloats, tokens, vectors, sums, maxima);
             }
 
+            Probabilities?.Round<S, V>(scores, block, tokens, vectors, sums);
             AttentionProduct<S, V>.Columns(
                 scores, block, values, dPad, tokens, output, dPad, rows, dPad / width, accumulate: false);
             if (Softmax != null) Save(row, head, rows, sums, maxima);

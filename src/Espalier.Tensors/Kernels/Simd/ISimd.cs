@@ -62,6 +62,9 @@ internal unsafe interface ISimd<V> where V : struct
     /// </summary>
     static abstract V ScaleByPower(V x, V shifted);
 
+    /// <summary>The largest power of two that is not above x, a normal number above 0; 0 for 0.</summary>
+    static abstract V PowerBelow(V x);
+
     /// <summary>-|x|.</summary>
     static abstract V MinusAbs(V x);
 

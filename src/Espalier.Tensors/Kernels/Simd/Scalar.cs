@@ -69,6 +69,9 @@ internal readonly unsafe struct Scalar : ISimd<float>
             BitConverter.SingleToInt32Bits(x) + (BitConverter.SingleToInt32Bits(shifted) << 23));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float PowerBelow(float x) => BitConverter.Int32BitsToSingle(BitConverter.SingleToInt32Bits(x) & 0x7F800000);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float MinusAbs(float x) => -MathF.Abs(x);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -73,6 +73,9 @@ internal readonly unsafe struct Simd128 : ISimd<Vector128<float>>
         (x.AsInt32() + (shifted.AsInt32() << 23)).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> PowerBelow(Vector128<float> x) => x & Vector128.Create(0x7F800000).AsSingle();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> MinusAbs(Vector128<float> x) => x | Vector128.Create(-0f);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

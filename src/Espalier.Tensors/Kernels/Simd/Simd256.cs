@@ -71,6 +71,9 @@ internal readonly unsafe struct Simd256 : ISimd<Vector256<float>>
         (x.AsInt32() + (shifted.AsInt32() << 23)).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> PowerBelow(Vector256<float> x) => x & Vector256.Create(0x7F800000).AsSingle();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> MinusAbs(Vector256<float> x) => x | Vector256.Create(-0f);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -106,6 +106,23 @@ internal sealed unsafe class AttentionCase : IDisposable
         }
     }
 
+    /// <summary>The results of the kernel of bytes.</summary>
+    /// <param name="numbers">Whether all of them are to be numbers.</param>
+    public float[] Int8(DotTile tile, bool numbers = true)
+    {
+        output.Span.Fill(float.NaN);
+        float* k = qkv.Pointer + heads.QueryWidth;
+        fixed (int* queryRows = queries, keyRows = keys)
+            AttentionInt8.Forward(tile, heads.Over(queryRows, keyRows, Images, scale), Q, ldq, k, ldk, k + heads.QueryWidth, ldk,
+                output.Pointer, ldo);
+        if (numbers) CheckGaps(output, ldo, 0);
+        return output.Span.ToArray();
+    }
+
+    /// <summary>A number of a key, of its value, or of the query of the same row.</summary>
+    /// <param name="part">0 for the query, 1 for the key, 2 for the value.</param>
+    public ref float At(int row, int part) => ref qkv.Span[row * ldk + part * heads.QueryWidth];
+
     /// <summary>Compares what <see cref="Execute"/> wrote with the reference, and that nothing was written into the gaps.</summary>
     public void Check(double tolerance)
     {
