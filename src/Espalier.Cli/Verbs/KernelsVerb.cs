@@ -33,7 +33,7 @@ internal static class KernelsVerb
         }
         terminal.Line();
         terminal.Line("to choose others:");
-        terminal.Line("  lower kernels in fp32   ESPALIER_KERNEL=avx512, avx2 or portable");
+        terminal.Line("  lower kernels in fp32   ESPALIER_KERNEL=avx512, avx2, advsimd or portable");
         terminal.Line("  no assembled kernels    ESPALIER_ASSEMBLED=0");
         terminal.Line("  the number of threads   --threads N, or ESPALIER_THREADS=N");
         terminal.Line("  no AVX-512 at all       DOTNET_EnableAVX512=0");

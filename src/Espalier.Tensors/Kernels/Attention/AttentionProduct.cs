@@ -47,8 +47,8 @@ internal static unsafe class AttentionProduct<S, V> where S : ISimd<V> where V :
     // 4 as 2 + 2: a strip of one vector has too few accumulators to hide the latency of an FMA.
     private static int StripWidth(int left) => left == 4 ? 2 : Math.Min(left, 3);
 
-    // AVX2 and narrower have 16 registers, which 4 rows of 3 vectors fill; AVX-512 has 32.
-    private static bool Eight(int rows) => S.Width == 16 && rows > 4;
+    // AVX2 and SSE have 16 registers, which 4 rows of 3 vectors fill; AVX-512 and Arm have 32.
+    private static bool Eight(int rows) => (S.Width == 16 || Hardware.HasArm64) && rows > 4;
 
     private static void Rows<T>(
         float* a, nint aStride, float* b, nint bStep, nint bVector, int k, float* c, nint cStride, int rows, bool accumulate)

@@ -40,7 +40,7 @@ internal readonly unsafe struct PlaneConvolution
     private static int Vector => Hardware.Has512 ? 16 : Hardware.Has256 ? 8 : 4;
 
     /// <summary>Outputs that one tile makes.</summary>
-    private static int FullTile => Hardware.Has512 ? 8 : 4;
+    private static int FullTile => Hardware.Has512 || Hardware.HasArm64 ? 8 : 4;
 
     private int Depth => channels * window.Taps;
 
@@ -213,10 +213,9 @@ internal readonly unsafe struct PlaneConvolution
                 for (int column = 0; column < columns; column += step)
                 {
                     float* x = padded + column, to = tile + column;
-                    if (height == 8) PlaneTile.Eight<Simd512, Vector512<float>>(Depth, w, offsets, x, to, c.Row);
-                    else if (Hardware.Has512) PlaneTile.Four<Simd512, Vector512<float>>(Depth, w, offsets, x, to, c.Row);
-                    else if (Hardware.Has256) PlaneTile.Four<Simd256, Vector256<float>>(Depth, w, offsets, x, to, c.Row);
-                    else PlaneTile.Four<Simd128, Vector128<float>>(Depth, w, offsets, x, to, c.Row);
+                    if (Hardware.Has512) PlaneTile.Run<Simd512, Vector512<float>>(height, Depth, w, offsets, x, to, c.Row);
+                    else if (Hardware.Has256) PlaneTile.Run<Simd256, Vector256<float>>(height, Depth, w, offsets, x, to, c.Row);
+                    else PlaneTile.Run<Simd128, Vector128<float>>(height, Depth, w, offsets, x, to, c.Row);
                 }
                 for (int r = 0; r < height && first + r < results; r++)
                 {

@@ -8,12 +8,21 @@ namespace Espalier.Tensors.Kernels;
 /// </summary>
 internal static unsafe class PlaneTile
 {
+    /// <summary>The tile of <paramref name="height"/> outputs, 8 or 4.</summary>
+    public static void Run<S, V>(int height, nint k, float* w, int* offsets, float* x, float* y, nint rowY)
+        where V : struct
+        where S : struct, ISimd<V>
+    {
+        if (height == 8) Eight<S, V>(k, w, offsets, x, y, rowY);
+        else Four<S, V>(k, w, offsets, x, y, rowY);
+    }
+
     /// <summary>
     /// y [8, 2 vectors] = sum over k steps of w [k, 8] times the two vectors at x + offsets[step]. 16 sums take two vectors of x
     /// and one broadcast besides: for processors with 32 registers.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
-    public static void Eight<S, V>(nint k, float* w, int* offsets, float* x, float* y, nint rowY)
+    private static void Eight<S, V>(nint k, float* w, int* offsets, float* x, float* y, nint rowY)
         where V : struct
         where S : struct, ISimd<V>
     {
@@ -61,7 +70,7 @@ internal static unsafe class PlaneTile
 
     /// <summary>The same for four outputs: for the last ones, and for processors with 16 registers.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
-    public static void Four<S, V>(nint k, float* w, int* offsets, float* x, float* y, nint rowY)
+    private static void Four<S, V>(nint k, float* w, int* offsets, float* x, float* y, nint rowY)
         where V : struct
         where S : struct, ISimd<V>
     {

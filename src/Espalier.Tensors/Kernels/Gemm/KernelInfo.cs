@@ -1,16 +1,17 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 
 namespace Espalier.Tensors.Kernels;
 
-/// <summary>Which matrix kernels this process uses. Chosen once; the environment variable ESPALIER_KERNEL (avx512, avx2 or
-/// portable) chooses lower ones than the processor allows, in single precision; ESPALIER_ASSEMBLED=0 leaves out those that are
+/// <summary>Which matrix kernels this process uses. Chosen once; the environment variable ESPALIER_KERNEL (avx512, avx2, advsimd
+/// or portable) chooses lower ones than the processor allows, in single precision; ESPALIER_ASSEMBLED=0 leaves out those that are
 /// assembled at run time, for linear layers and convolutions at inference.</summary>
 public static class KernelInfo
 {
     private static readonly (TileSet Tiles, string Reason) Chosen = Choose(Environment.GetEnvironmentVariable("ESPALIER_KERNEL"));
 
-    /// <summary>"avx512", "avx2" or "portable".</summary>
+    /// <summary>"avx512", "avx2", "advsimd" or "portable".</summary>
     public static string Name => Tiles.Name;
 
     /// <summary>Why these were chosen: one line for people.</summary>
@@ -37,17 +38,26 @@ public static class KernelInfo
 
     internal static bool HasAvx2 => Avx2.IsSupported && Fma.IsSupported;
 
+    // CPUID leaf 7, EBX bit 16: AVX-512 F. A program of machine code has the instructions that it was compiled for, and no more.
+    private static bool IsCompiledForLess => !RuntimeFeature.IsDynamicCodeCompiled && X86Base.IsSupported
+        && ((X86Base.CpuId(7, 0).Ebx >> 16) & 1) != 0;
+
     /// <summary>The best tiles that the processor has, or lower ones where <paramref name="wanted"/> names them.</summary>
     internal static (TileSet Tiles, string Reason) Choose(string? wanted)
     {
-        TileSet best = HasAvx512 ? TileSet.Avx512 : HasAvx2 ? TileSet.Avx2 : TileSet.Portable;
+        TileSet best = HasAvx512 ? TileSet.Avx512 : HasAvx2 ? TileSet.Avx2
+            : Hardware.HasArm64 ? TileSet.AdvSimd : TileSet.Portable;
         string has = best == TileSet.Avx512 ? "the processor has full-width AVX-512"
+            : best == TileSet.AdvSimd ? "the processor is a 64-bit Arm"
+            : IsCompiledForLess ? "this program was compiled ahead of time without AVX-512, which the processor has: publish it with "
+                + "IlcInstructionSet=x86-64-v4"
             : best == TileSet.Avx2 ? "the processor has AVX2 and FMA but no full-width AVX-512, or it is switched off"
             : "the processor has no AVX2 with FMA, or it is switched off";
         TileSet? forced = wanted switch
         {
             "avx512" when HasAvx512 => TileSet.Avx512,
             "avx2" when HasAvx2 => TileSet.Avx2,
+            "advsimd" when Hardware.HasArm64 => TileSet.AdvSimd,
             "portable" => TileSet.Portable,
             _ => null,
         };

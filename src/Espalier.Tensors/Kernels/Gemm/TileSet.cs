@@ -27,6 +27,8 @@ internal sealed unsafe class TileSet
 
     public static TileSet Avx2 { get; } = new("avx2", 16, [4, 6], &Tile4x16Avx2.Run, &Tile6x16Avx2.Run);
 
+    public static TileSet AdvSimd { get; } = new("advsimd", 12, [4, 8], &TileAdvSimd.Four, &TileAdvSimd.Eight);
+
     public static TileSet Portable { get; } = new("portable", 8, [4], &TilePortable.Run);
 
     /// <summary>As in <see cref="KernelInfo.Name"/>.</summary>

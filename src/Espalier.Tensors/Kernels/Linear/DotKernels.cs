@@ -30,7 +30,8 @@ internal static class DotKernels
 
         return Int8TileAvxVnni.IsSupported ? (new Int8TileAvxVnni(), $"the processor has AVX-VNNI; {reason}")
             : Int8TileAvx2.IsSupported ? (new Int8TileAvx2(), $"the processor has AVX2 but no AVX-VNNI; {reason}")
-            : (null, "this processor has no 8-bit dot product (AVX-512 VNNI, AVX-VNNI or AVX2), or it is switched off: use fp32");
+            : Int8TileDotProduct.IsSupported ? (new Int8TileDotProduct(), "the processor has Arm's dot product")
+            : (null, "this processor has no 8-bit dot product (AVX-512 VNNI, AVX-VNNI, AVX2 or Arm's), or it is switched off: use fp32");
     }
 
     /// <summary>The bf16 kernel and why; or why there is none.</summary>

@@ -1,4 +1,5 @@
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.Arm;
 using System.Runtime.Intrinsics.X86;
 
 namespace Espalier.Tensors.Kernels;
@@ -11,4 +12,7 @@ internal static class Hardware
 
     /// <summary>AVX2 with FMA.</summary>
     public static bool Has256 => Vector256.IsHardwareAccelerated && Fma.IsSupported;
+
+    /// <summary>64-bit Arm: vectors of 128 bits, but 32 registers of them, as AVX-512 has.</summary>
+    public static bool HasArm64 => AdvSimd.Arm64.IsSupported;
 }

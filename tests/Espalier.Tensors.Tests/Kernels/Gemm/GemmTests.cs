@@ -15,7 +15,7 @@ public sealed class GemmTests : IDisposable
         get
         {
             var data = new TheoryData<string, bool, bool>();
-            foreach (string tiles in new[] { "avx512", "avx2", "portable" })
+            foreach (string tiles in new[] { "avx512", "avx2", "advsimd", "portable" })
             {
                 // What the processor lacks falls back to what it has; once is enough.
                 if (KernelInfo.Choose(tiles).Tiles.Name == tiles)

@@ -7,7 +7,7 @@ public sealed class KernelInfoTests
     [Fact]
     public void TheExpectedKernelsAreUsed()
     {
-        Assert.Contains(KernelInfo.Name, new[] { "avx512", "avx2", "portable" });
+        Assert.Contains(KernelInfo.Name, new[] { "avx512", "avx2", "advsimd", "portable" });
         Assert.NotEmpty(KernelInfo.Reason);
         string? expected = Environment.GetEnvironmentVariable("ESPALIER_EXPECT_KERNEL");
         if (!string.IsNullOrEmpty(expected))
@@ -20,7 +20,8 @@ public sealed class KernelInfoTests
     public void LowerKernelsCanBeAskedFor()
     {
         Assert.Equal("portable", KernelInfo.Choose("portable").Tiles.Name);
-        Assert.Equal(KernelInfo.HasAvx2 ? "avx2" : "portable", KernelInfo.Choose("avx2").Tiles.Name);
+        Assert.Equal(KernelInfo.HasAvx2 ? "avx2" : KernelInfo.Choose(null).Tiles.Name, KernelInfo.Choose("avx2").Tiles.Name);
+        Assert.Equal(Hardware.HasArm64, KernelInfo.Choose("advsimd").Tiles.Name == "advsimd");
         Assert.Contains("portable", KernelInfo.Choose("portable").Reason);
     }
 

@@ -10,6 +10,7 @@ internal static class DotKernelList
         .. new[] { DotKernels.ChooseInt8(assembled: true).Tile }.OfType<AssembledTile>(),
         .. Int8TileAvxVnni.IsSupported ? new DotTile[] { new Int8TileAvxVnni() } : [],
         .. Int8TileAvx2.IsSupported ? new DotTile[] { new Int8TileAvx2() } : [],
+        .. Int8TileDotProduct.IsSupported ? new DotTile[] { new Int8TileDotProduct() } : [],
         new Int8TileReference(),
     ];
 

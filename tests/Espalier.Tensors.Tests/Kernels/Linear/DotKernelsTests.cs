@@ -9,7 +9,8 @@ public sealed class DotKernelsTests
     {
         (DotTile? best, string reason) = DotKernels.ChooseInt8(assembled: true);
         (DotTile? plain, string plainReason) = DotKernels.ChooseInt8(assembled: false);
-        string? intrinsics = Int8TileAvxVnni.IsSupported ? "avx-vnni" : Int8TileAvx2.IsSupported ? "avx2" : null;
+        string? intrinsics = Int8TileAvxVnni.IsSupported ? "avx-vnni" : Int8TileAvx2.IsSupported ? "avx2"
+            : Int8TileDotProduct.IsSupported ? "arm-dot" : null;
         Assert.Equal(intrinsics, plain?.Name);
         Assert.Equal(CpuFeatures.HasAvx512Vnni ? "avx512-vnni" : intrinsics, best?.Name);
         Assert.Equal(CpuFeatures.HasAvx512Bf16 ? "avx512-bf16" : null, DotKernels.ChooseBf16(assembled: true).Tile?.Name);

@@ -13,7 +13,7 @@ public sealed unsafe class PackedConvTests : IDisposable
         get
         {
             var data = new TheoryData<string>();
-            foreach (string tiles in new[] { "avx512", "avx2", "portable" })
+            foreach (string tiles in new[] { "avx512", "avx2", "advsimd", "portable" })
                 if (KernelInfo.Choose(tiles).Tiles.Name == tiles) data.Add(tiles);
             return data;
         }
