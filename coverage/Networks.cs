@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Runtime.InteropServices;
 using Espalier.Benchmarking;
 using Espalier.Compression;
 using Espalier.Data;
@@ -10,7 +9,6 @@ using Espalier.Onnx;
 using Espalier.Tensors;
 using Espalier.Tensors.Threading;
 using Espalier.Training;
-using Microsoft.ML.OnnxRuntime;
 
 namespace Espalier.Coverage;
 
@@ -135,12 +133,8 @@ internal sealed class Networks
 
     private float[] Runtime(string file)
     {
-        using var session = new InferenceSession(file);
-        using var run = new RunOptions();
-        using OrtValue input = OrtValue.CreateTensorValueFromMemory(x.Data, [.. x.Shape.Select(n => (long)n)]);
-        using IDisposableReadOnlyCollection<OrtValue> outputs =
-            session.Run(run, [session.InputNames[0]], [input], [session.OutputNames[0]]);
-        return MemoryMarshal.Cast<byte, float>(outputs[0].GetTensorDataAsSpan<byte>()).ToArray();
+        using var peer = new OnnxPeer(file);
+        return peer.Run(x.Data, [.. x.Shape.Select(n => (long)n)]);
     }
 
     private Tensor Images() => Tensor.From(new Shape(x.Shape), x.Data);

@@ -28,7 +28,7 @@ internal static class Commands
         "Runs methods on one data set and writes the table of results.",
         [$"{Start} apt --output-dir runs/apt --output docs/results.md"],
         [Baselines(context), TokenPruning(context), Filters(context), Vit(context), Size(context), Shapes(context),
-            Stack(context), Repr(context), Times(context)]);
+            Stack(context), Repr(context), Recover(context), Budget(context), Times(context)]);
 
     private static Verb Baselines(CommandContext context)
     {
@@ -212,6 +212,24 @@ internal static class Commands
             runs.Train();
             return parse.GetValue(TrainOnly) ? null : runs.Section();
         });
+    }
+
+    private static Verb Recover(CommandContext context)
+    {
+        Option<long?> steps = Steps("of fine-tuning", 500);
+        Option<string[]> some = Opt.Choices("--networks", "Only these [all]", [.. RecoveryReproduction.Networks]);
+        const string what = "What recovery without training is worth beside fine-tuning.";
+        return Experiment("recovery", what, [steps, some], context, (parse, folder, _, _) => new RecoveryReproduction(context, folder,
+            parse.GetValue(Shared.DataDir), parse.GetValue(steps) ?? 500, parse.GetValue(some).Or([.. RecoveryReproduction.Networks]))
+            .Section(), bySeeds: false);
+    }
+
+    private static Verb Budget(CommandContext context)
+    {
+        Option<string[]> some = Opt.Choices("--networks", "Only these [all]", [.. RecoveryReproduction.Networks]);
+        const string what = "Multiply-adds or time as what layers compete for.";
+        return Experiment("budget", what, [some], context, (parse, folder, _, _) => new BudgetReproduction(context, folder,
+            parse.GetValue(Shared.DataDir), parse.GetValue(some).Or([.. RecoveryReproduction.Networks])).Section(), bySeeds: false);
     }
 
     private static Verb Times(CommandContext context)

@@ -61,17 +61,6 @@ internal sealed class SizeReproduction(CommandContext context, string folder, st
         select ($"{network}, {method.Name}", often * Runs.Estimate(() => Model.Open(Start(network)),
             few => Tuned(network, method.Options(few, seeds[0])), job => method.Run(job, 8), method.Untrained ? 0 : steps));
 
-    private CompressionOptions Tuned(string network, CompressionOptions options)
-    {
-        TrainOptions recipe = recipes[network].Options;
-        return options with
-        {
-            Training = new TrainOptions
-            {
-                BatchSize = 64, LearningRate = recipe.LearningRate / 10, Optimizer = recipe.Optimizer,
-                WeightDecay = recipe.WeightDecay,
-            },
-            Task = new() { LabelSmoothing = recipes[network].Recipe.LabelSmoothing },
-        };
-    }
+    private CompressionOptions Tuned(string network, CompressionOptions options) =>
+        BaselineReproduction.Tuned(recipes[network], options);
 }

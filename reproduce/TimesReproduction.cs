@@ -22,9 +22,10 @@ internal sealed class TimesReproduction(CommandContext context, string folder, i
     {
         MachineInfo machine = MachineInfo.Collect();
         var text = new StringBuilder("## How far it is off\n\n");
-        text.Append(CultureInfo.InvariantCulture, $"`{Commands.Start} times --output docs/timing.md` tries predictions on {count} networks of ");
+        text.Append(CultureInfo.InvariantCulture, $"`{Commands.Start} times --networks {count} --output docs/timing.md` tries ")
+            .Append(CultureInfo.InvariantCulture, $"predictions on {count} networks of ");
         text.Append("random widths of which nothing was measured (`BlindTest`): each is predicted, then cut, compiled and timed in turn with ")
-            .Append("the whole network. Errors are shares of the measured time.\n\n");
+            .Append("the whole network. Errors are shares of the measured time. A run that was stopped goes on.\n\n");
         text.Append("| network | images | threads | milliseconds | median error | median of its size | P95 | worst |\n");
         text.Append("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
         foreach (var (name, size) in Networks)
@@ -42,7 +43,6 @@ internal sealed class TimesReproduction(CommandContext context, string folder, i
                         + string.Create(CultureInfo.InvariantCulture, $"{e.Typical:0.0%} | {e.P95:0.0%} | {e.Worst:0.0%} |");
                     context.Terminal.Line(row);
                     text.Append(row).Append('\n');
-                    if (context.Cancel.IsCancellationRequested) return text.ToString();
                 }
             }
         }
@@ -82,8 +82,12 @@ internal sealed class TimesReproduction(CommandContext context, string folder, i
         return svg.Append("</svg>\n").ToString();
     }
 
+    /// <summary>What a file has of earlier runs, and the networks after those, each written into it when it was tried.</summary>
     private BlindTime[] Try(string name, int size, int batch, int threads)
     {
+        string file = Path.Combine(folder, FormattableString.Invariant($"{name}-{batch}-{threads}.csv"));
+        List<BlindTime> all = [.. Known(file).Take(count)];
+        if (all.Count == count) return [.. all];
         int before = Workers.Threads;
         Workers.Threads = threads;
         try
@@ -95,13 +99,24 @@ internal sealed class TimesReproduction(CommandContext context, string folder, i
             TimeTable table = TimeTable.Open(Path.Combine(folder, "times.json"));
             var times = new NetworkTimes(graph, table, groups, batch);
             times.Measure(cancel: context.Cancel);
-            return [.. BlindTest.Run(graph, times, groups, count).TakeWhile(_ => !context.Cancel.IsCancellationRequested)];
+            foreach (BlindTime t in BlindTest.Run(graph, times, groups, count, first: all.Count))
+            {
+                all.Add(t);
+                File.AppendAllText(file, FormattableString.Invariant($"{t.Predicted:r},{t.Measured:r}\n"));
+                context.Cancel.ThrowIfCancellationRequested();
+            }
+            return [.. all];
         }
         finally
         {
             Workers.Threads = before;
         }
     }
+
+    private static IEnumerable<BlindTime> Known(string file) => (File.Exists(file) ? File.ReadAllLines(file) : [])
+        .Select(line => line.Split(',')).Select(p => new BlindTime(Seconds(p[0]), Seconds(p[1])));
+
+    private static double Seconds(string text) => double.Parse(text, CultureInfo.InvariantCulture);
 
     /// <summary>Writes the picture beside the page.</summary>
     public void SavePicture(string page)

@@ -10,6 +10,7 @@ namespace Espalier.Tensors;
 public sealed unsafe partial class Tensor : IDisposable
 {
     private Storage? storage;
+    private long first;
     private bool disposed;
 
     private Tensor(Shape shape, Storage? storage, bool scoped)
@@ -73,7 +74,7 @@ public sealed unsafe partial class Tensor : IDisposable
         get
         {
             ObjectDisposedException.ThrowIf(disposed, this);
-            return storage is null ? throw new InvalidOperationException($"{this} has a shape, but no values") : storage.Pointer;
+            return storage is null ? throw new InvalidOperationException($"{this} has a shape, but no values") : storage.Pointer + first;
         }
     }
 
@@ -126,8 +127,22 @@ public sealed unsafe partial class Tensor : IDisposable
         if (shape.Length != Length) throw new ArgumentException($"cannot view {Shape} as {shape}: {Length} elements, not {shape.Length}");
         ObjectDisposedException.ThrowIf(disposed, this);
         storage?.AddOwner();
-        return new Tensor(shape, storage, scoped: storage is not null);
+        return new Tensor(shape, storage, scoped: storage is not null) { first = first };
     }
+
+    /// <summary>Elements from one on under another shape, sharing memory, which no scope will dispose. Not recorded.</summary>
+    /// <param name="start">A multiple of <see cref="PartAlignment"/>, so that the part is as aligned as the whole.</param>
+    internal Tensor Part(long start, Shape shape)
+    {
+        ObjectDisposedException.ThrowIf(disposed, this);
+        if (start < 0 || start % PartAlignment != 0 || shape.Length > Length - start || storage is null)
+            throw new ArgumentException($"{this} has no {shape} from {start} on");
+        storage.AddOwner();
+        return new Tensor(shape, storage, scoped: false) { first = first + start };
+    }
+
+    /// <summary>Floats of a cache line.</summary>
+    internal const int PartAlignment = 16;
 
     /// <summary>Sets all elements; a shape without values has none.</summary>
     public void Fill(float value)
@@ -174,6 +189,7 @@ public sealed unsafe partial class Tensor : IDisposable
         other.ClearGrad();
         (Shape, other.Shape) = (other.Shape, Shape);
         (storage, other.storage) = (other.storage, storage);
+        (first, other.first) = (other.first, first);
     }
 
     /// <summary>The gradient; of zeros where there was none.</summary>

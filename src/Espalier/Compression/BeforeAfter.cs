@@ -1,5 +1,6 @@
 using Espalier.Evaluation;
 using Espalier.Inference;
+using Espalier.Onnx;
 using Espalier.Tensors;
 
 namespace Espalier.Compression;
@@ -31,14 +32,16 @@ public sealed class BeforeAfter
     private readonly CompressionJob job;
     private readonly Model original;
     private readonly bool labelled;
+    private readonly string? output;
     private readonly ModelNumbers before;
     private readonly CompressedGroup[] groups;
 
     /// <param name="original">The job's model as it is now; stays the caller's, to be kept until the comparison is made.</param>
     /// <param name="labelled">Whether the evaluation images have labels.</param>
-    public BeforeAfter(CompressionJob job, Model original, bool labelled = true)
+    /// <param name="output">Where the result goes, whose kind of file is measured; null for safetensors.</param>
+    public BeforeAfter(CompressionJob job, Model original, bool labelled = true, string? output = null)
     {
-        (this.job, this.original, this.labelled) = (job, original, labelled);
+        (this.job, this.original, this.labelled, this.output) = (job, original, labelled, output);
         using DependencyGraph graph = job.Graph();
         groups = [.. graph.Groups.Select(g => new CompressedGroup(g.Name, g.Layers, g.Count, g.Count))];
         before = Numbers(original, graph, labelled ? job.Evaluate().Scalars["accuracy"] : 1);
@@ -58,15 +61,17 @@ public sealed class BeforeAfter
             [.. groups.Select(g => g with { Kept = kept.GetValueOrDefault(g.Name) })]);
     }
 
-    private static ModelNumbers Numbers(Model model, DependencyGraph graph, double accuracy) =>
-        new(model.ParameterCount, graph.MultiplyAdds(), accuracy, Bytes(model), 0);
+    private ModelNumbers Numbers(Model model, DependencyGraph graph, double accuracy) =>
+        new(model.ParameterCount, graph.MultiplyAdds(), accuracy, Bytes(model, output), 0);
 
     /// <summary>Bytes that the model's weights would take if their codes were packed to their entropy; of floats four bytes each.</summary>
     public static long EntropyBytes(Model model) => (long)Math.Ceiling(Files.StoredCodes.EntropyBytes(model.Graph));
 
     /// <summary>Bytes that the model's file takes.</summary>
-    public static long Bytes(Model model)
+    /// <param name="output">A path that says which kind of file; null for safetensors.</param>
+    public static long Bytes(Model model, string? output = null)
     {
+        if (output is not null && OnnxNetwork.Is(output)) return OnnxFile.Length(model, output);
         string path = Path.Combine(Path.GetTempPath(), $"espalier-{Guid.NewGuid():n}.safetensors");
         try
         {

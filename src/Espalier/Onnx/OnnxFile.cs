@@ -49,27 +49,51 @@ public static class OnnxFile
     public static OnnxSummary Write(string path, Graph graph, OnnxOptions? options = null,
         IReadOnlyList<KeyValuePair<string, string>>? metadata = null)
     {
-        options ??= new OnnxOptions();
+        using Recording.PauseBlock pause = Recording.Pause();
+        using var scope = new Scope();      // of what is computed for the file
+        (OnnxGraph file, OnnxModel model) = Made(path, graph, options ?? new OnnxOptions(), metadata ?? []);
+        model.Write(path);
+        return new OnnxSummary([.. file.Inputs.Select(v => v.ToString())], [.. file.Outputs.Select(v => v.ToString())],
+            file.Opset, new FileInfo(path).Length);
+    }
+
+    private static (OnnxGraph File, OnnxModel Model) Made(string path, Graph graph, OnnxOptions options,
+        IReadOnlyList<KeyValuePair<string, string>> metadata)
+    {
         if (!Opsets.Contains(options.Opset))
             throw new EspalierException(
                 $"{path}: an ONNX file is written in opset {string.Join(" or ", Opsets)}, not {options.Opset}");
         if (options.Precision is not (Precision.Fp32 or Precision.Int8))
             throw new EspalierException($"{path}: an ONNX file is written in fp32 or int8, not {options.Precision}");
-        using Recording.PauseBlock pause = Recording.Pause();
-        using var scope = new Scope();      // of what is computed for the file
         OnnxGraph file = OnnxWriter.Write(graph, options);
-        new OnnxModel(file, metadata ?? []).Write(path);
-        return new OnnxSummary([.. file.Inputs.Select(v => v.ToString())], [.. file.Outputs.Select(v => v.ToString())],
-            file.Opset, new FileInfo(path).Length);
+        return (file, new OnnxModel(file, metadata));
     }
 
     /// <summary>Writes a model with its card, as the other overload does a graph.</summary>
-    public static OnnxSummary ExportOnnx(this Model model, string path, OnnxOptions? options = null)
+    public static OnnxSummary ExportOnnx(this Model model, string path, OnnxOptions? options = null) =>
+        Write(path, model.Graph, Of(model, options), OnnxMetadata.Of(model));
+
+    /// <summary>Bytes that a model's file would have; nothing is written.</summary>
+    /// <param name="path">For messages.</param>
+    /// <exception cref="EspalierException">The network cannot be written, whatever its size.</exception>
+    internal static long Length(Model model, string path)
+    {
+        using Recording.PauseBlock pause = Recording.Pause();
+        using var scope = new Scope();
+        return Made(path, model.Graph, Of(model, null), OnnxMetadata.Of(model)).Model.Length;
+    }
+
+    /// <summary>Says before any work whether its result can be written: nothing where the path is none of ONNX.</summary>
+    /// <param name="left">The share of the model's bytes that will be left, as far as is known.</param>
+    /// <exception cref="EspalierException">It cannot, or would be too large.</exception>
+    internal static void RequireWritable(Model model, string path, double left = 1)
+    {
+        if (OnnxNetwork.Is(path)) OnnxModel.RequireFits(path, (long)(left * Length(model, path)));
+    }
+
+    private static OnnxOptions Of(Model model, OnnxOptions? options)
     {
         options ??= new OnnxOptions();
-        return Write(path, model.Graph, options with
-        {
-            Name = options.Name ?? model.Card.Architecture, Outputs = options.Outputs ?? model.Card.Outputs,
-        }, OnnxMetadata.Of(model));
+        return options with { Name = options.Name ?? model.Card.Architecture, Outputs = options.Outputs ?? model.Card.Outputs };
     }
 }

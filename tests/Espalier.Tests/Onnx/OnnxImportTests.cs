@@ -84,6 +84,67 @@ public sealed class OnnxImportTests : IDisposable
         static OnnxImport.Result Formats(byte[] file) => Espalier.Formats.ReadGuard.Run("net.onnx", () => OnnxImport.Read(file, null));
     }
 
+    /// <summary>What asks for more than a network has is refused before there is work for each entry.</summary>
+    [Fact]
+    public void DamagedLengthsOfListsAreRefused()
+    {
+        // Borders as PyTorch writes them, with one length that is damaged.
+        Refused("far more numbers", net => Pad(net, 2_490_372));
+        Refused("1004 pads for 4 axes", net => Pad(net, 1004));
+        Refused("names 1000 axes", net => net.Node("Slice", "y", ["images", Zeros(net, "a", 1000), Zeros(net, "b", 1000)]));
+        Refused("names 1000 axes", net => net.Node("Squeeze", "y", ["images", Zeros(net, "a", 1000)]));
+        Refused("names 1004 axes", net => net.Node("Unsqueeze", "y", ["images", Zeros(net, "a", 1000)]));
+        Refused("names 1000 axes", net => net.Node("Reshape", "y", ["images", Zeros(net, "a", 1000)]));
+        Refused("names 1000 axes", net => net.Node("Expand", "y", ["images", Zeros(net, "a", 1000)]));
+        Refused("names 1000 axes", net => net.Node("ReduceSum", "y", ["images", Zeros(net, "a", 1000)]));
+        Refused("names 1000 axes", net => net.Node("Transpose", "y", ["images"], OnnxAttribute.Ints("perm", new long[1000])));
+        Refused("by 1000 lengths", net => net.Node("Split", "y", ["images", Zeros(net, "a", 1000)]));
+
+        static string Zeros(OnnxGraph net, string name, long count)
+        {
+            net.Constant(OnnxTensor.Of($"{name}.length", [1], new[] { count }));
+            return net.Node("Cast", $"{name}.whole", [net.Node("ConstantOfShape", $"{name}.zeros", [$"{name}.length"])], OnnxAttribute.Int("to", 7));
+        }
+
+        static string Pad(OnnxGraph net, long count)
+        {
+            net.Constant(OnnxTensor.Of("pairs", [2], new long[] { -1, 2 }));
+            net.Constant(OnnxTensor.Of("flat", [1], new long[] { -1 }));
+            string pairs = net.Node("Reshape", "reshaped", [Zeros(net, "a", count), "pairs"]);
+            string turned = net.Node("Transpose", "turned", [pairs], OnnxAttribute.Ints("perm", 1, 0));
+            return net.Node("Pad", "y", ["images", net.Node("Reshape", "pads", [turned, "flat"])]);
+        }
+
+        void Refused(string what, Func<OnnxGraph, string> make)
+        {
+            var net = new OnnxGraph("net", 17);
+            net.Inputs.Add(new OnnxValue("images", OnnxType.Float, ["N", "3", "8", "8"]));
+            net.Outputs.Add(new OnnxValue(make(net), OnnxType.Float, ["N", "3", "8", "8"]));
+            string path = Path.Combine(folder.Path, "net.onnx");
+            new OnnxModel(net, []).Write(path);
+            string message = Assert.Throws<EspalierException>(() => OnnxImport.Read(path)).Message;
+            Assert.Contains(what, message, StringComparison.Ordinal);
+            Assert.True(message.Length < 400, message);
+        }
+    }
+
+    /// <summary>Whether the file can be written is known before there is work in the network.</summary>
+    [Fact]
+    public void TheSizeOfAFileIsKnownBeforeItIsWritten()
+    {
+        using Model model = Model.Create("resnet20", classes: 5, imageSize: 32, width: 0.25);
+        string path = Path.Combine(folder.Path, "net.onnx");
+        long expected = OnnxFile.Length(model, path);
+        Assert.False(File.Exists(path));
+        Assert.Equal(expected, model.ExportOnnx(path).Bytes);
+        Assert.Equal(expected, Espalier.Compression.BeforeAfter.Bytes(model, path));
+        Assert.NotEqual(expected, Espalier.Compression.BeforeAfter.Bytes(model));
+        OnnxFile.RequireWritable(model, path);
+        OnnxFile.RequireWritable(model, "net.safetensors", left: 1e9);
+        string message = Assert.Throws<EspalierException>(() => OnnxFile.RequireWritable(model, path, left: 1e9)).Message;
+        Assert.Contains("at most 2 GB", message);
+    }
+
     [Fact]
     public void HalfWidthFloatsAreReadFromPatternsInIntegers()
     {

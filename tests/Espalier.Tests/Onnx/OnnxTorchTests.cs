@@ -1,5 +1,6 @@
 using Espalier.Compression;
 using Espalier.Formats;
+using Espalier.Formats.Onnx;
 using Espalier.Inference;
 using Espalier.Nn;
 using Espalier.Onnx;
@@ -126,6 +127,45 @@ public sealed class OnnxTorchTests : IDisposable
                 weight.ClearGrad();
             }
             return loss.Item();
+        }
+    }
+
+    /// <summary>Nodes that become one op are called as they were, as constants, inputs and outputs are; but a node that gives an output is
+    /// called as that.</summary>
+    [Theory]
+    [InlineData("opset9", "Conv Gemm MaxPool Relu")]
+    [InlineData("mixed", "Conv Gemm MaxPool Relu")]
+    [InlineData("norm17", "LayerNormalization")]
+    public void NamesSurviveARoundTrip(string name, string operators)
+    {
+        string written = Path.Combine(folder.Path, "net.onnx");
+        using (Model model = Open(name)) model.ExportOnnx(written);
+        OnnxSource before = Source(Path.Combine(Files, $"{name}.onnx")), after = Source(written);
+        Assert.Equal(before.Inputs.Where(i => !before.Initialisers.ContainsKey(i.Name)).Select(i => i.Name), after.Inputs.Select(i => i.Name));
+        Assert.Equal(before.Outputs.Select(o => o.Name), after.Outputs.Select(o => o.Name));
+        HashSet<string> outputs = [.. before.Outputs.Select(o => o.Name)];
+        OnnxSourceNode[] nodes = [.. before.Nodes.Where(n => operators.Split(' ').Contains(n.Operator) && !n.Outputs.Any(outputs.Contains))];
+        Assert.NotEmpty(nodes);
+        Assert.All(nodes, n => Assert.Contains(after.Nodes, a => (a.Operator, a.Name) == (n.Operator, n.Name)));
+        string[] weights = [.. nodes.Where(n => n.Operator is "Conv" or "LayerNormalization").SelectMany(n => n.Inputs.Skip(1))
+            .Where(before.Initialisers.ContainsKey)];
+        Assert.NotEmpty(weights);
+        Assert.All(weights, w => Assert.Contains(w, after.Initialisers.Keys));
+
+        static OnnxSource Source(string path) => OnnxSourceReader.Read(ProtoSource.Of(File.ReadAllBytes(path)));
+    }
+
+    /// <summary>Queries, keys and values of one layer are parts of its memory, and weights of their own.</summary>
+    [Fact]
+    public void PartsOfALayerDoNotTouchOneAnother()
+    {
+        using Model model = Open("timm");
+        Tensor[] parts = [.. model.Graph.Weights.Values.Select(w => w.Tensor)];
+        float[][] before = [.. parts.Select(p => p.ToArray())];
+        for (int i = 0; i < parts.Length; i++)
+        {
+            parts[i].Fill(7);
+            for (int k = 0; k < parts.Length; k++) if (k > i) Assert.Equal(before[k], parts[k].ToArray());
         }
     }
 

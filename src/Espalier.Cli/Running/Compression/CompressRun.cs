@@ -1,5 +1,6 @@
 using Espalier.Cli.Display;
 using Espalier.Compression;
+using Espalier.Onnx;
 using Espalier.Reporting;
 using Espalier.Training;
 using Spectre.Console;
@@ -22,6 +23,7 @@ internal sealed class CompressRun(CompressPlan plan, CommandContext context)
         RequireLabels(input);
         Folders.RefuseInput(plan.Output, plan.Source.Model, "--output");
         Folders.MakeFor(plan.Output, plan.PlanFile, plan.Report?.Path);
+        if (plan is { Output: { } output, PlanOnly: false }) OnnxFile.RequireWritable(input.Model, output, Left());
         PreprocessChoice.Show(terminal, input.Preprocessing);
         if (plan.PlanOnly)
         {
@@ -48,6 +50,10 @@ internal sealed class CompressRun(CompressPlan plan, CommandContext context)
         if (plan.Output is not null) terminal.Line($"model       {plan.Output}");
     }
 
+    /// <summary>The share of the network that will be left at least, as far as is known: nothing where neither multiply-adds nor
+    /// time are given.</summary>
+    private double Left() => !plan.Method.Removes ? 1 : plan.Method.TargetFlops ?? plan.Method.TargetTime ?? 0;
+
     private void RequireLabels(CompressInput input)
     {
         if (input.IsLabelled) return;
@@ -65,7 +71,7 @@ internal sealed class CompressRun(CompressPlan plan, CommandContext context)
         using Model original = model.Copy();
         using Teacher? itself = plan.TeachesItself ? Teacher.Of(model.Copy()) : null;
         if (itself is not null) job.Task = plan.Task(itself, input.Preprocessing);
-        var comparison = new BeforeAfter(job, original, input.IsLabelled);
+        var comparison = new BeforeAfter(job, original, input.IsLabelled, plan.Output);
         job.Run();
         if (job.Removals.Count == 0 && plan.Method.Removes)
             throw new EspalierException($"{plan.Method.Name} removed nothing");

@@ -3,6 +3,7 @@ using Espalier.Compression;
 using Espalier.Data;
 using Espalier.Evaluation;
 using Espalier.Inference;
+using Espalier.Onnx;
 using Espalier.Quantization;
 using Espalier.Tensors;
 using Spectre.Console;
@@ -31,6 +32,8 @@ internal sealed class QuantizeRun(QuantizePlan plan, CommandContext context)
         if (input.Skipped != input.Pair.Skipped) context.Opened(input.Skipped);
         Folders.RefuseInput(plan.Output, plan.Source.Model, "--output");
         Folders.MakeFor(plan.Output);
+        // In few bits or as numbers that were rounded: a file of ONNX has at least as many bytes as weights.
+        if (plan.Output is { } output) OnnxFile.RequireWritable(input.Model, output, left: 0.25);
         PreprocessChoice.Show(terminal, input.Preprocessing);
         RequireLayers();
         if (plan.Output is null) terminal.Line("model       is not kept: --output FILE.safetensors keeps it");
@@ -140,7 +143,7 @@ internal sealed class QuantizeRun(QuantizePlan plan, CommandContext context)
             Format.Number(100 * (after - before), "+0.00;-0.00") + " points");
         if (input.IsLabelled) table.Row("same answer", Format.Percent(1), Format.Percent(outputs.SameAnswer), "");
         table.Row("output's cosine", "1", Format.Number(outputs.Cosine, "0.0000"), "");
-        long whole = BeforeAfter.Bytes(original), small = BeforeAfter.Bytes(model);
+        long whole = BeforeAfter.Bytes(original, plan.Output), small = BeforeAfter.Bytes(model, plan.Output);
         table.Row("file", Format.Bytes(whole), Format.Bytes(small), Format.Number((double)small / whole, "0.000"));
         table.Row("ms an image", Format.Number(slow, "0.000"), Format.Number(fast, "0.000"), Format.Number(fast / slow, "0.000"));
         terminal.Console.Write(table);

@@ -41,8 +41,9 @@ public static class BlindTest
     /// <param name="times">What was measured for it before stays as it is.</param>
     /// <param name="groups">Channels that go: of each group any number, so that an eighth stays at least.</param>
     /// <param name="count">Networks to try.</param>
+    /// <param name="first">How many of them an earlier run has tried: the others follow.</param>
     public static IEnumerable<BlindTime> Run(DependencyGraph graph, NetworkTimes times, IReadOnlyList<ChannelGroup> groups, int count,
-        ulong seed = 77)
+        ulong seed = 77, int first = 0)
     {
         Graph network = graph.Network;
         using var whole = new Session(network, new SessionOptions { TriesThreads = times.Batch > 1 });
@@ -56,7 +57,7 @@ public static class BlindTest
                 int least = NetworkTimes.Least(group);
                 NetworkTimes.Remove(plan, group, least + rng.NextInt(group.Count - least + 1));
             }
-            if (plan.Count == 0) continue;
+            if (plan.Count == 0 || first-- > 0) continue;
             double predicted = times.Of(plan);
             Session small;
             using (Removal.Try(graph, plan)) small = new Session(network, new SessionOptions { TriesThreads = times.Batch > 1 });

@@ -21,7 +21,8 @@ internal sealed class TimedSelection(Action<string> log, CancellationToken cance
     /// <summary>Milliseconds of the network before anything was removed.</summary>
     private double? whole;
 
-    /// <summary>The fewest channels, in the order of scores and options, with which the time is at most the target.</summary>
+    /// <summary>The fewest channels, in the order of scores and options, with which the time is at most the target; where layers compete,
+    /// the widths that lose least by their scores.</summary>
     /// <exception cref="EspalierException">No number of channels reaches the target.</exception>
     public RemovalPlan Choose(DependencyGraph graph, ChannelScores scores, SelectionOptions options, bool orNone)
     {
@@ -35,11 +36,10 @@ internal sealed class TimedSelection(Action<string> log, CancellationToken cance
         double now = Milliseconds(null);
         whole ??= now;
         double asked = options.TargetLatency ?? options.TargetTime!.Value * whole.Value, target = asked;
-        SelectionOptions InTime() => options with { TargetTime = null, TargetLatency = target };
         RemovalPlan plan;
         try
         {
-            plan = ChannelSelector.Choose(graph, scores, InTime(), Milliseconds, orNone);
+            plan = Within();
         }
         catch (EspalierException) when (!trusted)
         {
@@ -64,7 +64,7 @@ internal sealed class TimedSelection(Action<string> log, CancellationToken cance
             target *= asked / (Math.Min(ratio, 1 + Doubtful) * predicted);
             try
             {
-                plan = ChannelSelector.Choose(graph, scores, InTime(), Milliseconds, orNone);
+                plan = Within();
             }
             catch (EspalierException)
             {
@@ -75,6 +75,14 @@ internal sealed class TimedSelection(Action<string> log, CancellationToken cance
         return plan;
 
         double Milliseconds(RemovalPlan? tried) => 1e3 * times.Of(tried);
+
+        RemovalPlan Within()
+        {
+            SelectionOptions inTime = options with { TargetTime = null, TargetLatency = target };
+            RemovalPlan prefix = ChannelSelector.Choose(graph, scores, inTime, Milliseconds, orNone);
+            return !options.Global || options.Isomorphic || prefix.Count == 0 ? prefix
+                : BudgetSelection.Improve(prefix, scores, options, Milliseconds, target);
+        }
 
         RemovalPlan Again()
         {

@@ -12,10 +12,19 @@ internal sealed record OnnxModel(OnnxGraph Graph, IReadOnlyList<KeyValuePair<str
     public void Write(string path)
     {
         ProtoMessage message = Encode();
-        if (message.Length > MaxLength)
-            throw new EspalierException($"{path}: the model takes {message.Length / 1e9:0.0} GB, but an ONNX file holds at most "
-                + "2 GB; choose int8 or a smaller model");
+        RequireFits(path, message.Length);
         AtomicFile.Write(path, message.CopyTo);
+    }
+
+    /// <summary>Bytes of the file.</summary>
+    public long Length => Encode().Length;
+
+    /// <exception cref="EspalierException">So many bytes are more than an ONNX file can have.</exception>
+    public static void RequireFits(string path, long bytes)
+    {
+        if (bytes > MaxLength)
+            throw new EspalierException(FormattableString.Invariant($"{path}: the model takes {bytes / 1e9:0.0} GB, but an ONNX file ")
+                + "holds at most 2 GB; write a .safetensors file, or choose int8 or a smaller model");
     }
 
     /// <summary>

@@ -8,6 +8,9 @@ internal sealed record OnnxArray(OnnxType Type, int[] Dims, double[] Values)
     /// <summary>What is folded may have as many numbers; larger constants stay as they are in the file.</summary>
     public const int Most = 1 << 24;
 
+    /// <summary>Axes that a constant may have; a graph's values have fewer.</summary>
+    public const int MostAxes = 16;
+
     public bool IsWhole => !Type.IsFloat();
 
     public static OnnxArray Whole(params long[] list) => new(OnnxType.Int64, [list.Length], [.. list.Select(n => (double)n)]);
@@ -24,6 +27,7 @@ internal sealed record OnnxArray(OnnxType Type, int[] Dims, double[] Values)
     /// <summary>Numbers of a shape, which are few enough.</summary>
     public static int Count(ReadOnlySpan<int> dims)
     {
+        RequireAxes(dims.Length);
         long count = 1;
         foreach (int n in dims)
         {
@@ -32,6 +36,12 @@ internal sealed record OnnxArray(OnnxType Type, int[] Dims, double[] Values)
                 $"a constant [{string.Join(",", dims.ToArray())}] is too large to be computed") : count * n;
         }
         return (int)count;
+    }
+
+    /// <exception cref="InvalidDataException">There are more than a value can have.</exception>
+    public static void RequireAxes(int axes)
+    {
+        if (axes > MostAxes) throw new InvalidDataException($"it names {axes} axes; values have {MostAxes} at most");
     }
 
     /// <summary>How far apart neighbours along each axis are.</summary>
@@ -103,6 +113,7 @@ internal sealed record OnnxArray(OnnxType Type, int[] Dims, double[] Values)
     {
         int rank = 0;
         foreach (int[] shape in shapes) rank = Math.Max(rank, shape.Length);
+        RequireAxes(rank);
         var dims = new int[rank];
         Array.Fill(dims, 1);
         foreach (int[] shape in shapes)

@@ -70,19 +70,9 @@ internal static class OnnxAttentionPattern
         {
             GraphValue weight = made.Operands[1]!;
             GraphValue? bias = made.Operands.ElementAtOrDefault(2);
-            int width = weight.Shape[1];
             string layer = LayerOf(made, bias) is { Length: > 0 } named ? $"{named}.{what}" : what;
-            GraphValue part =
-                rewriter.Weight($"{layer}.weight", new Shape(columns.Length, width), weight.Tensor.RequiresGrad, to =>
-            {
-                for (int i = 0; i < columns.Length; i++)
-                    weight.Tensor.Span.Slice(columns[i] * width, width).CopyTo(to[(i * width)..]);
-            });
-            GraphValue? shift = bias is null ? null
-                : rewriter.Weight($"{layer}.bias", new Shape(columns.Length), bias.Tensor.RequiresGrad, to =>
-            {
-                for (int i = 0; i < columns.Length; i++) to[i] = bias.Tensor.Span[columns[i]];
-            });
+            GraphValue part = rewriter.Rows($"{layer}.weight", weight, columns);
+            GraphValue? shift = bias is null ? null : rewriter.Rows($"{layer}.bias", bias, columns);
             return rewriter.Insert(at, rewriter.Free($"{made.Name}.{what}"),
                 new LinearOp(linear.Inputs[0], part.Tensor, shift?.Tensor), made.Operands[0], part, shift);
         }
@@ -132,11 +122,15 @@ internal static class OnnxAttentionPattern
 
         bool Is(Tensor t, Func<int, int, int> row)
         {
+            ReadOnlySpan<float> all = t.Span;
             for (int n = 0; n < images; n++)
                 for (int i = 0; i < rows; i++)
-                    for (int c = 0; c < heads * width; c++)
-                        if (t.Span[row(n, i) * heads * width + c] != ((n * heads + c / width) * rows + i) * width + c % width)
-                            return false;
+                {
+                    ReadOnlySpan<float> line = all.Slice(row(n, i) * heads * width, heads * width);
+                    for (int h = 0, c = 0; h < heads; h++)
+                        for (int d = 0; d < width; d++, c++)
+                            if (line[c] != ((n * heads + h) * rows + i) * width + d) return false;
+                }
             return true;
         }
     }
@@ -144,7 +138,8 @@ internal static class OnnxAttentionPattern
     private static Tensor Counted(Shape shape)
     {
         var numbers = new Tensor(shape);
-        for (int i = 0; i < numbers.Length; i++) numbers.Span[i] = i;
+        Span<float> all = numbers.Span;
+        for (int i = 0; i < all.Length; i++) all[i] = i;
         return numbers;
     }
 

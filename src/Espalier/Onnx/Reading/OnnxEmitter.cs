@@ -5,7 +5,7 @@ using Espalier.Tensors.Kernels;
 namespace Espalier.Onnx;
 
 /// <summary>Makes ops of what a file says: nodes and weights of the graph, with names of the file.</summary>
-internal sealed class OnnxEmitter
+internal sealed class OnnxEmitter(OnnxBudget budget)
 {
     private readonly GraphBuilder builder = new();
     private readonly HashSet<string> taken = new(StringComparer.Ordinal);
@@ -14,6 +14,9 @@ internal sealed class OnnxEmitter
     private int made;
 
     public GraphBuilder Builder => builder;
+
+    /// <summary>Those that are not read yet.</summary>
+    public OnnxLargeWeights LargeWeights { get; } = new();
 
     /// <summary>The network's first input, whose axis 0 is the images.</summary>
     public OnnxOperand? FirstInput { get; private set; }
@@ -60,10 +63,12 @@ internal sealed class OnnxEmitter
         if (constant.Value is not null) return constant;
         if (forms.TryGetValue((constant, form), out OnnxOperand? there)) return there;
         Tensor tensor = Tensor.Unscoped(new Shape(dims));
-        fill(tensor.Span);
+        bool waits = constant.Stored is not null && OnnxLargeWeights.IsLarge(tensor.Shape);
+        if (!waits) fill(tensor.Span);
         tensor.RequiresGrad = constant.IsWeight && tensor.Rank > 0;
         string name = constant.Name.Length > 0 ? constant.Name : "constant";
         GraphValue value = builder.Weight(Free(form.Length > 0 && taken.Contains(name) ? $"{name}.{form}" : name), tensor);
+        if (waits) LargeWeights.Add(value, fill);
         return forms[(constant, form)] = new OnnxOperand
         {
             Name = constant.Name, Type = constant.Type, Value = value, More = tensor, IsWeight = true,
@@ -93,7 +98,9 @@ internal sealed class OnnxEmitter
     /// <summary>Numbers of the reader's own.</summary>
     public OnnxOperand Made(int[] dims, Func<int, double> value)
     {
-        double[] values = [.. Enumerable.Range(0, OnnxArray.Count(dims)).Select(value)];
+        int count = OnnxArray.Count(dims);
+        budget.Spend(count);
+        double[] values = [.. Enumerable.Range(0, count).Select(value)];
         return Weight(OnnxOperand.Constant("", new OnnxArray(OnnxType.Float, dims, values)));
     }
 

@@ -42,6 +42,7 @@ internal static class OnnxFoldReduce
     public static int[] Axes(OnnxNodeView node, int rank, OnnxArray? operand)
     {
         long[] axes = operand?.Longs() ?? node.Longs("axes") ?? [];
+        OnnxArray.RequireAxes(axes.Length);
         if (axes.Length > 0) return [.. axes.Select(a => OnnxArray.Axis(a, rank)).Distinct().Order()];
         return node.Int("noop_with_empty_axes", 0) != 0 ? [] : [.. Enumerable.Range(0, rank)];
     }

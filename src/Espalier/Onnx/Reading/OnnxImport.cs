@@ -28,7 +28,8 @@ internal sealed class OnnxImport
 {
     private readonly OnnxSource source;
     private readonly OnnxReadOptions options;
-    private readonly OnnxEmitter emitter = new();
+    private readonly OnnxBudget budget;
+    private readonly OnnxEmitter emitter;
     private readonly Dictionary<string, OnnxOperand> values = new(StringComparer.Ordinal);
     private readonly HashSet<string> outputs;
     private readonly long fixedImages;
@@ -36,6 +37,9 @@ internal sealed class OnnxImport
     private OnnxImport(OnnxSource source, OnnxReadOptions options)
     {
         (this.source, this.options) = (source, options);
+        budget = new OnnxBudget(source.Initialisers.Values.Sum(t => t.Count)
+            + source.Nodes.SelectMany(n => n.Attributes.Values).Sum(a => a.Tensor?.Count ?? 0));
+        emitter = new OnnxEmitter(budget);
         outputs = [.. source.Outputs.Select(o => o.Name)];
         if (outputs.Count != source.Outputs.Count) throw new InvalidDataException("two outputs have one name");
         OnnxSourceValue? first = source.Inputs.FirstOrDefault(i => !source.Initialisers.ContainsKey(i.Name));
@@ -123,6 +127,7 @@ internal sealed class OnnxImport
         Graph graph = emitter.Builder.Build([.. computed.Select(c => c.Value!)], anyImages: options.OpenBatch);
         graph.Refresh();
         foreach (Tensor unread in graph.DropUnreadWeights()) unread.Dispose();
+        emitter.LargeWeights.Read(graph.Weights);
         if (options is { Patterns: true, OpenBatch: true }) OnnxPatterns.Apply(graph);
         return new Result(graph, source, types);
     }
@@ -197,6 +202,7 @@ internal sealed class OnnxImport
         if (inputs.Any(i => i is { Stored.Count: > OnnxArray.Most })) return null;
         if (OnnxFold.Run(node, [.. inputs.Select(i => i?.Two)]) is not { } two) return null;
         OnnxArray? three = inputs.Any(i => i is { Varies: true }) ? OnnxFold.Run(node, [.. inputs.Select(i => i?.Three)]) : null;
+        budget.Spend(OnnxBudget.Computed * ((long)two.Values.Length + (three?.Values.Length ?? 0)));
         bool moved = inputs[0] is { IsWeight: true } && !two.IsWhole && node.Operator is "Transpose" or "Reshape" or "Unsqueeze"
             or "Squeeze" or "Gather" or "Concat" or "Expand" or "Slice" or "Flatten";
         return OnnxOperand.Constant(name, two, three, moved);

@@ -9,6 +9,7 @@ internal static class OnnxMoves
     /// <summary>Reshape's target, in which 0 stands for x's own axis and -1 for what remains.</summary>
     public static int[] Reshaped(int[] x, long[] target, bool allowZero)
     {
+        OnnxArray.RequireAxes(target.Length);
         long[] dims = [.. target.Select((n, i) => n != 0 || allowZero ? n : i < x.Length ? x[i]
             : throw new InvalidDataException("its target has a 0 where x has no axis"))];
         int free = Array.IndexOf(dims, -1);
@@ -40,6 +41,7 @@ internal static class OnnxMoves
     public static int[] Squeezed(OnnxNodeView node, int[] x, OnnxArray? list)
     {
         long[]? axes = list?.Longs() ?? node.Longs("axes");
+        OnnxArray.RequireAxes(axes?.Length ?? 0);
         int[]? gone = axes is null ? null : [.. axes.Select(a => OnnxArray.Axis(a, x.Length))];
         if (gone is not null && gone.Any(a => x[a] != 1))
             throw new InvalidDataException("an axis that it leaves out is longer than 1");
@@ -51,6 +53,7 @@ internal static class OnnxMoves
     {
         long[] axes = list?.Longs() ?? node.Longs("axes") ?? throw new InvalidDataException("it names no axes");
         int rank = x.Length + axes.Length;
+        OnnxArray.RequireAxes(rank);
         HashSet<int> added = [.. axes.Select(a => OnnxArray.Axis(a, rank))];
         if (added.Count != axes.Length) throw new InvalidDataException("it names an axis twice");
         int next = 0;
@@ -60,6 +63,7 @@ internal static class OnnxMoves
     public static int[] Order(OnnxNodeView node, int rank)
     {
         int[] order = node.Ints("perm") ?? [.. Enumerable.Range(0, rank).Reverse()];
+        OnnxArray.RequireAxes(order.Length);
         return order.Length == rank && order.Order().SequenceEqual(Enumerable.Range(0, rank)) ? order
             : throw new InvalidDataException($"[{string.Join(",", order)}] is no order of {rank} axes");
     }
@@ -69,6 +73,7 @@ internal static class OnnxMoves
     {
         long[] from = starts?.Longs() ?? node.Longs("starts") ?? throw new InvalidDataException("it has no starts");
         long[] to = ends?.Longs() ?? node.Longs("ends") ?? throw new InvalidDataException("it has no ends");
+        OnnxArray.RequireAxes(from.Length);
         long[] along = axes?.Longs() ?? node.Longs("axes") ?? [.. Enumerable.Range(0, from.Length).Select(i => (long)i)];
         long[] by = steps?.Longs() ?? [.. from.Select(_ => 1L)];
         if (to.Length != from.Length || along.Length != from.Length || by.Length != from.Length || by.Contains(0))
@@ -95,6 +100,7 @@ internal static class OnnxMoves
             ?? throw new InvalidDataException("it has no pads");
         int[] along = axes is null ? [.. Enumerable.Range(0, x.Length)]
             : [.. axes.Longs().Select(a => OnnxArray.Axis(a, x.Length))];
+        OnnxArray.RequireAxes(along.Length);
         if (widths.Length != 2 * along.Length) throw new InvalidDataException($"{widths.Length} pads for {along.Length} axes");
         string mode = node.Text("mode", "constant");
         int[][] lists = Whole(x);

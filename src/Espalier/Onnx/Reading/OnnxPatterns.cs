@@ -22,6 +22,7 @@ internal static class OnnxPatterns
         OnnxTokenRows.Convert(rewriter);
         graph.Refresh();
         foreach (Tensor unread in graph.DropUnreadWeights()) unread.Dispose();
+        rewriter.Untie();
     }
 
     private static void Each(OnnxRewriter rewriter, Action<OnnxRewriter, GraphNode> match)

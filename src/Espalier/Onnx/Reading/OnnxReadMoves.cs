@@ -46,7 +46,8 @@ internal static class OnnxReadMoves
         int[] lengths = call.Fixed(1)?.Ints() ?? call.Node.Ints("split")
             ?? [.. Enumerable.Range(0, parts).Select(i => Math.Max(0, Math.Min(each, length - i * each)))];
         if (lengths.Length != parts || lengths.Any(n => n < 0) || lengths.Sum(n => (long)n) != length)
-            throw new InvalidDataException($"it splits {length} entries into [{string.Join(",", lengths)}]");
+            throw new InvalidDataException($"it splits {length} entries into {parts} outputs by {lengths.Length} lengths, whose sum is "
+                + $"{lengths.Sum(n => (long)n)}");
         int start = 0;
         return [.. lengths.Select(n =>
         {

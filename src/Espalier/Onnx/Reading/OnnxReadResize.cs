@@ -55,15 +55,17 @@ internal static class OnnxReadResize
             : [.. Enumerable.Range(0, x.Rank)];
         int[] target = [.. dims];
         double[] factors = [.. dims.Select(_ => 1.0)];
+        OnnxArray.RequireAxes(along.Length);
         if ((scales?.Length ?? sizes?.Values.Length) != along.Length)
             throw new InvalidDataException("its sizes or scales do not fit the axes");
         if (call.Node.Text("keep_aspect_ratio_policy", "stretch") != "stretch")
             throw new InvalidDataException("it keeps the aspect ratio");
+        int[] lengths = sizes?.Ints() ?? [];
         for (int i = 0; i < along.Length; i++)
         {
             int axis = along[i];
             target[axis] = scales is not null ? (int)Math.Floor(Math.Clamp(dims[axis] * scales[i], 0, 1 << 20))
-                : sizes!.Ints()[i];
+                : lengths[i];
             factors[axis] = scales?[i] ?? target[axis] / (double)dims[axis];
             // A size that was written for a certain number of images.
             if (scales is null && axis == 0 && target[0] == call.FixedImages) (target[0], factors[0]) = (dims[0], 1);

@@ -8,6 +8,7 @@ internal sealed class OnnxRewriter
 {
     private readonly Graph graph;
     private readonly Dictionary<GraphValue, Shape> ofThree = [];
+    private readonly List<(GraphValue Whole, GraphValue Part, int First, int End)> parts = [];
 
     public OnnxRewriter(Graph graph)
     {
@@ -66,8 +67,41 @@ internal sealed class OnnxRewriter
     {
         Tensor tensor = Tensor.Unscoped(shape);
         fill(tensor.Span);
+        return Weight(name, tensor, trained);
+    }
+
+    private GraphValue Weight(string name, Tensor tensor, bool trained)
+    {
         tensor.RequiresGrad = trained;
         return graph.AddWeight(Free(name), tensor);
+    }
+
+    /// <summary>Rows of a matrix or entries of a list as a weight of its own. Neighbours stay in the memory of the whole: see
+    /// <see cref="Untie"/>.</summary>
+    public GraphValue Rows(string name, GraphValue whole, int[] rows)
+    {
+        Tensor all = whole.Tensor;
+        int width = (int)(all.Length / all.Shape[0]);
+        Shape shape = all.Shape.With(0, rows.Length);
+        int first = rows[0], end = first + rows.Length;
+        bool run = !rows.Where((r, i) => r != first + i).Any() && (long)first * width % Tensor.PartAlignment == 0;
+        if (run && !parts.Any(p => p.Whole == whole && p.First < end && first < p.End))
+        {
+            GraphValue part = Weight(name, all.Part((long)first * width, shape), all.RequiresGrad);
+            parts.Add((whole, part, first, end));
+            return part;
+        }
+        return Weight(name, shape, all.RequiresGrad, to =>
+        {
+            for (int i = 0; i < rows.Length; i++) all.Span.Slice(rows[i] * width, width).CopyTo(to[(i * width)..]);
+        });
+    }
+
+    /// <summary>Gives parts of what is still read as a whole memory of their own, once the graph is as it will be.</summary>
+    public void Untie()
+    {
+        foreach (var (whole, part, _, _) in parts)
+            if (graph.Weights.GetValueOrDefault(whole.Name) == whole) part.Tensor.Exchange(part.Tensor.Clone());
     }
 
     public string Free(string name)

@@ -122,6 +122,7 @@ public sealed class TimeTableTests
         Assert.True(double.IsFinite(whole) && whole > 0 && double.IsFinite(part) && part > 0);
         BlindTime[] tried = [.. BlindTest.Run(graph, times, groups, 2)];
         Assert.All(tried, t => Assert.True(t.Predicted > 0 && t.Measured > 0));
+        Assert.Equal(tried[1].Predicted, Assert.Single(BlindTest.Run(graph, times, groups, 2, first: 1)).Predicted);
         Assert.Equal(before, network.Run(Tensor.Full(new Shape(1, 3, 6, 6), 0.5f)).ToArray());
     }
 

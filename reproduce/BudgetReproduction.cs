@@ -1,0 +1,112 @@
+using System.Text;
+using Espalier.Cli;
+using Espalier.Compression;
+using Espalier.Data;
+using Espalier.Evaluation;
+using Espalier.Inference;
+using Espalier.Tensors;
+using Espalier.Tensors.Threading;
+
+namespace Espalier.Reproduce;
+
+/// <summary>
+/// Multiply-adds or time as what channels of all layers compete for, at equal time: widths that lose least under a budget of time, beside
+/// the share of the multiply-adds at which the network is predicted to take as long.
+/// </summary>
+internal sealed class BudgetReproduction(CommandContext context, string folder, string? dataDir, IReadOnlyList<string> networks)
+{
+    private const string Scores = "output-error";
+    private const int Halvings = 12;
+
+    private static readonly double[] Shares = [0.7, 0.5, 0.35];
+    private static readonly TimeSpan Burst = TimeSpan.FromSeconds(0.5);
+    private readonly NetworkRuns runs = new(context, folder, Datasets.Open("fashion-mnist", dataDir), 28);
+
+    /// <summary>Does what is not done yet, times all and gives the section of the page.</summary>
+    public string Section()
+    {
+        var text = new StringBuilder($"""
+            ## Multiply-adds or time as the budget
+
+            The trained networks of `models/`: channels of all layers compete by `{Scores} --global`, recovered without training. Either a
+            share of the multiply-adds is asked for, the largest at which the network is predicted to take no longer than the share of
+            the time; or that share of the time. Accuracy in % of the 10,000 test images of Fashion-MNIST; times are measured, of one image,
+            in turn with the whole network.
+
+            | network | asked time | by MACs: MACs left | time | accuracy | by time: MACs left | time | accuracy |
+            | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+
+            """);
+        foreach (string network in networks)
+            foreach (double share in Shares)
+            {
+                string row = FormattableString.Invariant($"| `{network}` | {share:0.##} | {Line(network, share, byTime: false)} | ")
+                    + $"{Line(network, share, byTime: true)} |";
+                context.Terminal.Line(row);
+                text.AppendLine(row);
+            }
+        text.Append($"""
+
+            {Workers.Threads} threads. The command:
+
+            ```sh
+            {Commands.Start} budget --output-dir runs/budget --output docs/timing.md
+            ```
+
+            """);
+        return text.ToString();
+    }
+
+    private string Line(string network, double share, bool byTime)
+    {
+        string name = FormattableString.Invariant($"{network}-{(byTime ? "time" : "macs")}-{share:0.##}"), start = SizeReproduction.Start(network);
+        var selection = new SelectionOptions { TargetTime = share, Global = true, RoundTo = SelectionOptions.Automatic };
+        CompressionMethod how = CompressionMethods.Get(Scores) with { Selection = selection, Recover = new RecoverOptions() };
+        RunRecord record = runs.Do(name, () => Model.Open(start), how, job =>
+        {
+            if (byTime)
+            {
+                job.Run();
+                return;
+            }
+            using DependencyGraph graph = job.Graph();
+            ChannelScores scores = ((ImportanceMethod)how).Score(job, graph, selection.Candidates(graph));
+            job.Remove(graph, InMultiplyAdds(graph, scores, selection with { TargetTime = null }, share));
+        });
+        using Model model = Model.Open(start);
+        using Session whole = model.Session(), small = Session.Open(runs.File(name));
+        float[] image = new float[model.Channels * model.ImageSize * model.ImageSize];
+        Array.Fill(image, 0.5f);
+        var (all, part) = SideBySide.Milliseconds(whole, small, image, Burst);
+        return FormattableString.Invariant($"{record.MultiplyAdds / whole.DenseMultiplyAdds:0.000} | {part / all:0.000} | {100 * record.Accuracy:0.00}");
+    }
+
+    /// <summary>With the most multiply-adds that are predicted to take no more than a share of the time.</summary>
+    private static RemovalPlan InMultiplyAdds(DependencyGraph graph, ChannelScores scores, SelectionOptions selection, double share)
+    {
+        var times = new NetworkTimes(graph, TimeTable.Open(), [.. scores.Groups.Keys]);
+        times.Measure();
+        double budget = share * times.Of(), low = 0, high = 1;
+        RemovalPlan? found = null;
+        for (int i = 0; i < Halvings; i++)
+        {
+            double flops = (low + high) / 2;
+            try
+            {
+                RemovalPlan plan = ChannelSelector.Choose(graph, scores, selection with { TargetFlops = flops });
+                if (times.Of(plan) > budget)
+                {
+                    high = flops;
+                    continue;
+                }
+                found = plan;
+            }
+            catch (EspalierException)
+            {
+                // So few are out of reach.
+            }
+            low = flops;
+        }
+        return found ?? throw new EspalierException(FormattableString.Invariant($"no share of the multiply-adds takes {share:0.##} of the time"));
+    }
+}
