@@ -55,7 +55,7 @@ internal sealed unsafe class CodesConvStep : Step
     }
 
     private bool IsCut(Activation activation) => result is { } step && step.Least >= 0
-        && (activation == Activation.Relu || (activation == Activation.Relu6 && step.Most * step.Scale <= 6));
+        && (activation == Activation.Relu || (activation == Activation.Relu6 && step.Most * step.Scale < 6 + 0.49f * step.Scale));
 }
 
 /// <summary>Floats to codes, codes to floats, or floats to those that codes stand for.</summary>

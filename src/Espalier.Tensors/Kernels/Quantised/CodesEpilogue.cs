@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace Espalier.Tensors.Kernels;
 
@@ -41,6 +42,14 @@ internal unsafe struct CodesEpilogue
 
     public readonly bool IsNone => Codes == null && Floats == null;
 
+    /// <summary>Asks for what will be added to some pixels, while their sums are made.</summary>
+    public readonly void Fetch(nint pixel, int rows, int output)
+    {
+        if (!Sse.IsSupported || ResidualCodes == null) return;
+        byte* added = ResidualCodes + (pixel * LdResidual) + output;
+        for (; rows > 0; rows--, added += LdResidual) Sse.Prefetch0(added);
+    }
+
     /// <summary>Finishes <paramref name="rows"/> pixels from <paramref name="pixel"/> on, by <paramref name="columns"/> outputs
     /// from
     /// <paramref name="output"/> on.</summary>
@@ -64,6 +73,14 @@ internal unsafe struct CodesEpilogue
             return;
         }
 
+        if (Codes != null && ResidualCodes != null && Mid.Scale != 0 && Activation == Activation.None && After == Activation.None
+            && columns % S.Width == 0)
+        {
+            Sums<S, V>(sums, ldSums, Codes + (pixel * Ldy) + output, ResidualCodes + (pixel * LdResidual) + output, rows,
+                Scale + output, columns);
+            return;
+        }
+
         for (; rows > 0; rows--, sums += ldSums, pixel++)
         {
             int c = 0;
@@ -82,13 +99,14 @@ internal unsafe struct CodesEpilogue
         CodeStep step = Step;
         nint ldy = Ldy;
         V inverse = S.Set(step.Inverse), least = S.Set(step.Least), most = S.Set(step.Most), zero = S.Set(step.Zero);
+        V rounder = S.Set(CodeRange.Rounder);
         for (; rows > 0; rows--, sums += ldSums, to += ldy)
         {
             int c = 0;
             for (; c <= columns - S.Width; c += S.Width)
             {
                 V v = S.Mul(S.Mul(S.LoadInts(sums + c), S.Load(scale + c)), inverse);
-                S.StoreBytes(S.Add(Rounded<S, V>(v, least, most), zero), to + c);
+                S.StoreLowBytes(S.Add(S.Add(S.Min(S.Max(v, least), most), rounder), zero), to + c);
             }
 
             for (; c < columns; c++)
@@ -97,6 +115,27 @@ internal unsafe struct CodesEpilogue
                 to[c] = (byte)(Rounded<Scalar, float>(v, step.Least, step.Most) + step.Zero);
             }
         }
+    }
+
+    // Rounded, added to codes, and rounded again: the end of a residual block.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private readonly void Sums<S, V>(int* sums, int ldSums, byte* to, byte* added, int rows, float* scale, int columns)
+        where S : ISimd<V> where V : struct
+    {
+        CodeStep step = Step, mid = Mid, other = ResidualStep;
+        nint ldy = Ldy, ldAdded = LdResidual;
+        V inverse = S.Set(step.Inverse), least = S.Set(step.Least), most = S.Set(step.Most), zero = S.Set(step.Zero);
+        V midInverse = S.Set(mid.Inverse), midLeast = S.Set(mid.Least), midMost = S.Set(mid.Most), midScale = S.Set(mid.Scale);
+        V otherZero = S.Set(other.Zero), otherScale = S.Set(other.Scale), rounder = S.Set(CodeRange.Rounder);
+        for (; rows > 0; rows--, sums += ldSums, to += ldy, added += ldAdded)
+            for (int c = 0; c < columns; c += S.Width)
+            {
+                V v = S.Mul(S.Mul(S.LoadInts(sums + c), S.Load(scale + c)), midInverse);
+                v = S.Sub(S.Add(S.Min(S.Max(v, midLeast), midMost), rounder), rounder);
+                V r = S.Mul(S.Sub(S.LoadBytes(added + c), otherZero), otherScale);
+                v = S.Mul(S.Add(S.Mul(v, midScale), r), inverse);
+                S.StoreLowBytes(S.Add(S.Add(S.Min(S.Max(v, least), most), rounder), zero), to + c);
+            }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -131,8 +170,7 @@ internal unsafe struct CodesEpilogue
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static V Rounded<S, V>(V v, V least, V most) where S : ISimd<V> where V : struct
     {
-        v = S.Max(v, least);
-        v = S.SelectLess(most, v, most, v);
+        v = S.Min(S.Max(v, least), most);
         return S.Sub(S.Add(v, S.Set(CodeRange.Rounder)), S.Set(CodeRange.Rounder));
     }
 }

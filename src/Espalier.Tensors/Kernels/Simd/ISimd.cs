@@ -36,6 +36,9 @@ internal unsafe interface ISimd<V> where V : struct
     /// <summary>Whole numbers from 0 to 255, as bytes.</summary>
     static abstract void StoreBytes(V x, byte* p);
 
+    /// <summary>The low 8 bits of each lane: of whole numbers that <see cref="CodeRange.Rounder"/> was added to, their bytes.</summary>
+    static abstract void StoreLowBytes(V x, byte* p);
+
     static abstract V Add(V a, V b);
 
     static abstract V Sub(V a, V b);
@@ -49,6 +52,9 @@ internal unsafe interface ISimd<V> where V : struct
 
     /// <summary>The larger one; <paramref name="b"/> where either is NaN on x86, NaN on Arm.</summary>
     static abstract V Max(V a, V b);
+
+    /// <summary>The smaller one; <paramref name="b"/> where either is NaN on x86, NaN on Arm.</summary>
+    static abstract V Min(V a, V b);
 
     /// <summary>The larger one; NaN where either is NaN. It takes more instructions than <see cref="Max"/>.</summary>
     static abstract V MaxOrNaN(V a, V b);

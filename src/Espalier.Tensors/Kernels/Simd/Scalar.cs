@@ -32,6 +32,9 @@ internal readonly unsafe struct Scalar : ISimd<float>
     public static void StoreBytes(float x, byte* p) => *p = (byte)x;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreLowBytes(float x, byte* p) => *p = (byte)BitConverter.SingleToInt32Bits(x);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store(float x, float* p) => *p = x;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -53,6 +56,9 @@ internal readonly unsafe struct Scalar : ISimd<float>
         if (System.Runtime.Intrinsics.X86.Fma.IsSupported || AdvSimd.IsSupported) return MathF.FusedMultiplyAdd(a, b, c);
         return a * b + c;
     }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float Min(float a, float b) => a < b ? a : b;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Max(float a, float b) => a > b ? a : b;

@@ -34,6 +34,10 @@ internal readonly unsafe struct Simd128 : ISimd<Vector128<float>>
         *(uint*)p = Vector128.Narrow(Vector128.Narrow(Vector128.ConvertToInt32(x).AsUInt32(), Vector128<uint>.Zero), Vector128<ushort>.Zero).AsUInt32()[0];
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreLowBytes(Vector128<float> x, byte* p) =>
+        *(uint*)p = Vector128.Narrow(Vector128.Narrow(x.AsUInt32(), Vector128<uint>.Zero), Vector128<ushort>.Zero).AsUInt32()[0];
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store(Vector128<float> x, float* p) => x.Store(p);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -56,6 +60,9 @@ internal readonly unsafe struct Simd128 : ISimd<Vector128<float>>
         if (AdvSimd.IsSupported) return AdvSimd.FusedMultiplyAdd(c, a, b);
         return a * b + c;
     }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> Min(Vector128<float> a, Vector128<float> b) => Vector128.MinNative(a, b);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> Max(Vector128<float> a, Vector128<float> b) => Vector128.MaxNative(a, b);

@@ -19,18 +19,26 @@ internal readonly unsafe struct DirectJob(
 
     private const int MostTiles = 128;
 
+    // Codes: what becomes of a block's sums, and what is added, stays in the first-level cache while panels pass, where all of
+    // their weights stay in the second.
+    private const int ResultBytes = 32 * 1024, WeightBytes = 512 * 1024;
+
+    private int Most => codes.IsNone || !source.Flat || conv.Bytes > WeightBytes ? MostTiles
+        : Math.Clamp(ResultBytes / (ConvTile.MaxPixels * conv.Outputs * (codes.ResidualCodes == null ? 1 : 2)), 1, MostTiles);
+
     [MethodImpl(MethodImplOptions.NoInlining)]
     public void Run(int start, int end, int worker)
     {
         nint* offsets = stackalloc nint[source.Stretches];
         DirectTile* tiles = stackalloc DirectTile[Math.Max(MostTiles, source.TilesPerUnit)];
+        int most = Most;
         source.WriteOffsets(offsets);
         for (int part = start; part < end; part++)
         {
             (int unit, int lastUnit) = grid.UnitsOf(part, source.Units);
             while (unit < lastUnit)
             {
-                int next = unit + source.Fit(unit, lastUnit, SourceFloats, MostTiles);
+                int next = unit + source.Fit(unit, lastUnit, SourceFloats, most);
                 float* copy = null;
                 if (source.Copies)
                 {
@@ -129,9 +137,13 @@ internal readonly unsafe struct DirectJob(
                 arguments.RowY = ConvTile.Columns * sizeof(float);
                 arguments.Y = sums;
                 arguments.Y2 = sums + (half * ConvTile.Columns);
+                codes.Fetch(tile.Pixel, half, output);
+                codes.Fetch(tile.Pixel2, tile.Pixels - half, output);
                 conv.Tile.Run(tile.Pixels, vectors, &arguments);
-                codes.Finish((int*)arguments.Y, ConvTile.Columns, tile.Pixel, half, output, outputs);
-                codes.Finish((int*)arguments.Y2, ConvTile.Columns, tile.Pixel2, tile.Pixels - half, output, outputs);
+                // Both groups at once, where they follow each other.
+                int together = tile.Pixel2 == tile.Pixel + half ? tile.Pixels : half;
+                codes.Finish((int*)sums, ConvTile.Columns, tile.Pixel, together, output, outputs);
+                codes.Finish((int*)arguments.Y2, ConvTile.Columns, tile.Pixel2, tile.Pixels - together, output, outputs);
                 continue;
             }
 
