@@ -80,6 +80,7 @@ internal static class CommandLine
             ClipVerb.Create(context),
             EmbedVerb.Create(context),
             ModelsVerb.Create(context),
+            ServeVerb.Create(context),
         ]);
 
     /// <summary>Verbs under the options that all have, with the help and the version of this program.</summary>

@@ -20,6 +20,7 @@ internal sealed class Interrupt : IDisposable
     private readonly Lock gate = new();
     private Timer? timer;
     private int held;
+    private string first = "";
     private DateTime since;
 
     /// <param name="error">Where it is said that the signal was heard.</param>
@@ -40,9 +41,10 @@ internal sealed class Interrupt : IDisposable
     public int ExitCode { get; private set; } = ExitCodes.Interrupted;
 
     /// <summary>While it is open, work ends by itself and saves what it has, however long that takes.</summary>
-    public IDisposable Hold()
+    /// <param name="what">What is done before the end.</param>
+    public IDisposable Hold(string what = "what is done is saved first")
     {
-        lock (gate) held++;
+        lock (gate) (held, first) = (held + 1, what);
         return new Held(this);
     }
 
@@ -61,7 +63,7 @@ internal sealed class Interrupt : IDisposable
         lock (gate)
         {
             since = DateTime.UtcNow;
-            if (held > 0) error.WriteLine("stopping; what is done is saved first (once more ends at once)");
+            if (held > 0) error.WriteLine($"stopping; {first} (once more ends at once)");
             timer = new Timer(_ => EndWhereNothingIsSaved(), null, Look, Look);
         }
         source.Cancel();

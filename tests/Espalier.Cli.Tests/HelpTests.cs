@@ -27,6 +27,7 @@ public sealed class HelpTests
     [InlineData("clip", "search")]
     [InlineData("clip", "towers")]
     [InlineData("embed")]
+    [InlineData("serve")]
     public void Every_verb_shows_an_example(params string[] verb)
     {
         Outcome outcome = Tool.Run([.. verb, "--help"]).MustSucceed();

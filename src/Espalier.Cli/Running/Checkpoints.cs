@@ -17,9 +17,11 @@ internal static class Checkpoints
         ?? throw new EspalierException("say which checkpoint with --model FILE");
 
     /// <summary>The model that comes with the repository: in the current folder, the program's, or one above them.</summary>
-    public static string OrShipped(ParseResult parse)
+    public static string OrShipped(ParseResult parse) => parse.GetValue(Shared.Model) ?? OrShipped();
+
+    /// <inheritdoc cref="OrShipped(ParseResult)"/>
+    public static string OrShipped()
     {
-        if (parse.GetValue(Shared.Model) is { } given) return given;
         foreach (string start in new[] { Directory.GetCurrentDirectory(), AppContext.BaseDirectory })
             for (DirectoryInfo? folder = new(start); folder is not null; folder = folder.Parent)
                 if (Path.Combine(folder.FullName, Shipped) is var path && File.Exists(path)) return path;

@@ -25,24 +25,47 @@ public sealed record Prediction(float[] Probabilities, int[] Tokens, int[][] Kep
         : "class " + c.ToString(CultureInfo.InvariantCulture);
 }
 
-/// <summary>Runs single pictures through a model, prepared as it wants them.</summary>
+/// <summary>Runs pictures through a model, prepared as it wants them.</summary>
 public sealed class Predictor(Session model)
 {
     private readonly ImagePipeline pipeline = ImagePipeline.Eval(model.Preprocessing);
     private readonly TokenTrace trace = new(indices: true);
 
+    /// <summary>Numbers of a prepared picture.</summary>
+    internal int InputValues => model.Channels * model.ImageSize * model.ImageSize;
+
     public Prediction Run(Image image)
     {
-        var input = new float[model.Channels * model.ImageSize * model.ImageSize];
+        var input = new float[InputValues];
+        Prepare(image, input);
+        return Run(input, 1, model.Pruning)[0];
+    }
+
+    /// <summary>Any number of threads may prepare pictures at once.</summary>
+    /// <param name="input">[C, S, S], written.</param>
+    internal void Prepare(Image image, Span<float> input)
+    {
         var rng = new Rng(0);
         pipeline.Run(image, ref rng, input);
+    }
+
+    /// <summary>One thread at a time.</summary>
+    /// <param name="inputs">[count, C, S, S], prepared.</param>
+    internal Prediction[] Run(ReadOnlySpan<float> inputs, int count, Pruning pruning)
+    {
         model.RequireLogits();
-        var results = new float[model.ResultValues];
-        model.Run(input, 1, results, model.Pruning, trace);
-        float[] probabilities = results[..model.NumClasses];
-        TensorPrimitives.SoftMax(probabilities, probabilities);
-        int[][] kept = [.. Enumerable.Range(1, Math.Max(0, trace.Stages - 1)).Select(stage => trace.Kept(0, stage).ToArray())];
-        return new Prediction(probabilities, trace.Counts(0).ToArray(), kept, model.ClassNames);
+        var results = new float[count * model.ResultValues];
+        model.Run(inputs, count, results, pruning, trace);
+        var all = new Prediction[count];
+        for (int i = 0; i < count; i++)
+        {
+            float[] probabilities = results.AsSpan(i * model.NumClasses, model.NumClasses).ToArray();
+            TensorPrimitives.SoftMax(probabilities, probabilities);
+            int image = i;
+            int[][] kept = [.. Enumerable.Range(1, Math.Max(0, trace.Stages - 1)).Select(stage => trace.Kept(image, stage).ToArray())];
+            all[i] = new Prediction(probabilities, trace.Counts(i).ToArray(), kept, model.ClassNames);
+        }
+        return all;
     }
 }
 

@@ -79,14 +79,16 @@ public static class ImageFile
 
     /// <param name="maxPixels">Of the result; for tests, which should not need large files.</param>
     /// <param name="fast">Lets the system's library read a JPEG; for tests, which compare it with the other way.</param>
-    internal static Image Decode(ReadOnlySpan<byte> data, string name, bool upright, long maxPixels, bool fast = true)
+    /// <param name="maxSource">Of the file; larger ones are refused before memory is taken.</param>
+    internal static Image Decode(ReadOnlySpan<byte> data, string name, bool upright, long maxPixels, bool fast = true,
+        long maxSource = MaxSourcePixels)
     {
         ImageKind kind = ImageSignature.Of(data, name);
         int origin = 1;
         if (kind == ImageKind.Jpeg) JpegLayout.Read(data).Check(data.Length, name);
         if (kind == ImageKind.Png) data = PngChunks.Essential(data, name, out origin);
         if (kind == ImageKind.Gif) data = GifBlocks.WithoutTransparency(data);
-        Image image = SkiaReader.Decode(data, kind, name, maxPixels, fast, ref origin);
+        Image image = SkiaReader.Decode(data, kind, name, maxPixels, maxSource, fast, ref origin);
         return upright ? Orientation.Upright(image, origin) : image;
     }
 }

@@ -21,7 +21,8 @@ internal static unsafe class SkiaReader
     /// <param name="fast">Lets the system's library read a JPEG where it is there.</param>
     /// <param name="origin">Becomes the EXIF orientation where the decoder knows it.</param>
     /// <exception cref="EspalierException">Damaged or too large.</exception>
-    public static Image Decode(ReadOnlySpan<byte> data, ImageKind kind, string name, long maxPixels, bool fast, ref int origin)
+    public static Image Decode(ReadOnlySpan<byte> data, ImageKind kind, string name, long maxPixels, long maxSource, bool fast,
+        ref int origin)
     {
         // The codec reads from here until it is disposed of, inside the fixed block.
         fixed (byte* source = data)
@@ -29,7 +30,7 @@ internal static unsafe class SkiaReader
             using var bytes = SKData.Create((nint)source, data.Length);
             using var codec = Open(bytes, kind, name);
             SKImageInfo info = codec.Info;
-            int factor = Reduction(info.Width, info.Height, kind, name, maxPixels);
+            int factor = Reduction(info.Width, info.Height, kind, name, maxPixels, maxSource);
             bool gray = info.ColorType == SKColorType.Gray8 || (kind == ImageKind.Png && PngChunks.IsGray(data));
             var image = new Image((info.Width - 1) / factor + 1, (info.Height - 1) / factor + 1, gray ? 1 : 3);
             bool filled = fast && kind == ImageKind.Jpeg && factor == 1 && JpegReader.TryDecode(data, image);
@@ -53,7 +54,7 @@ internal static unsafe class SkiaReader
     }
 
     /// <summary>1, 2, 4 or 8: what the sides are divided by.</summary>
-    private static int Reduction(int width, int height, ImageKind kind, string name, long maxPixels)
+    private static int Reduction(int width, int height, ImageKind kind, string name, long maxPixels, long maxSource)
     {
         if (width < 1 || height < 1)
             throw new EspalierException($"{name}: damaged image: its header says {width} x {height} pixels.");
@@ -62,8 +63,8 @@ internal static unsafe class SkiaReader
         long limit = reducible ? maxPixels : maxPixels / 2;
         int factor = 1;
         while (reducible && factor < 8 && Reduced(factor) > limit) factor *= 2;
-        if (Reduced(factor) <= limit && (long)width * height <= ImageFile.MaxSourcePixels) return factor;
-        limit = reducible ? Math.Min(ImageFile.MaxSourcePixels, limit * factor * factor) : limit;
+        if (Reduced(factor) <= limit && (long)width * height <= maxSource) return factor;
+        limit = Math.Min(maxSource, reducible ? limit * factor * factor : limit);
         throw new EspalierException(
             $"{name}: {width} x {height} pixels is too large (limit {limit >> 20} megapixels); scale it down.");
 

@@ -55,6 +55,12 @@ public readonly record struct Pruning
         return rules.Length == 0 ? None : rules.Length == 1 ? By(rules[0]) : Own;
     }
 
+    /// <summary>The threshold of all places; null where it is by another rule.</summary>
+    internal float? ThresholdOfAll => !own && rule.By == KeepBy.Limit ? -rule.Limit : null;
+
+    /// <summary>The share that all places keep; null where it is by another rule.</summary>
+    internal double? ShareOfAll => !own && rule.By == KeepBy.Share ? rule.ShareOfRows : null;
+
     /// <summary>The rule of all places; null for those of the model.</summary>
     internal KeepRule? Rule => own ? null : rule;
 

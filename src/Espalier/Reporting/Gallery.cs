@@ -31,7 +31,7 @@ internal static class Gallery
         Begin(page, image, "original");
         string pixelated = Math.Max(image.Width, image.Height) < PixelatedBelow ? "pixelated" : "smooth";
         page.Add($"<image id=\"{id}\" class=\"{pixelated}\" width=\"{image.Width}\" height=\"{image.Height}\" ")
-            .Add($"preserveAspectRatio=\"none\" href=\"data:image/png;base64,{Png(image)}\"/>");
+            .Add($"preserveAspectRatio=\"none\" href=\"{DataUrl(image)}\"/>");
         End(page, "original", entered);
         foreach (var stage in item.Stages)
         {
@@ -67,19 +67,20 @@ internal static class Gallery
         page.Add($"<path class=\"veil\" d=\"{veil}\"/><path class=\"cut\" d=\"{lines}\"/>");
     }
 
-    /// <summary>Photographs are made smaller than the page shows them at most, so that the file stays small.</summary>
-    private static Image Fit(Image image)
+    /// <summary>Photographs are made smaller than a page shows them at most, so that the file stays small.</summary>
+    internal static Image Fit(Image image)
     {
         double scale = (double)LongestSide / Math.Max(image.Width, image.Height);
         return scale >= 1 ? image : Resampler.Resize(image, Side(image.Width, scale), Side(image.Height, scale));
     }
 
-    private static int Side(int pixels, double scale) => Math.Max(1, (int)Math.Round(pixels * scale));
-
-    private static string Png(Image image)
+    /// <summary>The whole picture as an address that a page can hold.</summary>
+    internal static string DataUrl(Image image)
     {
         using var stream = new MemoryStream();
         PngWriter.Write(stream, image);
-        return Convert.ToBase64String(stream.GetBuffer(), 0, (int)stream.Length);
+        return "data:image/png;base64," + Convert.ToBase64String(stream.GetBuffer(), 0, (int)stream.Length);
     }
+
+    private static int Side(int pixels, double scale) => Math.Max(1, (int)Math.Round(pixels * scale));
 }

@@ -67,7 +67,7 @@ internal static class LineChart
         for (int i = 0; i < curves.Count; i++)
         {
             double last = Smoothing.Shown(curves[i]).Last(IsFinite).Value;
-            page.Add($"<li><svg class=\"key\" viewBox=\"0 0 18 8\"><path class=\"line {Chart.Series(i)}\" d=\"M1 4H17\"/></svg>")
+            page.Add($"<li><svg class=\"key\" viewBox=\"0 0 27 8\"><path class=\"line {Chart.Series(i)}\" d=\"M1 4H26\"/></svg>")
                 .Add($"<span class=\"name\">{curves[i].Name}</span> <b>{Figures.Value(last, curves[i].Format)}</b></li>");
         }
         page.Add($"</ul>");

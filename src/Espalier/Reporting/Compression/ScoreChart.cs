@@ -2,7 +2,8 @@ using Espalier.Compression;
 
 namespace Espalier.Reporting;
 
-/// <summary>A picture a layer: the scores of its channels as bars in falling order, those that went in another colour.</summary>
+/// <summary>A picture a layer: the scores of its channels as bars in falling order, those that went
+/// pale, in another colour; the range of their scores under the pointer.</summary>
 internal static class ScoreChart
 {
     private const double Width = 236, Height = 96, Left = 2, Right = 234, Top = 6, Bottom = 90;
@@ -11,7 +12,7 @@ internal static class ScoreChart
     {
         page.Add($"<ul class=\"legend\">");
         Key(page, "s0", "kept");
-        Key(page, "s1", "removed");
+        Key(page, "s1 gone", "removed");
         page.Add($"</ul>");
         page.Add($"<div class=\"small-multiples\">");
         foreach (ScoredGroup group in groups) DrawGroup(page, group);
@@ -19,8 +20,8 @@ internal static class ScoreChart
     }
 
     private static void Key(Markup page, string series, string name) => page
-        .Add($"<li><svg class=\"key {series}\" viewBox=\"0 0 18 8\">")
-        .Add($"<rect class=\"bar\" width=\"18\" height=\"8\"/></svg> {name}</li>");
+        .Add($"<li><svg class=\"key {series}\" viewBox=\"0 0 27 8\">")
+        .Add($"<rect class=\"bar\" width=\"27\" height=\"8\"/></svg> {name}</li>");
 
     private static void DrawGroup(Markup page, ScoredGroup group)
     {
@@ -44,8 +45,17 @@ internal static class ScoreChart
         page.Add($"<figure class=\"chart\"><figcaption class=\"name\">{group.Name}</figcaption>")
             .Add($"<p class=\"stat\"><b>{count - removed.Count}</b> of {count} kept</p>")
             .Add($"<svg class=\"plot\" viewBox=\"0 0 {Width} {Height}\" role=\"img\" ")
-            .Add($"aria-label=\"{group.Name}: scores of the channels\">")
-            .Add($"<path class=\"bar s0\" d=\"{kept}\"/><path class=\"bar s1\" d=\"{gone}\"/>")
-            .Add($"<path class=\"axis\" d=\"M{Left} {Y(0)}H{Right}\"/></svg></figure>");
+            .Add($"aria-label=\"{group.Name}: scores of the channels\">");
+        Bars(page, "s0", "kept", kept, group, k => !removed.Contains(k));
+        Bars(page, "s1 gone", "removed", gone, group, removed.Contains);
+        page.Add($"<path class=\"axis\" d=\"M{Left} {Y(0)}H{Right}\"/></svg></figure>");
+    }
+
+    private static void Bars(Markup page, string series, string name, Markup bars, ScoredGroup group, Func<int, bool> these)
+    {
+        double[] scores = [.. group.Scores.Where((score, k) => float.IsFinite(score) && these(k)).Select(score => (double)score)];
+        string tip = $"{Figures.Count(Enumerable.Range(0, group.Scores.Count).Count(these))} {name}";
+        if (scores.Length > 0) tip += $"\nscores {Figures.Significant(scores.Min())} to {Figures.Significant(scores.Max())}";
+        page.Add($"<path class=\"bar {series}\" d=\"{bars}\" data-tip=\"{tip}\"><title>{tip}</title></path>");
     }
 }

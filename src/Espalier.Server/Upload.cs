@@ -1,0 +1,102 @@
+using System.Text.Json;
+using Microsoft.AspNetCore.WebUtilities;
+using Microsoft.Net.Http.Headers;
+
+namespace Espalier.Server;
+
+/// <summary>
+/// Reads bodies into memory: an image, or the parts of a form. What parts call themselves is not looked at: there is no use for
+/// names of files here. Bytes of all requests that are in work have one limit, so that many at once are refused instead of
+/// filling the memory.
+/// </summary>
+internal sealed class Upload(ServerSettings settings)
+{
+    private const int MostImages = 64, LongestBoundary = 70;
+
+    private readonly long mostBytes = Math.Max(256L << 20, settings.MostBodyBytes);
+    private long bytes;
+
+    /// <summary>Of the requests in work.</summary>
+    public long Bytes => Interlocked.Read(ref bytes);
+
+    /// <summary>Runs what needs a request's body, where there is room for that.</summary>
+    /// <exception cref="Refusal">There is none now, or the body is too long.</exception>
+    public async Task<T> Held<T>(HttpRequest request, Func<Task<T>> work)
+    {
+        if (request.ContentLength > settings.MostBodyBytes) throw TooLong();
+        long size = request.ContentLength ?? settings.MostBodyBytes;
+        try
+        {
+            if (Interlocked.Add(ref bytes, size) > mostBytes) throw Refusal.Busy();
+            return await work();
+        }
+        finally
+        {
+            Interlocked.Add(ref bytes, -size);
+        }
+    }
+
+    /// <summary>The images' files as they came.</summary>
+    /// <exception cref="Refusal">The body is of another kind, or damaged.</exception>
+    public async Task<List<byte[]>> Images(HttpRequest request, CancellationToken cancel)
+    {
+        MediaTypeHeaderValue.TryParse(request.ContentType, out MediaTypeHeaderValue? type);
+        if (type?.MediaType.Equals("multipart/form-data", StringComparison.OrdinalIgnoreCase) == true)
+            return await Parts(request, HeaderUtilities.RemoveQuotes(type.Boundary).Value ?? "", cancel);
+        bool bare = string.IsNullOrEmpty(request.ContentType) || type?.MediaType == "application/octet-stream"
+            || type?.Type == "image";
+        if (!bare)
+            throw new Refusal(StatusCodes.Status415UnsupportedMediaType,
+                "send an image's bytes as image/*, as application/octet-stream, or as parts of multipart/form-data");
+        return [await All(request.Body, cancel)];
+    }
+
+    /// <summary>The texts of a JSON body.</summary>
+    /// <exception cref="Refusal">It is none.</exception>
+    public async Task<IReadOnlyList<string>> Texts(HttpRequest request, CancellationToken cancel)
+    {
+        byte[] body = await All(request.Body, cancel);
+        try
+        {
+            EmbedRequest? asked = JsonSerializer.Deserialize(body, AnswerJson.Default.EmbedRequest);
+            if (asked?.Texts is { Count: > 0 and <= MostImages } texts && texts.All(t => t is not null)) return texts;
+        }
+        catch (JsonException)
+        {
+            // Said below, as what is no list of texts.
+        }
+        throw Damaged($$"""the body is not {"texts":["..."]} with 1 to {{MostImages}} texts""");
+    }
+
+    private async Task<List<byte[]>> Parts(HttpRequest request, string boundary, CancellationToken cancel)
+    {
+        if (boundary.Length is 0 or > LongestBoundary) throw Damaged("the form has no boundary, or one that is too long");
+        var images = new List<byte[]>();
+        try
+        {
+            var reader = new MultipartReader(boundary, request.Body);
+            while (await reader.ReadNextSectionAsync(cancel) is { } part)
+            {
+                if (images.Count == MostImages) throw Damaged($"the form has more than {MostImages} images; send them apart");
+                images.Add(await All(part.Body, cancel));
+            }
+        }
+        catch (Exception e) when (e is InvalidDataException || (e is IOException and not BadHttpRequestException))
+        {
+            throw Damaged("the form is damaged or cut off");
+        }
+        return images.Count > 0 ? images : throw Damaged("the form has no image");
+    }
+
+    private async Task<byte[]> All(Stream body, CancellationToken cancel)
+    {
+        using var all = new MemoryStream();
+        await body.CopyToAsync(all, cancel);
+        return all.Length > settings.MostBodyBytes ? throw TooLong() : all.ToArray();
+    }
+
+    private Refusal TooLong() => new(StatusCodes.Status413PayloadTooLarge,
+        $"the body is longer than {settings.MostBodyBytes / 1024.0 / 1024:0.##} MB; scale the image down");
+
+    private static Refusal Damaged(string line) => new(StatusCodes.Status400BadRequest, line);
+}
