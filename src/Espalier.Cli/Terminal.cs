@@ -24,6 +24,7 @@ internal sealed record Terminal(TextWriter Out, TextWriter Error, bool Interacti
 
     public static Terminal OfProcess()
     {
+        UseUtf8OnWindows();
         // What mpirun shows as a terminal is its own pipe.
         bool interactive = !System.Console.IsOutputRedirected && Environment.GetEnvironmentVariable("TERM") != "dumb"
             && MpiRanks.Started == 1;
@@ -41,6 +42,20 @@ internal sealed record Terminal(TextWriter Out, TextWriter Error, bool Interacti
 
     /// <summary>The same, where another process speaks: nothing is written.</summary>
     public Terminal Silent() => new(TextWriter.Null, TextWriter.Null, Interactive: false, PlainWidth);
+
+    /// <summary>Its consoles begin with an old code page, which has no letters for pictures and class names.</summary>
+    private static void UseUtf8OnWindows()
+    {
+        if (!OperatingSystem.IsWindows()) return;
+        try
+        {
+            System.Console.OutputEncoding = System.Text.Encoding.UTF8;
+        }
+        catch (IOException)
+        {
+            // No console at all.
+        }
+    }
 
     /// <summary>A line whose words may come from files: what would steer the terminal is shown as a question mark.</summary>
     public void Line(string text = "") => Out.WriteLine(Clean(text));

@@ -1,3 +1,5 @@
+using Espalier.Formats;
+
 namespace Espalier.Data;
 
 /// <summary>
@@ -43,7 +45,7 @@ internal sealed class PartFile : IDisposable
     /// <summary>Gives the closed, complete file its name.</summary>
     public static void Finish(string path, string finalPath)
     {
-        File.Move(path, finalPath, overwrite: true);
+        FileSystem.Replace(path, finalPath);
         File.Delete(TagPath(path));
     }
 

@@ -45,7 +45,7 @@ public static class AtomicFile
                 stream.Flush(flushToDisk: true);
             }
             if (!OperatingSystem.IsWindows() && File.Exists(target)) File.SetUnixFileMode(name, File.GetUnixFileMode(target));
-            File.Move(name, target, overwrite: true);
+            FileSystem.Replace(name, target);
             Temporaries.TryRemove(name, out _);
             temporary = null;
             FileSystem.FlushFolder(folder);

@@ -44,6 +44,24 @@ internal static unsafe partial class FileSystem
         }
     }
 
+    /// <summary>Gives a file the name of another one, which goes. Windows refuses that while anybody reads the old one, such as a
+    /// virus scanner: it gets a second to end.</summary>
+    public static void Replace(string path, string old)
+    {
+        for (int tries = OperatingSystem.IsWindows() ? 10 : 1; ; tries--)
+        {
+            try
+            {
+                File.Move(path, old, overwrite: true);
+                return;
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException && tries > 1 && File.Exists(old))
+            {
+                Thread.Sleep(100);
+            }
+        }
+    }
+
     /// <summary>Makes a rename in the folder survive a power cut.</summary>
     public static void FlushFolder(string path)
     {
