@@ -4,7 +4,6 @@ using Espalier.Compression;
 using Espalier.Data;
 using Espalier.Evaluation;
 using Espalier.Inference;
-using Espalier.Tensors;
 using Espalier.Tensors.Threading;
 
 namespace Espalier.Reproduce;

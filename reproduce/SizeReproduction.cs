@@ -2,7 +2,6 @@ using Espalier.Cli;
 using Espalier.Cli.Running;
 using Espalier.Compression;
 using Espalier.Data;
-using Espalier.Training;
 
 namespace Espalier.Reproduce;
 
