@@ -53,7 +53,8 @@ dotnet new console --no-restore --output . >/dev/null
 dotnet add package Espalier --version "$version" >"$work/log" || { cat "$work/log"; exit 1; }
 awk '/^```csharp/ { inside = 1; next } /^```/ { inside = 0 } inside' "$root/README.md" >Program.cs
 check "the readme's program runs" dotnet run -c Release
-check "it prints its result" has "$work/log" '^[0-9.]+ ?% with ([0-9.]+, )*[0-9.]+ tokens'
+cp "$work/log" "$work/printed"
+check "it prints its result" has "$work/printed" '^[0-9.]+ ?% with ([0-9.]+, )*[0-9.]+ tokens'
 check "its file works in the tool" "$espalier" infer --model apt.safetensors --data fashion-mnist-sample --limit 100
 
 # --- what a user sees of a package ---
