@@ -89,7 +89,7 @@ internal sealed partial class TrainingSession
             throw new EspalierException($"{file.Source}: is a training state of version {version}; this program reads "
                 + $"version {FormatVersion}.");
         // What states of earlier versions may lack.
-        HashSet<string> young = [Augmentation, .. task.Identity.Select(o => o.Name)];
+        HashSet<string> young = [Augmentation, nameof(TrainOptions.FreezeSteps), .. task.Identity.Select(o => o.Name)];
         foreach (var (name, now) in Identity())
         {
             string? then = file.Metadata.GetValueOrDefault(OptionPrefix + name);
