@@ -15,15 +15,15 @@ internal static class TrainVerb
     {
         var flags = new TrainFlags();
         Command verb = flags.AddTo(new Verb("train",
-            "Trains or fine-tunes a vision transformer, plain or with APT's pruning agents, or a convolutional network.",
+            "Trains or fine-tunes a vision transformer, plain or with APT's pruning agents, or a convolutional network; behind mpirun in "
+            + "several processes.",
             "espalier train --data fashion-mnist --model-type vit-small-28 --optimizer adamw --num-steps 4000 --target-flops 0.5",
             "espalier train --dataset cifar100 --model-type ViT-B_16 --pretrained ViT-B_16.npz --name cifar",
             "espalier train --data cifar10 --model-type resnet20 --num-steps 20000 --weight-decay 0.0005",
             "espalier train --data cifar10 --init small.safetensors --num-steps 2000 --teacher whole.safetensors",
             "espalier train --recipe output/cifar.recipe.json --epochs 20 --name longer",
             "espalier train --data photos --model-type resnet18 --pretrained resnet18.pth --freeze 2 --name mine",
-            "espalier train --name cifar --resume",
-            "mpirun -n 4 espalier train --data cifar10 --model-type resnet20 --epochs 20"));
+            "espalier train --name cifar --resume"));
         verb.SetAction(parse => Together.Run(context, parse, (all, ranks) =>
         {
             TrainPlan plan = flags.Read(parse);
