@@ -9,9 +9,9 @@ public sealed class AbsOp(Tensor x) : UnaryOp(x)
 {
     public override string Name => "Abs";
 
-    internal override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Abs(x, y);
+    protected internal override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Abs(x, y);
 
-    private protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d) =>
+    protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d) =>
         BlockMap.Run(default(Sign), x, d);
 
     private readonly struct Sign : IUnaryMap

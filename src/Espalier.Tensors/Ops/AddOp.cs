@@ -8,20 +8,20 @@ public sealed class AddOp(Tensor a, Tensor b) : BinaryOp(a, b)
 {
     public override string Name => "Add";
 
-    private protected override bool PassesToB => true;
+    protected override bool PassesToB => true;
 
-    internal override void Compute(ReadOnlySpan<float> a, ReadOnlySpan<float> b, Span<float> y) =>
+    protected internal override void Compute(ReadOnlySpan<float> a, ReadOnlySpan<float> b, Span<float> y) =>
         TensorPrimitives.Add(a, b, y);
 
-    private protected override void Compute(ReadOnlySpan<float> a, float b, Span<float> y) => TensorPrimitives.Add(a, b, y);
+    protected override void Compute(ReadOnlySpan<float> a, float b, Span<float> y) => TensorPrimitives.Add(a, b, y);
 
-    private protected override void Compute(float a, ReadOnlySpan<float> b, Span<float> y) => TensorPrimitives.Add(b, a, y);
+    protected override void Compute(float a, ReadOnlySpan<float> b, Span<float> y) => TensorPrimitives.Add(b, a, y);
 
-    private protected override void GradientA(
+    protected override void GradientA(
         ReadOnlySpan<float> a, ReadOnlySpan<float> b, ReadOnlySpan<float> dy, Span<float> da) =>
         dy.CopyTo(da);
 
-    private protected override void GradientB(
+    protected override void GradientB(
         ReadOnlySpan<float> a, ReadOnlySpan<float> b, ReadOnlySpan<float> dy, Span<float> db) =>
         dy.CopyTo(db);
 }

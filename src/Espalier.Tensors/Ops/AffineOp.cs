@@ -13,13 +13,13 @@ public sealed class AffineOp(Tensor x, float scale, float shift) : UnaryOp(x)
 
     protected override void Save(OpSettings settings) => settings.Set("scale", scale).Set("shift", shift);
 
-    internal override void Compute(ReadOnlySpan<float> x, Span<float> y)
+    protected internal override void Compute(ReadOnlySpan<float> x, Span<float> y)
     {
         TensorPrimitives.Multiply(x, scale, y);
         if (shift != 0) TensorPrimitives.Add(y, shift, y);
     }
 
-    private protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d) => d.Fill(scale);
+    protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d) => d.Fill(scale);
 }
 
 public static partial class F

@@ -13,7 +13,7 @@ public abstract unsafe class BinaryOp : Op
     private readonly Tensor a, b;
     private readonly RowWalk walk;
 
-    private protected BinaryOp(Tensor a, Tensor b) : base(a, b)
+    protected BinaryOp(Tensor a, Tensor b) : base(a, b)
     {
         (this.a, this.b) = (a, b);
         walk = new RowWalk(RowWalk.Joint(Name, a.Shape, b.Shape), a.Shape, b.Shape);
@@ -23,22 +23,25 @@ public abstract unsafe class BinaryOp : Op
 
     public override Cost Cost => new(0, sizeof(float) * (a.Length + b.Length + walk.Shape.Length));
 
-    internal abstract void Compute(ReadOnlySpan<float> a, ReadOnlySpan<float> b, Span<float> y);
+    /// <summary>y = f(a, b), number by number. Called for stretches of the tensors, by several threads at once.</summary>
+    protected internal abstract void Compute(ReadOnlySpan<float> a, ReadOnlySpan<float> b, Span<float> y);
 
-    private protected abstract void Compute(ReadOnlySpan<float> a, float b, Span<float> y);
+    /// <summary>The same with one number of b for all.</summary>
+    protected abstract void Compute(ReadOnlySpan<float> a, float b, Span<float> y);
 
-    private protected abstract void Compute(float a, ReadOnlySpan<float> b, Span<float> y);
+    /// <summary>The same with one number of a for all.</summary>
+    protected abstract void Compute(float a, ReadOnlySpan<float> b, Span<float> y);
 
     /// <summary>da = dy ∂y/∂a.</summary>
-    private protected abstract void GradientA(
+    protected abstract void GradientA(
         ReadOnlySpan<float> a, ReadOnlySpan<float> b, ReadOnlySpan<float> dy, Span<float> da);
 
     /// <summary>db = dy ∂y/∂b.</summary>
-    private protected abstract void GradientB(
+    protected abstract void GradientB(
         ReadOnlySpan<float> a, ReadOnlySpan<float> b, ReadOnlySpan<float> dy, Span<float> db);
 
     /// <summary>Whether ∂y/∂b is 1: where b is not repeated, dy then becomes its gradient without a pass over it.</summary>
-    private protected virtual bool PassesToB => false;
+    protected virtual bool PassesToB => false;
 
     protected override Tensor Forward()
     {

@@ -17,13 +17,13 @@ public sealed class ClampOp(Tensor x, float low, float high) : UnaryOp(x)
 
     protected override void Save(OpSettings settings) => settings.Set("low", low).Set("high", high);
 
-    internal override void Compute(ReadOnlySpan<float> x, Span<float> y)
+    protected internal override void Compute(ReadOnlySpan<float> x, Span<float> y)
     {
         TensorPrimitives.Max(x, low, y);
         TensorPrimitives.Min(y, high, y);
     }
 
-    private protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d) =>
+    protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d) =>
         BlockMap.Run(new Within(low, high), x, d);
 
     private readonly struct Within(float low, float high) : IUnaryMap

@@ -8,18 +8,18 @@ public sealed class DivOp(Tensor a, Tensor b) : BinaryOp(a, b)
 {
     public override string Name => "Div";
 
-    internal override void Compute(ReadOnlySpan<float> a, ReadOnlySpan<float> b, Span<float> y) =>
+    protected internal override void Compute(ReadOnlySpan<float> a, ReadOnlySpan<float> b, Span<float> y) =>
         TensorPrimitives.Divide(a, b, y);
 
-    private protected override void Compute(ReadOnlySpan<float> a, float b, Span<float> y) => TensorPrimitives.Divide(a, b, y);
+    protected override void Compute(ReadOnlySpan<float> a, float b, Span<float> y) => TensorPrimitives.Divide(a, b, y);
 
-    private protected override void Compute(float a, ReadOnlySpan<float> b, Span<float> y) => TensorPrimitives.Divide(a, b, y);
+    protected override void Compute(float a, ReadOnlySpan<float> b, Span<float> y) => TensorPrimitives.Divide(a, b, y);
 
-    private protected override void GradientA(
+    protected override void GradientA(
         ReadOnlySpan<float> a, ReadOnlySpan<float> b, ReadOnlySpan<float> dy, Span<float> da) =>
         TensorPrimitives.Divide(dy, b, da);
 
-    private protected override void GradientB(
+    protected override void GradientB(
         ReadOnlySpan<float> a, ReadOnlySpan<float> b, ReadOnlySpan<float> dy, Span<float> db)
     {
         // -dy a / b / b

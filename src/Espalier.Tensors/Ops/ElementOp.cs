@@ -66,7 +66,7 @@ public sealed class ElementOp(Tensor x, ElementFunction function, float a = 0, f
 
     protected override void Save(OpSettings settings) => settings.Set("function", function).Set("a", a).Set("b", b);
 
-    internal override void Compute(ReadOnlySpan<float> x, Span<float> y)
+    protected internal override void Compute(ReadOnlySpan<float> x, Span<float> y)
     {
         if (function is ElementFunction.HardSigmoid or ElementFunction.HardSwish)
         {
@@ -88,7 +88,7 @@ public sealed class ElementOp(Tensor x, ElementFunction function, float a = 0, f
         else for (int i = 0; i < x.Length; i++) y[i] = (float)Value(function, x[i], a, b);
     }
 
-    private protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d)
+    protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d)
     {
         for (int i = 0; i < x.Length; i++) d[i] = (float)Slope(function, x[i], a, b);
     }

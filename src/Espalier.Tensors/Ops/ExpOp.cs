@@ -7,9 +7,9 @@ public sealed class ExpOp(Tensor x) : UnaryOp(x)
 {
     public override string Name => "Exp";
 
-    internal override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Exp(x, y);
+    protected internal override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Exp(x, y);
 
-    private protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d) => y.CopyTo(d);
+    protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d) => y.CopyTo(d);
 }
 
 public static partial class F

@@ -7,9 +7,9 @@ public sealed class LogOp(Tensor x) : UnaryOp(x)
 {
     public override string Name => "Log";
 
-    internal override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Log(x, y);
+    protected internal override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Log(x, y);
 
-    private protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d) =>
+    protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d) =>
         TensorPrimitives.Divide(1, x, d);
 }
 

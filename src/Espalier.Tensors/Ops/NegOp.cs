@@ -7,9 +7,9 @@ public sealed class NegOp(Tensor x) : UnaryOp(x)
 {
     public override string Name => "Neg";
 
-    internal override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Negate(x, y);
+    protected internal override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Negate(x, y);
 
-    private protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d) => d.Fill(-1);
+    protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d) => d.Fill(-1);
 }
 
 public static partial class F

@@ -23,22 +23,22 @@ public sealed class PairOp(Tensor a, Tensor b, PairFunction function) : BinaryOp
 
     protected override void Save(OpSettings settings) => settings.Set("function", function);
 
-    internal override void Compute(ReadOnlySpan<float> a, ReadOnlySpan<float> b, Span<float> y)
+    protected internal override void Compute(ReadOnlySpan<float> a, ReadOnlySpan<float> b, Span<float> y)
     {
         for (int i = 0; i < y.Length; i++) y[i] = (float)Value(function, a[i], b[i]);
     }
 
-    private protected override void Compute(ReadOnlySpan<float> a, float b, Span<float> y)
+    protected override void Compute(ReadOnlySpan<float> a, float b, Span<float> y)
     {
         for (int i = 0; i < y.Length; i++) y[i] = (float)Value(function, a[i], b);
     }
 
-    private protected override void Compute(float a, ReadOnlySpan<float> b, Span<float> y)
+    protected override void Compute(float a, ReadOnlySpan<float> b, Span<float> y)
     {
         for (int i = 0; i < y.Length; i++) y[i] = (float)Value(function, a, b[i]);
     }
 
-    private protected override void GradientA(
+    protected override void GradientA(
         ReadOnlySpan<float> a, ReadOnlySpan<float> b, ReadOnlySpan<float> dy, Span<float> da)
     {
         for (int i = 0; i < da.Length; i++)
@@ -54,7 +54,7 @@ public sealed class PairOp(Tensor a, Tensor b, PairFunction function) : BinaryOp
         }
     }
 
-    private protected override void GradientB(
+    protected override void GradientB(
         ReadOnlySpan<float> a, ReadOnlySpan<float> b, ReadOnlySpan<float> dy, Span<float> db)
     {
         for (int i = 0; i < db.Length; i++)

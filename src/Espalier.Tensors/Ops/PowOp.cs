@@ -11,9 +11,9 @@ public sealed class PowOp(Tensor x, float exponent) : UnaryOp(x)
 
     protected override void Save(OpSettings settings) => settings.Set("exponent", exponent);
 
-    internal override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Pow(x, exponent, y);
+    protected internal override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Pow(x, exponent, y);
 
-    private protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d)
+    protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d)
     {
         TensorPrimitives.Pow(x, exponent - 1, d);
         TensorPrimitives.Multiply(d, exponent, d);

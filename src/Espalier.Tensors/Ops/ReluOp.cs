@@ -9,9 +9,9 @@ public sealed class ReluOp(Tensor x) : UnaryOp(x)
 {
     public override string Name => "Relu";
 
-    internal override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Max(x, 0, y);
+    protected internal override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Max(x, 0, y);
 
-    private protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d) =>
+    protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d) =>
         BlockMap.Run(default(Step), x, d);
 
     // 1 for x > 0, else 0.

@@ -7,9 +7,9 @@ public sealed class SigmoidOp(Tensor x) : UnaryOp(x)
 {
     public override string Name => "Sigmoid";
 
-    internal override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Sigmoid(x, y);
+    protected internal override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Sigmoid(x, y);
 
-    private protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d)
+    protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d)
     {
         TensorPrimitives.Subtract(1, y, d);
         TensorPrimitives.Multiply(d, y, d);

@@ -9,13 +9,13 @@ public sealed class SiluOp(Tensor x) : UnaryOp(x)
 {
     public override string Name => "Silu";
 
-    internal override void Compute(ReadOnlySpan<float> x, Span<float> y)
+    protected internal override void Compute(ReadOnlySpan<float> x, Span<float> y)
     {
         TensorPrimitives.Sigmoid(x, y);
         TensorPrimitives.Multiply(x, y, y);
     }
 
-    private protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d)
+    protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d)
     {
         TensorPrimitives.Sigmoid(x, d);
         BlockMap.Run(default(Slope), x, d, d);

@@ -7,9 +7,9 @@ public sealed class SqrtOp(Tensor x) : UnaryOp(x)
 {
     public override string Name => "Sqrt";
 
-    internal override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Sqrt(x, y);
+    protected internal override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Sqrt(x, y);
 
-    private protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d) =>
+    protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d) =>
         TensorPrimitives.Divide(0.5f, y, d);
 }
 

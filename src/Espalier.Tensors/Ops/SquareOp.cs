@@ -7,9 +7,9 @@ public sealed class SquareOp(Tensor x) : UnaryOp(x)
 {
     public override string Name => "Square";
 
-    internal override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Multiply(x, x, y);
+    protected internal override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Multiply(x, x, y);
 
-    private protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d) =>
+    protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d) =>
         TensorPrimitives.Add(x, x, d);
 }
 

@@ -7,9 +7,9 @@ public sealed class TanhOp(Tensor x) : UnaryOp(x)
 {
     public override string Name => "Tanh";
 
-    internal override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Tanh(x, y);
+    protected internal override void Compute(ReadOnlySpan<float> x, Span<float> y) => TensorPrimitives.Tanh(x, y);
 
-    private protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d)
+    protected override void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d)
     {
         TensorPrimitives.Multiply(y, y, d);
         TensorPrimitives.Subtract(1, d, d);

@@ -9,16 +9,17 @@ public abstract unsafe class UnaryOp : Op
 {
     private readonly Tensor x;
 
-    private protected UnaryOp(Tensor x) : base(x) => this.x = x;
+    protected UnaryOp(Tensor x) : base(x) => this.x = x;
 
     public override Shape Result => x.Shape;
 
     public override Cost Cost => new(0, sizeof(float) * 2 * x.Length);
 
-    internal abstract void Compute(ReadOnlySpan<float> x, Span<float> y);
+    /// <summary>y = f(x); y may be x. Called for stretches of the tensor, by several threads at once.</summary>
+    protected internal abstract void Compute(ReadOnlySpan<float> x, Span<float> y);
 
     /// <summary>d = dy/dx, from the input and the output.</summary>
-    private protected abstract void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d);
+    protected abstract void Derivative(ReadOnlySpan<float> x, ReadOnlySpan<float> y, Span<float> d);
 
     protected override Tensor Forward()
     {
