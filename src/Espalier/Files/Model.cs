@@ -13,7 +13,7 @@ public sealed record OpenOptions
     /// The name of a preset ("resnet50", "ViT-B_16"), for weights whose file does not say what they are of. Classes, channels and
     /// image size are seen from the tensors.
     /// </summary>
-    public string? Architecture { get; init; }
+    public string? Architecture { get; init => field = value is null ? null : PresetNames.Canonical(value); }
 
     /// <summary>The same for a transformer that is no preset; also in the place of what a file of format 1 says.</summary>
     public VitConfig? Config { get; init; }
@@ -27,6 +27,9 @@ public sealed record OpenOptions
 
     /// <summary>The image size wanted: position embeddings are stretched to it.</summary>
     public int? ImageSize { get; init; }
+
+    /// <summary>Of a training script's checkpoint with both, the averages of the weights (EMA) in the place of the weights.</summary>
+    public bool AveragedWeights { get; init; }
 
     /// <summary>What fresh weights are drawn from.</summary>
     public ulong Seed { get; init; } = 42;
@@ -114,6 +117,7 @@ public sealed class Model : IDisposable
     public static Model Create(string architecture, int? classes = null, int? channels = null, int? imageSize = null,
         ulong seed = 42, double width = 1)
     {
+        architecture = PresetNames.Canonical(architecture);
         if (CnnPresets.Names.Contains(architecture))
         {
             CnnConfig cnn = CnnPresets.Get(architecture);

@@ -14,7 +14,10 @@ public sealed class MethodMatrixTests : IDisposable
         [("cifar-vgg11", 16), ("resnet20", 16), ("preresnet20", 16), ("densenet40", 16)];
 
     private static readonly (string Network, int Size)[] Mobile =
-        [("mobilenet_v2", 32), ("efficientnet_b0", 32), ("shufflenet_v2_x1_0", 32), ("xception", 64)];
+    [
+        ("mobilenet_v2", 32), ("efficientnet_b0", 32), ("shufflenet_v2_x1_0", 32), ("xception", 64), ("mobilenet_v3_small", 32),
+        ("convnext_tiny", 32), ("regnet_y_400mf", 32),
+    ];
 
     private static readonly (string Network, int Size)[] Transformers = [(CompressionJobs.TinyVit, 8), (CompressionJobs.TinyHybrid, 32)];
 
@@ -28,7 +31,7 @@ public sealed class MethodMatrixTests : IDisposable
         ("soft-filter", "densenet40"), ("repr", "densenet40"),
         // Without batch norms there are no scales; without convolutions but that of the patches there are no filters.
         ("bn-scale", CompressionJobs.TinyVit), ("bn-scale", CompressionJobs.TinyHybrid),
-        ("network-slimming", CompressionJobs.TinyVit), ("network-slimming", CompressionJobs.TinyHybrid), ("repr", CompressionJobs.TinyVit),
+        ("network-slimming", "convnext_tiny"), ("network-slimming", CompressionJobs.TinyVit), ("network-slimming", CompressionJobs.TinyHybrid), ("repr", CompressionJobs.TinyVit),
         ("repr", CompressionJobs.TinyHybrid),
         // Dimensions of transformer blocks, where there are none.
         .. from classic in Classic from method in ForTransformers select (method, classic.Network),

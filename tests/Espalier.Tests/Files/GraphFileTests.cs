@@ -103,6 +103,9 @@ public class GraphFileTests
     [InlineData("preresnet20")]
     [InlineData("mobilenet_v2")]
     [InlineData("efficientnet_b0")]
+    [InlineData("mobilenet_v3_small")]
+    [InlineData("convnext_tiny")]
+    [InlineData("regnet_y_400mf")]
     [InlineData("shufflenet_v2_x1_0")]
     [InlineData("xception")]
     public void PresetsComeBack(string name)

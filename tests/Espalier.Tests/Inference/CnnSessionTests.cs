@@ -29,6 +29,9 @@ public sealed class CnnSessionTests
     [InlineData("densenet121", 45)]
     [InlineData("mobilenet_v2", 45)]
     [InlineData("efficientnet_b0", 45)]
+    [InlineData("mobilenet_v3_large", 45)]
+    [InlineData("convnext_tiny", 45)]
+    [InlineData("regnet_y_400mf", 45)]
     [InlineData("xception", 75)]
     [InlineData("shufflenet_v2_x1_0", 45)]
     public void OddShapes(string name, int size)
@@ -65,6 +68,9 @@ public sealed class CnnSessionTests
     [InlineData("densenet121")]
     [InlineData("mobilenet_v2")]
     [InlineData("efficientnet_b0")]
+    [InlineData("mobilenet_v3_small")]
+    [InlineData("convnext_tiny")]
+    [InlineData("regnet_y_400mf")]
     [InlineData("xception")]
     [InlineData("shufflenet_v2_x1_0")]
     public void WithoutSomeChannels(string name)

@@ -40,7 +40,7 @@ internal sealed class ConstantShifts
         Tensor shift = op.Inputs[1], branch = op.Inputs[3];
         var constants = new float[shift.Length];
         bool varies = false;
-        foreach (int place in lost) constants[(int)op.Index.Span[place]] = Constant(branch, place, ref varies);
+        foreach (int place in lost) constants[(int)op.Index.Span[place]] = Constant(branch, 1, place, ref varies);
         if (varies) notes.Add($"{name}: a removed channel is not constant; its mean was moved");
         Add(shift, constants, 1);
     }
@@ -49,14 +49,16 @@ internal sealed class ConstantShifts
     private void Drop(Tensor x, int[] lost, string name)
     {
         bool varies = false;
-        if (Array.Exists(lost, c => Constant(x, c, ref varies) != 0) || varies)
+        if (Array.Exists(lost, c => Constant(x, x.Rank - 1, c, ref varies) != 0) || varies)
             notes.Add($"{name}: the constants of removed channels were dropped under a layer norm; remove them as zeros instead");
     }
 
     private unsafe float[] Shift(Op op, int[] columns, string name)
     {
         Tensor x = op.Inputs[0], weight = op.Inputs[1];
-        int width = weight.Shape[1], groups = x.Shape[1] / width, rows = weight.Shape[0];
+        // Maps have channels on axis 1, rows and maps whose pixels come first on the last.
+        int axis = op is LinearOp ? x.Rank - 1 : 1;
+        int width = weight.Shape[1], groups = x.Shape[axis] / width, rows = weight.Shape[0];
         int taps = (int)(weight.Length / ((long)rows * width));
         var shift = new float[rows];
         bool border = false, varies = false;
@@ -66,7 +68,7 @@ internal sealed class ConstantShifts
             double sum = 0;
             foreach (int column in columns)
             {
-                float kappa = Constant(x, group * width + column, ref varies);
+                float kappa = Constant(x, axis, group * width + column, ref varies);
                 if (kappa == 0) continue;
                 border = true;
                 var kernel = new ReadOnlySpan<float>(weight.Data + ((long)row * width + column) * taps, taps);
@@ -80,12 +82,14 @@ internal sealed class ConstantShifts
         return shift;
     }
 
-    private static unsafe float Constant(Tensor x, int channel, ref bool varies)
+    private static unsafe float Constant(Tensor x, int axis, int channel, ref bool varies)
     {
-        int channels = x.Shape[1], plane = (int)(x.Length / ((long)x.Shape[0] * channels));
+        int channels = x.Shape[axis], outer = 1;
+        for (int i = 0; i < axis; i++) outer *= x.Shape[i];
+        int plane = (int)(x.Length / ((long)outer * channels));
         double sum = 0;
         float low = float.MaxValue, high = float.MinValue;
-        for (int n = 0; n < x.Shape[0]; n++)
+        for (int n = 0; n < outer; n++)
         {
             foreach (float v in new ReadOnlySpan<float>(x.Data + ((long)n * channels + channel) * plane, plane))
             {
@@ -95,7 +99,7 @@ internal sealed class ConstantShifts
         }
         if (high - low <= 1e-5f * Math.Max(1, Math.Abs(high))) return low;
         varies = true;
-        return (float)(sum / (x.Shape[0] * (long)plane));
+        return (float)(sum / (outer * (long)plane));
     }
 
     private void Place(Op op, float[] shift, ILookup<Tensor, Op> readers, string name)

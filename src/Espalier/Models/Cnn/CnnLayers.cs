@@ -17,10 +17,20 @@ internal static class CnnLayers
         return layers.Add(conv, conv.Forward);
     }
 
-    public static Sequential BatchNorm(this Sequential layers, int channels)
+    public static Sequential BatchNorm(this Sequential layers, int channels, float epsilon = 1e-5f, float momentum = 0.1f)
     {
-        var norm = new BatchNorm2d(channels);
+        var norm = new BatchNorm2d(channels, epsilon, momentum);
         return layers.Add(norm, norm.Forward);
+    }
+
+    /// <summary>Convolution, norm and activation as one layer that has three, as torchvision numbers them.</summary>
+    public static Sequential Layer(this Sequential layers, int inputs, int outputs, int kernel, ref Rng rng,
+        Func<Tensor, Tensor>? activation, int stride = 1, int groups = 1, float epsilon = 1e-5f, float momentum = 0.1f)
+    {
+        Sequential layer = new Sequential().Conv(inputs, outputs, kernel, ref rng, stride, groups)
+            .BatchNorm(outputs, epsilon, momentum);
+        if (activation is not null) layer.Add(activation);
+        return layers.Add(layer, layer.Forward);
     }
 
     public static Sequential Linear(this Sequential layers, int inputs, int outputs, ref Rng rng)
@@ -35,6 +45,13 @@ internal static class CnnLayers
         layers.Add(dropout, dropout.Forward);
         Nn.Dropout.SetRate(layers, rate);
         return layers;
+    }
+
+    /// <summary>The nearest multiple, but not less than nine tenths of the count: how widths of mobile networks are rounded.</summary>
+    public static int Divisible(double channels, int divisor)
+    {
+        int nearest = Math.Max(divisor, (int)(channels + divisor / 2.0) / divisor * divisor);
+        return nearest < 0.9 * channels ? nearest + divisor : nearest;
     }
 
     public static Tensor Relu6(Tensor x) => F.Clamp(x, 0, 6);

@@ -24,6 +24,7 @@ public static class CnnPresets
         ["resnet18"] = (224, (CnnConfig c, ref Rng r) => new ResNet(18, c, ref r)),
         ["resnet34"] = (224, (CnnConfig c, ref Rng r) => new ResNet(34, c, ref r)),
         ["resnet50"] = (224, (CnnConfig c, ref Rng r) => new ResNet(50, c, ref r)),
+        ["resnet101"] = (224, (CnnConfig c, ref Rng r) => new ResNet(101, c, ref r)),
         ["resnet20"] = (32, (CnnConfig c, ref Rng r) => new CifarResNet(20, c, ref r)),
         ["resnet56"] = (32, (CnnConfig c, ref Rng r) => new CifarResNet(56, c, ref r)),
         ["resnet110"] = (32, (CnnConfig c, ref Rng r) => new CifarResNet(110, c, ref r)),
@@ -34,7 +35,17 @@ public static class CnnPresets
         ["densenet40"] = (32, (CnnConfig c, ref Rng r) => new CifarDenseNet(40, c, ref r)),
         ["densenet121"] = (224, (CnnConfig c, ref Rng r) => new DenseNet(c, ref r)),
         ["mobilenet_v2"] = (224, (CnnConfig c, ref Rng r) => new MobileNetV2(c, ref r)),
-        ["efficientnet_b0"] = (224, (CnnConfig c, ref Rng r) => new EfficientNet(c, ref r)),
+        ["mobilenet_v3_small"] = (224, (CnnConfig c, ref Rng r) => new MobileNetV3(large: false, c, ref r)),
+        ["mobilenet_v3_large"] = (224, (CnnConfig c, ref Rng r) => new MobileNetV3(large: true, c, ref r)),
+        ["efficientnet_b0"] = (224, (CnnConfig c, ref Rng r) => new EfficientNet(1, 1, 0.2f, c, ref r)),
+        ["efficientnet_b1"] = (240, (CnnConfig c, ref Rng r) => new EfficientNet(1, 1.1, 0.2f, c, ref r)),
+        ["efficientnet_b2"] = (288, (CnnConfig c, ref Rng r) => new EfficientNet(1.1, 1.2, 0.3f, c, ref r)),
+        ["efficientnet_b3"] = (300, (CnnConfig c, ref Rng r) => new EfficientNet(1.2, 1.4, 0.3f, c, ref r)),
+        ["efficientnet_b4"] = (380, (CnnConfig c, ref Rng r) => new EfficientNet(1.4, 1.8, 0.4f, c, ref r)),
+        ["convnext_tiny"] = (224, (CnnConfig c, ref Rng r) => new ConvNeXt(c, ref r)),
+        ["regnet_x_400mf"] = (224, (CnnConfig c, ref Rng r) => new RegNet(22, 24, 24.48, 2.54, 16, squeeze: false, c, ref r)),
+        ["regnet_y_400mf"] = (224, (CnnConfig c, ref Rng r) => new RegNet(16, 48, 27.89, 2.09, 8, squeeze: true, c, ref r)),
+        ["regnet_y_800mf"] = (224, (CnnConfig c, ref Rng r) => new RegNet(14, 56, 38.84, 2.4, 16, squeeze: true, c, ref r)),
         ["xception"] = (299, (CnnConfig c, ref Rng r) => new Xception(c, ref r)),
         ["shufflenet_v2_x1_0"] = (224, (CnnConfig c, ref Rng r) => new ShuffleNetV2(c, ref r)),
     };
@@ -46,6 +57,7 @@ public static class CnnPresets
     /// <exception cref="EspalierException">There is no network of that name.</exception>
     public static CnnConfig Get(string name)
     {
+        name = PresetNames.Canonical(name);
         RequireKnown(name, "model type");
         int size = Known[name].ImageSize;
         return new CnnConfig(name) { ImageSize = size, NumClasses = size == 32 ? 10 : 1000 };
@@ -76,6 +88,7 @@ public static class CnnPresets
     internal static void RequireKnown(string? name, string source)
     {
         if (name is null || !Known.ContainsKey(name))
-            throw new EspalierException($"{source}: there is no network '{name}'; choose one of {string.Join(", ", Known.Keys)}");
+            throw new EspalierException($"{source}: there is no network '{name}'{Near.Hint(name ?? "", PresetNames.All)}; choose one "
+                + $"of {string.Join(", ", Known.Keys)}");
     }
 }

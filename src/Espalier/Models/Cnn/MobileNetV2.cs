@@ -17,8 +17,7 @@ public sealed class MobileNetV2 : Cnn
     public MobileNetV2(CnnConfig config, ref Rng rng) : base(config)
     {
         int width = config.Scaled(32), last = config.Scaled(1280);
-        Sequential stem = new Sequential().Conv(config.Channels, width, 3, ref rng, stride: 2).BatchNorm(width).Add(Relu6);
-        features.Add(stem, stem.Forward);
+        features.Layer(config.Channels, width, 3, ref rng, Relu6, stride: 2);
         foreach (var (expansion, channels, count, stride) in Stages)
         {
             int outputs = config.Scaled(channels);
@@ -29,9 +28,7 @@ public sealed class MobileNetV2 : Cnn
                 width = outputs;
             }
         }
-        Sequential top = new Sequential().Conv(width, last, 1, ref rng).BatchNorm(last).Add(Relu6);
-        features.Add(top, top.Forward);
-        Child("features", features);
+        Child("features", features.Layer(width, last, 1, ref rng, Relu6));
         classifier = Child("classifier", new Sequential().Dropout(0.2f).Linear(last, config.NumClasses, ref rng));
         InitConvolutions(this, ref rng);
     }
@@ -49,14 +46,9 @@ public sealed class InvertedResidual : LinearBottleneck
         : base(inputs, outputs, stride)
     {
         int hidden = inputs * expansion;
-        if (expansion != 1)
-        {
-            Sequential expand = new Sequential().Conv(inputs, hidden, 1, ref rng).BatchNorm(hidden).Add(Relu6);
-            conv.Add(expand, expand.Forward);
-        }
-        Sequential depthwise = new Sequential().Conv(hidden, hidden, 3, ref rng, stride, groups: hidden).BatchNorm(hidden).Add(Relu6);
-        conv.Add(depthwise, depthwise.Forward).Conv(hidden, outputs, 1, ref rng).BatchNorm(outputs);
-        Child("conv", conv);
+        if (expansion != 1) conv.Layer(inputs, hidden, 1, ref rng, Relu6);
+        conv.Layer(hidden, hidden, 3, ref rng, Relu6, stride, groups: hidden);
+        Child("conv", conv.Conv(hidden, outputs, 1, ref rng).BatchNorm(outputs));
     }
 
     /// <inheritdoc/>

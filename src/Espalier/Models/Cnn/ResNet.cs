@@ -15,15 +15,16 @@ public sealed class ResNet : Cnn
     private readonly ResidualBlock[] blocks;
     private readonly Linear classifier;
 
-    /// <param name="depth">18, 34 or 50.</param>
+    /// <param name="depth">18, 34, 50 or 101.</param>
     public ResNet(int depth, CnnConfig config, ref Rng rng) : base(config)
     {
-        bool bottleneck = depth == 50;
+        bool bottleneck = depth >= 50;
         int[] counts = depth switch
         {
             18 => [2, 2, 2, 2],
             34 or 50 => [3, 4, 6, 3],
-            _ => throw new ArgumentOutOfRangeException(nameof(depth), depth, "ResNet has 18, 34 or 50 layers"),
+            101 => [3, 4, 23, 3],
+            _ => throw new ArgumentOutOfRangeException(nameof(depth), depth, "ResNet has 18, 34, 50 or 101 layers"),
         };
         int width = config.Scaled(64);
         stem = Child("conv1", Conv(config.Channels, width, 7, ref rng, stride: 2));

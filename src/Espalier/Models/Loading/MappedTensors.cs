@@ -21,6 +21,8 @@ internal sealed class MappedTensors(ModelTensors file, bool owned = false, VitLa
 
     public override int? Heads => file.Heads;
 
+    public override string? Note => file.Note;
+
     /// <inheritdoc/>
     public override VitLayout Layout => layout ?? file.Layout;
 

@@ -20,10 +20,14 @@ internal abstract class ModelTensors : IDisposable
     /// <summary>Whose names the file has.</summary>
     public virtual VitLayout Layout => VitLayout.Own;
 
+    /// <summary>Which weights these are, where the file has several; else null.</summary>
+    public virtual string? Note => null;
+
+    /// <param name="averaged">Whether the averages of the weights are wanted, of a file that has both.</param>
     /// <exception cref="EspalierException">The file is missing, of no known format, or damaged.</exception>
-    public static ModelTensors Open(string path)
+    public static ModelTensors Open(string path, bool averaged = false)
     {
-        if (CheckpointFile.OpenSafetensors(path) is not { } reader) return Of(CheckpointFile.Read(path));
+        if (averaged || CheckpointFile.OpenSafetensors(path) is not { } reader) return Of(CheckpointFile.Read(path, averaged));
         try
         {
             if (!PublishedNames.IsGoogle(reader.Entries.Keys)) return PublishedNames.ToModelNames(new StoredTensors(reader));
@@ -72,6 +76,8 @@ internal abstract class ModelTensors : IDisposable
             field ??= new OrderedDictionary<string, int[]>(arrays.Select(a => KeyValuePair.Create(a.Key, a.Value.Shape)));
 
         public override int? Heads => heads;
+
+        public override string? Note => file.Note;
 
         public override void Read(string name, int start, Span<float> destination) =>
             arrays[name].Data.AsSpan(start, destination.Length).CopyTo(destination);

@@ -29,10 +29,22 @@ public static class PreprocessingDefaults
             : config.Network switch
             {
                 "efficientnet_b0" => Preprocessing.Preset("deit", size, channels),
+                "efficientnet_b1" => Resized("deit", 256),
+                "efficientnet_b2" => Resized("deit", 288),
+                "efficientnet_b3" => Resized("deit", 320),
+                "efficientnet_b4" => Resized("deit", 384),
+                "convnext_tiny" => Resized("imagenet", 236),
                 "xception" => Preprocessing.Xception(size, channels),
                 _ => Preprocessing.Preset("imagenet", size, channels),
             };
         return usual with { Origin = $"usual for {config.Network}" };
+
+        // What torchvision scales the shorter side to for the size that it evaluates this network at.
+        Preprocessing Resized(string preset, int resize)
+        {
+            Preprocessing published = Preprocessing.Preset(preset, CnnPresets.Get(config.Network).ImageSize, channels);
+            return (published with { Resize = resize }).ForSize(size);
+        }
     }
 
     /// <inheritdoc cref="For(ImageClassifier)"/>

@@ -25,10 +25,10 @@ public static class VitPresets
 
     public static IReadOnlyCollection<string> Names => Table.Keys;
 
-    /// <summary>The shape of that name; case does not matter.</summary>
-    public static VitConfig Get(string name) => Table.TryGetValue(name, out VitConfig? config)
-        ? config with { Preset = name }
-        : throw new EspalierException($"unknown model '{name}'{Near.Hint(name, Names.Concat(CnnPresets.Names))}; known are "
+    /// <summary>The shape of that name, or of timm's or torchvision's name for it; case does not matter.</summary>
+    public static VitConfig Get(string name) => Table.TryGetValue(PresetNames.Canonical(name), out VitConfig? config)
+        ? config with { Preset = PresetNames.Canonical(name) }
+        : throw new EspalierException($"unknown model '{name}'{Near.Hint(name, PresetNames.All)}; known are "
             + $"{string.Join(", ", Names.Concat(CnnPresets.Names))}; or give a shape with --config");
 
     private static VitConfig Shape(int patch, int width, int layers, int heads) =>

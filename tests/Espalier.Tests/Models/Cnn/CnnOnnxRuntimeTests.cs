@@ -17,7 +17,7 @@ public sealed class CnnOnnxRuntimeTests
 
     private static readonly string[] Pruned =
         ["vgg11_bn", "resnet18", "resnet50", "resnet20", "densenet121", "mobilenet_v2", "efficientnet_b0", "xception",
-            "shufflenet_v2_x1_0", ListNet.Name];
+            "shufflenet_v2_x1_0", "mobilenet_v3_small", "convnext_tiny", "regnet_y_400mf", ListNet.Name];
 
     /// <summary>A network, and after it what is done to it: the last word says which.</summary>
     private static readonly string[] All =

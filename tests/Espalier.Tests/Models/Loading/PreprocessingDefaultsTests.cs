@@ -29,6 +29,9 @@ public sealed class PreprocessingDefaultsTests : IDisposable
     [InlineData("mobilenet_v2", "imagenet")]
     [InlineData("shufflenet_v2_x1_0", "imagenet")]
     [InlineData("efficientnet_b0", "deit")]
+    [InlineData("resnet101", "imagenet")]
+    [InlineData("mobilenet_v3_large", "imagenet")]
+    [InlineData("regnet_y_800mf", "imagenet")]
     [InlineData("resnet20", "half")]
     [InlineData("cifar-vgg16", "half")]
     [InlineData("densenet40", "half")]
@@ -37,6 +40,21 @@ public sealed class PreprocessingDefaultsTests : IDisposable
     {
         CnnConfig config = CnnPresets.Get(network);
         Assert.Equal(Preprocessing.Preset(preset, config.ImageSize), PreprocessingDefaults.For(config));
+    }
+
+    /// <summary>Where torchvision evaluates at another ratio of the scaled picture to the input.</summary>
+    [Theory]
+    [InlineData("efficientnet_b1", 256, 240, Interpolation.Bicubic)]
+    [InlineData("efficientnet_b2", 288, 288, Interpolation.Bicubic)]
+    [InlineData("efficientnet_b3", 320, 300, Interpolation.Bicubic)]
+    [InlineData("efficientnet_b4", 384, 380, Interpolation.Bicubic)]
+    [InlineData("convnext_tiny", 236, 224, Interpolation.Bilinear)]
+    public void SomeHaveTorchvisionsOwnSizes(string network, int resize, int crop, Interpolation filter)
+    {
+        Preprocessing p = PreprocessingDefaults.For(CnnPresets.Get(network))!;
+        Assert.Equal((resize, crop, filter), (p.Resize, p.Crop, p.Filter));
+        Assert.Equal(Preprocessing.Preset("imagenet", 224).Mean, p.Mean);
+        Assert.Equal(96, PreprocessingDefaults.For(CnnPresets.Get(network) with { ImageSize = 96 })!.Size);
     }
 
     [Fact]
