@@ -32,7 +32,9 @@ internal static class Readers
         return
         [
             new("safetensors", [Saved(folder, m => SaveWeights(m, folder)), Saved(folder, m => SaveWeights(m, folder), "vit")], Checkpoint),
-            new("PyTorch archive", [parallel, Seed("Formats/views.pth"), Seed("Formats/nested.pth"), Seed("Formats/scripted.pt")], Checkpoint),
+            new("PyTorch archive", [parallel, Seed("Formats/views.pth"), Seed("Formats/nested.pth"), Seed("Formats/scripted.pt"), Seed("Formats/objects.pth")],
+                Checkpoint),
+            new("PyTorch before 1.6", [Seed("Formats/legacy_views.pth"), Seed("Formats/legacy.pth")], Checkpoint),
             new("PyTorch's pickle", [Entry(parallel, "parallel/data.pkl")], Checkpoint, part => With(parallel, "parallel/data.pkl", part)),
             new("pickle", [Seed("Formats/batch2.pickle"), Seed("Formats/batch4.pickle"), Seed("Formats/batch5.pickle"), Seed("Formats/batch_python2.pickle")],
                 file => PickleReader.Read(new MemoryStream(file), new PickleGlobals().AddNumpy(), Source)),

@@ -3,7 +3,7 @@
 
 Made with PyTorch 1.13 and numpy 1.24. Most arrays are ramps (0, 0.5, 1, ...), so that the tests know every value.
 """
-import argparse, collections, json, os, pathlib, pickle, struct, zipfile
+import argparse, collections, datetime, enum, functools, json, os, pathlib, pickle, struct, types, zipfile
 import numpy as np
 import torch
 
@@ -19,11 +19,13 @@ def ramp(*shape, dtype=torch.float32):
 base = ramp(4, 6)
 dtypes = {f"dtype.{str(d)[6:]}": torch.tensor([0, 1, 2, 100], dtype=d) for d in
           (torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)}
-torch.save(collections.OrderedDict(
+views = collections.OrderedDict(
     whole=base, transposed=base.t(), rows=base[1:3], columns=base[:, 1:4], every_second=base[::2, ::3],
     one=base[2, 3], expanded=torch.tensor([7.0]).expand(3, 2), empty=torch.zeros(0, 5),
     channels_last=ramp(2, 3, 2, 2).contiguous(memory_format=torch.channels_last),
-    boolean=torch.tensor([True, False, True]), **dtypes), out / "views.pth")
+    boolean=torch.tensor([True, False, True]), **dtypes)
+torch.save(views, out / "views.pth")
+torch.save(views, out / "legacy_views.pth", _use_new_zipfile_serialization=False)
 
 # What training scripts save: nested, with all kinds of things beside the weights.
 torch.manual_seed(0)
@@ -44,7 +46,34 @@ torch.save({"weight": ramp(2, 3)}, out / "protocol4.pt", pickle_protocol=4)
 torch.save({"weight": ramp(2, 3)}, out / "protocol5.pt", pickle_protocol=5)
 torch.save({"weight": ramp(2, 3)}, out / "legacy.pth", _use_new_zipfile_serialization=False)
 torch.save(model, out / "module.pth")
+torch.save({"model": {"weight": ramp(2, 3)}, "model_ema": {"weight": -ramp(2, 3)}, "epoch": 3}, out / "averages.pth")
 torch.save({"epoch": 3}, out / "no_tensors.pth")
+
+
+# Objects beside the tensors: of a script's own classes, derived from a dictionary and a list, paths, dates, random states.
+class Settings:
+    def __init__(self):
+        self.rate, self.nested = 0.1, {"a": [1, 2]}
+
+
+class Table(dict):
+    pass
+
+
+class Row(list):
+    pass
+
+
+class Mode(enum.Enum):
+    FAST = 1
+
+
+table = Table(a=1)
+table.more = "attribute"
+torch.save({"state_dict": {"weight": ramp(2, 3)}, "settings": Settings(), "table": table, "row": Row([1, 2]), "mode": Mode.FAST,
+            "path": pathlib.PurePosixPath("a/b"), "date": datetime.date(2024, 1, 2), "random": np.random.RandomState(1),
+            "space": types.SimpleNamespace(x=1), "part": functools.partial(Settings), "sets": [{1, 2}, frozenset({3})],
+            "default": collections.defaultdict(list, a=[1]), "complex": 1 + 2j, "slice": slice(1, 2)}, out / "objects.pth")
 
 # A lone tensor beside a wrapper, wrappers in wrappers, two networks of which nobody says which is meant.
 weights = {"weight": ramp(2, 3), "bias": ramp(2)}

@@ -106,8 +106,8 @@ public sealed partial class Graph
     public Tensor Run(Tensor input, RunContext run = default) => Run([input], run)[0];
 
     /// <summary>
-    /// Runs every node as it stands, one op after another. Where a recording is open the ops are recorded; else each intermediate
-    /// result is freed after its last use.
+    /// Runs every node as it stands, one op after another. Where a recording is open the ops are recorded; where there is none, or
+    /// one that only takes times, each intermediate result is freed after its last use.
     /// </summary>
     /// <param name="inputs">As many as <see cref="Inputs"/>, each with as many images as the others.</param>
     /// <param name="look">Called with each value of a node as soon as it is there, in order. Where nothing is recorded the tensor is
@@ -125,7 +125,7 @@ public sealed partial class Graph
                 throw new ArgumentException($"the input '{Inputs[i].Name}' is {inputs[i].Shape}, not {wanted} (axis 0 is open)");
             values.Add(Inputs[i], inputs[i]);
         }
-        Dictionary<GraphValue, int>? left = Recording.Current is null ? Uses() : null;
+        Dictionary<GraphValue, int>? left = Recording.Current is null or { Gradients: false, Timed: true } ? Uses() : null;
         foreach (GraphNode node in nodes)
         {
             Tensor y = node.Op.On(Operands(node, values), run).Run();

@@ -9,11 +9,15 @@ namespace Espalier;
 public sealed record LoadReport(IReadOnlyList<string> Matched, IReadOnlyList<string> Resized, IReadOnlyList<string> Missing,
     IReadOnlyList<string> Unexpected, IReadOnlyList<string> Replaced)
 {
+    /// <summary>Which weights these are, where the file has several: a training script's or their averages.</summary>
+    public string? Note { get; init; }
+
     internal static LoadReport Empty { get; } = new([], [], [], [], []);
 
     public override string ToString()
     {
         var lines = new List<string> { $"{Matched.Count} tensors matched" };
+        if (Note is not null) lines.Add(Note);
         Add("resized", Resized);
         Add("missing", Missing);
         Add("unexpected", Unexpected);

@@ -28,7 +28,7 @@ internal sealed class ModelReader : IDisposable
             if (!fits || options.NewHead)
                 newHead.UnionWith(head.Select(w => w.Name));
         }
-        Report = WeightMatch.Check(Graph, file, network, newHead);
+        Report = WeightMatch.Check(Graph, file, network, newHead) with { Note = file.Note };
         if (newHead.Count == 0) Card.Checked(Source, Graph);
         NeedsChange = newHead.Count > 0 || (options.ImageSize ?? options.Config?.ImageSize ?? ImageSize) != ImageSize;
         // Statistics and lists, which are short.
@@ -58,7 +58,7 @@ internal sealed class ModelReader : IDisposable
     /// <exception cref="EspalierException">The file is missing, damaged, or of a network that it does not say.</exception>
     public static ModelReader Open(string path, OpenOptions options)
     {
-        ModelTensors file = ModelTensors.Open(path);
+        ModelTensors file = ModelTensors.Open(path, options.AveragedWeights);
         try
         {
             file = ModelFormat.Decoded(file);

@@ -34,7 +34,7 @@ internal static class WeightMatch
         if (matched.Count == 0 && lacking.Count > 0)
             throw new EspalierException($"{file.Source}: no tensor has a name of {network}: it has "
                 + $"{LoadReport.Shortened([.. file.Shapes.Keys])}, the network {LoadReport.Shortened(lacking)}; is it a checkpoint "
-                + "of another network?");
+                + $"of another network{CnnNames.Hint(file.Shapes)}?");
         if (lacking.Count > 0)
             throw new EspalierException($"{file.Source}: lacks {lacking.Count} of the network's tensors "
                 + $"({LoadReport.Shortened(lacking)}); is it a checkpoint of {network}?");

@@ -45,6 +45,9 @@ public sealed class Checkpoint
     /// <summary>The file it was read from, for messages.</summary>
     public string Source { get; }
 
+    /// <summary>Which weights these are, where the file has several; else null.</summary>
+    public string? Note { get; init; }
+
     /// <summary>The array of that name.</summary>
     /// <exception cref="EspalierException">There is none.</exception>
     public NamedArray this[string name] => arrays.TryGetValue(name, out NamedArray? array)

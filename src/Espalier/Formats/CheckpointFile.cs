@@ -5,16 +5,16 @@ namespace Espalier.Formats;
 /// <summary>Reads a checkpoint of any supported format; the content decides which, never the file's extension.</summary>
 public static class CheckpointFile
 {
-    // How torch.save began before PyTorch 1.6: protocol 2, then a ten-byte magic number.
-    private static ReadOnlySpan<byte> LegacyTorch => [0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20];
-
-    /// <summary>Reads safetensors, numpy's .npz, or PyTorch's zip format (.pth, .pt, .bin) with all values as floats.</summary>
+    /// <summary>Reads safetensors, numpy's .npz, or PyTorch's formats (.pth, .pt, .bin) with all values as floats.</summary>
     /// <exception cref="EspalierException">The file is missing, of no known format, damaged, or asks to run code.</exception>
-    public static Checkpoint Read(string path) => ReadGuard.Open(path, stream => Sniff(stream, path));
+    public static Checkpoint Read(string path) => Read(path, averaged: false);
+
+    /// <param name="averaged">Whether the averages of the weights are wanted, of a file that has both.</param>
+    internal static Checkpoint Read(string path, bool averaged) => ReadGuard.Open(path, stream => Sniff(stream, path, averaged));
 
     /// <summary>Reads from a seekable stream; <paramref name="source"/> names it in messages.</summary>
     /// <inheritdoc cref="Read(string)" path="/exception"/>
-    public static Checkpoint Read(Stream stream, string source) => ReadGuard.Run(source, () => Sniff(stream, source));
+    public static Checkpoint Read(Stream stream, string source) => ReadGuard.Run(source, () => Sniff(stream, source, averaged: false));
 
     /// <summary>Opens a safetensors file for reading parts of it; null where the file is of another format.</summary>
     /// <inheritdoc cref="Read(string)" path="/exception"/>
@@ -41,27 +41,36 @@ public static class CheckpointFile
     private static bool IsSafetensors(ReadOnlySpan<byte> start, Stream stream) => start.Length > 8 && start[8] == '{'
         && BinaryPrimitives.ReadUInt64LittleEndian(start) <= (ulong)stream.Length - 8;
 
-    private static Checkpoint Sniff(Stream stream, string source)
+    private static Checkpoint Sniff(Stream stream, string source, bool averaged)
     {
-        Span<byte> buffer = stackalloc byte[16];
+        Span<byte> buffer = stackalloc byte[OtherFiles.Length];
         ReadOnlySpan<byte> start = Start(stream, buffer);
         if (IsSafetensors(start, stream))
         {
+            RequireOne(averaged);
             using var reader = new SafetensorsReader(stream, source, leaveOpen: true);
             return reader.ToCheckpoint();
         }
         if (start.StartsWith("PK"u8))
         {
             var zip = new ZipFileReader(stream);
-            if (TorchArchive.Matches(zip)) return TorchArchive.Read(zip, source);
-            if (Npz.Matches(zip)) return Npz.Read(zip, source);
+            if (TorchArchive.Matches(zip)) return TorchArchive.Read(zip, source, averaged);
+            if (Npz.Matches(zip))
+            {
+                RequireOne(averaged);
+                return Npz.Read(zip, source);
+            }
             throw new InvalidDataException("a zip file with neither .npy arrays nor a PyTorch data.pkl; not a checkpoint");
         }
-        if (start.StartsWith(LegacyTorch))
-            throw new InvalidDataException(
-                "written by PyTorch before 1.6, which is not read; load it and torch.save it again with a current PyTorch");
+        if (start.StartsWith(TorchStream.Magic)) return TorchStream.Read(stream, source, averaged);
         if (start.StartsWith(Npy.Magic))
             throw new InvalidDataException("a single .npy array; save the named arrays of a model with numpy.savez");
-        throw new InvalidDataException("not a checkpoint: neither safetensors, .npz nor a PyTorch zip archive, or cut short");
+        throw new InvalidDataException(OtherFiles.Describe(start)
+            ?? "not a checkpoint: neither safetensors, .npz nor one of PyTorch's formats, or cut short");
+    }
+
+    private static void RequireOne(bool averaged)
+    {
+        if (averaged) throw new InvalidDataException("has one set of weights; leave AveragedWeights out");
     }
 }

@@ -35,14 +35,24 @@ public sealed class PickleGlobals
         return this;
     }
 
-    /// <summary>What the names of further classes begin with, whose objects are only kept: those that a TorchScript archive
-    /// defines in its code, which is never read.</summary>
-    public string? InertPrefix { get; init; }
+    /// <summary>Of which further classes, by module and name, objects are only kept, as those of <see cref="AddInert"/>; null for
+    /// none.</summary>
+    public Func<string, bool>? IsInert { get; init; }
 
-    /// <summary>The same with another prefix.</summary>
-    internal PickleGlobals With(string inertPrefix)
+    /// <summary>The same with other classes whose objects are only kept.</summary>
+    internal PickleGlobals With(Func<string, bool> isInert) => Copied(isInert, PersistentLoad);
+
+    /// <summary>The same that tells what persistent ids became.</summary>
+    internal PickleGlobals Watched(Action<object?> loaded) => Copied(IsInert, PersistentLoad is not { } load ? null : id =>
     {
-        var other = new PickleGlobals { PersistentLoad = PersistentLoad, InertPrefix = inertPrefix };
+        object? value = load(id);
+        loaded(value);
+        return value;
+    });
+
+    private PickleGlobals Copied(Func<string, bool>? isInert, Func<object?, object?>? load)
+    {
+        var other = new PickleGlobals { PersistentLoad = load, IsInert = isInert };
         foreach (var (name, value) in byName) other.byName.Add(name, value);
         return other;
     }
@@ -50,7 +60,7 @@ public sealed class PickleGlobals
     internal bool TryGet(string fullName, out object? value)
     {
         if (byName.TryGetValue(fullName, out value)) return true;
-        bool inert = InertPrefix is { } prefix && fullName.StartsWith(prefix, StringComparison.Ordinal);
+        bool inert = IsInert?.Invoke(fullName) == true;
         if (inert) value = new PickleGlobal(fullName, arguments => new PickleObject(fullName, arguments));
         return inert;
     }

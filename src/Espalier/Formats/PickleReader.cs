@@ -34,8 +34,16 @@ public sealed class PickleReader
     public static object? Read(Stream stream, PickleGlobals allowed, string source) => ReadGuard.Run(source, () =>
         Read(stream, allowed, stream.CanSeek ? stream.Length - stream.Position : long.MaxValue));
 
-    internal static object? Read(Stream stream, PickleGlobals allowed, long length) =>
-        new PickleReader(new PickleInput(stream, length), allowed).Run();
+    internal static object? Read(Stream stream, PickleGlobals allowed, long length) => Read(stream, allowed, length, out _);
+
+    /// <param name="read">Bytes that the pickle has.</param>
+    internal static object? Read(Stream stream, PickleGlobals allowed, long length, out long read)
+    {
+        var input = new PickleInput(stream, length);
+        object? value = new PickleReader(input, allowed).Run();
+        read = input.Consumed;
+        return value;
+    }
 
     private object? Run()
     {
@@ -101,6 +109,7 @@ public sealed class PickleReader
             case (byte)'c': PushGlobal(input.ReadLine(), input.ReadLine()); break;
             case 0x93: PushGlobal(PopTuple(2)); break;    // STACK_GLOBAL
             case (byte)'R' or 0x81: Call(PopTuple(2)); break;    // REDUCE, NEWOBJ: an allowed class is its own constructor
+            case 0x92: Call(PopTuple(3)[..2]); break;    // NEWOBJ_EX: arguments by name are of classes that are only kept
             case (byte)'b': Build(Pop()); break;
             case (byte)'Q':
                 if (globals.PersistentLoad is not { } load) throw Bad("has a persistent id, which only PyTorch archives have");
@@ -160,6 +169,7 @@ public sealed class PickleReader
 
     private void Append(object?[] values)
     {
+        if (Peek() is PickleObject) return;    // of a class derived from a list, which is only kept
         if (Peek() is not List<object?> list) throw Bad("appends to something that is not a list");
         list.AddRange(values);
     }
@@ -167,6 +177,7 @@ public sealed class PickleReader
     private void SetItems(object?[] pairs, bool intoNew)
     {
         if (intoNew) Push(Contain(new PickleDictionary()));
+        if (Peek() is PickleObject) return;
         if (Peek() is not PickleDictionary dictionary) throw Bad("sets an item of something that is not a dictionary");
         if (pairs.Length % 2 != 0) throw Bad("has a key without a value");
         for (int i = 0; i < pairs.Length; i += 2) dictionary.Set(pairs[i], pairs[i + 1]);

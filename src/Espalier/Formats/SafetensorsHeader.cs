@@ -25,6 +25,9 @@ internal static class SafetensorsHeader
     public const int MaxNameLength = 4096;
     private const int MaxTextLength = 1 << 25;
 
+    // Each costs some hundred bytes here, several times what it takes in the file.
+    private const int MaxEntries = 1 << 16;
+
     /// <param name="json">The header's bytes.</param>
     /// <param name="dataLength">Bytes that follow it in the file.</param>
     /// <param name="metadata">Receives the strings of <c>__metadata__</c>.</param>
@@ -47,6 +50,7 @@ internal static class SafetensorsHeader
                 continue;
             }
             Require(name.Length is > 0 and <= MaxNameLength, $"the header has a name of {name.Length} characters");
+            Require(entries.Count < MaxEntries, $"the header has more than {MaxEntries} entries, which are not read");
             if (!entries.TryAdd(name, ReadInfo(ref reader, name, dataLength))) throw Bad(name, "is in the header twice");
         }
         Require(!reader.Read(), "the header goes on after its JSON object");
@@ -88,7 +92,10 @@ internal static class SafetensorsHeader
     {
         Require(reader.Read() && reader.TokenType == JsonTokenType.StartObject, "__metadata__ is not an object");
         while (NextKey(ref reader, out string key))
+        {
+            Require(metadata.Count < MaxEntries, $"__metadata__ has more than {MaxEntries} texts, which are not read");
             if (!metadata.TryAdd(key, ReadString(ref reader, MetadataKey))) throw Bad(key, "is in __metadata__ twice");
+        }
     }
 
     private static List<long> ReadNumbers(ref Utf8JsonReader reader, string name, int limit)

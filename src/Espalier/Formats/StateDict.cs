@@ -9,13 +9,28 @@ internal static class StateDict
     private static readonly string[] Wrappers =
         ["model", "state_dict", "net", "module", "model_state_dict", "network", "weights", "params", "checkpoint"];
 
+    /// <summary>Where training scripts put the averages of the weights that they save beside the weights.</summary>
+    private static readonly string[] Averages =
+        ["model_ema", "state_dict_ema", "ema_state_dict", "model_ema_state_dict", "ema", "ema_model", "model_averaged"];
+
     /// <summary>The tensors by name, in the file's order.</summary>
-    public static List<(string Name, TorchTensor Tensor)> Find(object? top)
+    /// <param name="averaged">Whether the averages of the weights are wanted.</param>
+    /// <param name="note">Which of the two they are, where the file has both.</param>
+    public static List<(string Name, TorchTensor Tensor)> Find(object? top, bool averaged, out string? note)
     {
+        note = null;
         if (top is PickleObject module) return OfModule(module);
         if (top is not PickleDictionary dictionary)
             throw new InvalidDataException("its top level is no dictionary; torch.save the model.state_dict() instead");
-        PickleDictionary? found = Unwrap(dictionary, 0, []);
+        string? averages = Averages.FirstOrDefault(k =>
+            dictionary[k] is PickleDictionary inner && Unwrap(inner, 0, []) is not null);
+        if (averaged && averages is null)
+            throw new InvalidDataException("has no averages of its weights under a known name; leave AveragedWeights out");
+        PickleDictionary? found = Unwrap(averaged ? (PickleDictionary)dictionary[averages!]! : dictionary, 0, []);
+        if (averages is not null && found is not null)
+            note = averaged ? $"the averages of the weights, '{averages}'"
+                : Unwrap((PickleDictionary)dictionary[averages]!, 0, []) == found ? null
+                : $"averages of the weights, '{averages}', are beside these and are not taken";
         if (found is null)
         {
             string keys = string.Join(", ", dictionary.Items.Take(8).Select(item => ReadGuard.Quote($"{item.Key}")));
@@ -29,7 +44,7 @@ internal static class StateDict
         return parallel ? [.. tensors.Select(t => (t.Name[ParallelPrefix.Length..], t.Tensor))] : tensors;
     }
 
-    /// <summary>The tensors of a TorchScript module and its children, whose attributes are their names.</summary>
+    /// <summary>The tensors of a module and its children under the names of its state dict; its class is never looked up.</summary>
     private static List<(string Name, TorchTensor Tensor)> OfModule(PickleObject top)
     {
         var tensors = new OrderedDictionary<string, TorchTensor>(StringComparer.Ordinal);
@@ -37,17 +52,28 @@ internal static class StateDict
         for (int left = MostModules; open.TryPop(out var at); left--)
         {
             if (left == 0 || at.Depth == DeepestModule)
-                throw new InvalidDataException("a TorchScript archive of modules that have no end; refused");
-            if (at.Module.State is not PickleDictionary attributes) continue;
+                throw new InvalidDataException("holds modules that have no end; refused");
+            List<KeyValuePair<object, object?>> attributes = Attributes(at.Module);
             // Children go on the stack the last first, so that names come in the order of the file.
-            foreach ((object key, object? value) in attributes.Items.Reverse())
+            foreach ((object key, object? value) in attributes.AsEnumerable().Reverse())
                 if (key is string name && value is PickleObject child) open.Push(($"{at.Prefix}{name}.", child, at.Depth + 1));
-            foreach ((object key, object? value) in attributes.Items)
+            foreach ((object key, object? value) in attributes)
                 if (key is string name && value is TorchTensor tensor && !tensors.TryAdd(at.Prefix + name, tensor))
                     throw new InvalidDataException($"two of its tensors are named {ReadGuard.Quote(at.Prefix + name)}");
         }
         return tensors.Count > 0 ? [.. tensors.Select(t => (t.Key, t.Value))]
-            : throw new InvalidDataException("a TorchScript archive without a tensor; it is of no network");
+            : throw new InvalidDataException($"holds an object of {ReadGuard.Quote(top.Global)} without a tensor in it; torch.save "
+                + "the model.state_dict() instead");
+    }
+
+    /// <summary>What a module's object holds: of TorchScript its attributes; of a module that was saved whole its parameters,
+    /// buffers and children, which are dictionaries of its state.</summary>
+    private static List<KeyValuePair<object, object?>> Attributes(PickleObject module)
+    {
+        if (module.State is not PickleDictionary state) return [];
+        PickleDictionary[] parts =
+            [.. ((string[])["_parameters", "_buffers", "_modules"]).Select(k => state[k]).OfType<PickleDictionary>()];
+        return [.. (parts.Length == 0 ? state.Items : parts.SelectMany(p => p.Items))];
     }
 
     /// <summary>

@@ -35,10 +35,11 @@ internal static class TorchGlobals
     private const string Untyped = "untyped";
     private const int MaxKeyLength = 64;
 
-    public static readonly PickleGlobals Allowed = Make();
+    /// <summary>Arrays and scalars of numpy beside the tensors are objects as others are, which are only kept.</summary>
+    public static readonly PickleGlobals Allowed = Make().With(InertNames.IsHarmless);
 
     /// <summary>With the classes and lists of TorchScript.</summary>
-    public static readonly PickleGlobals Scripted = Lists(Make().With("__torch__."));
+    public static readonly PickleGlobals Scripted = Lists(Make().With(n => n.StartsWith("__torch__.", StringComparison.Ordinal)));
 
     private static PickleGlobals Make()
     {
@@ -59,9 +60,7 @@ internal static class TorchGlobals
             .Add("torch", "Size", a => First(a, 1))
             .Add("torch", "device", a => First(a, 1))
             .Add("collections", "OrderedDict", MakeDictionary)
-            .Add("collections", "Counter", MakeDictionary)
-            .AddInert("argparse", "Namespace")    // the command line that many training scripts save beside the weights
-            .AddNumpy();
+            .Add("collections", "Counter", MakeDictionary);
     }
 
     private static PickleGlobals Lists(PickleGlobals globals)
@@ -78,6 +77,8 @@ internal static class TorchGlobals
             || NumpyPickle.Text(parts[2]) is not { Length: <= MaxKeyLength } key || parts[4] is not (long and >= 0)
             || parts[1] is not (ElementType or Untyped))
             throw new InvalidDataException("a storage in it is of a form that is not read");
+        if (parts.Length > 5 && parts[5] is not null)
+            throw new InvalidDataException("a storage in it is a part of another one, which is not read; save it again");
         return new TorchStorage(parts[1] as ElementType?, key, (long)parts[4]!);
     }
 

@@ -75,6 +75,21 @@ public sealed class HostileSafetensorsTests
         Assert.Throws<EspalierException>(() => CheckpointFile.Read(new MemoryStream(bytes), "file"));
     }
 
+    /// <summary>A million names of nothing are some ten megabytes of file, and would be hundreds here.</summary>
+    [Theory]
+    [InlineData("", "\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}", "entries")]
+    [InlineData("\"__metadata__\":{", "", "texts")]
+    public void RefusesMoreEntriesThanAnyNetworkHas(string before, string entry, string reason)
+    {
+        IEnumerable<string> all = Enumerable.Range(0, 1_000_000).Select(i => entry.Length == 0 ? $"\"{i}\":\"\"" : $"\"{i}\":{{{entry}");
+        byte[] json = Encoding.UTF8.GetBytes("{" + before + string.Join(',', all) + (before.Length > 0 ? "}}" : "}"));
+        byte[] file = File(json, 0);
+        long allocated = GC.GetAllocatedBytesForCurrentThread();
+        string message = Assert.Throws<EspalierException>(() => CheckpointFile.Read(new MemoryStream(file), "file")).Message;
+        Assert.Contains($"more than 65536 {reason}", message);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - allocated, 0, file.Length + (100 << 20));
+    }
+
     [Fact]
     public void NamesCannotForgeASecondLine()
     {

@@ -38,6 +38,21 @@ public sealed class HostileTorchTests
         Assert.Contains("far more elements", Refusal(Dictionary(tensors)));
     }
 
+    /// <summary>The storage is large only once it is unpacked: zeros, and random bytes elsewhere so that the archive's ratio is
+    /// harmless.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    public void RefusesViewsOfDeflatedZerosOutOfAllProportion(int stride)
+    {
+        const int count = 1 << 24;
+        byte[] noise = new byte[1 << 20];
+        new Random(1).NextBytes(noise);
+        var level = CompressionLevel.Fastest;
+        byte[] pickle = Dictionary(Tensor("w", 0, [count], [stride], "z", count));
+        Assert.Contains("far more elements", Refusal(level, pickle, ("x/data/z", new byte[4 * count]), ("x/noise", noise)));
+    }
+
     [Theory]
     [InlineData("1", 8, "no storage '1'")]
     [InlineData("../version", 8, "no storage '../version'")]
@@ -141,15 +156,22 @@ public sealed class HostileTorchTests
     private static byte[] Text(string text) =>
         [(byte)'X', .. BitConverter.GetBytes(text.Length), .. Encoding.ASCII.GetBytes(text)];
 
-    private static string Refusal(byte[] pickle, params (string Name, byte[] Content)[] others)
+    private static string Refusal(byte[] pickle, params (string Name, byte[] Content)[] others) =>
+        Refusal(CompressionLevel.NoCompression, pickle, others);
+
+    private static string Refusal(CompressionLevel level, byte[] pickle, params (string Name, byte[] Content)[] others)
     {
+        byte[] file = Archive(level, pickle, others);
         long before = GC.GetAllocatedBytesForCurrentThread();
-        string message = Assert.Throws<EspalierException>(() => Read(pickle, others)).Message;
+        string message = Assert.Throws<EspalierException>(() => CheckpointFile.Read(new MemoryStream(file), "file")).Message;
         Assert.True(GC.GetAllocatedBytesForCurrentThread() - before < (50 << 20) + 50L * pickle.Length);
         return message;
     }
 
-    private static Checkpoint Read(byte[] pickle, params (string Name, byte[] Content)[] others)
+    private static Checkpoint Read(byte[] pickle, params (string Name, byte[] Content)[] others) =>
+        CheckpointFile.Read(new MemoryStream(Archive(CompressionLevel.NoCompression, pickle, others)), "file");
+
+    private static byte[] Archive(CompressionLevel level, byte[] pickle, (string Name, byte[] Content)[] others)
     {
         using var file = new MemoryStream();
         using (var zip = new ZipArchive(file, ZipArchiveMode.Create, leaveOpen: true))
@@ -157,11 +179,10 @@ public sealed class HostileTorchTests
             byte[] values = [.. Enumerable.Range(0, 8).SelectMany(i => BitConverter.GetBytes((float)i))];
             foreach ((string name, byte[] bytes) in others.Prepend(("x/data/0", values)).Prepend(("x/data.pkl", pickle)))
             {
-                using Stream content = zip.CreateEntry(name, CompressionLevel.NoCompression).Open();
+                using Stream content = zip.CreateEntry(name, level).Open();
                 content.Write(bytes);
             }
         }
-        file.Position = 0;
-        return CheckpointFile.Read(file, "file");
+        return file.ToArray();
     }
 }

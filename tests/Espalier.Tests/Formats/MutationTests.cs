@@ -13,7 +13,7 @@ public sealed class MutationTests
     private const long MaxAllocation = 50 << 20;
 
     public static TheoryData<string> Files =>
-        ["parallel.pt", "views.pth", "nested.pth", "plain.npz", "packed.npz", "zip64.npz", "by_hand.safetensors"];
+        ["parallel.pt", "views.pth", "nested.pth", "plain.npz", "packed.npz", "zip64.npz", "by_hand.safetensors", "legacy_views.pth"];
 
     [Theory]
     [MemberData(nameof(Files))]
@@ -33,6 +33,7 @@ public sealed class MutationTests
     [InlineData("parallel.pt", "parallel/data.pkl")]
     [InlineData("views.pth", "views/data.pkl")]
     [InlineData("protocol4.pt", "protocol4/data.pkl")]
+    [InlineData("objects.pth", "objects/data.pkl")]
     [InlineData("plain.npz", "fortran.npy")]
     public void EveryBitOfAnEntry(string file, string entry)
     {
