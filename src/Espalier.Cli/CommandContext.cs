@@ -13,6 +13,13 @@ internal sealed record CommandContext(Terminal Terminal, CancellationToken Cance
     /// <summary>The arguments as they were given, for messages that repeat them.</summary>
     public IReadOnlyList<string> Arguments { get; set; } = [];
 
+    /// <summary>What <c>-</c> in the place of a file reads.</summary>
+    public Func<Stream> StandardInput { get; init; } = () => Console.IsInputRedirected ? Console.OpenStandardInput()
+        : throw new EspalierException("standard input is a terminal; send a file there, as in 'espalier ... --model - < FILE'");
+
+    /// <summary>What <c>-</c> in the place of a file writes.</summary>
+    public Func<Stream> StandardOutput { get; init; } = Console.OpenStandardOutput;
+
     private const int MostNamed = 20;
     private readonly List<SkippedFiles> skipped = [];
 

@@ -29,19 +29,28 @@ internal static class CommandLine
             RootCommand root = build(context);
             string[] dashed = RecipeFile.Expanded(root, WithDashes(args));
             parse = root.Parse(dashed, new ParserConfiguration { ResponseFileTokenReplacer = null });
-            if ((ParseErrors.OneLine(parse, dashed, program) ?? Together.Refusal(parse)) is { } wrong)
+            if (!Completes(args) && (ParseErrors.OneLine(parse, dashed, program) ?? Together.Refusal(parse)) is { } wrong)
             {
                 terminal.ErrorLine($"{program}: {wrong}");
                 return ExitCodes.WrongInput;
             }
             if (parse.GetValue(Shared.Threads) is { } threads) Workers.Threads = threads;
-            return parse.Invoke(new InvocationConfiguration
+            using Pipes? pipes = Pipes.Of(parse, dashed, context);
+            if (pipes is not null)
+            {
+                if (pipes.Writes)
+                    context = context with { Terminal = terminal with { Out = terminal.Error, Interactive = false } };
+                parse = build(context).Parse(pipes.Arguments, new ParserConfiguration { ResponseFileTokenReplacer = null });
+            }
+            int code = parse.Invoke(new InvocationConfiguration
             {
                 EnableDefaultExceptionHandler = false,
                 ProcessTerminationTimeout = null,
                 Output = context.Terminal.Out,
                 Error = terminal.Error,
             });
+            if (code == ExitCodes.Done) pipes?.Flush(context);
+            return code;
         }
         catch (OperationCanceledException) when (context.Cancel.IsCancellationRequested)
         {
@@ -95,6 +104,9 @@ internal static class CommandLine
         }
         return root;
     }
+
+    /// <summary>Whether a shell asks what may come next: <c>"[suggest:14]" "espalier train "</c>.</summary>
+    private static bool Completes(string[] args) => args is [var first, ..] && first.StartsWith("[suggest", StringComparison.Ordinal);
 
     /// <summary>
     /// Option names with the underscores that APT's original script uses become those with dashes: --num_steps is --num-steps.

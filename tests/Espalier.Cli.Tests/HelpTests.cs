@@ -48,9 +48,20 @@ public sealed class HelpTests
     {
         var context = new CommandContext(new Terminal(TextWriter.Null, TextWriter.Null, false, 80), default);
         foreach (Verb verb in CommandLine.Build(context).Subcommands.SelectMany(v => v.Subcommands.Prepend(v)).OfType<Verb>())
-            foreach (string example in verb.Examples.Where(e => !e.Contains(" ... ", StringComparison.Ordinal)))
+            foreach (string example in verb.Examples.Where(e => e.StartsWith("espalier ", StringComparison.Ordinal) && !e.Contains(" ... ", StringComparison.Ordinal)))
                 Assert.Empty(CommandLine.Build(context).Parse(example.Split(' ')[1..]).Errors);
     }
+
+    /// <summary>As a shell asks: the place of the cursor, and the line.</summary>
+    [Theory]
+    [InlineData("espalier tra", "train")]
+    [InlineData("espalier compress ", "taylor")]
+    [InlineData("espalier compress net", "network-slimming")]
+    [InlineData("espalier train --optimizer ", "adamw")]
+    [InlineData("espalier train --model-type regnet", "regnet_y_400mf")]
+    [InlineData("espalier infer --conf", "--confusion")]
+    public void A_shell_is_told_what_may_come_next(string line, string suggested) =>
+        Assert.Contains(suggested, Tool.Run($"[suggest:{line.Length}]", line).MustSucceed().Out.Split('\n').Select(l => l.Trim()));
 
     [Fact]
     public void The_version_is_one_line() =>

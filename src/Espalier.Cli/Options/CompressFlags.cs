@@ -45,8 +45,8 @@ internal static class CompressFlags
     private static readonly Option<bool> Plan = Opt.Flag("--plan", "Only print what would go, and the shapes and MACs then");
     private static readonly Option<string?> PlanFile = Opt.Text("--plan-file", "Save the (last) plan", "FILE.json");
 
-    public static Option<string?> ModelType { get; } = Opt.Text("--model-type",
-        "Network by name, to train first, or of a published file: resnet20, vit-tiny-28, ...", "NAME");
+    public static Option<string?> ModelType { get; } = Opt.Network(
+        "Network by name, to train first, or of a published file: resnet20, vit-tiny-28, ...");
 
     public static Option<string?> Report { get; } = Opt.Text("--report",
         "Write down what was done and found: a page with pictures of every layer, or data", "FILE.html|FILE.json");

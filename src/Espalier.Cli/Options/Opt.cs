@@ -1,6 +1,8 @@
 using System.CommandLine;
+using System.CommandLine.Completions;
 using System.Globalization;
 using System.Numerics;
+using Espalier.Models;
 
 namespace Espalier.Cli.Options;
 
@@ -43,6 +45,7 @@ internal static class Opt
     /// <summary>One or more of a few words, with commas between them; empty where it is not given.</summary>
     public static Option<string[]> Choices(string name, string description, params string[] words) => new(name)
     {
+        CompletionSources = { Words(words) },
         Description = description,
         HelpName = string.Join(',', words),
         Arity = ArgumentArity.ExactlyOne,
@@ -66,6 +69,7 @@ internal static class Opt
     /// <summary>One of a few words.</summary>
     public static Option<string?> Choice(string name, string description, params string[] words) => new(name)
     {
+        CompletionSources = { Words(words) },
         Description = description,
         HelpName = string.Join('|', words),
         CustomParser = result =>
@@ -81,8 +85,19 @@ internal static class Opt
     public static Option<string?> Text(string name, string description, string helpName, params string[] aliases) =>
         new(name, aliases) { Description = description, HelpName = helpName };
 
+    /// <summary>--model-type, which takes others' names for the networks, too.</summary>
+    public static Option<string?> Network(string description) => new("--model-type")
+    {
+        CompletionSources = { Words(PresetNames.All) }, Description = description, HelpName = "NAME",
+        CustomParser = result => PresetNames.Canonical(result.Tokens[0].Value),
+    };
+
     public static Option<bool> Flag(string name, string description) =>
         new(name) { Description = description, Arity = ArgumentArity.Zero };
+
+    /// <summary>What a shell suggests.</summary>
+    public static Func<CompletionContext, IEnumerable<CompletionItem>> Words(IEnumerable<string> words) =>
+        _ => words.Select(w => new CompletionItem(w));
 
     private static string? Known(string text, string[] words) =>
         words.FirstOrDefault(w => w.Equals(text, StringComparison.OrdinalIgnoreCase));

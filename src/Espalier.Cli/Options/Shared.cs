@@ -27,16 +27,23 @@ internal static class Shared
         "Stop at a picture that cannot be read; else it is left out, and named in the end");
 
     public static Option<string?> Model { get; } = Opt.Text("--model",
-        "Checkpoint: safetensors, PyTorch (.pth, .bin) or Google's .npz", "FILE");
+        "Checkpoint: safetensors, PyTorch (.pth, .bin), Google's .npz or ONNX; - reads it from a pipe", "FILE");
+
+    public static Option<bool> Averaged { get; } = Opt.Flag("--averaged-weights",
+        "Of a training script's checkpoint with both, the averages of the weights (EMA) in the place of the weights");
+
+    /// <summary>The list of names that --classes knows by itself.</summary>
+    public const string ImageNetName = "imagenet";
 
     public static Option<string?> Classes { get; } = Opt.Text("--classes",
-        "Names of the classes, one a line in the order of the logits, where the checkpoint has none: those of ImageNet", "FILE.txt");
+        "Names of the classes where the checkpoint has none: 'imagenet', or a file with one a line in the order of the logits",
+        ImageNetName + "|FILE.txt");
 
     public static Option<string?> Config { get; } = Opt.Text("--config", "Model's shape as JSON", "FILE.json");
 
-    public static Option<string?> ModelType { get; } = Opt.Text("--model-type",
+    public static Option<string?> ModelType { get; } = Opt.Network(
         $"Model's shape by name: {string.Join(", ", VitPresets.Names)}; convolutional networks: "
-        + string.Join(", ", CnnPresets.Names), "NAME");
+        + $"{string.Join(", ", CnnPresets.Names)}; timm's and torchvision's names for the same ones");
 
     public static Option<string?> Preprocess { get; } = Opt.Text("--preprocess",
         "How images become the model's input, where the checkpoint does not say or is to be overruled: "

@@ -97,7 +97,7 @@ internal sealed class TrainFlags
     {
         foreach (Option option in (Option[])[RecipeFile.Flag,
             Shared.Data, Shared.DataDir, Shared.Strict, method, name, Shared.OutputDir,
-            Shared.ModelType, Shared.Config, Shared.ImageSize, Shared.Width, Shared.Preprocess, init, pretrained,
+            Shared.ModelType, Shared.Config, Shared.ImageSize, Shared.Width, Shared.Preprocess, init, pretrained, Shared.Averaged,
             steps, epochs, freeze,
             batchSize, accumulation, optimizer, learningRate, decay, warmup, weightDecay, maxGradNorm, Shared.TrainOnly,
             ema, dropout,
@@ -148,6 +148,7 @@ internal sealed class TrainFlags
             Width = p.GetValue(Shared.Width),
             Init = p.GetValue(init),
             Pretrained = p.GetValue(pretrained),
+            AveragedWeights = p.GetValue(Shared.Averaged),
             Dropout = p.GetValue(dropout),
             Recipe = RecipeFlags.Read(p),
             Augmentation = p.GetValue(noAugment) ? Augmentation.None : p.GetValue(augment) switch

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Espalier.Cli.Options;
+using Espalier.Data;
 using Espalier.Formats;
 using Espalier.Imaging;
 using Espalier.Inference;
@@ -58,7 +59,8 @@ internal static class Checkpoints
 
     private static string[] ClassNames(string file, int classes)
     {
-        string[] names = [.. SmallFile.ReadText(file, 1 << 20, "a list of classes").Split('\n').Select(l => l.Trim()).Where(l => l.Length > 0)];
+        string[] names = file == Shared.ImageNetName ? [.. ImageNet.ClassNames]
+            : [.. SmallFile.ReadText(file, 1 << 20, "a list of classes").Split('\n').Select(l => l.Trim()).Where(l => l.Length > 0)];
         return names.Length == classes ? names
             : throw new EspalierException($"{file}: has {names.Length} names, one a line, and the model {classes} classes; give the list that "
                 + "it was trained with");
@@ -91,6 +93,7 @@ internal static class Checkpoints
     {
         Architecture = parse.GetValue(Shared.ModelType),
         Config = parse.GetValue(Shared.Config) is { } file ? VitConfig.Read(file) : null,
+        AveragedWeights = parse.GetValue(Shared.Averaged),
     };
 
     /// <summary>Whether images of so many channels are in picture files.</summary>

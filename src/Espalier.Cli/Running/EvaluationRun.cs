@@ -21,10 +21,13 @@ internal sealed record EvaluationRun(CommandContext Context, Session Model, IIma
     /// <summary>What the agents drop in such a pass.</summary>
     public Pruning Rule(bool prune) => prune ? Model.Pruning : Pruning.None;
 
-    /// <summary>The pruned model at several thresholds.</summary>
-    public IReadOnlyList<(double Threshold, ModelEvaluation Evaluation)> Curve() =>
-        [.. CurveThresholds.Select(t =>
-            (Math.Round(t, 2), Run($"threshold {Format.Number(t, "0.0")}", Pruning.Threshold(t), null)))];
+    /// <summary>The pruned model at several thresholds, its own among them.</summary>
+    public IReadOnlyList<(double Threshold, ModelEvaluation Evaluation)> Curve()
+    {
+        float[] own = Model.Pruning.ThresholdOfAll is { } threshold ? [threshold] : [];
+        return [.. CurveThresholds.Union(own).Order().Select(t =>
+            (Math.Round(t, 3), Run($"threshold {Format.Number(t, "0.0##")}", Pruning.Threshold(t), null)))];
+    }
 
     private ModelEvaluation Run(string what, Pruning pruning, Action<ImageResult>? each)
     {

@@ -134,7 +134,10 @@ internal static class ModelChoice
     private static (Model Model, string? Start) Started(TrainPlan plan, DatasetPair data, OpenOptions options)
     {
         string path = (plan.Init ?? plan.Pretrained)!;
-        Model model = Model.Open(path, options with { NewHead = plan.Pretrained is not null });
+        Model model = Model.Open(path, options with
+        {
+            NewHead = plan.Pretrained is not null, AveragedWeights = plan.AveragedWeights,
+        });
         try
         {
             Checkpoints.RequirePictures(model.Channels, path);

@@ -1,15 +1,13 @@
-using System.Runtime.InteropServices;
 using Espalier.Evaluation;
 using Espalier.Reporting;
 using Espalier.Training;
-using Workers = Espalier.Tensors.Threading.Workers;
 
 namespace Espalier.Cli.Running;
 
 /// <summary>Evaluates one model, pruned and not, and makes a report of it.</summary>
 internal static class RunReport
 {
-    private const string Pruned = "APT, pruned";
+    private const string Pruned = "APT, pruned", Unpruned = "APT, unpruned";
 
     /// <param name="rows">Models to compare with, already evaluated; this model's rows are added.</param>
     /// <param name="history">Of the run that made the model; may be empty.</param>
@@ -18,6 +16,7 @@ internal static class RunReport
         IReadOnlyList<int> layers = run.Model.AgentLayers;
         var gallery = new List<ImageResult>();
         var counts = new TokenCounts(1 + layers.Count);
+        var classes = new ClassCounts(run.Model.NumClasses);
         ReportData data = new()
         {
             Title = layers.Count > 0 ? $"{name}: automatic pruning transformer"
@@ -28,23 +27,38 @@ internal static class RunReport
         };
         if (layers.Count == 0)
         {
-            rows.Add(ModelRow.Of(name, run, prune: false));
+            Action<ImageResult> choose = ReportBuilder.FirstRightAndWrong(gallery);
+            rows.Add(new ModelRow(name, run.Run(name, prune: false, image =>
+            {
+                classes.Add(image);
+                choose(image);
+            }), run, Prune: false));
             ModelRow.MeasureSpeed(rows);
-            return data with { Rows = Rows(rows) };
+            IEnumerable<ImageResult> rightFirst = gallery.OrderBy(r => r.Label == r.Prediction ? 0 : 1);
+            return data with
+            {
+                Rows = Rows(rows),
+                Gallery = [.. ReportBuilder.Gallery(rightFirst, run.Data, run.Model)],
+                Confusion = ReportBuilder.Confusion(classes, run.Model, run.Data),
+            };
         }
         Action<ImageResult> pick = ReportBuilder.FirstOfEachClass(gallery);
         ModelEvaluation pruned = run.Run("pruned", prune: true, image =>
         {
             counts.Add(image);
+            classes.Add(image);
             pick(image);
         });
         // Ratios are against the first row: the unpruned pass where no plain model is compared with.
-        rows.Add(ModelRow.Of("APT, unpruned", run, prune: false));
+        rows.Add(ModelRow.Of(Unpruned, run, prune: false));
         rows.Add(new ModelRow(Pruned, pruned, run, Prune: true));
         ModelRow.MeasureSpeed(rows);
+        ReportRow[] compared = Rows(rows);
         return data with
         {
-            Rows = Rows(rows),
+            Rows = compared,
+            Unpruned = compared.Single(r => r.Name == Unpruned),
+            Confusion = ReportBuilder.Confusion(classes, run.Model, run.Data),
             TradeOff = [.. ReportBuilder.TradeOff(run.Curve(), run.Model.DenseMultiplyAdds)],
             Tokens = [.. ReportBuilder.Histograms(counts, layers)],
             Gallery = [.. ReportBuilder.Gallery(gallery, run.Data, run.Model)],
@@ -56,5 +70,5 @@ internal static class RunReport
 
     private static string Subtitle(EvaluationRun run) =>
         $"{run.Model.Dataset ?? run.Data.Name}, {run.Data.Count} test images · {run.Model.Description} · "
-        + $"{RuntimeInformation.ProcessArchitecture}, {Workers.Threads} threads";
+        + CompressReport.Machine;
 }

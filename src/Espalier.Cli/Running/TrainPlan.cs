@@ -41,6 +41,9 @@ internal sealed record TrainPlan
     /// <summary>Checkpoint to start from with a new head.</summary>
     public string? Pretrained { get; init; }
 
+    /// <summary>Of the checkpoint to start from the averages of the weights.</summary>
+    public bool AveragedWeights { get; init; }
+
     /// <summary>Null for the model's usual rate.</summary>
     public float? Dropout { get; init; }
 

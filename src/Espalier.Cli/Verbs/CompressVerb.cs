@@ -13,6 +13,7 @@ internal static class CompressVerb
     public static Argument<string?> Method { get; } = new("method")
     {
         Description = "How channels are chosen; --list names all", Arity = ArgumentArity.ZeroOrOne,
+        CompletionSources = { Opt.Words(CompressionMethods.All.Select(m => m.Name)) },
     };
 
     public static Command Create(CommandContext context)

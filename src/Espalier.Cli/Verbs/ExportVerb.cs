@@ -30,7 +30,7 @@ internal static class ExportVerb
             "espalier export --onnx small.onnx --model apt.safetensors --precision int8")
         {
             Onnx, Shared.Model, Dense, Precision, Opset, Shared.Threshold, Shared.Config, Shared.ModelType,
-            Shared.Preprocess,
+            Shared.Averaged, Shared.Preprocess,
         };
         verb.SetAction(parse => Run(parse, context.Terminal));
         return verb;

@@ -31,7 +31,7 @@ internal static class InferVerb
         {
             Shared.Model, Shared.Data, Shared.DataDir, Shared.Strict, Split, Limit,
             NoPrune, Shared.Threshold, Shared.KeepShare, Shared.Precision, BatchSize, Output, PerClass, Confusion, Curve,
-            Shared.Config, Shared.ModelType, Shared.Preprocess,
+            Shared.Config, Shared.ModelType, Shared.Averaged, Shared.Preprocess,
         };
         verb.SetAction(parse => Run(parse, context));
         return verb;

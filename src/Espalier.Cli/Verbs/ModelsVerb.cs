@@ -29,6 +29,8 @@ internal static class ModelsVerb
                 Source(name));
         }
         terminal.Console.Write(table);
+        foreach (var group in PresetNames.Aliases.GroupBy(a => a.Value, a => a.Key))
+            terminal.Line($"{group.Key}: also {string.Join(", ", group)}");
         terminal.Line("Any other file: --model FILE for what espalier or an ONNX exporter wrote, with --model-type NAME for PyTorch's.");
         return ExitCodes.Done;
     }

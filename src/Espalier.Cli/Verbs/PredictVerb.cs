@@ -34,8 +34,8 @@ internal static class PredictVerb
             "espalier predict boot.png", "espalier predict photos/*.jpg --model apt.safetensors --top 3 --output-dir drawn")
         {
             Images, Shared.Model, Shared.OutputDir, Top, NoPicture, Json, AsStored, Shared.Strict,
-            Shared.Threshold, Shared.KeepShare, Shared.Precision, Shared.Config, Shared.ModelType, Shared.Classes,
-            Shared.Preprocess,
+            Shared.Threshold, Shared.KeepShare, Shared.Precision, Shared.Config, Shared.ModelType, Shared.Averaged,
+            Shared.Classes, Shared.Preprocess,
         };
         verb.SetAction(parse => Run(parse, context));
         return verb;

@@ -24,7 +24,8 @@ internal static class ReportVerb
 
     public static Command Create(CommandContext context)
     {
-        var verb = new Verb("report", "Writes the HTML report of a run: table, trade-off, curves, tokens, pictures.",
+        var verb = new Verb("report",
+            "Writes the HTML report of a run: table, curves, confusions, pictures; of agents also trade-off and tokens.",
             "espalier report output --data fashion-mnist",
                 "espalier report output --name apt --plain output/vit.safetensors --output apt.html")
         {

@@ -13,7 +13,8 @@ internal static class Gallery
     public static void Draw(Markup page, IReadOnlyList<GalleryItem> items)
     {
         bool small = items.All(i => Math.Max(i.Image.Width, i.Image.Height) < PixelatedBelow);
-        page.Add($"<div class=\"gallery {(small ? "thumbnails" : "photographs")}\">");
+        string one = items.All(i => i.Stages.Count == 0) ? " single" : "";
+        page.Add($"<div class=\"gallery {(small ? "thumbnails" : "photographs")}{one}\">");
         for (int i = 0; i < items.Count; i++) DrawItem(page, items[i], $"image{i}");
         page.Add($"</div>");
     }
@@ -32,7 +33,8 @@ internal static class Gallery
         string pixelated = Math.Max(image.Width, image.Height) < PixelatedBelow ? "pixelated" : "smooth";
         page.Add($"<image id=\"{id}\" class=\"{pixelated}\" width=\"{image.Width}\" height=\"{image.Height}\" ")
             .Add($"preserveAspectRatio=\"none\" href=\"{DataUrl(image)}\"/>");
-        End(page, "original", entered);
+        if (item.Stages.Count == 0) page.Add($"</svg></div>");
+        else End(page, "original", entered);
         foreach (var stage in item.Stages)
         {
             Begin(page, image, stage.Name);

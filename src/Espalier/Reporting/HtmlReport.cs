@@ -23,18 +23,26 @@ public static class HtmlReport
         if (data.Rows.Count > 0)
         {
             Headline.Draw(page, data.Rows);
-            HtmlPage.Section(page, "Comparison", "Ratios are against the first row. Multiply-adds are the mean over the images, "
-                + "since each image keeps its own number of tokens.", content => ResultTable.Draw(content, data.Rows));
+            string mean = data.Rows.Any(r => r.TokensPerLayer is { Length: > 1 })
+                ? " Multiply-adds are the mean over the images, since each image keeps its own number of tokens." : "";
+            HtmlPage.Section(page, "Comparison", "Ratios are against the first row." + mean,
+                content => ResultTable.Draw(content, data.Rows));
         }
         if (data.TradeOff.Count > 0)
             HtmlPage.Section(page, "Trade-off", "One trained model at several thresholds: a token is dropped when its agent is surer "
                 + "than the threshold that it is worthless. Up and to the left is better.",
-                content => TradeOffChart.Draw(content, data.TradeOff, data.Rows.FirstOrDefault()));
+                content => TradeOffChart.Draw(content, data.TradeOff, data.Unpruned ?? data.Rows.FirstOrDefault()));
         LineChart.Section(page, data.Curves);
         if (data.Tokens.Any(t => t.Kept.Length > 0))
             HtmlPage.Section(page, "Tokens kept", "Every image keeps its own number of tokens. The dashed line is the mean.",
                 content => Histogram.Draw(content, data.Tokens));
-        if (data.Gallery.Count > 0)
+        if (data.Confusion is { } confusion)
+            HtmlPage.Section(page, "Confusions", ConfusionTable.Explanation(confusion),
+                content => ConfusionTable.Draw(content, confusion));
+        if (data.Gallery.Count > 0 && data.Gallery.All(i => i.Stages.Count == 0))
+            HtmlPage.Section(page, "Right and wrong", "The first picture of a class that was recognised, and the first that was "
+                + "taken for another, as the network sees them.", content => Gallery.Draw(content, data.Gallery));
+        else if (data.Gallery.Count > 0)
             HtmlPage.Section(page, "What was pruned", "Veiled patches are gone: later layers do not compute them at all. "
                 + "The number under a picture counts the tokens left.", content => Gallery.Draw(content, data.Gallery));
     }

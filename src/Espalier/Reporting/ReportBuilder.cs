@@ -56,7 +56,7 @@ public static class ReportBuilder
     public static IEnumerable<GalleryItem> Gallery(IEnumerable<ImageResult> results, IImageDataset data,
         Session model)
     {
-        foreach (ImageResult r in results.Where(r => r.Kept is not null))
+        foreach (ImageResult r in results.Where(r => r.Kept is not null || model.AgentLayers.Count == 0))
         {
             TokenStage[] stages = [.. model.AgentLayers.Select((layer, i) => new TokenStage($"after layer {layer}", r.Kept![i + 1]))];
             yield return new GalleryItem(ImagePipeline.Seen(model.Preprocessing, data.ReadImage(r.Index)), model.TokenGrid, stages,
@@ -69,6 +69,18 @@ public static class ReportBuilder
     {
         if (into.Count < GalleryItems && into.TrueForAll(r => r.Label != result.Label)) into.Add(result);
     };
+
+    /// <summary>Collects the first image of each class that was recognised, and the first that was taken for another.</summary>
+    public static Action<ImageResult> FirstRightAndWrong(List<ImageResult> into) => result =>
+    {
+        bool right = result.Label == result.Prediction;
+        List<ImageResult> alike = into.FindAll(r => (r.Label == r.Prediction) == right);
+        if (alike.Count < GalleryItems / 2 && alike.TrueForAll(r => r.Label != result.Label)) into.Add(result);
+    };
+
+    /// <summary>Which class was taken for which, under the model's names or the data's.</summary>
+    public static Confusion Confusion(ClassCounts counts, Session model, IImageDataset data) =>
+        new([.. Enumerable.Range(0, model.NumClasses).Select(c => model.ClassNames?[c] ?? Name(data, c))], counts);
 
     private static List<CurvePoint> Points(IReadOnlyList<HistoryPoint> history, string key) =>
         [.. history.Where(p => p.Values.ContainsKey(key)).Select(p => new CurvePoint(p.Step, p.Values[key]))];

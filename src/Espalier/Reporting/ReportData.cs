@@ -1,3 +1,4 @@
+using Espalier.Evaluation;
 using Espalier.Imaging;
 
 namespace Espalier.Reporting;
@@ -22,14 +23,20 @@ public sealed record ReportData
     /// <summary>Accuracy over compute at several thresholds of one model.</summary>
     public IReadOnlyList<TradeOffPoint> TradeOff { get; init; } = [];
 
+    /// <summary>What the trade-off is measured against: the same model with every token; null for the first row.</summary>
+    public ReportRow? Unpruned { get; init; }
+
     /// <summary>Training curves; those with the same panel share one chart.</summary>
     public IReadOnlyList<Curve> Curves { get; init; } = [];
 
     /// <summary>Tokens left after each pruning layer, in the order of the layers.</summary>
     public IReadOnlyList<TokenHistogram> Tokens { get; init; } = [];
 
-    /// <summary>Images with the tokens that were dropped.</summary>
+    /// <summary>Images with the tokens that were dropped; of models that drop none, with what was said of them.</summary>
     public IReadOnlyList<GalleryItem> Gallery { get; init; } = [];
+
+    /// <summary>Which class was taken for which.</summary>
+    public Confusion? Confusion { get; init; }
 }
 
 /// <summary>One model of the comparison.</summary>
@@ -41,6 +48,10 @@ public sealed record ReportData
 /// <param name="Highlight">The model that the report is about; without one it is the last row.</param>
 public sealed record ReportRow(string Name, double Accuracy, double? Loss, double MultiplyAdds, double ImagesPerSecond,
     double[]? TokensPerLayer = null, bool Highlight = false);
+
+/// <summary>Which class was taken for which.</summary>
+/// <param name="Classes">Their names, in the order of the counts.</param>
+public sealed record Confusion(IReadOnlyList<string> Classes, ClassCounts Counts);
 
 /// <summary>How a value is written.</summary>
 public enum ValueFormat
@@ -71,8 +82,8 @@ public sealed record TokenHistogram(string LayerName, int[] Kept, int Entered = 
 public readonly record struct TradeOffPoint(double Threshold, double Accuracy, double ComputeShare);
 
 /// <summary>An image and what was left of it.</summary>
-/// <param name="Grid">Patches a side.</param>
-/// <param name="Stages">One for each pruning layer, in order.</param>
+/// <param name="Grid">Patches a side; 0 without tokens.</param>
+/// <param name="Stages">One for each pruning layer, in order; none where nothing is pruned.</param>
 /// <param name="PrefixTokens">Tokens in front of the patches: 1 for a class token, 2 with a distillation token.</param>
 public sealed record GalleryItem(Image Image, int Grid, IReadOnlyList<TokenStage> Stages, string Label, string Prediction,
     int PrefixTokens = 1)

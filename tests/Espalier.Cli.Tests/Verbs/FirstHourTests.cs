@@ -1,6 +1,10 @@
 using System.Text.Json;
+using Espalier.Cli.Running;
+using Espalier.Data;
 using Espalier.Formats;
 using Espalier.Imaging;
+using Espalier.Tensors;
+using Espalier.Training;
 
 namespace Espalier.Cli.Tests.Verbs;
 
@@ -144,6 +148,16 @@ public sealed class FirstHourTests : IDisposable
     }
 
     [Fact]
+    public void The_names_of_others_stand_for_the_same_networks()
+    {
+        Assert.Contains("mobilenet_v2 x 0.1, images of 32 pixels",
+            Tool.Run("profile", "--model-type", "mobilenetv2_100", "--width", "0.1", "--img-size", "32").MustSucceed().Out);
+        Assert.Contains("regnet_y_400mf", Tool.Run(Train(Photos(), "--model-type", "RegNetY_004", "--width", "0.1",
+            "--num-steps", "1")).MustSucceed().Out);
+        Assert.Contains("do you mean 'vit_base_patch16_224'?", Tool.Run("profile", "--model-type", "vit_base_patch16_22").MustFail(2));
+    }
+
+    [Fact]
     public void Classes_get_the_names_of_a_list()
     {
         string net = folder.File("net.safetensors"), photo = Path.Combine(Photos(), "class-0", "0.png"), list = folder.File("names.txt");
@@ -151,6 +165,9 @@ public sealed class FirstHourTests : IDisposable
         File.WriteAllText(list, "tench\ngoldfish\r\ngreat white shark\n");
         string said = Tool.Run("predict", photo, "--model", net, "--classes", list).MustSucceed().Out;
         foreach (string name in new[] { "tench", "goldfish", "great white shark" }) Assert.Contains($"%  {name}\n", said);
+        Assert.Contains("imagenet: has 1000 names, one a line, and the model 3 classes",
+            Tool.Run("predict", photo, "--model", net, "--classes", "imagenet").MustFail(2));
+        Assert.Equal(("tench", "goldfish", "toilet tissue"), (ImageNet.ClassNames[0], ImageNet.ClassNames[1], ImageNet.ClassNames[999]));
         File.AppendAllText(list, "hammerhead\n");
         Assert.Contains("has 4 names, one a line, and the model 3 classes", Tool.Run("predict", photo, "--model", net, "--classes", list).MustFail(2));
     }
@@ -163,7 +180,25 @@ public sealed class FirstHourTests : IDisposable
         string page = File.ReadAllText(folder.File("report.html"));
         Assert.Contains("espalier train ", page);
         Assert.Contains("--target-flops=0.5", page);
+        Assert.Contains("APT, unpruned\nunpruned:", page);
+        string model = folder.File("mine.safetensors"), curve = folder.File("curve.html");
+        using (Model opened = Model.Open(model))
+        {
+            opened.SetKeepRule(KeepRule.AtLeast(-0.437f));
+            opened.Save(model);
+        }
+        Tool.Run("report", model, "--data", folder.File("photos"), "--output", curve).MustSucceed();
+        Assert.Contains("threshold 0.437", File.ReadAllText(curve));
         Assert.True(report.Out.IndexOf("APT, unpruned", StringComparison.Ordinal) < report.Out.IndexOf("APT, pruned", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Hours_of_training_are_foretold_with_what_takes_less()
+    {
+        var options = new TrainOptions { BatchSize = 72, Steps = 10_000 };
+        string? said = TrainingEstimate.Of(17.6e9, options, agents: true);
+        Assert.Matches("^about [0-9,]+ hours here; a smaller network .*--img-size", said);
+        Assert.Null(TrainingEstimate.Of(41e6, options with { Steps = 100 }, agents: false));
     }
 
     [Fact]
@@ -172,6 +207,7 @@ public sealed class FirstHourTests : IDisposable
         string list = Tool.Run("models").MustSucceed().Out;
         Assert.Matches(@"resnet18 +224 +11\.69 M +1\.81 G +torchvision", list);
         Assert.Matches(@"ViT-B_16 +224 +86\.57 M", list);
+        Assert.Contains("vit_base_patch16_224", list);
         Assert.Contains("Examples:", Tool.Run().MustSucceed().Out);
     }
 }

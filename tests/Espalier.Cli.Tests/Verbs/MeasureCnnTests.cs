@@ -1,6 +1,9 @@
 using System.Text.Json;
 using System.Text.RegularExpressions;
+using Espalier.Evaluation;
 using Espalier.Models;
+using Espalier.Tensors;
+using Espalier.Tensors.Memory;
 
 namespace Espalier.Cli.Tests.Verbs;
 
@@ -25,6 +28,20 @@ public sealed class MeasureCnnTests : IDisposable
         using Cnn net = CnnPresets.Create(CnnPresets.Get("resnet20") with { Width = 0.25 });
         string parameters = $"{net.ParameterCount / 1e3:0.00} k";
         Assert.Matches($@"total\s+{Regex.Escape(parameters)}\s+{net.CountMultiplyAdds() / 1e6:0.00} M", outcome.Out);
+    }
+
+    /// <summary>A file of some kilobytes can describe layers of which all maps together are gigabytes; a pass keeps those that are
+    /// read again.</summary>
+    [Fact]
+    public void A_profile_keeps_no_map_that_is_read_no_more()
+    {
+        using Model model = Model.Create("densenet40", 10, 1, 64, width: 0.25);
+        using Tensor images = Tensor.Unscoped(new Shape(1, 1, 64, 64));
+        images.Fill(0.5f);
+        TensorPool.ResetPeak();
+        long before = TensorPool.BytesInUse;
+        IReadOnlyList<LayerProfile> layers = NetworkProfile.Run(model.Graph, images, passes: 1);
+        Assert.InRange(TensorPool.PeakBytesInUse - before, 1, layers.Sum(l => l.ActivationBytes) / 4);
     }
 
     [Fact]

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Espalier.Cli.Running;
 using Espalier.Onnx;
 
 namespace Espalier.Cli.Tests.Verbs;
@@ -34,6 +35,13 @@ public sealed class TrainCnnTests : IDisposable
         string page = File.ReadAllText(folder.File("report.html"));
         Assert.Contains("convolutional network", page);
         Assert.Contains("Training loss", page);
+        Assert.Contains("espalier train ", page);
+        Assert.Contains(CompressReport.Machine, page);
+        Assert.Contains("<h2>Confusions</h2>", page);
+        Assert.Contains("<h2>Right and wrong</h2>", page);
+        Assert.Contains("class=\"right\"", page);
+        Assert.Contains("class=\"wrong\"", page);
+        Assert.DoesNotContain("token", page.Split("<main>")[1].Split("</main>")[0], StringComparison.OrdinalIgnoreCase);
     }
 
     [Fact]

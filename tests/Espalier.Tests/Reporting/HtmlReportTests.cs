@@ -1,5 +1,6 @@
 using System.Xml;
 using System.Xml.Linq;
+using Espalier.Evaluation;
 using Espalier.Reporting;
 
 namespace Espalier.Tests.Reporting;
@@ -117,6 +118,58 @@ public sealed class HtmlReportTests
             () => HtmlReport.Write(Path.Combine(path, "none", "r.html"), SampleReport.Full()));
         Assert.Contains("r.html", error.Message, StringComparison.Ordinal);
         Assert.DoesNotContain('\n', error.Message);
+    }
+
+    /// <summary>Of networks without tokens a page has no word of them, but pictures of right and wrong and a confusion matrix.</summary>
+    [Fact]
+    public void APageOfANetworkWithoutTokensSaysNothingOfTokens()
+    {
+        ReportData full = SampleReport.Full();
+        var page = Parse(HtmlReport.Render(full with
+        {
+            Rows = [new(Hostile, 0.75, 0.5, 1e6, 100)], TradeOff = [], Curves = [], Tokens = [],
+            Confusion = Counted([Hostile, "b", "c"]),
+            Gallery = [.. full.Gallery.Select(i => i with { Grid = 0, PrefixTokens = 0, Stages = [] })],
+        }));
+        Assert.Equal(["Comparison", "Confusions", "Right and wrong"], page.Descendants("h2").Select(h => h.Value));
+        string body = page.Descendants("main").Single().Value;
+        Assert.DoesNotContain("token", body, StringComparison.OrdinalIgnoreCase);
+        Assert.DoesNotContain("prun", body, StringComparison.OrdinalIgnoreCase);
+        XElement matrix = page.Descendants("table").Single(t => t.Attribute("class")!.Value.Contains("confusion", StringComparison.Ordinal));
+        Assert.Equal(["3", "1", "", "", "2", "", "", "", ""], matrix.Descendants("td").Select(c => c.Value));
+        Assert.Contains("color-mix(in srgb,var(--accent) 52.5%", matrix.Descendants("td").First().Attribute("style")!.Value);
+        Assert.Equal((7, 1), (page.Descendants("span").Count(s => s.Attribute("class")?.Value == "right"),
+            page.Descendants("span").Count(s => s.Attribute("class")?.Value == "wrong")));
+        Assert.Empty(page.Descendants("use"));
+    }
+
+    /// <summary>A matrix of a hundred classes nobody reads.</summary>
+    [Fact]
+    public void OfManyClassesTheMostFrequentConfusionsAreListed()
+    {
+        var page = Parse(HtmlReport.Render(new ReportData
+        {
+            Title = "x", Confusion = Counted([.. Enumerable.Range(0, 30).Select(i => $"class {i}")]),
+        }));
+        Assert.Equal(["class 0", "class 1", "1", "25\u202F%"], page.Descendants("td").Select(c => c.Value));
+    }
+
+    [Fact]
+    public void TheTradeOffIsMeasuredAgainstTheUnprunedModelAndNotAgainstThePlainOne()
+    {
+        ReportData full = SampleReport.Full();
+        var page = Parse(HtmlReport.Render(full with { Unpruned = full.Rows[1] }));
+        Assert.Contains(page.Descendants("circle"), c => c.Attribute("class")!.Value == "dot hollow"
+            && c.Attribute("data-tip")!.Value == "APT, unpruned unpruned: 91.21\u202F%");
+    }
+
+    /// <summary>Four images of class 0, one of them taken for class 1, and two of class 1.</summary>
+    private static Confusion Counted(string[] names)
+    {
+        var counts = new ClassCounts(names.Length);
+        foreach (var (label, prediction) in ((int, int)[])[(0, 0), (0, 0), (0, 1), (0, 0), (1, 1), (1, 1)])
+            counts.Add(new ImageResult(0, label, prediction, 0, new float[names.Length], [], null));
+        return new Confusion(names, counts);
     }
 
     private static XDocument Parse(string page)
