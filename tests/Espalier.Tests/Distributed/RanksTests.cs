@@ -2,7 +2,6 @@ using Espalier.Compression;
 using Espalier.Compression.Methods.Apt;
 using Espalier.Data;
 using Espalier.Distributed;
-using Espalier.Files;
 using Espalier.Imaging;
 using Espalier.Tensors;
 using Espalier.Tests.Data;
