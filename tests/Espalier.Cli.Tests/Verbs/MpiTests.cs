@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using Espalier.Tensors;
 
 namespace Espalier.Cli.Tests.Verbs;
 
