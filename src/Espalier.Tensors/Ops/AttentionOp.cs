@@ -109,13 +109,13 @@ public sealed unsafe class AttentionOp : Op, IOfHeads
     {
         CheckTokens();
         if (Differentiated) softmax = new Tensor(new Shape(queries.Rows, Heads.Count, 2));
-        if (Probabilities is null && !Bytes) return Attended(softmax, null);
+        if (Probabilities is null && !Bytes) return Product(softmax, null);
         // Backward wants the softmax, and the result, that nobody has rounded.
-        if (Differentiated) unrounded = Attended(softmax, null);
-        return Bytes ? OfBytes() : Attended(null, Probabilities!.Range);
+        if (Differentiated) unrounded = Product(softmax, null);
+        return Bytes ? OfBytes() : Product(null, Probabilities!.Range);
     }
 
-    private Tensor Attended(Tensor? saved, ProbabilityRange? rounded)
+    private Tensor Product(Tensor? saved, ProbabilityRange? rounded)
     {
         var y = new Tensor(Result);
         fixed (int* queryRows = queries.Starts, keyRows = keys.Starts)

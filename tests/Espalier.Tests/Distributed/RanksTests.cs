@@ -1,5 +1,3 @@
-using Espalier.Compression;
-using Espalier.Compression.Methods.Apt;
 using Espalier.Data;
 using Espalier.Distributed;
 using Espalier.Imaging;
@@ -13,7 +11,7 @@ namespace Espalier.Tests.Distributed;
 /// <summary>Training in several processes is training in one with as many micro-batches.</summary>
 public sealed class RanksTests
 {
-    private static readonly TrainOptions Options = new()
+    internal static readonly TrainOptions Options = new()
     {
         Steps = 5, BatchSize = 8, EvalBatchSize = 8, EvalEvery = 0, LogEvery = 1, Name = "run",
     };
@@ -43,22 +41,6 @@ public sealed class RanksTests
         for (int i = 0; i < log.Losses.Count; i++) Assert.Equal(log.Losses[i], logs[0].Losses[i], 1e-4);
         Assert.Empty(logs[1].Losses);
         foreach (Model m in ranks) m.Dispose();
-    }
-
-    /// <summary>The agents' budget follows what all ranks have seen, so all have the same threshold.</summary>
-    [Fact]
-    public void AgentsLearnOnAllRanks()
-    {
-        var thresholds = MemoryRanks.Run(2, r =>
-        {
-            using Model own = New("vit-tiny-28");
-            TokenAgents.Add(own);
-            var task = new AptTask(own, new Apt { Budget = 0.5f });
-            Train(own, task, Options with { Ranks = r }, new Log());
-            return (task.Threshold, own.Graph.Parameters.Sum(p => p.Value.ToArray().Sum(v => (double)v)));
-        });
-        Assert.Equal(thresholds[0], thresholds[1]);
-        Assert.NotEqual(0.5f, thresholds[0].Threshold);
     }
 
     /// <summary>One rank hears the signal first; both end after the same step, and go on from there as if nothing had been.</summary>
@@ -104,17 +86,17 @@ public sealed class RanksTests
         Assert.Contains("different networks", e.Message);
     }
 
-    private static Model New(string network, ulong seed = 1) =>
+    internal static Model New(string network, ulong seed = 1) =>
         Model.Create(network, 3, 1, imageSize: 28, seed, width: network == "resnet20" ? 0.25 : 1);
 
     private static ClassifierTask Plain(Model model) => new(model, new ClassifierTaskOptions());
 
     private static TrainingData Data() => new(new FakeDataset(38), ImagePipeline.Eval(28, 1), new FakeDataset(8), ImagePipeline.Eval(28, 1));
 
-    private static void Train(Model model, ITrainingTask task, TrainOptions options, Log log)
+    internal static void Train(Model model, ITrainingTask task, TrainOptions options, ITrainingProgress? progress = null)
     {
         model.Card = model.Card with { Preprocessing = Preprocessing.Half(28, 1) };
-        new Trainer(task, Data(), options).Run(log);
+        new Trainer(task, Data(), options).Run(progress);
     }
 
     private static void AssertSame(Model a, Model b, float tolerance, bool statistics)
