@@ -2,8 +2,8 @@ using Espalier.Compression;
 
 namespace Espalier.Reporting;
 
-/// <summary>A picture a layer: the scores of its channels as bars in falling order, those that went
-/// pale, in another colour; the range of their scores under the pointer.</summary>
+/// <summary>A picture a layer: the scores of its channels as bars in falling order, those that went pale and in another colour; the
+/// range of their scores under the pointer.</summary>
 internal static class ScoreChart
 {
     private const double Width = 236, Height = 96, Left = 2, Right = 234, Top = 6, Bottom = 90;
