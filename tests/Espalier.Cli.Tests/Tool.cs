@@ -39,7 +39,10 @@ internal static class Tool
         return new Outcome(code, output.ToString()!, error.ToString());
     }
 
-    public static Process Start(params string[] args)
+    public static Process Start(params string[] args) => StartIn("", args);
+
+    /// <param name="folder">Where it works.</param>
+    public static Process StartIn(string folder, params string[] args)
     {
         var start =
             new ProcessStartInfo(Environment.ProcessPath is { } host && Path.GetFileName(host) is "dotnet" ? host : "dotnet")
@@ -47,6 +50,7 @@ internal static class Tool
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
             RedirectStandardError = true,
+            WorkingDirectory = folder,
         };
         start.ArgumentList.Add(Path.Combine(AppContext.BaseDirectory, "espalier.dll"));
         foreach (string arg in args) start.ArgumentList.Add(arg);

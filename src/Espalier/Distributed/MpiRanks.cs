@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using System.Runtime.InteropServices;
 
 namespace Espalier.Distributed;
@@ -15,6 +16,12 @@ public sealed unsafe class MpiRanks : IRanks, IDisposable
 
     /// <summary>MPI_THREAD_FUNNELED: one thread of several makes all calls.</summary>
     private const int OneThread = 1;
+
+    /// <summary>Looks in a row that find nothing before the thread sleeps: while a message is moving, and while others have not come
+    /// that far.</summary>
+    private const int Busy = 1000, Quiet = 50;
+
+    private static readonly TimeSpan Moved = TimeSpan.FromMicroseconds(3);
 
     private readonly BlockingCollection<Job> jobs = [];
     private readonly TaskCompletionSource<(int Rank, int Count)> started = new();
@@ -114,13 +121,20 @@ public sealed unsafe class MpiRanks : IRanks, IDisposable
             Check("MPI_Iallreduce", ((delegate* unmanaged<nint, void*, int, nint, nint, nint, nint*, int>)Symbol("MPI_Iallreduce"))(
                 1, job.Memory.Pointer, job.Count, job.Type, sum, world, &request));
             var test = (delegate* unmanaged<nint*, int*, nint, int>)Symbol("MPI_Test");
-            var wait = new SpinWait();
+            int idle = 0, patience = Busy;
             while (true)
             {
                 int done;
+                long before = Stopwatch.GetTimestamp();
                 Check("MPI_Test", test(&request, &done, 0));
                 if (done != 0) break;
-                wait.SpinOnce();
+                // A look moves a piece of the message, if there is one, and takes its time then.
+                if (Stopwatch.GetElapsedTime(before) > Moved) (idle, patience) = (0, Busy);
+                else if (++idle >= patience)
+                {
+                    Thread.Sleep(1);
+                    (idle, patience) = (0, Quiet);
+                }
             }
             job.Memory.Dispose();
             job.Done.SetResult();

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text.Json;
 using Espalier.Cli.Running;
 using Espalier.Data;
@@ -136,6 +137,37 @@ public sealed class FirstHourTests : IDisposable
         Assert.True(after.ParameterCount > 0);
         Assert.Contains("stays", Tool.Run("compress", method, "--model", whole, "--ratio", "0.5", "--plan").MustSucceed().Out);
         Assert.Contains("--data NAME", Tool.Run("compress", "taylor", "--model", whole, "--ratio", "0.5", "--output", small).MustFail(2));
+    }
+
+    /// <summary>What was trained or cut is never thrown away, nor put in the place of what is there.</summary>
+    [Fact]
+    public async Task Without_an_output_a_name_is_chosen()
+    {
+        using (Model net = Model.Create("resnet20", 7, 3, 16, width: 0.25)) net.Save(folder.File("whole.safetensors"));
+        for (int i = 1; i <= 2; i++)
+        {
+            using Process compress = Tool.StartIn(folder.Path, "compress", "l1", "--model", "whole.safetensors", "--ratio", "0.5");
+            Task<string> error = compress.StandardError.ReadToEndAsync();
+            string output = await compress.StandardOutput.ReadToEndAsync();
+            await compress.WaitForExitAsync();
+            Assert.True(compress.ExitCode == 0, await error);
+            string[] files = Directory.GetFiles(folder.File("output"), "*-l1*.safetensors");
+            Assert.Equal(i, files.Length);
+            Assert.Contains(files, f => output.Contains($"goes to {Path.GetRelativePath(folder.Path, f)}", StringComparison.Ordinal));
+            foreach (string file in files) Model.Open(file).Dispose();
+        }
+    }
+
+    /// <summary>Names of both sides, and the preset that the file's names are those of.</summary>
+    [Fact]
+    public void A_file_of_another_network_says_which()
+    {
+        string file = folder.File("mobile.safetensors");
+        using (Model net = Model.Create("mobilenet_v2", 7))
+            Safetensors.Write(file, net.Graph.Weights.Select(w => new NamedArray(w.Key, w.Value.Tensor.Shape.ToArray(), w.Value.Tensor.ToArray())));
+        string error = Tool.Run("profile", "--model", file, "--model-type", "resnet18").MustFail(2);
+        foreach (string part in new[] { "no tensor has a name of resnet18", "features.0.0.weight", "conv1.weight", "mobilenet_v2" })
+            Assert.Contains(part, error);
     }
 
     [Fact]
