@@ -40,14 +40,17 @@ internal sealed class Features(string file, IImageDataset seen, IImageDataset he
         double most = 0, cosine = 0;
         int images = 0;
         foreach (Tensor batch in Images(held, pipeline))
+        {
+            int values = (int)(batch.Length / batch.Shape[0]);
             for (int i = 0; i < batch.Shape[0]; i++, images++)
             {
-                float[] x = batch.Span.Slice(i * (int)(batch.Length / batch.Shape[0]), (int)(batch.Length / batch.Shape[0])).ToArray(), y = new float[session.ResultValues];
+                float[] x = batch.Span.Slice(i * values, values).ToArray(), y = new float[session.ResultValues];
                 session.Run(x, 1, y);
                 float[] expected = peer.Run(x);
                 most = Math.Max(most, Removal.Difference(expected, y) / expected.Max(MathF.Abs));
                 cosine += System.Numerics.Tensors.TensorPrimitives.CosineSimilarity<float>(expected, y);
             }
+        }
         yield return string.Create(CultureInfo.InvariantCulture, $"Against ONNX Runtime on the {images} held-out images: largest difference ")
             + string.Create(CultureInfo.InvariantCulture, $"{most:0.0e+0} of the largest feature, mean cosine {cosine / images:0.000000}.");
         yield return "";

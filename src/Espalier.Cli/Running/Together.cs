@@ -14,13 +14,13 @@ internal static class Together
     private static readonly TimeSpan Courtesy = TimeSpan.FromSeconds(10);
 
     /// <param name="verb">Is given no ranks where there is one process only.</param>
-    public static int Run(CommandContext context, ParseResult parse, Func<CommandContext, IRanks?, int> verb)
+    public static int Run(CommandContext context, ParseResult parse, Func<IRanks?, int> verb)
     {
         using MpiRanks? ranks = MpiRanks.Join();
-        if (ranks is null) return verb(context, null);
+        if (ranks is null) return verb(null);
         try
         {
-            return verb(context, ranks);
+            return verb(ranks);
         }
         catch (Exception e)
         {

@@ -24,10 +24,10 @@ internal static class TrainVerb
             "espalier train --recipe output/cifar.recipe.json --epochs 20 --name longer",
             "espalier train --data photos --model-type resnet18 --pretrained resnet18.pth --freeze 2 --name mine",
             "espalier train --name cifar --resume"));
-        verb.SetAction(parse => Together.Run(context, parse, (all, ranks) =>
+        verb.SetAction(parse => Together.Run(context, parse, ranks =>
         {
             TrainPlan plan = flags.Read(parse);
-            return Run(plan with { Options = plan.Options with { Ranks = ranks } }, parse, all);
+            return Run(plan with { Options = plan.Options with { Ranks = ranks } }, parse, context);
         }));
         return verb;
     }
@@ -35,7 +35,7 @@ internal static class TrainVerb
     private static int Run(TrainPlan plan, ParseResult parse, CommandContext context)
     {
         Terminal terminal = context.Terminal;
-        bool writes = plan.Options.Ranks is null or { Rank: 0 };
+        bool writes = plan.Options.Writes;
         var files = new RunFolder(plan.Options.OutputDir!, plan.Options.Name);
         if (!plan.Options.Resume && !plan.Overwrite && new[] { files.State, files.Model }.FirstOrDefault(File.Exists) is { } there)
             throw new EspalierException($"{there}: is of an earlier run; --resume goes on with it, --overwrite begins again in its "

@@ -21,8 +21,7 @@ internal sealed class StepUndo : IDisposable
         (this.task, this.loader, position) = (task, loader, loader.Position);
         ofTask = task.BeforeStep();
         if (!IsPossible) return;
-        statistics = [.. task.Graph.Nodes.Where(n => n.Op is BatchNorm2dOp).SelectMany(n => n.Operands.Skip(3))
-            .Select(o => (o!.Tensor, o.Tensor.ToArray()))];
+        statistics = [.. RunningStatistics.Of(task.Graph).Select(s => (s, s.ToArray()))];
     }
 
     /// <summary>False where the task cannot take back a part of a step, which then has to end first.</summary>

@@ -115,6 +115,9 @@ public sealed record TrainOptions
         }
     }
 
+    /// <summary>Whether this process writes files and speaks: of several, the first.</summary>
+    internal bool Writes => Ranks is null or { Rank: 0 };
+
     internal int MicroBatchSize => BatchSize / MicroBatches;
 
     internal long Warmup => WarmupSteps ?? Math.Min(500, Steps / 20);

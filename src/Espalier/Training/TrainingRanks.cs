@@ -51,7 +51,7 @@ internal sealed class TrainingRanks
     public void Finish(Dictionary<string, double> scalars)
     {
         gradients.Finish();
-        Tensor[] statistics = [.. task.Graph.Nodes.Where(n => n.Op is BatchNorm2dOp).SelectMany(n => n.Operands.Skip(3)).Select(o => o!.Tensor)];
+        Tensor[] statistics = [.. RunningStatistics.Of(task.Graph)];
         if (statistics.Length > 0)
         {
             float[] values = [.. statistics.SelectMany(s => s.ToArray())];

@@ -18,7 +18,7 @@ internal sealed partial class TrainingSession
     private void Save()
     {
         if (folder is null || step == 0) return;
-        if (!Writes)
+        if (!options.Writes)
         {
             saved = step;
             return;

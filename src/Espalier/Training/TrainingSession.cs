@@ -42,7 +42,7 @@ internal sealed partial class TrainingSession : IDisposable
     {
         (this.task, this.options, this.cancel) = (task, options, cancel);
         ranks = options.Ranks is { } others ? new TrainingRanks(others, task) : null;
-        this.progress = Writes ? progress : NullProgress.Instance;
+        this.progress = options.Writes ? progress : NullProgress.Instance;
         dataset = $"{data.Train.Name} ({data.Train.Count} images)";
         pipeline = data.TrainPipeline.Description;
         schedule = Schedules.Parse(options.Schedule, options.Warmup, options.Milestones);
@@ -115,12 +115,9 @@ internal sealed partial class TrainingSession : IDisposable
         runLock?.Dispose();
     }
 
-    /// <summary>Whether this process writes files and speaks: of several, the first.</summary>
-    private bool Writes => ranks is null or { Rank: 0 };
-
     private void Begin()
     {
-        if (Writes)
+        if (options.Writes)
         {
             runLock = folder?.Open();
             folder?.DeleteStaleTemporaries();
@@ -135,14 +132,14 @@ internal sealed partial class TrainingSession : IDisposable
                 ? $"{options.Name} has done its {step} steps already."
                 : $"Resuming {options.Name} after step {step}.");
         }
-        else if (folder is not null && Writes)
+        else if (folder is not null && options.Writes)
         {
             if (options.Resume) progress.Message($"There is no {folder.State} to resume; starting at the beginning.");
             else if (File.Exists(folder.State))
                 progress.Message($"Starting again; the state and history of the earlier {options.Name} are replaced.");
             folder.DeleteState();
         }
-        history = folder is null || !Writes ? null : new TrainingHistory(folder, step, evaluated);
+        history = folder is null || !options.Writes ? null : new TrainingHistory(folder, step, evaluated);
         ranks?.Meet(step);
     }
 
@@ -252,7 +249,7 @@ internal sealed partial class TrainingSession : IDisposable
                 if (double.IsNaN(value) || (best.TryGetValue(name, out double before) && value <= before)) continue;
                 best[name] = value;
                 newBest.Add(name);
-                if (folder is not null && Writes) task.SaveModel(folder.Best(result.Selections.Count == 1 ? null : name));
+                if (folder is not null && options.Writes) task.SaveModel(folder.Best(result.Selections.Count == 1 ? null : name));
             }
         }
         history?.Write(step, result.Scalars.Select(s => KeyValuePair.Create(TrainingHistory.EvaluationPrefix + s.Key, s.Value)));

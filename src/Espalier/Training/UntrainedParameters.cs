@@ -21,8 +21,7 @@ internal sealed class UntrainedParameters : IDisposable
         this.skip = skip;
         parameters = [.. graph.Parameters.Where(p => patterns.Count > 0 && !patterns.Any(pattern => Fits(p.Name, pattern)))
             .Select(p => p.Value)];
-        Statistics = patterns.Count == 0 ? null : graph.Nodes.Where(n => n.Op is BatchNorm2dOp && IsUntrained(n))
-            .SelectMany(n => n.Operands.Skip(3)).Select(o => o!.Tensor).ToHashSet();
+        Statistics = patterns.Count == 0 ? null : RunningStatistics.Of(graph, IsUntrained).ToHashSet();
         Hold(true);
     }
 
