@@ -13,18 +13,29 @@ from torch.nn import functional as F
 
 
 def read_safetensors(path):
-    """Name -> float32 tensor, and the model's shape from the metadata."""
+    """Name -> float32 tensor, and the graph from the metadata."""
     with open(path, "rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))
         data = file.read()
-    config = json.loads(header.pop("__metadata__")["espalier"])["config"]
+    graph = json.loads(header.pop("__metadata__")["espalier"])["graph"]
     tensors = {}
     for name, entry in header.items():
         begin, end = entry["data_offsets"]
         array = np.frombuffer(data[begin:end], dtype="<f4").reshape(entry["shape"])
         tensors[name] = torch.from_numpy(array.copy())
-    return tensors, config
+    return tensors, graph
+
+
+def shape_of(tensors, graph):
+    """The widths of a plain vision transformer: most stand in its weights, the rest in its graph."""
+    width, channels, patch, _ = tensors["transformer.embeddings.patch_embeddings.weight"].shape
+    attention = [node["settings"] for node in graph["nodes"] if node["op"] == "Attention"]
+    return {
+        "channels": channels, "imageSize": graph["inputs"][0]["shape"][-1], "patchSize": patch, "hiddenSize": width,
+        "mlpDim": tensors["transformer.encoder.layer.0.ffn.fc1.bias"].numel(), "numLayers": len(attention),
+        "numHeads": width // attention[0]["queryWidth"], "numClasses": tensors["head.bias"].numel(),
+    }
 
 
 class Block(nn.Module):
@@ -104,7 +115,8 @@ def load_weights(model, tensors):
 
 class Loaded:
     def __init__(self, request):
-        tensors, config = read_safetensors(request["file"])
+        tensors, graph = read_safetensors(request["file"])
+        config = shape_of(tensors, graph)
         self.model = VisionTransformer(config)
         load_weights(self.model, tensors)
         shape = (request["batch"], config["channels"], config["imageSize"], config["imageSize"])

@@ -18,6 +18,7 @@ internal static class PerformancePage
         IReadOnlyList<RowResult> rows, IReadOnlyDictionary<string, string> reasons, Bench bench, TimeSpan took)
     {
         int pass = rows.Count(r => r.Verdict == Verdict.Pass), shortOf = rows.Count(r => r.Verdict == Verdict.FallsShort);
+        int missing = rows.Count(r => r.Verdict == Verdict.NotAvailable);
         var text = new StringBuilder();
         text.Append($"- {DateTime.UtcNow.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture)}, commit {Revision.Current()}\n");
         MachineInfo machine = MachineInfo.Collect();
@@ -25,7 +26,7 @@ internal static class PerformancePage
         foreach (var (kernel, peak) in bench.Peaks) text.Append($"; FMA peak ({kernel}) {Units.Gflops(peak)}");
         text.Append($"\n- {string.Join("; ", bench.Versions)}\n");
         text.Append($"- {bench.Settings.Rounds} rounds, {Units.Two(took.TotalMinutes)} minutes in all\n\n");
-        text.Append($"{pass} rows pass, {shortOf} fall short.\n\n");
+        text.Append($"{pass} rows pass, {shortOf} fall short{(missing == 0 ? "" : $", {missing} not available")}.\n\n");
         return text.Append(ResultsTable.Markdown(rows, reasons)).ToString();
     }
 
