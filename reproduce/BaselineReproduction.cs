@@ -15,9 +15,10 @@ using Espalier.Training;
 namespace Espalier.Reproduce;
 
 /// <summary>A trained network.</summary>
+/// <param name="Teacher">File of the network that taught it; null for none.</param>
 /// <param name="Curve">Accuracy on the test images by epoch.</param>
 internal sealed record Baseline(string Name, Model Model, ModelEvaluation Test, long Steps, double Epochs, long Bytes,
-    IReadOnlyList<(double Epoch, double Accuracy)> Curve);
+    string? Teacher, IReadOnlyList<(double Epoch, double Accuracy)> Curve);
 
 /// <summary>
 /// The networks that other experiments begin with, trained from the recipes beside this program, which are those of `train`.
@@ -82,7 +83,7 @@ internal sealed class BaselineReproduction(CommandContext context, string folder
         }
         double epochs = (double)run.TotalSteps * plan.Options.BatchSize / run.Counts.Train;
         return new Baseline(name, model, test, run.TotalSteps, epochs, new FileInfo(published ?? files.Model).Length,
-            Curve(files.History, epochs / run.TotalSteps));
+            plan.Recipe.Teacher, Curve(files.History, epochs / run.TotalSteps));
     }
 
     /// <summary>How long a training will take on this machine from its beginning, by a few steps.</summary>
@@ -119,12 +120,13 @@ internal sealed class BaselineReproduction(CommandContext context, string folder
             60,000 training images of Fashion-MNIST, none held out; the weights of the last step, one seed. Accuracy is of the
             10,000 test images, which nothing was chosen by.
 
-            | network | accuracy, % | epochs | steps | parameters | MACs an image | file |
-            | --- | ---: | ---: | ---: | ---: | ---: | ---: |
+            | network | accuracy, % | epochs | steps | taught by | parameters | MACs an image | file |
+            | --- | ---: | ---: | ---: | --- | ---: | ---: | ---: |
 
             """);
         foreach (Baseline b in all)
             text.AppendLine(FormattableString.Invariant($"| `{b.Name}` | {100 * b.Test.Accuracy:0.00} | {b.Epochs:0} | {b.Steps} ")
+                + $"| {(b.Teacher is null ? "" : $"`{Path.GetFileNameWithoutExtension(b.Teacher)}`")} "
                 + FormattableString.Invariant($"| {b.Model.ParameterCount / 1e3:0.0} k | {b.Test.MultiplyAdds / 1e6:0.0} M ")
                 + $"| {Format.Bytes(b.Bytes)} |");
         text.Append($"""

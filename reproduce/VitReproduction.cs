@@ -79,7 +79,9 @@ internal sealed class VitReproduction(CommandContext context, string folder, str
             }
             if (!scratch || !method.HasScratch) continue;
             Model Fresh() => Runs.Fresh(Name(method.Id, budget, seed), seed);
-            Runs.Do(Scratch(method, record, budget, seed), Fresh, FromScratch(seed), job => job.Train("train", ScratchSteps));
+            using Teacher? teacher = LoadTeacher();
+            Runs.Do(Scratch(method, record, budget, seed), Fresh, FromScratch(seed, teacher),
+                job => job.Train("train", ScratchSteps), augmentation: recipe.Augmentation);
         }
     }
 
@@ -107,7 +109,8 @@ internal sealed class VitReproduction(CommandContext context, string folder, str
         if (scratch)
         {
             int shapes = Lines().Count(l => l.Method.HasScratch);
-            TimeSpan each = Runs.Estimate(Open, _ => FromScratch(seed), job => job.Train("train", 8), ScratchSteps);
+            using Teacher? teacher = LoadTeacher();
+            TimeSpan each = Runs.Estimate(Open, _ => FromScratch(seed, teacher), job => job.Train("train", 8), ScratchSteps);
             yield return (FormattableString.Invariant($"{shapes} shapes from scratch, as if whole"), shapes * each);
         }
     }
@@ -127,10 +130,17 @@ internal sealed class VitReproduction(CommandContext context, string folder, str
         Task = new() { LabelSmoothing = recipe.Recipe.LabelSmoothing },
     };
 
-    private CompressionOptions FromScratch(ulong seed) => new()
+    /// <summary>As the whole network was trained.</summary>
+    private CompressionOptions FromScratch(ulong seed, Teacher? teacher) => new()
     {
-        Seed = seed, Training = recipe.Options, Task = new() { LabelSmoothing = recipe.Recipe.LabelSmoothing },
+        Seed = seed, Training = recipe.Options, Task = recipe.Recipe.Task(teacher),
     };
+
+    private Teacher? LoadTeacher()
+    {
+        using Model student = Open();
+        return recipe.Recipe.LoadTeacher(student.NumClasses, student.Card.Classes, student.Card.Preprocessing!);
+    }
 
     private static long TrainedSteps(string? dataDir, CommandContext context)
     {

@@ -47,6 +47,23 @@ public sealed class VitReproductionTests
         Assert.InRange(left, 0.1, share);
     }
 
+    [Theory]
+    [InlineData(0.01)]
+    [InlineData(0.0004)]
+    [InlineData(3)]
+    public void The_smallest_number_that_is_enough_is_found_from_either_side(double wanted)
+    {
+        int asked = 0;
+        double? found = VitTargets.Enough(0.01, e =>
+        {
+            asked++;
+            return e >= wanted;
+        });
+        Assert.InRange(found!.Value, wanted, 1.1 * wanted);
+        Assert.InRange(asked, 4, 20);
+        Assert.Null(VitTargets.Enough(0.01, _ => false));
+    }
+
     [Fact]
     public void The_verdict_names_who_beats_random_and_scratch()
     {
