@@ -12,6 +12,7 @@ public sealed unsafe class LinearOp : Op
     private readonly Tensor? bias, residual;
     private readonly bool gelu;
     private readonly int rows = 1, inputs, outputs;
+    private readonly DotTile? rounded = ProductPrecision.Tile;
     private Tensor? preActivation;
 
     public LinearOp(Tensor x, Tensor weight, Tensor? bias, Tensor? residual = null, bool gelu = false)
@@ -56,7 +57,7 @@ public sealed unsafe class LinearOp : Op
             Residual = residual is null ? null : residual.Data,
             LdResidual = outputs,
         };
-        Gemm.Run(false, true, rows, outputs, inputs, x.Data, inputs, weight.Data, inputs, y.Data, outputs, epilogue);
+        Gemm.Run(rounded, false, true, rows, outputs, inputs, x.Data, inputs, weight.Data, inputs, y.Data, outputs, epilogue);
         return y;
     }
 
@@ -79,13 +80,13 @@ public sealed unsafe class LinearOp : Op
         if (Wants(x))
         {
             Tensor dx = GradOf(x, out bool accumulate);
-            Gemm.Run(false, false, rows, inputs, outputs, dz.Data, outputs, weight.Data, inputs, dx.Data, inputs,
+            Gemm.Run(rounded, false, false, rows, inputs, outputs, dz.Data, outputs, weight.Data, inputs, dx.Data, inputs,
                 new Epilogue { Accumulate = accumulate });
         }
         if (Wants(weight))
         {
             Tensor dw = GradOf(weight, out bool accumulate);
-            Gemm.Run(true, false, outputs, inputs, rows, dz.Data, outputs, x.Data, inputs, dw.Data, inputs,
+            Gemm.Run(rounded, true, false, outputs, inputs, rows, dz.Data, outputs, x.Data, inputs, dw.Data, inputs,
                 new Epilogue { Accumulate = accumulate });
         }
         if (dz != dy) dz.Dispose();

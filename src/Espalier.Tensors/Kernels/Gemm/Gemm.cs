@@ -14,7 +14,15 @@ internal static unsafe class Gemm
     public static void Run(
         bool transA, bool transB, int m, int n, int k, float* a, int lda, float* b, int ldb, float* c, int ldc,
         in Epilogue epilogue) =>
-        Run(new Product
+        Run(null, transA, transB, m, n, k, a, lda, b, ldb, c, ldc, epilogue);
+
+    /// <summary>The same; with a tile of bfloat16, by it, unless the product is too small to gain.</summary>
+    /// <param name="rounded">See <see cref="ProductPrecision.Tile"/>.</param>
+    public static void Run(
+        DotTile? rounded, bool transA, bool transB, int m, int n, int k, float* a, int lda, float* b, int ldb, float* c, int ldc,
+        in Epilogue epilogue)
+    {
+        var product = new Product
         {
             Tiles = KernelInfo.Tiles,
             M = m,
@@ -29,7 +37,10 @@ internal static unsafe class Gemm
             C = c,
             Ldc = ldc,
             Epilogue = epilogue,
-        });
+        };
+        if (rounded is null || Math.Min(Math.Min(m, n), k) < Bf16Gemm.Fewest) Run(product);
+        else Bf16Gemm.Run(rounded, product);
+    }
 
     /// <summary>C [m, n] = A [m, k] B [k, n], then the epilogue, with B packed beforehand.</summary>
     public static void Run(int m, int n, int k, float* a, int lda, PackedB b, float* c, int ldc, in Epilogue epilogue)

@@ -45,6 +45,33 @@ internal static unsafe class Bf16Rows
         }
     }
 
+    /// <summary>The same of lines that lie side by side: the columns of a matrix that has a row for each step.</summary>
+    /// <param name="x">[count, lines]</param>
+    /// <param name="ldx">Distance between the rows of x, at least 15.</param>
+    /// <param name="lines">Lines there are; the rest of the panel holds anything.</param>
+    /// <param name="count">Steps. Those up to the next multiple of 16 are zero in the panel.</param>
+    /// <param name="panel">[groups, height, 2]; up to 60 bytes behind it are overwritten.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void PackColumns(float* x, nint ldx, int lines, int height, nint count, byte* panel)
+    {
+        uint* target = (uint*)panel;
+        for (nint k = 0; k < ((count + 15) & ~15); k += GroupSize, x += GroupSize * ldx, target += height)
+        {
+            // Whole vectors may reach past the lines, which is still inside of x where a row follows.
+            int i = 0, whole = k + GroupSize < count ? lines : lines / 16 * 16;
+            if (Avx512BW.IsSupported && k + 1 < count)
+            {
+                for (; i < whole; i += 16)
+                    ((Round(Vector512.Load(x + ldx + i)) << 16) | Round(Vector512.Load(x + i))).Store(target + i);
+            }
+            for (; i < lines; i++)
+            {
+                uint low = k < count ? Round(x[i]) : 0u, high = k + 1 < count ? Round(x[ldx + i]) : 0u;
+                target[i] = low | (high << 16);
+            }
+        }
+    }
+
     private static void Pair(float* x, nint k, nint count, ushort* group)
     {
         group[0] = k < count ? Round(x[k]) : (ushort)0;
