@@ -5,6 +5,7 @@ using Espalier.Compression;
 using Espalier.Data;
 using Espalier.Models;
 using Espalier.Optim;
+using Espalier.Tensors;
 using Espalier.Training;
 
 namespace Espalier.Cli.Options;
@@ -53,6 +54,8 @@ internal sealed class TrainFlags
         Opt.Number("--max-grad-norm", "Limit of the gradients' norm; 0 for none [1]", 0f, float.MaxValue);
     private readonly Option<double?> ema = Opt.Number("--ema",
         "Decay of the weights' averages, which are then what is evaluated and saved", 0.0, 0.9999999, "DECAY");
+    private readonly Option<string?> amp = Opt.Choice("--amp",
+        "Numbers that linear layers multiply in while training: bf16 where the processor has it [none]", "none", "bf16");
     private readonly Option<float?> dropout =
         Opt.Number("--dropout", "[0.1 for the published models, 0 for small and own ones]", 0f, 0.99f, "RATE");
     private readonly Option<bool> noShuffle = Opt.Flag("--no-shuffle", "Take the training images in the data set's order");
@@ -100,7 +103,7 @@ internal sealed class TrainFlags
             Shared.ModelType, Shared.Config, Shared.ImageSize, Shared.Width, Shared.Preprocess, init, pretrained, Shared.Averaged,
             steps, epochs, freeze,
             batchSize, accumulation, optimizer, learningRate, decay, warmup, weightDecay, maxGradNorm, Shared.TrainOnly,
-            ema, dropout,
+            ema, amp, dropout,
             .. RecipeFlags.All, augment, noAugment, noShuffle, seed,
             evalEvery, evalBatchSize, evalLimit, holdOut, checkpointEvery, logEvery, Shared.Resume, overwrite,
             targetFlops, rewardMargin, plainLoss, selfDistill, pruneFrom, clip, exploration, probes, context, keepBias,
@@ -194,6 +197,7 @@ internal sealed class TrainFlags
             MaxGradNorm = p.GetValue(maxGradNorm) ?? defaults.MaxGradNorm,
             TrainOnly = Opt.List(p.GetValue(Shared.TrainOnly)),
             EmaDecay = p.GetValue(ema),
+            Precision = p.GetValue(amp) == "bf16" ? Precision.Bf16 : Precision.Fp32,
             Seed = p.GetValue(seed) ?? defaults.Seed,
             Shuffle = !p.GetValue(noShuffle),
             Resume = p.GetValue(Shared.Resume),

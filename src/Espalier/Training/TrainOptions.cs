@@ -1,6 +1,7 @@
 using System.Globalization;
 using Espalier.Distributed;
 using Espalier.Optim;
+using Espalier.Tensors;
 
 namespace Espalier.Training;
 
@@ -63,6 +64,10 @@ public sealed record TrainOptions
 
     /// <summary>Decay of the weights' averages, which are then what is evaluated and saved as model; null for none.</summary>
     public double? EmaDecay { get; init; }
+
+    /// <summary>In which numbers linear layers multiply, in both directions: float32 or bfloat16, see <see cref="ProductPrecision"/>.
+    /// </summary>
+    public Precision Precision { get; init; } = Precision.Fp32;
 
     /// <summary>
     /// The parameters to train, as name patterns of parameters or layers with * and ?; none for all. The others stay bit for bit
@@ -144,6 +149,7 @@ public sealed record TrainOptions
         Require(float.IsFinite(WeightDecay) && WeightDecay >= 0, $"WeightDecay is {WeightDecay}; it is 0 or more");
         Require(WarmupSteps is null or >= 0, $"WarmupSteps is {WarmupSteps}; it is 0 or more");
         Require(MaxGradNorm >= 0, $"MaxGradNorm is {MaxGradNorm}; it is above 0, or 0 for no limit");
+        ProductPrecision.Of(Precision).Dispose();
         Require(EmaDecay is null or (>= 0 and < 1), $"EmaDecay is {EmaDecay}; it is in [0, 1)");
         Require(FreezeSteps == 0 || (FreezeSteps > 0 && FreezeExcept.Count > 0),
             $"FreezeSteps is {FreezeSteps} with {FreezeExcept.Count} names; it is 0, or more with names of what is trained");
@@ -169,6 +175,7 @@ public sealed record TrainOptions
         ("Seed", Text(Seed)),
         ("Shuffle", Shuffle ? "yes" : "no"),
         ("FreezeSteps", Text(FreezeSteps)),
+        ("Precision", $"{Precision}"),
     ];
 
     private static string Text(IFormattable value) => value.ToString(null, CultureInfo.InvariantCulture);

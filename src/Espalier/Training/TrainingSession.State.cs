@@ -88,12 +88,15 @@ internal sealed partial class TrainingSession
         if (version != FormatVersion)
             throw new EspalierException($"{file.Source}: is a training state of version {version}; this program reads "
                 + $"version {FormatVersion}.");
-        // What states of earlier versions may lack.
-        HashSet<string> young = [Augmentation, nameof(TrainOptions.FreezeSteps), .. task.Identity.Select(o => o.Name)];
+        // What states of earlier versions may lack, with what it was then where that is known.
+        Dictionary<string, string?> young = task.Identity.ToDictionary(o => o.Name, _ => (string?)null);
+        young[Augmentation] = null;
+        young[nameof(TrainOptions.FreezeSteps)] = "0";
+        young[nameof(TrainOptions.Precision)] = $"{Precision.Fp32}";
         foreach (var (name, now) in Identity())
         {
             string? then = file.Metadata.GetValueOrDefault(OptionPrefix + name);
-            if (then is null && young.Contains(name)) continue;
+            if (then is null && young.TryGetValue(name, out then) && then is null) continue;
             if (then != now)
                 throw new EspalierException($"{file.Source}: {name} was {then ?? "not set"} and is {now} now; resume with "
                     + "the same, or train under another name.");

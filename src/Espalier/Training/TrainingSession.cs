@@ -171,6 +171,7 @@ internal sealed partial class TrainingSession : IDisposable
                 Optimizer = optimizer, Run = new RunContext(Training: true, Still: untrained.Statistics),
             };
             using (Interruption.By(stops ? cancel : CancellationToken.None))
+            using (ProductPrecision.Of(options.Precision))
             using (GradientsWhole.By(part + stride >= parts ? ranks?.Ready : null))
             using (new Scope())
                 means.Add(Finite(task.Step(batch, context), number));

@@ -26,7 +26,7 @@ internal sealed class EspalierServer : Server
                 file, input, batch, (int)request["channels"]!, (int)request["size"]!, Options(request)),
             "forward" => new ForwardWork(file, input, batch),
             "train-apt" => new AptTrainingWork(file, input, batch, (double)request["share"]!),
-            "train" => new TrainingWork(file, input, batch, (float)request["lr"]!),
+            "train" => new TrainingWork(file, input, batch, (float)request["lr"]!, Asked(request)),
             _ => throw new ArgumentException($"no such task: {task}"),
         };
     }
@@ -52,9 +52,12 @@ internal sealed class EspalierServer : Server
     /// <summary>Dense, unless a share of tokens to keep is given.</summary>
     private static SessionOptions Options(JsonObject request) => new()
     {
-        Precision = request["precision"] is { } precision ? Enum.Parse<Precision>((string)precision!) : Precision.Fp32,
+        Precision = Asked(request),
         Pruning = request["keepShare"] is { } share ? Pruning.KeepShare((double)share) : Pruning.None,
     };
+
+    private static Precision Asked(JsonObject request) =>
+        request["precision"] is { } precision ? Enum.Parse<Precision>((string)precision!) : Precision.Fp32;
 
     /// <summary>Managed bytes that a call allocates when it is warm.</summary>
     private static double AllocatedBytes(IWork work)

@@ -13,8 +13,9 @@ internal sealed class TrainingWork : IWork
     private readonly int[] labels;
     private readonly Sgd optimizer;
     private readonly float learningRate;
+    private readonly Precision precision;
 
-    public TrainingWork(string weights, string input, int batch, float learningRate)
+    public TrainingWork(string weights, string input, int batch, float learningRate, Precision precision)
     {
         model = Model.Open(weights);
         graph = model.Graph.Prepared(training: true);
@@ -22,7 +23,7 @@ internal sealed class TrainingWork : IWork
         images = InputFile.Read(input, batch, model.Channels, model.ImageSize);
         labels = [.. Enumerable.Range(0, batch).Select(i => i % model.NumClasses)];
         optimizer = new Sgd(ParameterGroup.Of(model.Graph));
-        this.learningRate = learningRate;
+        (this.learningRate, this.precision) = (learningRate, precision);
     }
 
     public void Call() => Step();
@@ -39,6 +40,7 @@ internal sealed class TrainingWork : IWork
     {
         using var scope = new Scope();
         foreach (var (_, parameter) in optimizer.Parameters) parameter.ClearGrad();
+        using var products = ProductPrecision.Of(precision);
         using var recording = new Recording();
         Tensor loss = F.CrossEntropy(graph.Run(Tensor.From(shape, images), new RunContext(Training: true)), labels);
         recording.Backward(loss);

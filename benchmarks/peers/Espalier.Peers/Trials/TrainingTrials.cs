@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Espalier.Tensors;
 
 namespace Espalier.Peers;
 
@@ -6,12 +7,13 @@ namespace Espalier.Peers;
 internal static class TrainingTrials
 {
     private const string Section = "Training step, fp32";
-    private const double PeakBar = 0.65, AgreementBar = 1e-3;
+    private const double PeakBar = 0.65, AgreementBar = 1e-3, NarrowBar = 1.5, NarrowAgreementBar = 5e-2;
     private const int AgreementSteps = 3;
 
     public static IEnumerable<Trial> All()
     {
         yield return Plain("ViT-B/16", 8, bar: 4, peak: true);
+        yield return new Trial(Section, "ViT-B/16, batch 8, bf16 products", Narrow);
         foreach (string name in Shapes.Fashion) yield return Plain(name, 32, bar: 5, peak: false);
     }
 
@@ -46,13 +48,30 @@ internal static class TrainingTrials
             Units.Percent(theirShare), "", Verdict.NoBar);
     }
 
+    /// <summary>Products in bfloat16 against our own in float32.</summary>
+    private static IEnumerable<RowResult> Narrow(Bench bench)
+    {
+        const int batch = 8;
+        const string name = "ViT-B/16, batch 8, bf16 products";
+        VitFiles model = bench.Models.Get("ViT-B/16");
+        using Side narrow = bench.Load(bench.Espalier, model, "train", batch,
+            new JsonObject { ["lr"] = 1e-3, ["precision"] = $"{Precision.Bf16}" });
+        using Side wide = bench.Load(bench.Espalier, model, "train", batch, new JsonObject { ["lr"] = 1e-3 });
+        yield return Losses(name, narrow, wide, "fp32", NarrowAgreementBar);
+        Measurement rounds = bench.Measure("training " + name, narrow, wide);
+        double ratio = rounds.Ratio(1, 0);
+        yield return new RowResult(Section, name, $"{Units.Milliseconds(rounds.Of(0))} a step",
+            $"our fp32 {Units.Milliseconds(rounds.Of(1))}", Units.Times(ratio), $"≥ {Units.Times(NarrowBar)}",
+            RowResult.Decide(ratio >= NarrowBar));
+    }
+
     /// <summary>The losses of the first steps: each depends on the gradients of those before.</summary>
-    private static RowResult Losses(string name, Side ours, Side theirs)
+    private static RowResult Losses(string name, Side ours, Side theirs, string peer = "PyTorch", double bar = AgreementBar)
     {
         double difference = 0;
         for (int step = 0; step < AgreementSteps; step++)
             difference = Math.Max(difference, Agreement.Relative(ours.Output(), theirs.Output()));
-        return new RowResult(Section, $"{name}, loss of {AgreementSteps} steps", "", "PyTorch", Units.Small(difference),
-            $"≤ {Units.Small(AgreementBar)}", RowResult.Decide(difference <= AgreementBar));
+        return new RowResult(Section, $"{name}, loss of {AgreementSteps} steps", "", peer, Units.Small(difference),
+            $"≤ {Units.Small(bar)}", RowResult.Decide(difference <= bar));
     }
 }
