@@ -4,6 +4,7 @@ using Espalier.Data;
 using Espalier.Evaluation;
 using Espalier.Imaging;
 using Espalier.Inference;
+using Espalier.Quantization;
 using Espalier.Tensors;
 using Espalier.Training;
 
@@ -11,11 +12,12 @@ namespace Espalier.Coverage;
 
 /// <summary>
 /// A trained network without a classifier on photographs: its features against ONNX Runtime's, and how far they are the whole
-/// network's once multiply-adds are gone, before and after recovery.
+/// network's once multiply-adds are gone, before and after recovery, and in eight bits.
 /// </summary>
 internal sealed class Features(string file, IImageDataset seen, IImageDataset held)
 {
-    private const int Compared = 4096;
+    /// <summary>Images at most that features are compared on, and that ranges of values are found on.</summary>
+    private const int Compared = 4096, Ranged = 128;
 
     private static readonly double[] Shares = [0.7, 0.5];
     private static readonly string[] Methods = ["l1", "output-error"];
@@ -63,6 +65,21 @@ internal sealed class Features(string file, IImageDataset seen, IImageDataset he
                 (_, double after) = Cosine(session, method, share, recover: true);
                 yield return string.Create(CultureInfo.InvariantCulture, $"| {left:0.00} | `{method}` | {before:0.0000} | {after:0.0000} |");
             }
+        yield return "";
+        yield return $"| 8 bits, ranges of {Math.Min(Ranged, seen.Count)} images by | cosine |";
+        yield return "| --- | ---: |";
+        foreach (ObserverKind observer in Enum.GetValues<ObserverKind>())
+            yield return string.Create(CultureInfo.InvariantCulture, $"| `{observer.ToString().ToLowerInvariant()}` | {Rounded(session, observer):0.0000} |");
+    }
+
+    /// <summary>The mean cosine of features in 8 bits with the whole network's.</summary>
+    private double Rounded(Session whole, ObserverKind observer)
+    {
+        using Model model = Open();
+        ImagePipeline pipeline = ImagePipeline.Eval(model.Card.Preprocessing!);
+        PostTraining.Run(model.Graph, CalibrationImages.Of(seen, pipeline, Ranged), new PostTrainingOptions { Observer = observer });
+        using Session small = model.Session();
+        return SideBySide.Outputs(whole, small, Images(held, pipeline)).Cosine;
     }
 
     /// <summary>What is left of the multiply-adds, and the mean cosine of features with the whole network's.</summary>

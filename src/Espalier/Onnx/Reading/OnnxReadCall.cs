@@ -35,6 +35,18 @@ internal sealed class OnnxReadCall(OnnxEmitter emit, OnnxNodeView node, OnnxOper
     public OnnxArray? Fixed(int operand) => Constant(operand) is not { } c ? null : c.Varies
         ? throw new InvalidDataException($"its operand {operand} depends on the number of images") : c.Two;
 
+    /// <summary>A constant operand [N, ..] that is the same for every image, as [1, ..].</summary>
+    public OnnxArray OfEachImage(int operand)
+    {
+        OnnxArray all = Two(operand) ?? throw new InvalidDataException($"its operand {operand} is missing");
+        int images = all.Dims.Length == 0 || all.Dims[0] < 1 ? throw new InvalidDataException($"its operand {operand} has no images") : all.Dims[0];
+        int each = all.Values.Length / images;
+        for (int n = 1; n < images; n++)
+            if (!all.Values.AsSpan(n * each, each).SequenceEqual(all.Values.AsSpan(0, each)))
+                throw new InvalidDataException($"its operand {operand} is another one for each image");
+        return all with { Dims = [1, .. all.Dims[1..]], Values = all.Values[..each] };
+    }
+
     /// <summary>A number that is an operand or, in older versions, an attribute.</summary>
     public double Number(int operand, string attribute, double otherwise) => Has(operand)
         ? Fixed(operand)!.Values is [var v, ..] ? v : otherwise : node.Has(attribute) ? node.Float(attribute, 0) : otherwise;

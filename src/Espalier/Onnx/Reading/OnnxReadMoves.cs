@@ -93,7 +93,7 @@ internal static class OnnxReadMoves
     }
 
     /// <summary>Entries by their places in all of x, as the gathers of elements give them.</summary>
-    private static OnnxOperand Picked(OnnxReadCall call, OnnxOperand x, int[] places, int[] dims)
+    public static OnnxOperand Picked(OnnxReadCall call, OnnxOperand x, int[] places, int[] dims)
     {
         if (!x.Dims.AsSpan().SequenceEqual(x.DimsOfThree))
         {

@@ -15,7 +15,7 @@ internal static class OnnxReadResize
         (int[] two, double[] scales) = Target(call, x, x.Dims);
         for (int i = 0; i < two.Length; i++)
             if (two[i] is < 1 or > 1 << 16) throw new InvalidDataException($"it resizes to [{string.Join(",", two)}]");
-        int[] axes = [.. Enumerable.Range(0, x.Rank).Where(i => two[i] != x.Dims[i] || scales[i] != 1 || rule.Crops)];
+        int[] axes = [.. Enumerable.Range(0, x.Rank).Where(i => two[i] != x.Dims[i] || scales[i] != 1 || rule.Crops(i))];
         if (axes.Any(a => x.Dims[a] != x.DimsOfThree[a])) throw new InvalidDataException("it resizes the axis of images");
         if (axes.Length == 0) return x;
         if (x.Rank == 4 && axes.All(a => a >= 2) && rule.Mode is { } mode
@@ -28,10 +28,19 @@ internal static class OnnxReadResize
             foreach (int axis in axes) lists[axis] = three[axis] = rule.Nearest(axis, x.Dims[axis], two[axis], scales[axis]);
             return OnnxReadMoves.Take(call, x, lists, three, rule.Outside);
         }
+        int[] old = x.Dims;
         foreach (int axis in axes)
         {
-            double[] matrix = rule.Matrix(axis, x.Dims[axis], two[axis], scales[axis]);
-            x = Along(call, x, axis, call.Emit.Made([two[axis], x.Dims[axis]], i => matrix[i]));
+            double[] matrix = rule.Matrix(axis, old[axis], two[axis], scales[axis]);
+            x = Along(call, x, axis, call.Emit.Made([two[axis], old[axis]], i => matrix[i]));
+        }
+        if (rule.Outside == 0) return x;
+        // What lies outside along any axis is a constant.
+        foreach (int axis in axes)
+        {
+            OnnxOperand outside = call.Emit.Made([two[axis], .. Enumerable.Repeat(1, x.Rank - 1 - axis)],
+                i => rule.IsOutside(axis, i, old[axis], two[axis], scales[axis]) ? 1 : 0);
+            x = OnnxReadCall.Typed(call.Make("Where", outside, call.Emit.Made([1], _ => rule.Outside), x), x.Type);
         }
         return x;
     }
@@ -81,7 +90,8 @@ internal sealed record OnnxResizeRule(string Kind, string Coordinates, string Ro
 {
     public bool IsNearest => Kind == "nearest";
 
-    public bool Crops => Coordinates == "tf_crop_and_resize";
+    /// <summary>Whether an axis is cut: all of one is from 0 to 1.</summary>
+    public bool Crops(int axis) => Coordinates == "tf_crop_and_resize" && !(Roi.Length == 2 * Rank && Roi[axis] == 0 && Roi[axis + Rank] == 1);
 
     /// <summary>The op's mode that is the same; null where there is none.</summary>
     public ResizeMode? Mode => IsAntialiased ? null : (Kind, Coordinates) switch
@@ -110,7 +120,7 @@ internal sealed record OnnxResizeRule(string Kind, string Coordinates, string Ro
     public int[] Nearest(int axis, int from, int to, double scale) => [.. Enumerable.Range(0, to).Select(i =>
     {
         double at = Place(axis, i, from, to, scale);
-        if (Crops && (at < 0 || at > from - 1)) return -1;
+        if (IsOutside(axis, i, from, to, scale)) return -1;
         double place = Rounding switch
         {
             "floor" => Math.Floor(at), "ceil" => Math.Ceiling(at), "round_prefer_ceil" => Math.Floor(at + 0.5),
@@ -120,22 +130,25 @@ internal sealed record OnnxResizeRule(string Kind, string Coordinates, string Ro
         return (int)Math.Clamp(place, 0, from - 1);
     })];
 
+    /// <summary>Whether a new entry is outside of what is cropped.</summary>
+    public bool IsOutside(int axis, int i, int from, int to, double scale) =>
+        Crops(axis) && Place(axis, i, from, to, scale) is var at && (at < 0 || at > from - 1);
+
     /// <summary>[to, from] shares of the old entries in each new one.</summary>
     public double[] Matrix(int axis, int from, int to, double scale)
     {
-        if (Crops && Outside != 0) throw new InvalidDataException("its extrapolation_value is not 0");
         var matrix = new double[OnnxArray.Count([to, from])];
         double width = IsAntialiased ? Math.Max(1, 1 / scale) : 1;
         int reach = (int)Math.Ceiling((Kind == "cubic" ? 2 : 1) * width);
         for (int i = 0; i < to; i++)
         {
             double at = Place(axis, i, from, to, scale), sum = 0;
-            if (Crops && (at < 0 || at > from - 1)) continue;
+            if (IsOutside(axis, i, from, to, scale)) continue;
             int first = (int)Math.Floor(at) - reach + 1;
             for (int k = first; k < first + 2 * reach; k++)
             {
                 double share = Share((at - k) / width);
-                if ((ExcludesOutside || IsAntialiased) && (k < 0 || k >= from)) continue;
+                if (ExcludesOutside && (k < 0 || k >= from)) continue;
                 matrix[i * from + Math.Clamp(k, 0, from - 1)] += share;
                 sum += share;
             }

@@ -3,7 +3,7 @@ using Espalier.Tensors;
 namespace Espalier.Onnx;
 
 /// <summary>
-/// Transposed convolution of maps [N, C, H, W] or lines: a convolution with the turned kernel of x with zeros between its entries
+/// Transposed convolution of maps [N, C, H, W], lines or volumes: a convolution with the turned kernel of x with zeros between its entries
 /// and around it. Weight [C, O/groups, kh, kw], a constant.
 /// </summary>
 internal static class OnnxReadTransposed
@@ -11,7 +11,7 @@ internal static class OnnxReadTransposed
     public static OnnxOperand Read(OnnxReadCall call)
     {
         OnnxOperand x = call[0], weight = call[1];
-        if (x.Rank is not (3 or 4) || weight.Rank != x.Rank)
+        if (x.Rank is not (3 or 4 or 5) || weight.Rank != x.Rank)
             throw new InvalidDataException($"x has {x.Rank} axes and the weight {weight.Rank}");
         if (!weight.IsConstant)
             throw new InvalidDataException("its weight is computed by the network; only a constant is read there");
@@ -31,11 +31,16 @@ internal static class OnnxReadTransposed
             two[i + 2] = three[i + 2] = [.. Enumerable.Range(-before, length + before + after)
                 .Select(at => at >= 0 && at < length && at % step == 0 ? at / step : -1)];
         }
-        int dilation = dilations[0];
-        if (dilations.Any(d => d != dilation)) throw new InvalidDataException("its dilations differ between rows and columns");
+        int dilation = dilations[^1];
+        if (axes > 1 && dilations[^2] != dilation) throw new InvalidDataException("its dilations differ between rows and columns");
         OnnxOperand spread = OnnxReadMoves.Take(call, x, two, three);
-        if (axes == 1) spread = OnnxReadShapes.Shaped(call, spread, spread.Dims[1], 1, spread.Dims[2]);
         OpSettings settings = new OpSettings().Set("stride", 1).Set("padding", default(Padding)).Set("dilation", dilation);
+        if (axes == 3)
+        {
+            var depth = new OnnxSlide(spread.Dims[2], kernel[0], 1, dilations[0], 0, 0, 0);
+            return OnnxReadVolumes.Sum(call, spread, depth, k => Turned(call, weight, groups, kernel[0] - 1 - k), call.Optional(2), settings);
+        }
+        if (axes == 1) spread = OnnxReadShapes.Shaped(call, spread, spread.Dims[1], 1, spread.Dims[2]);
         OnnxOperand y = call.Emit.Node("Conv2d", settings, spread, Turned(call, weight, groups), call.Optional(2));
         return axes == 1 ? OnnxReadShapes.Shaped(call, y, y.Dims[1], y.Dims[3]) : y;
 
@@ -45,21 +50,21 @@ internal static class OnnxReadTransposed
             : throw new InvalidDataException($"its attribute '{name}' is [{string.Join(",", list)}]");
     }
 
-    /// <summary>[C, O/groups, kh, kw] as [O, C/groups, kh, kw], from its last entry to its first.</summary>
-    private static OnnxOperand Turned(OnnxReadCall call, OnnxOperand weight, int groups)
+    /// <summary>[C, O/groups, kh, kw] as [O, C/groups, kh, kw], from its last entry to its first; of a volume's at one depth.</summary>
+    private static OnnxOperand Turned(OnnxReadCall call, OnnxOperand weight, int groups, int depth = 0)
     {
-        int[] w = weight.Dims.Length == 3 ? [weight.Dims[0], weight.Dims[1], 1, weight.Dims[2]] : weight.Dims;
-        int inputs = w[0] / groups, outputs = w[1], taps = w[2] * w[3];
-        return call.Emit.Weight(weight, "turned", [outputs * groups, inputs, w[2], w[3]], to =>
+        int[] w = weight.Dims;
+        int inputs = w[0] / groups, outputs = w[1], rows = w.Length == 3 ? 1 : w[^2], taps = rows * w[^1], depths = w.Length == 5 ? w[2] : 1;
+        return call.Emit.Weight(weight, depths > 1 ? $"turned.{depth}" : "turned", [outputs * groups, inputs, rows, w[^1]], to =>
         {
-            var values = new float[to.Length];
+            var values = new float[to.Length * depths];
             OnnxEmitter.Read(weight, values);
             for (int g = 0; g < groups; g++)
                 for (int o = 0; o < outputs; o++)
                     for (int i = 0; i < inputs; i++)
                         for (int t = 0; t < taps; t++)
                             to[((g * outputs + o) * inputs + i) * taps + t] =
-                                values[((g * inputs + i) * outputs + o) * taps + taps - 1 - t];
+                                values[(((g * inputs + i) * outputs + o) * depths + depth) * taps + taps - 1 - t];
         });
     }
 
