@@ -20,16 +20,20 @@ internal sealed class Features(string file, IImageDataset seen, IImageDataset he
     private const int Compared = 4096, Ranged = 128;
 
     private static readonly double[] Shares = [0.7, 0.5];
-    private static readonly string[] Methods = ["l1", "output-error"];
+    private static readonly string[] Methods = ["l1"];
 
     /// <param name="seen">A folder of pictures that recovery looks at.</param>
     /// <param name="held">A folder of other pictures, which features are compared on.</param>
     public static int Run(string file, string seen, string held, string page)
     {
         var features = new Features(file, FolderDataset.Unlabelled(seen, out _), FolderDataset.Unlabelled(held, out _));
-        string[] lines = [.. features.Lines()];
-        Page.Write(page, "features", lines);
-        foreach (string line in lines) Console.WriteLine(line);
+        List<string> lines = [];
+        foreach (string line in features.Lines())
+        {
+            lines.Add(line);
+            Console.WriteLine(line);
+            Page.Write(page, "features", lines);
+        }
         return 0;
     }
 

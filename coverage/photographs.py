@@ -9,7 +9,7 @@ from PIL import Image
 source, target = sys.argv[1:3]
 HELD = ("astronaut", "chelsea", "coffee", "china")
 SEEN = ("camera", "coins", "flower", "hubble_deep_field", "ihc", "moon", "motorcycle_left", "motorcycle_right", "retina", "rocket")
-CROPS = 32
+CROPS = 16
 found = {}
 for folder, _, files in os.walk(source):
     for file in files:
