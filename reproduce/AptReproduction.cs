@@ -13,6 +13,9 @@ namespace Espalier.Reproduce;
 /// </summary>
 internal sealed class AptReproduction(CommandContext context, string folder, string? dataDir, long steps, int batchSize)
 {
+    /// <summary>The preset of all models.</summary>
+    public const string Network = "vit-small-28";
+
     /// <summary>What is compared, with the options of `train` that make the difference; the first is the reference.</summary>
     public static IReadOnlyList<(string Id, string Name, string Flags)> Methods { get; } =
     [
@@ -30,7 +33,7 @@ internal sealed class AptReproduction(CommandContext context, string folder, str
 
     /// <summary>The command whose run it is. The weights of the last step count, so none is held out to choose by.</summary>
     public string Command(string method, ulong seed) =>
-        $"espalier train --data fashion-mnist --model-type vit-small-28 {Methods.Single(m => m.Id == method).Flags} "
+        $"espalier train --data fashion-mnist --model-type {Network} {Methods.Single(m => m.Id == method).Flags} "
         + $"--optimizer adamw --learning-rate 0.001 --train-batch-size {batchSize} --num-steps {steps} "
         + $"--no-augment --hold-out 0 --eval-every 0 --seed {seed} --name {RunName(method, seed)}";
 
@@ -43,6 +46,7 @@ internal sealed class AptReproduction(CommandContext context, string folder, str
         {
             context.Terminal.Line($"{name}, seed {seed}: {Command(id, seed)}");
             using var run = new TrainRun(Plan(id, seed), data, context);
+            RunOrigin.NoteUnlessDone(new RunFolder(folder, RunName(id, seed)), run.TotalSteps);
             if (!run.Run().Completed) return false;
         }
         return true;
@@ -59,6 +63,10 @@ internal sealed class AptReproduction(CommandContext context, string folder, str
             Options = plan.Options with { OutputDir = folder, EvalBatchSize = 100, Resume = true },
         };
     }
+
+    /// <summary>What made the runs of some seeds, as a sentence or some.</summary>
+    public string Made(IEnumerable<ulong> seeds) =>
+        RunOrigin.Sentence(folder, from m in Methods from s in seeds select RunName(m.Id, s));
 
     /// <summary>A name for a run's files.</summary>
     private static string RunName(string method, ulong seed) => $"{method}-{seed}";

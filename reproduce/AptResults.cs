@@ -4,6 +4,7 @@ using Espalier.Cli.Running;
 using Espalier.Data;
 using Espalier.Evaluation;
 using Espalier.Inference;
+using Espalier.Models;
 using Espalier.Tensors;
 using Espalier.Tensors.Kernels;
 using Espalier.Tensors.Threading;
@@ -25,9 +26,10 @@ internal sealed class AptResults(CommandContext context, AptReproduction runs, I
 {
     private const int TimedBatch = 256, TimedBatches = 4, Rounds = 15;
 
+    private readonly DatasetPair data = Datasets.Open("fashion-mnist", dataDir);
+
     public IReadOnlyList<AptResult> Measure()
     {
-        DatasetPair data = Datasets.Open("fashion-mnist", dataDir);
         Inference.Session[][] models = [.. AptReproduction.Methods.Select(m =>
             seeds.Select(s => Inference.Session.Open(runs.Checkpoint(m.Id, s))).ToArray())];
         try
@@ -61,13 +63,15 @@ internal sealed class AptResults(CommandContext context, AptReproduction runs, I
     public string Section(IReadOnlyList<AptResult> rows)
     {
         string list = string.Join(',', seeds);
+        string images = FormattableString.Invariant($"{data.Train.Count:#,0} training and {data.Test.Count:#,0} test images");
         IEnumerable<string> commands = AptReproduction.Methods.Select(m => runs.Command(m.Id, seeds[0]));
+        VitConfig shape = VitPresets.Get(AptReproduction.Network);
         return $"""
             ## APT on Fashion-MNIST
 
-            All 60,000 training and 10,000 test images, seeds {list}; {runs.Steps} steps of {runs.BatchSize} images for every model,
-            AdamW, no augmentation, the weights of the last step. The model is `vit-small-28`: 9 blocks of width 64, 50 tokens, agents after
-            blocks 1, 3 and 5. Multiply-adds include the agents. Tokens are the mean that enter block 0 and that are left after each
+            All {images}, seeds {list}; {runs.Steps} steps of {runs.BatchSize} images for every model,
+            AdamW, no augmentation, the weights of the last step. The model is `{AptReproduction.Network}`: {shape.NumLayers} blocks of width
+            {shape.HiddenSize}. Multiply-adds include the agents. Tokens are the mean that enter block 0 and that are left after each
             agent. "Original code" is the published procedure with its defects (`--faithful`), the others are our defaults with a
             budget of multiply-adds.
 
@@ -79,13 +83,10 @@ internal sealed class AptResults(CommandContext context, AptReproduction runs, I
             This section is written by
 
             ```sh
-            {Commands.Start} apt --steps {runs.Steps} --seeds {list} --output-dir runs/apt --output docs/results.md
+            {GivenCommand.Of(context, "apt")}
             ```
 
-            The seeds were trained side by side, `--seeds N --train-only --threads 1` for each, before that command measured them all;
-            with another number of threads sums round differently and accuracies move by a few hundredths of a point to tenths.
-
-            The same, model by model (first seed):
+            {runs.Made(seeds)} The same, model by model (seed {seeds[0]}):
 
             ```sh
             {string.Join('\n', commands)}

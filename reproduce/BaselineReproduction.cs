@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text;
-using System.Text.Json;
 using Espalier.Cli;
 using Espalier.Cli.Display;
 using Espalier.Cli.Options;
@@ -27,6 +26,7 @@ internal sealed record Baseline(string Name, Model Model, ModelEvaluation Test, 
 internal sealed class BaselineReproduction(CommandContext context, string folder, string? dataDir, string? models)
 {
     private const int EvaluationBatch = 250, Few = 12;
+    private const string Accuracy = "eval/accuracy";
 
     private readonly DatasetPair data = Datasets.Open("fashion-mnist", dataDir);
 
@@ -68,6 +68,7 @@ internal sealed class BaselineReproduction(CommandContext context, string folder
         TrainPlan plan = Plan(name, folder, dataDir);
         var files = new RunFolder(folder, name);
         using var run = new TrainRun(plan, data, context);
+        RunOrigin.NoteUnlessDone(files, run.TotalSteps);
         context.Terminal.Line($"{name}: espalier train --recipe reproduce/recipes/{name}.json");
         if (!run.Run().Completed) return null;
         using Session session = Session.Open(files.Model);
@@ -100,30 +101,25 @@ internal sealed class BaselineReproduction(CommandContext context, string folder
 
     internal static IReadOnlyList<(double Epoch, double Accuracy)> Curve(string history, double epochsStep)
     {
-        var curve = new List<(double, double)>();
-        foreach (string line in File.Exists(history) ? File.ReadLines(history) : [])
-        {
-            using JsonDocument point = JsonDocument.Parse(line);
-            if (point.RootElement.TryGetProperty("eval/accuracy", out JsonElement accuracy))
-                curve.Add((point.RootElement.GetProperty("step").GetInt64() * epochsStep, accuracy.GetDouble()));
-        }
-        return curve;
+        IEnumerable<HistoryPoint> evaluated = TrainingHistory.Read(history).Where(p => p.Values.ContainsKey(Accuracy));
+        return [.. evaluated.Select(p => (p.Step * epochsStep, p.Values[Accuracy]))];
     }
 
     /// <summary>The section of the page of results.</summary>
-    public static string Section(IReadOnlyList<Baseline> all)
+    public string Section(IReadOnlyList<Baseline> all)
     {
-        var text = new StringBuilder($"""
+        string kept = models is null ? "" : ", and what a reader can try every method on: `models/NAME.safetensors`";
+        var text = new StringBuilder(FormattableString.Invariant($"""
             ## Trained networks
 
-            What the other experiments begin with, and what a reader can try every method on: `models/NAME.safetensors`. All
-            60,000 training images of Fashion-MNIST, none held out; the weights of the last step, one seed. Accuracy is of the
-            10,000 test images, which nothing was chosen by.
+            What the other experiments begin with{kept}. All
+            {data.Train.Count:#,0} training images of Fashion-MNIST, none held out; the weights of the last step, one seed. Accuracy is of the
+            {data.Test.Count:#,0} test images, which nothing was chosen by.
 
             | network | accuracy, % | epochs | steps | taught by | parameters | MACs an image | file |
             | --- | ---: | ---: | ---: | --- | ---: | ---: | ---: |
 
-            """);
+            """));
         foreach (Baseline b in all)
             text.AppendLine(FormattableString.Invariant($"| `{b.Name}` | {100 * b.Test.Accuracy:0.00} | {b.Epochs:0} | {b.Steps} ")
                 + $"| {(b.Teacher is null ? "" : $"`{Path.GetFileNameWithoutExtension(b.Teacher)}`")} "
@@ -134,10 +130,10 @@ internal sealed class BaselineReproduction(CommandContext context, string folder
             ![Accuracy by epoch](images/baselines.svg)
 
             Each is made by `espalier train --recipe reproduce/recipes/NAME.json`; all of them and this section by the first line,
-            while the second says how long that takes:
+            while the second says how long that takes. {RunOrigin.Sentence(folder, all.Select(b => b.Name))}
 
             ```sh
-            {Commands.Start} baselines --output-dir runs/baselines --models models --output docs/results.md
+            {GivenCommand.Of(context, "baselines")}
             {Commands.Start} baselines --plan
             ```
 

@@ -24,18 +24,18 @@ internal sealed class BudgetReproduction(CommandContext context, string folder, 
     /// <summary>Does what is not done yet, times all and gives the section of the page.</summary>
     public string Section()
     {
-        var text = new StringBuilder($"""
+        var text = new StringBuilder(FormattableString.Invariant($"""
             ## Multiply-adds or time as the budget
 
             The trained networks of `models/`: channels of all layers compete by `{Scores} --global`, recovered without training. Either a
             share of the multiply-adds is asked for, the largest at which the network is predicted to take no longer than the share of
-            the time; or that share of the time. Accuracy in % of the 10,000 test images of Fashion-MNIST; times are measured, of one image,
+            the time; or that share of the time. Accuracy in % of the {runs.Test.Count:#,0} test images of Fashion-MNIST; times are measured, of one image,
             in turn with the whole network.
 
             | network | asked time | by MACs: MACs left | time | accuracy | by time: MACs left | time | accuracy |
             | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
 
-            """);
+            """));
         foreach (string network in networks)
             foreach (double share in Shares)
             {
@@ -46,10 +46,10 @@ internal sealed class BudgetReproduction(CommandContext context, string folder, 
             }
         text.Append($"""
 
-            {Workers.Threads} threads. The command:
+            Timed with {Workers.Threads} threads. {runs.Made} The command:
 
             ```sh
-            {Commands.Start} budget --output-dir runs/budget --output docs/timing.md
+            {GivenCommand.Of(context, "budget")}
             ```
 
             """);

@@ -51,7 +51,7 @@ internal static class Commands
                         done.Add(trained);
                     }
                     BaselineReproduction.Picture(done).Save(page, "baselines.svg");
-                    return BaselineReproduction.Section(done);
+                    return runs.Section(done);
                 }
                 finally
                 {
@@ -86,10 +86,7 @@ internal static class Commands
                 IReadOnlyList<VitResult> rows = results.Measure();
                 context.Terminal.Line(VitResults.Table(rows));
                 VitResults.Picture(rows).Save(page, "vit-methods.svg");
-                string said = FormattableString.Invariant($"--steps {runs.Steps} --seeds {string.Join(',', seeds)} ")
-                    + $"--budgets {string.Join(',', shares.Select(b => b.ToString(CultureInfo.InvariantCulture)))}"
-                    + (ids.Length > 0 ? $" --methods {string.Join(',', ids)}" : "") + (few ? " --quick" : "");
-                return results.Section(rows, said);
+                return results.Section(rows, GivenCommand.Of(context, "vit"));
             });
     }
 
@@ -147,10 +144,7 @@ internal static class Commands
             var results = new SizeResults(runs, seeds);
             var tables = names.Select(n => (Network: n, Rows: results.Measure(n))).ToArray();
             foreach (var (network, rows) in tables) context.Terminal.Line($"{network}\n{SizeResults.Table(rows)}");
-            return results.Section(tables, FormattableString.Invariant($"--steps {runs.Steps} --seeds {string.Join(',', seeds)} ")
-                + $"--budgets {string.Join(',', shares.Select(b => b.ToString(CultureInfo.InvariantCulture)))}"
-                + (names.Length < BaselineReproduction.Names.Count ? $" --networks {string.Join(',', names)}" : "")
-                + (ids.Length > 0 ? $" --methods {string.Join(',', ids)}" : ""));
+            return results.Section(tables, GivenCommand.Of(context, "size"));
         });
     }
 
@@ -199,7 +193,7 @@ internal static class Commands
             var results = new FilterResults(runs, seeds);
             var tables = FilterReproduction.Networks.Select(n => (Network: n, Rows: results.Measure(n))).ToArray();
             foreach (var (network, rows) in tables) context.Terminal.Line($"{network.Name}\n{FilterResults.Table(rows)}");
-            return results.Section(tables);
+            return results.Section(tables, GivenCommand.Of(context, "filters"));
         });
     }
 

@@ -69,7 +69,8 @@ internal sealed class FilterReproduction(CommandContext context, string folder, 
         }
     }
 
-    private static CompressionOptions Trained(CompressionOptions options) => options with
+    /// <summary>As all is trained here.</summary>
+    public static CompressionOptions Trained(CompressionOptions options) => options with
     {
         Training = new TrainOptions { BatchSize = BatchSize, LearningRate = LearningRate, WeightDecay = WeightDecay },
     };

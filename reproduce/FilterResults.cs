@@ -65,21 +65,19 @@ internal sealed class FilterResults(FilterReproduction runs, IReadOnlyList<ulong
     }
 
     /// <summary>The section of the page of results.</summary>
-    public string Section(IReadOnlyList<(FilterNetwork Network, IReadOnlyList<FilterResult> Rows)> tables)
+    public string Section(IReadOnlyList<(FilterNetwork Network, IReadOnlyList<FilterResult> Rows)> tables, string command)
     {
         string list = string.Join(',', seeds), share = FormattableString.Invariant($"{runs.Share}");
-        string rates =
-            FormattableString.Invariant($"rate {FilterReproduction.LearningRate}, weight decay {FilterReproduction.WeightDecay}");
+        string length = Sentences.Length(2 * runs.Steps, FilterReproduction.BatchSize, runs.Runs.Train.Count);
         var text = new StringBuilder($"""
             ## Filter pruning on Fashion-MNIST
 
-            All 60,000 training and 10,000 test images, seeds {list}. For each network and seed there is one common training of
+            All {runs.Runs.Images}, seeds {list}. For each network and seed there is one common training of
             {runs.Steps} steps; every line then has {runs.Steps} steps more, its sparse or soft training included, and the last weights
-            count. SGD with momentum, {rates}, cosine schedule, batches of {FilterReproduction.BatchSize},
+            count. {Sentences.Of(FilterReproduction.Trained(new()).Training)}, batches of {FilterReproduction.BatchSize},
             no augmentation. Every method is told to keep at most {share} of the multiply-adds; residual streams stay whole, so only
             what lies inside blocks can go. "From scratch" is the shape that the method arrived at with new weights and all
-            {2 * runs.Steps} steps. So short a training is far from its end: the table compares ways, it does not show what the networks
-            can reach.
+            {2 * runs.Steps} steps. {length}
 
             """);
         foreach (var (network, rows) in tables)
@@ -96,12 +94,10 @@ internal sealed class FilterResults(FilterReproduction runs, IReadOnlyList<ulong
             This section is written by
 
             ```sh
-            {Commands.Start} filters --steps {runs.Steps} --seeds {list} --target-flops {share} \
-                --output-dir runs/filters --output docs/results.md
+            {command}
             ```
 
-            The seeds were trained side by side before that, `--seeds N --train-only --threads 1` for each; with another number of
-            threads sums round differently and accuracies move by a few hundredths of a point to tenths.
+            {runs.Runs.Made}
 
             """);
         return text.ToString();

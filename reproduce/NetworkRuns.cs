@@ -1,10 +1,12 @@
 using System.Diagnostics;
+using System.Text;
 using Espalier.Cli;
 using Espalier.Cli.Display;
 using Espalier.Cli.Running;
 using Espalier.Compression;
 using Espalier.Data;
 using Espalier.Evaluation;
+using Espalier.Formats;
 using Espalier.Models;
 using Espalier.Training;
 
@@ -20,6 +22,8 @@ internal sealed class NetworkRuns(CommandContext context, string folder, Dataset
     /// <summary>Test images that each training ends with, for its line of progress; what counts is measured on all.</summary>
     private const int Glance = 1000;
 
+    private readonly SortedSet<string> looked = new(StringComparer.Ordinal);
+
     public IImageDataset Train => pair.Train;
 
     public IImageDataset Test => pair.Test;
@@ -27,7 +31,18 @@ internal sealed class NetworkRuns(CommandContext context, string folder, Dataset
     public string File(string name) => Path.Combine(folder, name + ".safetensors");
 
     /// <summary>What came of a run; null where it is not finished.</summary>
-    public RunRecord? Record(string name) => RunRecord.Read(Path.Combine(folder, name + ".json"));
+    public RunRecord? Record(string name)
+    {
+        RunRecord? record = RunRecord.Read(Path.Combine(folder, name + ".json"));
+        if (record is not null) looked.Add(name);
+        return record;
+    }
+
+    /// <summary>What made the finished runs that were asked for, as a sentence or some.</summary>
+    public string Made => RunOrigin.Sentence(folder, looked);
+
+    /// <summary>All training and all test images, in words.</summary>
+    public string Images => FormattableString.Invariant($"{Train.Count:#,0} training and {Test.Count:#,0} test images");
 
     /// <summary>One run, if it is not finished: opens a network, works on it, writes it and what it is like.</summary>
     /// <param name="trained">Steps that the network has behind it when it is opened.</param>
@@ -38,9 +53,11 @@ internal sealed class NetworkRuns(CommandContext context, string folder, Dataset
         if (Record(name) is { } finished) return finished;
         context.Cancel.ThrowIfCancellationRequested();
         Folders.Make(folder);
-        if (steps is { } all) System.IO.File.WriteAllText(Path.Combine(folder, StepsFile), FormattableString.Invariant($"{all}\n"));
+        if (steps is { } all) AtomicFile.Write(Path.Combine(folder, StepsFile), to => to.Write(Encoding.ASCII.GetBytes($"{all}\n")));
+        RunOrigin.Note(folder, name);
         using Model model = open();
         string states = Path.Combine(folder, "states", name);
+        TimeSpan before = Environment.CpuUsage.TotalTime;
         TrainOptions training = options.Training with
         {
             EvalBatchSize = EvaluationBatch, DataThreads = 1, OutputDir = states, Resume = Directory.Exists(states),
@@ -52,11 +69,13 @@ internal sealed class NetworkRuns(CommandContext context, string folder, Dataset
             work(job);
             return job.Stages.Sum(s => s.Steps);
         });
+        double seconds = Math.Round((Environment.CpuUsage.TotalTime - before).TotalSeconds, 1);
         model.Save(File(name));
         using Inference.Session result = Inference.Session.Open(File(name));
         ModelEvaluation found = new EvaluationRun(context, result, pair.Test, EvaluationBatch).Run(name, result.AgentLayers.Count > 0);
         var record = new RunRecord(found.Accuracy, model.ParameterCount, (long)found.MultiplyAdds, trained + done,
-            RunRecord.ShapeOf(model));
+            RunRecord.ShapeOf(model), seconds);
+        looked.Add(name);
         record.Write(Path.Combine(folder, name + ".json"));
         if (Directory.Exists(states)) Directory.Delete(states, recursive: true);
         return record;
@@ -66,9 +85,8 @@ internal sealed class NetworkRuns(CommandContext context, string folder, Dataset
     /// <exception cref="EspalierException">The folder has runs of another length.</exception>
     public void RequireSteps()
     {
-        string path = Path.Combine(folder, StepsFile);
-        if (steps is not { } asked || !System.IO.File.Exists(path)) return;
-        if (System.IO.File.ReadAllText(path).Trim() is var there && there != FormattableString.Invariant($"{asked}"))
+        if (steps is not { } asked || RecordFile.Number(Path.Combine(folder, StepsFile)) is not { } there) return;
+        if (there != asked)
             throw new EspalierException(
                 $"{folder} has runs of {there} steps, and {asked} are asked for: give --steps {there}, or another --output-dir");
     }

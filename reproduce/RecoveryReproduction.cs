@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text;
 using Espalier.Cli;
 using Espalier.Cli.Running;
@@ -23,16 +22,16 @@ internal sealed class RecoveryReproduction(CommandContext context, string folder
     /// <summary>Does what is not done yet and gives the section of the page.</summary>
     public string Section()
     {
-        var text = new StringBuilder($"""
+        var text = new StringBuilder(FormattableString.Invariant($"""
             ## Beside fine-tuning
 
-            The trained networks of `models/`, {100 * Share:0} % of their multiply-adds, accuracy in % of the 10,000 test images of
+            The trained networks of `models/`, {100 * Share:0} % of their multiply-adds, accuracy in % of the {runs.Test.Count:#,0} test images of
             Fashion-MNIST. Each row is one removal; {steps} steps of 64 training images at a tenth of the rate of the network's recipe.
 
             | network | whole | removed by | nothing after it | recovered | {steps} steps | recovered, {steps} steps | recovery, s |
             | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |
 
-            """);
+            """));
         foreach (string network in networks)
         {
             TrainPlan recipe = BaselineReproduction.Plan(network, null, dataDir);
@@ -40,43 +39,38 @@ internal sealed class RecoveryReproduction(CommandContext context, string folder
             RunRecord whole = runs.Do($"{network}-whole", () => Model.Open(start), new CompressionOptions(), _ => { });
             foreach (string method in Methods)
             {
-                (double nothing, _) = Do(recipe, start, network, method, 0, recover: false);
-                (double recovered, double seconds) = Do(recipe, start, network, method, 0, recover: true);
-                (double tuned, _) = Do(recipe, start, network, method, steps, recover: false);
-                (double both, _) = Do(recipe, start, network, method, steps, recover: true);
-                string row = FormattableString.Invariant($"| `{network}` | {100 * whole.Accuracy:0.00} | `{method}` | {100 * nothing:0.00} | ")
-                    + FormattableString.Invariant($"{100 * recovered:0.00} | {100 * tuned:0.00} | {100 * both:0.00} | {seconds:0.0} |");
+                RunRecord nothing = Do(recipe, start, network, method, 0, recover: false);
+                RunRecord recovered = Do(recipe, start, network, method, 0, recover: true);
+                RunRecord tuned = Do(recipe, start, network, method, steps, recover: false);
+                RunRecord both = Do(recipe, start, network, method, steps, recover: true);
+                string[] found = [.. new[] { nothing, recovered, tuned, both }.Select(r => FormattableString.Invariant($"{100 * r.Accuracy:0.00}"))];
+                string seconds = recovered.Seconds is { } s ? FormattableString.Invariant($"{s:0.0}") : "not kept";
+                string row = FormattableString.Invariant($"| `{network}` | {100 * whole.Accuracy:0.00} | `{method}` | ")
+                    + $"{string.Join(" | ", found)} | {seconds} |";
                 context.Terminal.Line(row);
                 text.AppendLine(row);
             }
         }
-        string only = networks.Count < Networks.Count ? $" --networks {string.Join(',', networks)}" : "";
         text.Append($"""
 
-            Seconds are of one processor, for choosing, fitting to 512 images without labels and removing. One seed.
+            Seconds are of one processor, for choosing, fitting to {new RecoverOptions().Images} images without labels and removing.
+            One seed. {runs.Made}
 
             ```sh
-            {Commands.Start} recovery --steps {steps}{only} --output-dir runs/recovery --output docs/recovery.md
+            {GivenCommand.Of(context, "recovery")}
             ```
 
             """);
         return text.ToString();
     }
 
-    /// <summary>One run, and what of it was not training.</summary>
-    private (double Accuracy, double Seconds) Do(TrainPlan recipe, string start, string network, string method, long tuning, bool recover)
+    private RunRecord Do(TrainPlan recipe, string start, string network, string method, long tuning, bool recover)
     {
-        string name = $"{network}-{method}-{(recover ? "recovered" : "plain")}-{tuning}", clock = Path.Combine(folder, name + ".seconds");
+        string name = $"{network}-{method}-{(recover ? "recovered" : "plain")}-{tuning}";
         CompressionMethod how = CompressionMethods.Get(method) with
         {
             TargetFlops = Share, FineTuneSteps = tuning, Seed = Seed, Recover = recover ? new RecoverOptions() : null,
         };
-        RunRecord record = runs.Do(name, () => Model.Open(start), BaselineReproduction.Tuned(recipe, how), job =>
-        {
-            TimeSpan before = Environment.CpuUsage.TotalTime;
-            job.Run();
-            File.WriteAllText(clock, FormattableString.Invariant($"{(Environment.CpuUsage.TotalTime - before).TotalSeconds:0.0}\n"));
-        });
-        return (record.Accuracy, double.Parse(File.ReadAllText(clock), CultureInfo.InvariantCulture));
+        return runs.Do(name, () => Model.Open(start), BaselineReproduction.Tuned(recipe, how), job => job.Run());
     }
 }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using Espalier.Cli;
 using Espalier.Compression;
@@ -18,9 +19,6 @@ internal sealed class ReprReproduction(CommandContext context, string folder, st
     private const float LearningRate = 0.05f;
 
     private readonly NetworkRuns runs = new(context, folder, Datasets.Open(Data, dataDir), ImageSize);
-
-    private string Images =>
-        FormattableString.Invariant($"{runs.Train.Count:#,0} training and {runs.Test.Count:#,0} test images");
 
     private static IReadOnlyList<(string Id, string Name, bool Repr, bool Reverse)> Lines { get; } =
     [
@@ -64,21 +62,31 @@ internal sealed class ReprReproduction(CommandContext context, string folder, st
         return $"""
             ## RePr on Fashion-MNIST
 
-            Does RePr improve the network of its paper (`{Network}`, three layers of 32 filters)? {Images},
-            seeds {list}; {steps} steps of {BatchSize} for every line, plain SGD at the rate {LearningRate} throughout, no
-            momentum. RePr drops 30 % of the filters after a fifth of the run and twice more, each time for a tenth of it, and ends
-            at full size.
+            Does RePr improve the network of its paper (`{Network}`)? {runs.Images},
+            seeds {list}; {steps} steps of {BatchSize} for every line, {Sentences.Of(Options(seeds[0], reverse: false).Training)}.
+            {Dropping()}
 
             {Table()}
             Accuracy in per cent: the mean over the seeds ± the sample standard deviation, and by seed. This section is written by
 
             ```sh
-            {Commands.Start} repr --steps {steps} --seeds {list} --output-dir runs/repr --output docs/results.md
+            {GivenCommand.Of(context, "repr")}
             ```
 
-            after `--seeds N --train-only --threads 1` for each seed, as above.
+            {runs.Made}
 
             """;
+    }
+
+    /// <summary>What the method does here, by its settings.</summary>
+    private string Dropping()
+    {
+        CompressionMethod method = (CompressionMethod)Options(seeds[0], reverse: false);
+        string Setting(string name) => method.Settings.Single(s => s.Name == name).Of(method);
+        string Steps(string name, string usual) => Setting(name) == "0" ? usual : $"{Setting(name)} steps";
+        double share = 100 * double.Parse(Setting("drop"), CultureInfo.InvariantCulture);
+        return FormattableString.Invariant($"RePr drops {share:0} % of the filters after {Steps("first", "a fifth of the run")}, for ")
+            + $"{Steps("thin", "a tenth of it")}, and again as often as fits; it ends with {(Setting("end") == "full" ? "all of them" : "what is left")}.";
     }
 
     private string Table()

@@ -7,6 +7,7 @@ namespace Espalier.Reproduce;
 internal static class ResultsPage
 {
     private const string Title = "# Results\n";
+    private const int Most = 1 << 24;
 
     /// <summary>
     /// Writes a section, which begins with a heading "## ...", in place of the one of that heading; other sections of the file
@@ -14,7 +15,7 @@ internal static class ResultsPage
     /// </summary>
     public static void Write(string path, string section)
     {
-        string page = File.Exists(path) ? File.ReadAllText(path).ReplaceLineEndings("\n") : Title;
+        string page = File.Exists(path) ? SmallFile.ReadText(path, Most, "a page of results").ReplaceLineEndings("\n") : Title;
         string text = Replaced(page, section.ReplaceLineEndings("\n").Trim('\n') + "\n");
         AtomicFile.Write(path, stream => stream.Write(Encoding.UTF8.GetBytes(text)));
     }

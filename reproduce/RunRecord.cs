@@ -9,10 +9,17 @@ namespace Espalier.Reproduce;
 /// <summary>What came of one run; kept beside its model, so that a finished run is not done again.</summary>
 /// <param name="Steps">Optimiser steps that the weights have behind them.</param>
 /// <param name="Shape">The same for networks of the same shapes.</param>
-internal sealed record RunRecord(double Accuracy, long Parameters, double MultiplyAdds, long Steps, string Shape)
+/// <param name="Seconds">Of the processor, from where the run was last begun to its end, without measuring; null of older records.</param>
+internal sealed record RunRecord(double Accuracy, long Parameters, double MultiplyAdds, long Steps, string Shape, double? Seconds = null)
 {
-    public static RunRecord? Read(string path) =>
-        File.Exists(path) ? JsonSerializer.Deserialize(File.ReadAllText(path), RunRecordJson.Default.RunRecord) : null;
+    /// <summary>Null where there is none.</summary>
+    /// <exception cref="EspalierException">It is damaged, or cannot be read.</exception>
+    public static RunRecord? Read(string path)
+    {
+        if (RecordFile.Read(path, RunRecordJson.Default.RunRecord) is not { } record) return null;
+        bool possible = record is { Accuracy: >= 0 and <= 1, Parameters: > 0, MultiplyAdds: > 0, Steps: >= 0, Seconds: null or >= 0 };
+        return possible ? record : throw RecordFile.Damaged(path, "one of its numbers is impossible");
+    }
 
     public void Write(string path) => AtomicFile.Write(path, stream =>
         JsonSerializer.Serialize(stream, this, RunRecordJson.Default.RunRecord));
@@ -48,6 +55,6 @@ internal sealed record RunRecord(double Accuracy, long Parameters, double Multip
     }
 }
 
-[JsonSourceGenerationOptions(WriteIndented = true)]
+[JsonSourceGenerationOptions(WriteIndented = true, RespectRequiredConstructorParameters = true, RespectNullableAnnotations = true)]
 [JsonSerializable(typeof(RunRecord))]
 internal sealed partial class RunRecordJson : JsonSerializerContext;

@@ -121,7 +121,7 @@ internal sealed class ShapeReproduction(
         string Names(IEnumerable<ShapeResult> some) => string.Join(", ", some.Select(r => r.Name).DefaultIfEmpty("none"));
         var text = new StringBuilder("## Vision transformers of full size\n\n");
         text.Append(FormattableString.Invariant($"""
-            Every method on {network} with random weights, {Steps} steps of {BatchSize} images, told to leave {budget:0.##} of the
+            {rows.Length} methods on {network} with random weights, {Steps} steps of {BatchSize} images, told to leave {budget:0.##} of the
             multiply-adds: whether time falls with them. Within 10 %: {Names(rows.Where(r => r.Excess <= 1.1))}; not: {Names(rows.Where(r => r.Excess > 1.1))}.
 
 
@@ -131,10 +131,10 @@ internal sealed class ShapeReproduction(
 
             {Timed} images of {size} pixels at a time, {Workers.Threads} threads ({KernelInfo.Name} kernels), all networks in turn, the
             median of {Rounds} rounds. Multiply-adds are means over these images. The last column says how far the logits of ONNX
-            Runtime on the exported file are off, relative to the largest. The command:
+            Runtime on the exported file are off, relative to the largest. {runs.Made} The command:
 
             ```sh
-            {Commands.Start} shapes --output-dir runs/shapes --output docs/results.md
+            {GivenCommand.Of(context, "shapes")}
             ```
 
             """));

@@ -69,23 +69,17 @@ internal sealed class SizeResults(SizeReproduction runs, IReadOnlyList<ulong> se
             CalibrationImages.Of(runs.Runs.Test, seen, runs.Runs.Test.Count)).SameAnswer;
     }
 
-    public string Section(IReadOnlyList<(string Network, IReadOnlyList<SizeResult> Rows)> tables, string arguments)
+    public string Section(IReadOnlyList<(string Network, IReadOnlyList<SizeResult> Rows)> tables, string command)
     {
-        double epochs = (double)runs.Steps * 64 / runs.Runs.Train.Count;
-        string searches = runs.Methods.Any(m => m.Flops is not null)
-            ? "Low rank is without any training, as its searches are compared here." : "Lines of low rank are not in this run.";
         var text = new StringBuilder("## Smaller numbers on Fashion-MNIST\n\n");
         foreach (var (network, rows) in tables) text.Append(Verdict(network, rows));
         text.Append(FormattableString.Invariant($"""
 
 
-            Each network of [above](#trained-networks) by every way to store its weights in less or to split its layers. What
-            trains has {runs.Steps} steps of 64 images, {epochs:0.00} epochs, its own training included, at a tenth of the rate of
-            the network's recipe; without augmentation or teacher, all 10,000 test images, the weights of the last step. A line
-            has one accuracy for each of the seeds {string.Join(", ", seeds)} that it was run with; "same answer" is on how many
-            of the test images it says what the network says as it was trained. Files are whole, headers included; "bound" is of
-            the weights, were codes packed to their entropy. 8 and 4 bits are of weights, values have 8; those of 4 bits compute
-            in integers, too. Code books have up to 256 entries. {searches}
+            {Notes([.. tables.SelectMany(t => t.Rows)], runs.Steps, runs.Runs.Train.Count)} All
+            {runs.Runs.Test.Count:#,0} test images. A line has one accuracy for each of the seeds {string.Join(", ", seeds)} that it was run
+            with; "same answer" is on how many of the test images it says what the network says as it was trained. Files are whole, headers
+            included; "bound" is of the weights, were codes packed to their entropy. {runs.Runs.Made}
 
             """));
         foreach (var (network, rows) in tables) text.Append($"\n### {network}\n\n").Append(Table(rows));
@@ -95,12 +89,30 @@ internal sealed class SizeResults(SizeReproduction runs, IReadOnlyList<ulong> se
             ({KernelInfo.Name} kernels); compare the ratios. The first line writes this section, the second says how long that takes:
 
             ```sh
-            {Commands.Start} size {arguments} --output-dir runs/size --output docs/results.md
+            {command}
             {Commands.Start} size --plan
             ```
 
             """));
         return text.ToString();
+    }
+
+    /// <summary>How the lines that there are were made.</summary>
+    internal static string Notes(IReadOnlyList<SizeResult> rows, long steps, int images)
+    {
+        SizeMethod[] methods = [.. rows.Select(r => r.Method).OfType<SizeMethod>()];
+        bool bits = methods.Any(m => m.Rounding is not null || m.Settings.ContainsKey("bits")), few = bits
+            && methods.Any(m => m.Rounding is { WeightBits: < 8 } || m.Settings.GetValueOrDefault("bits") == "4");
+        return Sentences.Join(
+            "Each network of `models/` by ways to store its weights in less or to split its layers.",
+            methods.All(m => m.Untrained) ? "Nothing here trains." : FormattableString.Invariant($"""
+                What trains has its own training in its steps, at a tenth of the rate of the network's recipe, without augmentation or
+                teacher; the weights of the last step count. {Sentences.Length(steps, 64, images)}
+                """),
+            methods.Any(m => m.Flops is not null) ? "Low rank is without any training." : null,
+            bits ? "Bits are of weights; values have 8." : null,
+            few ? "Those of 4 bits compute in integers, too." : null,
+            methods.Any(m => m.Method == "ipq") ? "Code books have up to 256 entries." : null);
     }
 
     /// <summary>What noise gave against plain training with roundings, and parts against whole vectors, in words.</summary>

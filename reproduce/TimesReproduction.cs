@@ -22,7 +22,7 @@ internal sealed class TimesReproduction(CommandContext context, string folder, i
     {
         MachineInfo machine = MachineInfo.Collect();
         var text = new StringBuilder("## How far it is off\n\n");
-        text.Append(CultureInfo.InvariantCulture, $"`{Commands.Start} times --networks {count} --output docs/timing.md` tries ")
+        text.Append(CultureInfo.InvariantCulture, $"`{GivenCommand.Of(context, "times")}` tries ")
             .Append(CultureInfo.InvariantCulture, $"predictions on {count} networks of ");
         text.Append("random widths of which nothing was measured (`BlindTest`): each is predicted, then cut, compiled and timed in turn with ")
             .Append("the whole network. Errors are shares of the measured time. A run that was stopped goes on.\n\n");
@@ -113,10 +113,8 @@ internal sealed class TimesReproduction(CommandContext context, string folder, i
         }
     }
 
-    private static IEnumerable<BlindTime> Known(string file) => (File.Exists(file) ? File.ReadAllLines(file) : [])
-        .Select(line => line.Split(',')).Select(p => new BlindTime(Seconds(p[0]), Seconds(p[1])));
-
-    private static double Seconds(string text) => double.Parse(text, CultureInfo.InvariantCulture);
+    private static IEnumerable<BlindTime> Known(string file) => RecordFile.Rows(file, columns: 2).Select(p =>
+        p is [> 0, > 0] ? new BlindTime(p[0], p[1]) : throw RecordFile.Damaged(file, "a time is not above 0"));
 
     /// <summary>Writes the picture beside the page.</summary>
     public void SavePicture(string page)

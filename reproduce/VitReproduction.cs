@@ -38,8 +38,6 @@ internal sealed class VitReproduction(CommandContext context, string folder, str
     /// <summary>The lines of the table at each of them.</summary>
     public IReadOnlyList<VitMethod> Methods => methods;
 
-    public bool HasScratch => scratch;
-
     /// <summary>The trained transformer.</summary>
     public string ModelFile => model;
 

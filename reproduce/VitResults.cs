@@ -65,28 +65,16 @@ internal sealed class VitResults(VitReproduction runs, IReadOnlyList<ulong> seed
     }
 
     /// <summary>The section of the page of results.</summary>
-    public string Section(IReadOnlyList<VitResult> rows, string arguments)
+    public string Section(IReadOnlyList<VitResult> rows, string command)
     {
         string list = string.Join(',', seeds);
-        double epochs = (double)runs.Steps * VitReproduction.BatchSize / runs.Runs.Train.Count;
-        string much = epochs < 3 ? "few: the table says how methods stand after a short repair, not what they can reach"
-            : "a short fine-tuning";
-        string start = Path.GetFileName(runs.ModelFile);
-        string scratch = !runs.HasScratch ? "There are no rows from scratch in this run." : FormattableString.Invariant($"""
-            "From scratch" is the shape that came out with new weights, trained as the whole network was, for {runs.ScratchSteps}
-            steps: as many as it and its fine-tuning had together.
-            """);
         var text = new StringBuilder("## Vision transformers made smaller on Fashion-MNIST\n\n");
         text.Append(Verdict(rows)).Append(FormattableString.Invariant($"""
-            Every method had {runs.Steps} steps of {VitReproduction.BatchSize} images, its own training included. That is
-            {epochs:0.00} epochs, {much}.
+            Every method had {runs.Steps} steps, its own training included.
+            {Sentences.Length(runs.Steps, VitReproduction.BatchSize, runs.Runs.Train.Count)}
 
-            The start is `{start}` ([above](#trained-networks)); AdamW at {VitReproduction.LearningRate},
-            cosine schedule, no augmentation, no teacher, all 60,000 training and 10,000 test images, seeds {list}, the last
-            weights count. Methods are told which share of the multiply-adds may stay. Where agents decide image by image,
-            multiply-adds are means over the test images; ATS is counted as if no image needed less than its most. It and Patch
-            Slimming know no such share: what they are told instead is rough, and the table has what was left.
-            {scratch}
+            The start is `{Path.GetFileName(runs.ModelFile)}`; {Sentences.Of(runs.Tuned(new()).Training)}, no augmentation, no teacher, all
+            {runs.Runs.Images}, seeds {list}, the last weights count. {Notes(rows, runs.ScratchSteps)} {runs.Runs.Made}
 
             """));
         foreach (double budget in runs.Budgets)
@@ -103,12 +91,36 @@ internal sealed class VitResults(VitReproduction runs, IReadOnlyList<ulong> seed
             writes this section, the second says how long the whole table takes:
 
             ```sh
-            {Commands.Start} vit {arguments} --output-dir runs/vit --output docs/results.md
+            {command}
             {Commands.Start} vit --plan
             ```
 
             """));
         return text.ToString();
+    }
+
+    /// <summary>What the lines that there are want said.</summary>
+    /// <param name="scratchSteps">Of a shape from scratch.</param>
+    internal static string Notes(IReadOnlyList<VitResult> rows, long scratchSteps)
+    {
+        bool Has(string id) => rows.Any(r => r.Method?.Id == id);
+        bool ats = Has("ats"), patches = Has("patch-slimming");
+        string? rough = (ats, patches) switch
+        {
+            (true, true) => "ATS and Patch Slimming know",
+            (true, false) => "ATS knows",
+            (false, true) => "Patch Slimming knows",
+            _ => null,
+        };
+        return Sentences.Join(
+            "Methods are told which share of the multiply-adds may stay.",
+            Has("apt") ? "Where agents decide image by image, multiply-adds are means over the test images." : null,
+            ats ? "ATS is counted as if no image needed less than its most." : null,
+            rough is null ? null : $"{rough} no such share: what is told instead is rough, and the table has what was left.",
+            rows.All(r => r.Scratch is null) ? "No row has its shape from scratch beside it." : FormattableString.Invariant($"""
+                "From scratch" is the shape that came out with new weights, trained as the whole network was, for {scratchSteps} steps: as many
+                as it and its fine-tuning had together.
+                """));
     }
 
     /// <summary>What beats what, in words.</summary>
