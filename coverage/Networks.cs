@@ -134,7 +134,7 @@ internal sealed class Networks
     private float[] Runtime(string file)
     {
         using var peer = new OnnxPeer(file);
-        return peer.Run(x.Data, [.. x.Shape.Select(n => (long)n)]);
+        return peer.Run(x.Data, x.Shape);
     }
 
     private Tensor Images() => Tensor.From(new Shape(x.Shape), x.Data);

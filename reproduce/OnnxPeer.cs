@@ -4,7 +4,7 @@ using Espalier.Tensors.Threading;
 using Microsoft.ML.OnnxRuntime;
 using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 
-namespace Espalier.Reproduce;
+namespace Espalier;
 
 /// <summary>A network's ONNX file in ONNX Runtime, with as many threads as this program has: another engine's answer and speed.</summary>
 internal sealed class OnnxPeer : IDisposable
@@ -37,8 +37,11 @@ internal sealed class OnnxPeer : IDisposable
         return [.. Enumerable.Range(0, shape[0]).SelectMany(i => Run(values[(i * length)..((i + 1) * length)], [1, .. shape[1..]]))];
     }
 
-    private float[] Run(float[] images, int[] shape)
+    /// <summary>The first output for values of the first input.</summary>
+    /// <param name="shape">Null for what the file says, with one image.</param>
+    public float[] Run(float[] images, int[]? shape = null)
     {
+        shape ??= [.. session.InputMetadata[session.InputNames[0]].Dimensions.Select(n => Math.Max(1, n))];
         using OrtValue input = OrtValue.CreateTensorValueFromMemory(images, [.. shape.Select(n => (long)n)]);
         using IDisposableReadOnlyCollection<OrtValue> outputs =
             session.Run(options, [session.InputNames[0]], [input], [session.OutputNames[0]]);
