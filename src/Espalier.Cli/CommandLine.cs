@@ -52,14 +52,9 @@ internal static class CommandLine
             if (code == ExitCodes.Done) pipes?.Flush(context);
             return code;
         }
-        catch (OperationCanceledException) when (context.Cancel.IsCancellationRequested)
-        {
-            terminal.ErrorLine($"{program}: interrupted");
-            return context.ExitCode;
-        }
         catch (Exception e)
         {
-            var (code, line) = Errors.Describe(e is EspalierException known && parse is not null ? FlagNames.Of(parse, [], known) : e);
+            var (code, line) = Errors.Describe(e, context, parse);
             terminal.ErrorLine($"{program}: {line}");
             if (verbose) terminal.ErrorLine(e.ToString());
             return code;

@@ -23,6 +23,18 @@ public sealed class ErrorTests : IDisposable
         Assert.Equal("naïve 靴\ttab", Terminal.Clean("naïve 靴\ttab"));
     }
 
+    /// <summary>Of one process and of several, which say it in one place: before training has begun nothing catches it before.</summary>
+    [Fact]
+    public void An_interruption_is_no_failure()
+    {
+        using var cancel = new CancellationTokenSource();
+        var context = new CommandContext(new Terminal(TextWriter.Null, TextWriter.Null, Interactive: false, 80), cancel.Token);
+        Assert.StartsWith("unexpected failure", Errors.Describe(new OperationCanceledException(), context, null).Line);
+        cancel.Cancel();
+        Assert.Equal((ExitCodes.Interrupted, "interrupted"), Errors.Describe(new OperationCanceledException(), context, null));
+        Assert.Equal((ExitCodes.WrongInput, "no"), Errors.Describe(new EspalierException("no"), context, null));
+    }
+
     /// <summary>JSON keeps the words: what steers is escaped there.</summary>
     [Fact]
     public void Json_gives_back_what_steers_a_terminal()

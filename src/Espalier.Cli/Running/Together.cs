@@ -24,7 +24,7 @@ internal static class Together
         }
         catch (Exception e)
         {
-            var (code, line) = Errors.Describe(e is EspalierException known ? FlagNames.Of(parse, [], known) : e);
+            var (code, line) = Errors.Describe(e, context, parse);
             Terminal terminal = context.Terminal;
             if (ranks.Rank > 0)
             {
