@@ -20,8 +20,8 @@ internal sealed class ClassifierServed : ServedModel
     {
         session.RequireLogits();
         (this.session, predictor, Info) = (session, new Predictor(session), InfoOf(name, session));
-        inputs = new float[settings.Batch * predictor.InputValues];
-        batcher = new Batcher<Prepared, Answered>(settings.Batch, settings.Queue, Run, p => p.Pruning,
+        inputs = new float[settings.MostTogether * predictor.InputValues];
+        batcher = new Batcher<Prepared, Answered>(settings.MostTogether, settings.Queue, Run, p => p.Pruning,
             p => ArrayPool<float>.Shared.Return(p.Input));
         // The first pass packs and plans; nobody should wait for that.
         predictor.Run(inputs.AsSpan(0, predictor.InputValues), 1, session.Pruning);

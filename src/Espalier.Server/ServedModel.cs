@@ -85,7 +85,7 @@ internal sealed class FeaturesServed : ServedModel
     public FeaturesServed(ModelInfo info, FeatureNetwork network, ServerSettings settings) : base(info.Name)
     {
         (Info, this.network) = (info, network);
-        batcher = new Batcher<Image, float[]>(settings.Batch, settings.Queue, Run);
+        batcher = new Batcher<Image, float[]>(settings.MostTogether, settings.Queue, Run);
     }
 
     public override ModelInfo Info { get; }
@@ -119,8 +119,8 @@ internal sealed class ClipServed : ServedModel
     public ClipServed(string name, ClipModel model, ServerSettings settings) : base(name)
     {
         this.model = model;
-        images = new Batcher<Image, float[]>(settings.Batch, settings.Queue, i => Run(i.Count, () => model.EncodeImage(i)));
-        texts = new Batcher<string, float[]>(settings.Batch, settings.Queue,
+        images = new Batcher<Image, float[]>(settings.MostTogether, settings.Queue, i => Run(i.Count, () => model.EncodeImage(i)));
+        texts = new Batcher<string, float[]>(settings.MostTogether, settings.Queue,
             t => Run(t.Count, () => model.EncodeText(t, truncate: true)));
         Info = new ModelInfo(name, model.Description, 0, model.Preprocessing.Size, 0, 0, [], 0, 0, Pruning.None.ToString(), null,
             null, model.KnowsTexts);

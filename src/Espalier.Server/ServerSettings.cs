@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using Espalier.Tensors.Threading;
 
 namespace Espalier.Server;
 
@@ -6,6 +7,8 @@ namespace Espalier.Server;
 /// file too.</summary>
 internal sealed record ServerSettings
 {
+    private const int FewestTogether = 4;
+
     /// <summary>Model files; the page shows the first two side by side.</summary>
     public required IReadOnlyList<string> Models { get; init; }
 
@@ -18,8 +21,13 @@ internal sealed record ServerSettings
     /// <summary>Threads that compute; null for the usual number.</summary>
     public int? Threads { get; init; }
 
-    /// <summary>Images that are computed together at most. More is faster under load, and what comes meanwhile waits longer.</summary>
-    public int Batch { get; init; } = 8;
+    /// <summary>Images that are computed together at most; null for as many as there are threads, and <see cref="FewestTogether"/> at
+    /// least. More is faster under full load, by little, and what comes meanwhile waits longer for all of them.</summary>
+    public int? Batch { get; init; }
+
+    /// <summary>The same as a number.</summary>
+    [JsonIgnore]
+    public int MostTogether => Batch ?? Math.Max(FewestTogether, Workers.Threads);
 
     /// <summary>Images that may wait for each model.</summary>
     public int Queue { get; init; } = 128;

@@ -18,7 +18,7 @@ internal static class ServeVerb
         Opt.Number("--port", "Port that is listened on [8080]; 0 for one that is free", 0, 65535);
 
     private static readonly Option<int?> Batch =
-        Opt.Number("--batch-size", "Images that are computed together at most [8]", 1, 1024);
+        Opt.Number("--batch-size", "Images that are computed together at most [as many as threads, and at least 4]", 1, 1024);
 
     private static readonly Option<int?> Queue =
         Opt.Number("--queue", "Images that may wait; more are refused with 429 [128]", 1, 1 << 16);
@@ -49,7 +49,7 @@ internal static class ServeVerb
             Host = parse.GetValue(Host) ?? usual.Host,
             Port = parse.GetValue(Port) ?? usual.Port,
             Threads = parse.GetValue(Shared.Threads),
-            Batch = parse.GetValue(Batch) ?? usual.Batch,
+            Batch = parse.GetValue(Batch),
             Queue = parse.GetValue(Queue) ?? usual.Queue,
             MostBodyBytes = parse.GetValue(Body) is { } body ? body << 20 : usual.MostBodyBytes,
             MostPixels = parse.GetValue(Pixels) is { } pixels ? pixels << 20 : usual.MostPixels,
