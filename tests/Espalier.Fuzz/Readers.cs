@@ -35,6 +35,7 @@ internal static class Readers
             new("PyTorch archive", [parallel, Seed("Formats/views.pth"), Seed("Formats/nested.pth"), Seed("Formats/scripted.pt"), Seed("Formats/objects.pth")],
                 Checkpoint),
             new("PyTorch before 1.6", [Seed("Formats/legacy_views.pth"), Seed("Formats/legacy.pth")], Checkpoint),
+            new("PyTorch before 0.2", [Seed("Formats/before_0_2.pth")], Checkpoint),
             new("PyTorch's pickle", [Entry(parallel, "parallel/data.pkl")], Checkpoint, part => With(parallel, "parallel/data.pkl", part)),
             new("pickle", [Seed("Formats/batch2.pickle"), Seed("Formats/batch4.pickle"), Seed("Formats/batch5.pickle"), Seed("Formats/batch_python2.pickle")],
                 file => PickleReader.Read(new MemoryStream(file), new PickleGlobals().AddNumpy(), Source)),

@@ -3,7 +3,7 @@
 
 Made with PyTorch 1.13 and numpy 1.24. Most arrays are ramps (0, 0.5, 1, ...), so that the tests know every value.
 """
-import argparse, collections, datetime, enum, functools, json, os, pathlib, pickle, struct, types, zipfile
+import argparse, collections, datetime, enum, functools, io, json, os, pathlib, pickle, struct, tarfile, types, zipfile
 import numpy as np
 import torch
 
@@ -48,6 +48,58 @@ torch.save({"weight": ramp(2, 3)}, out / "legacy.pth", _use_new_zipfile_serializ
 torch.save(model, out / "module.pth")
 torch.save({"model": {"weight": ramp(2, 3)}, "model_ema": {"weight": -ramp(2, 3)}, "epoch": 3}, out / "averages.pth")
 torch.save({"epoch": 3}, out / "no_tensors.pth")
+
+
+# Before PyTorch 0.2 torch.save wrote a tar of three files, which newer versions read and do not write any more: this is how it
+# wrote, on Python 2 with protocol 2. Storages and tensors have numbers, one storage is a part of another, and Tensor.__reduce__ is
+# not used: the pickle names tensors by their numbers.
+def save_tar(path, state, part):
+    def dump(value):
+        return pickle.dumps(value, protocol=2)
+
+    keys, storages, tensors = {}, b"", b""
+    storage_keys = {}
+    for name, tensor in state.items():
+        keys[name] = 140_000_000_000_000 + 16 * len(keys)
+        data = tensor.storage().data_ptr()
+        if data not in storage_keys:
+            storage_keys[data] = 150_000_000_000_000 + 16 * len(storage_keys)
+            raw = tensor.storage()
+            kind = tensor.type().split(".")[-1]
+            storages += dump((storage_keys[data], "cpu", getattr(torch, kind.replace("Tensor", "Storage"))))
+            storages += struct.pack("<q", raw.size()) + torch.tensor(list(raw), dtype=tensor.dtype).numpy().tobytes()
+        tensors += dump((keys[name], storage_keys[data], getattr(torch, kind)))
+        tensors += struct.pack(f"<q{tensor.dim()}q{tensor.dim()}qq", tensor.dim(), *tensor.shape, *tensor.stride(), tensor.storage_offset())
+    # A storage that is elements 2 to 5 of the first one, with a tensor of its own.
+    root = next(iter(storage_keys.values()))
+    keys[part] = 140_000_000_000_000 + 16 * len(keys)
+    tensors += dump((keys[part], 7, torch.FloatTensor)) + struct.pack("<qqqq", 1, 3, 1, 1)
+    storages = dump(len(storage_keys)) + storages + dump([(7, root, 2, 4)])
+
+    class Numbered(pickle.Pickler):
+        def persistent_id(self, value):
+            return value.key if isinstance(value, Key) else None
+
+    class Key:
+        def __init__(self, key):
+            self.key = str(key)
+
+    text = io.BytesIO()
+    Numbered(text, protocol=2).dump(collections.OrderedDict((name, Key(key)) for name, key in keys.items()))
+    system = dump(dict(protocol_version=1000, little_endian=True, type_sizes=dict(short=2, int=4, long=4)))
+    with tarfile.open(path, "w:", format=tarfile.PAX_FORMAT) as archive:
+        for name, content in (("sys_info", system), ("pickle", text.getvalue()), ("tensors", dump(len(keys)) + tensors), ("storages", storages)):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    read = torch.load(path)
+    assert all(torch.equal(read[name], tensor) for name, tensor in state.items()) and read[part].shape == (3,)
+
+
+old = ramp(4, 6)
+save_tar(out / "before_0_2.pth", collections.OrderedDict([
+    ("weight", old), ("transposed", old.t()), ("rows", old[1:3]), ("bias", ramp(2)), ("double", ramp(3, dtype=torch.float64)),
+    ("steps", torch.tensor([1, 2, 100]))]), "part")
 
 
 # Objects beside the tensors: of a script's own classes, derived from a dictionary and a list, paths, dates, random states.

@@ -1,4 +1,5 @@
 using System.IO.Compression;
+using Espalier.Formats;
 
 namespace Espalier.Data;
 

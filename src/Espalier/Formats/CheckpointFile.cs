@@ -63,6 +63,7 @@ public static class CheckpointFile
             throw new InvalidDataException("a zip file with neither .npy arrays nor a PyTorch data.pkl; not a checkpoint");
         }
         if (start.StartsWith(TorchStream.Magic)) return TorchStream.Read(stream, source, averaged);
+        if (OtherFiles.IsTar(start) && TorchTar.Read(stream, source, averaged) is { } old) return old;
         if (start.StartsWith(Npy.Magic))
             throw new InvalidDataException("a single .npy array; save the named arrays of a model with numpy.savez");
         throw new InvalidDataException(OtherFiles.Describe(start)

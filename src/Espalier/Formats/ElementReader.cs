@@ -20,7 +20,13 @@ internal static class ElementReader
             while (destination.Length > 0)
             {
                 Span<float> piece = destination[..Math.Min(destination.Length, DirectFloats)];
-                stream.ReadExactly(MemoryMarshal.AsBytes(piece));
+                Span<byte> bytes = MemoryMarshal.AsBytes(piece);
+                if (bytes.Length >= LargeReads.Least && stream is FileStream file)
+                {
+                    LargeReads.Exactly(file.SafeFileHandle, file.Position, bytes);
+                    file.Position += bytes.Length;
+                }
+                else stream.ReadExactly(bytes);
                 destination = destination[piece.Length..];
             }
             return;

@@ -10,6 +10,8 @@ internal static class OtherFiles
 
     private const int TarMark = 257;
 
+    public static bool IsTar(ReadOnlySpan<byte> start) => start.Length > TarMark + 5 && start[TarMark..].StartsWith("ustar"u8);
+
     /// <returns>What it is and what to do; null where nobody knows.</returns>
     /// <param name="start">The first <see cref="Length"/> bytes, or all of a shorter file.</param>
     public static string? Describe(ReadOnlySpan<byte> start)
@@ -20,8 +22,7 @@ internal static class OtherFiles
             return "only a pointer to the file, which Git LFS keeps elsewhere; fetch it with 'git lfs pull'";
         if (text.StartsWith("<!doctype html", StringComparison.Ordinal) || text.StartsWith("<html", StringComparison.Ordinal))
             return "a web page and not a checkpoint; download the file itself";
-        if (start.Length > TarMark + 5 && start[TarMark..].StartsWith("ustar"u8))
-            return "a tar archive; unpack it and give the checkpoint in it (one of PyTorch before 0.2 must be saved again)";
+        if (IsTar(start)) return "a tar archive; unpack it and give the checkpoint in it";
         string? packed = start switch
         {
             [0x1f, 0x8b, ..] => "gzip",

@@ -50,6 +50,9 @@ public sealed class PickleGlobals
         return value;
     });
 
+    /// <summary>The same with other persistent ids.</summary>
+    internal PickleGlobals Loading(Func<object?, object?> load) => Copied(IsInert, load);
+
     private PickleGlobals Copied(Func<string, bool>? isInert, Func<object?, object?>? load)
     {
         var other = new PickleGlobals { PersistentLoad = load, IsInert = isInert };

@@ -15,23 +15,20 @@ internal static class ReadGuard
         {
             return read();
         }
-        catch (InvalidDataException e)
+        catch (Exception e) when (e is InvalidDataException or JsonException or IOException or UnauthorizedAccessException)
         {
-            throw new EspalierException($"{source}: {e.Message}", e);
-        }
-        catch (JsonException e)
-        {
-            throw new EspalierException($"{source}: the header is not valid JSON ({OneLine(e.Message, 200)})", e);
-        }
-        catch (EndOfStreamException e)
-        {
-            throw new EspalierException($"{source}: the file is truncated; fetch or copy it again", e);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new EspalierException($"{source}: could not be read ({OneLine(e.Message, 300)})", e);
+            throw Described(source, e);
         }
     }
+
+    /// <summary>What the user sees of an exception that reading throws.</summary>
+    public static EspalierException Described(string source, Exception e) => new(e switch
+    {
+        InvalidDataException => $"{source}: {e.Message}",
+        JsonException => $"{source}: the header is not valid JSON ({OneLine(e.Message, 200)})",
+        EndOfStreamException => $"{source}: the file is truncated; fetch or copy it again",
+        _ => $"{source}: could not be read ({OneLine(e.Message, 300)})",
+    }, e);
 
     /// <summary>Opens <paramref name="path"/> for random reading and runs <paramref name="read"/> on it.</summary>
     public static T Open<T>(string path, Func<Stream, T> read)

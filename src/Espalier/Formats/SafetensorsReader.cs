@@ -89,7 +89,7 @@ public sealed class SafetensorsReader : IDisposable
         }
         catch (IOException e)
         {
-            throw new EspalierException($"{Source}: could not be read ({e.Message.ReplaceLineEndings(" ")})", e);
+            throw ReadGuard.Described(Source, e);
         }
     }
 

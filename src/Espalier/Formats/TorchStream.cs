@@ -1,5 +1,3 @@
-using System.Buffers.Binary;
-
 namespace Espalier.Formats;
 
 /// <summary>
@@ -25,10 +23,15 @@ internal static class TorchStream
             throw new InvalidDataException("written by a big-endian machine, which is not read; save it again on another one");
         List<(string Name, TorchTensor Tensor)> tensors = StateDict.Find(Next(), averaged, out string? note);
         if (Next() is not List<object?> keys) throw new InvalidDataException("has no list of its storages; it is damaged");
-        var places = new Places(stream);
+        var places = new TorchPlaces(stream);
         foreach (object? key in keys)
-            places.Add(key is string name && all.TryGetValue(name, out TorchStorage? storage) ? storage
-                : throw new InvalidDataException("has a storage that no tensor of it mentions; it is damaged"));
+        {
+            TorchStorage storage = key is string name && all.TryGetValue(name, out TorchStorage? named) ? named
+                : throw new InvalidDataException("has a storage that no tensor of it mentions; it is damaged");
+            if (places.Add(storage.Key, storage.Type, stream.Length).Count != storage.Count)
+                throw new InvalidDataException($"storage {ReadGuard.Quote(storage.Key)} has other than {storage.Count} elements; "
+                    + "the file is cut short or damaged");
+        }
         return TorchStorages.Read(places, tensors, source, note);
 
         object? Next()
@@ -38,40 +41,5 @@ internal static class TorchStream
             stream.Position = start + length;
             return value;
         }
-    }
-
-    /// <summary>Storages one behind another.</summary>
-    private sealed class Places(Stream stream) : ITorchStorages
-    {
-        private readonly Dictionary<string, (long Offset, long Bytes)> known = [];
-
-        /// <summary>The storage at the stream's position.</summary>
-        public void Add(TorchStorage storage)
-        {
-            Span<byte> length = stackalloc byte[8];
-            stream.ReadExactly(length);
-            long count = BinaryPrimitives.ReadInt64LittleEndian(length), size = storage.Type?.Size() ?? 1;
-            if (count != storage.Count || count > (stream.Length - stream.Position) / size)
-                throw new InvalidDataException($"storage {ReadGuard.Quote(storage.Key)} has {count} elements of {storage.Count}; "
-                    + "the file is cut short or damaged");
-            if (!known.TryAdd(storage.Key, (stream.Position, count * size)))
-                throw new InvalidDataException($"storage {ReadGuard.Quote(storage.Key)} is there twice");
-            stream.Position += count * size;
-        }
-
-        public long Bytes(TorchStorage storage) => Place(storage).Bytes;
-
-        public long StoredBytes(TorchStorage storage) => Bytes(storage);
-
-        public bool IsPacked(TorchStorage storage) => false;
-
-        public Stream OpenAt(TorchStorage storage, long offset)
-        {
-            (long start, long bytes) = Place(storage);
-            return new SliceStream(stream, start + offset, bytes - offset);
-        }
-
-        private (long Offset, long Bytes) Place(TorchStorage storage) => known.TryGetValue(storage.Key, out var place) ? place
-            : throw new InvalidDataException($"has no storage {ReadGuard.Quote(storage.Key)}; the file is incomplete");
     }
 }

@@ -45,7 +45,12 @@ internal static class TorchGlobals
     {
         var globals = new PickleGlobals { PersistentLoad = LoadStorage };
         foreach ((string storage, string type, ElementType element) in Types)
+        {
             globals.AddConstant("torch", storage, element).AddConstant("torch", type, element);
+            // Before PyTorch 0.2 each had a class of tensors, too.
+            string tensor = storage.Replace("Storage", "Tensor", StringComparison.Ordinal);
+            globals.AddConstant("torch", tensor, element).AddConstant("torch.cuda", tensor, element);
+        }
         return globals
             .AddConstant("torch", "UntypedStorage", Untyped)
             .AddConstant("torch.storage", "UntypedStorage", Untyped)

@@ -90,6 +90,22 @@ public sealed class TorchArchiveTests
         }
     }
 
+    /// <summary>As torch.save wrote until version 0.2, with a storage that is a part of another one.</summary>
+    [Fact]
+    public void ReadsWhatWasWrittenAsTar()
+    {
+        Checkpoint read = CheckpointFile.Read(Golden("before_0_2.pth"));
+        Assert.Equal(["weight", "transposed", "rows", "bias", "double", "steps", "part"], read.Arrays.Keys);
+        Assert.Equal(Ramp(24), read["weight"].Data);
+        Assert.Equal([6, 4], read["transposed"].Shape);
+        Assert.Equal([0, 3, 6, 9, 0.5f], read["transposed"].Data[..5]);
+        Assert.Equal(Ramp(24)[6..18], read["rows"].Data);
+        Assert.Equal(Ramp(2), read["bias"].Data);
+        Assert.Equal(Ramp(3), read["double"].Data);
+        Assert.Equal([1, 2, 100], read["steps"].Data);
+        Assert.Equal(Ramp(6)[3..], read["part"].Data);
+    }
+
     /// <summary>A module that was saved whole: its tensors under the names of its state dict, its class never looked up.</summary>
     [Fact]
     public void ReadsTheTensorsOfAWholeModule()

@@ -73,7 +73,8 @@ internal sealed class OnnxImport
     public static Result Read(ReadOnlyMemory<byte> file, string? folder, OnnxReadOptions? options = null) =>
         Read(ProtoSource.Of(file), folder, options);
 
-    private static Result Read(ProtoSource file, string? folder, OnnxReadOptions? options)
+    /// <inheritdoc cref="Read(ReadOnlyMemory{byte}, string?, OnnxReadOptions?)"/>
+    internal static Result Read(ProtoSource file, string? folder, OnnxReadOptions? options)
     {
         OnnxSource source = OnnxSourceReader.Read(file);
         if (source.Opset is < FirstOpset or > LastOpset)

@@ -1,6 +1,6 @@
 using System.Text;
 
-namespace Espalier.Data;
+namespace Espalier.Formats;
 
 /// <summary>
 /// The regular files of a tar archive, in order, as POSIX's ustar has them: blocks of 512 bytes, a header of one block before each
@@ -47,6 +47,12 @@ internal sealed class TarFile(Stream stream)
 
     private void Skip(long count)
     {
+        if (stream.CanSeek)
+        {
+            if (count > stream.Length - stream.Position) throw new EndOfStreamException();
+            stream.Position += count;
+            return;
+        }
         Span<byte> part = stackalloc byte[4096];
         while (count > 0)
         {
