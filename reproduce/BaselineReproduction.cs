@@ -148,8 +148,7 @@ internal sealed class BaselineReproduction(CommandContext context, string folder
         for (int i = 0; i < all.Count; i++)
         {
             string color = Plot.Color(i, all.Count);
-            plot.Line(all[i].Curve.Where(p => p.Accuracy >= 0.8).Select(p => (p.Epoch, 100 * p.Accuracy)), color);
-            plot.Legend(color, all[i].Name);
+            plot.Line([.. all[i].Curve.Where(p => p.Accuracy >= 0.8).Select(p => (p.Epoch, 100 * p.Accuracy))], color, all[i].Name);
         }
         return plot;
     }

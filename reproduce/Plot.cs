@@ -13,24 +13,36 @@ internal sealed class Plot(string xName, double xFrom, double xTo, string yName,
     private const double Width = 620, Height = 400, Left = 58, Right = 150, Top = 16, Bottom = 46;
     private const int Ticks = 5;
 
+    private static readonly string[] Dashes = ["", "8 3", "2 3", "8 3 2 3", "12 3", "1 2"];
+
     private readonly StringBuilder marks = new();
-    private int names;
+    private int names, lines;
 
     /// <summary>A colour for each of several things that are told apart.</summary>
     public static string Color(int i, int of) => string.Create(CultureInfo.InvariantCulture, $"hsl({360.0 * i / of:0} 70% 40%)");
 
     public void Point(double x, double y, string color, string label) => marks.Append(CultureInfo.InvariantCulture,
-        $"<circle cx=\"{X(x):0.#}\" cy=\"{Y(y):0.#}\" r=\"4\" fill=\"{color}\"/>\n")
+        $"<circle cx=\"{X(x):0.#}\" cy=\"{Y(y):0.#}\" r=\"4\" fill=\"{color}\"><title>{label}: {x:#,0.##}, {y:0.##}</title></circle>\n")
         .Append(CultureInfo.InvariantCulture, $"<text x=\"{X(x) + 6:0.#}\" y=\"{Y(y) + 4:0.#}\" fill=\"{color}\">")
         .Append(label).Append("</text>\n");
 
-    public void Line(IEnumerable<(double X, double Y)> points, string color) => marks.Append(CultureInfo.InvariantCulture,
-        $"<polyline fill=\"none\" stroke=\"{color}\" stroke-width=\"1.5\" points=\"")
-        .AppendJoin(' ', points.Select(p => FormattableString.Invariant($"{X(p.X):0.#},{Y(p.Y):0.#}"))).Append("\"/>\n");
+    /// <summary>A line and what it is of; lines are told apart by their dashes, too.</summary>
+    public void Line(IReadOnlyList<(double X, double Y)> points, string color, string name)
+    {
+        string look = $"fill=\"none\" stroke=\"{color}\" stroke-width=\"1.5\" stroke-dasharray=\"{Dashes[lines++ % Dashes.Length]}\"";
+        double y = Top + 8 + 18 * names;
+        marks.Append($"<polyline {look} points=\"")
+            .AppendJoin(' ', points.Select(p => FormattableString.Invariant($"{X(p.X):0.#},{Y(p.Y):0.#}"))).Append("\"/>\n");
+        foreach ((double px, double py) in points)
+            marks.Append(CultureInfo.InvariantCulture, $"<circle cx=\"{X(px):0.#}\" cy=\"{Y(py):0.#}\" r=\"2.5\" fill=\"{color}\">")
+                .Append(CultureInfo.InvariantCulture, $"<title>{name}: {px:0.##}, {py:0.##}</title></circle>\n");
+        marks.Append(CultureInfo.InvariantCulture, $"<path {look} d=\"M{Width - Right + 10} {y}h26\"/>\n");
+        Legend(color, name, left: 32);
+    }
 
     /// <summary>What a colour stands for, beside the picture.</summary>
-    public void Legend(string color, string name) => marks.Append(CultureInfo.InvariantCulture,
-        $"<text x=\"{Width - Right + 10}\" y=\"{Top + 12 + 18 * names++}\" fill=\"{color}\">{name}</text>\n");
+    public void Legend(string color, string name, double left = 0) => marks.Append(CultureInfo.InvariantCulture,
+        $"<text x=\"{Width - Right + 10 + left}\" y=\"{Top + 12 + 18 * names++}\" fill=\"{color}\">{name}</text>\n");
 
     public override string ToString()
     {

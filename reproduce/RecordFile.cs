@@ -5,8 +5,8 @@ using Espalier.Formats;
 
 namespace Espalier.Reproduce;
 
-/// <summary>Reads what an experiment keeps of its finished runs. A process that was killed, a full disk or an editor may have damaged
-/// any of it: that is one line which names the file, whatever is in it.</summary>
+/// <summary>Reads what an experiment keeps of its finished runs. A process that was killed, a full disk or an editor may have
+/// damaged any of it: that is one line which names the file, whatever is in it.</summary>
 internal static class RecordFile
 {
     private const int Most = 1 << 24;
@@ -41,7 +41,8 @@ internal static class RecordFile
     {
         if (Text(path) is not { Length: > 0 } text) return [];
         if (text[^1] != '\n') throw Damaged(path, "its last line is cut off");
-        return [.. text[..^1].Split('\n').Select((line, i) => Row(line, columns) ?? throw Damaged(path, $"line {i + 1} is not of {columns} numbers"))];
+        return [.. text[..^1].Split('\n').Select((line, i) =>
+            Row(line, columns) ?? throw Damaged(path, $"line {i + 1} is not of {columns} numbers"))];
     }
 
     public static EspalierException Damaged(string path, string why) =>

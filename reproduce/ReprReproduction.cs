@@ -85,8 +85,9 @@ internal sealed class ReprReproduction(CommandContext context, string folder, st
         string Setting(string name) => method.Settings.Single(s => s.Name == name).Of(method);
         string Steps(string name, string usual) => Setting(name) == "0" ? usual : $"{Setting(name)} steps";
         double share = 100 * double.Parse(Setting("drop"), CultureInfo.InvariantCulture);
+        string end = Setting("end") == "full" ? "all of them" : "what is left";
         return FormattableString.Invariant($"RePr drops {share:0} % of the filters after {Steps("first", "a fifth of the run")}, for ")
-            + $"{Steps("thin", "a tenth of it")}, and again as often as fits; it ends with {(Setting("end") == "full" ? "all of them" : "what is left")}.";
+            + $"{Steps("thin", "a tenth of it")}, and again as often as fits; it ends with {end}.";
     }
 
     private string Table()

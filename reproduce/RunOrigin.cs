@@ -33,13 +33,15 @@ internal sealed record RunOrigin(int Threads, string Build)
     /// <summary>What made some runs, as a sentence or some.</summary>
     public static string Sentence(string folder, IEnumerable<string> names)
     {
-        var ways = names.GroupBy(n => Said(Read(folder, n))).Select(g => (Way: g.Key, Count: g.Count())).OrderBy(w => w.Way is null).ToArray();
+        (string? Way, int Count)[] ways = [.. names.GroupBy(n => Said(Read(folder, n))).Select(g => (g.Key, g.Count()))
+            .OrderBy(w => w.Key is null)];
         string all = ways switch
         {
             [] => "",
             [(null, _)] => "By how many threads the runs were made is not kept.",
             [var (way, count)] => $"{Runs(count)} made by {way}.",
-            _ => $"{Runs(ways.Sum(w => w.Count))} made: " + string.Join("; ", ways.Select(w => $"{w.Count} by {w.Way ?? "processes of which nothing is kept"}")) + ".",
+            _ => $"{Runs(ways.Sum(w => w.Count))} made: "
+                + string.Join("; ", ways.Select(w => $"{w.Count} by {w.Way ?? "processes of which nothing is kept"}")) + ".",
         };
         return all.Length == 0 ? "" : $"{all} Another number of threads rounds sums differently.";
 

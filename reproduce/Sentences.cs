@@ -8,8 +8,9 @@ internal static class Sentences
     /// <summary>"adamw at 0.0005, weight decay 0.05, cosine schedule".</summary>
     public static string Of(TrainOptions options)
     {
-        string momentum = options is { Optimizer: "sgd" or "nesterov", Momentum: > 0 } ? FormattableString.Invariant($" with momentum {options.Momentum}") : "";
-        return FormattableString.Invariant($"{options.Optimizer}{momentum} at {options.LearningRate}, weight decay {options.WeightDecay}, ")
+        bool momentum = options is { Optimizer: "sgd" or "nesterov", Momentum: > 0 };
+        string name = options.Optimizer + (momentum ? FormattableString.Invariant($" with momentum {options.Momentum}") : "");
+        return FormattableString.Invariant($"{name} at {options.LearningRate}, weight decay {options.WeightDecay}, ")
             + $"{options.Schedule} schedule";
     }
 
@@ -17,7 +18,8 @@ internal static class Sentences
     public static string Length(long steps, int batch, int images)
     {
         double epochs = (double)steps * batch / images;
-        string much = epochs < 3 ? "so short that the table compares ways and does not show what networks can reach" : "a short training";
+        string much = epochs < 3 ? "so short that the table compares ways and does not show what networks can reach"
+            : "a short training";
         return FormattableString.Invariant($"{steps} steps of {batch} images are {epochs:0.00} epochs, {much}.");
     }
 

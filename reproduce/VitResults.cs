@@ -118,8 +118,8 @@ internal sealed class VitResults(VitReproduction runs, IReadOnlyList<ulong> seed
             ats ? "ATS is counted as if no image needed less than its most." : null,
             rough is null ? null : $"{rough} no such share: what is told instead is rough, and the table has what was left.",
             rows.All(r => r.Scratch is null) ? "No row has its shape from scratch beside it." : FormattableString.Invariant($"""
-                "From scratch" is the shape that came out with new weights, trained as the whole network was, for {scratchSteps} steps: as many
-                as it and its fine-tuning had together.
+                "From scratch" is the shape that came out with new weights, trained as the whole network was, for {scratchSteps}
+                steps: as many as it and its fine-tuning had together.
                 """));
     }
 

@@ -20,6 +20,7 @@ internal sealed class Interrupt : IDisposable
     private readonly Lock gate = new();
     private Timer? timer;
     private int held;
+    private bool ended;
     private string first = "";
     private DateTime since;
 
@@ -73,7 +74,9 @@ internal sealed class Interrupt : IDisposable
     {
         lock (gate)
         {
-            if (held > 0 || DateTime.UtcNow - since < Grace) return;
+            // Once: the process takes a moment to end, longer than the timer.
+            if (held > 0 || ended || DateTime.UtcNow - since < Grace) return;
+            ended = true;
         }
         error.WriteLine("espalier: interrupted");
         AtomicFile.DeleteTemporaries();

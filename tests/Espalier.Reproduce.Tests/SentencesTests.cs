@@ -58,7 +58,7 @@ public sealed class SentencesTests : IDisposable
     [InlineData("vit", "vit")]
     [InlineData("vit --seeds 1,2 --budgets 0.5", "vit", "--seeds", "1,2", "--budgets", "0.5")]
     [InlineData("vit --quick", "vit", "--output-dir", "/there/runs", "--data-dir=/there/images", "--quick")]
-    [InlineData("vit --output-dir runs/vit --model mine.safetensors", "vit", "--output-dir", "runs/vit", "--model", "/there/mine.safetensors")]
+    [InlineData("vit --output-dir runs/vit --model mine", "vit", "--output-dir", "runs/vit", "--model", "/there/mine")]
     [InlineData("vit --model=mine.safetensors", "vit", "--model=/there/mine.safetensors")]
     [InlineData("vit --model 'my model'", "vit", "--model", "my model")]
     public void The_command_is_the_one_that_was_given_without_places_of_one_machine(string said, params string[] given)
@@ -82,8 +82,10 @@ public sealed class SentencesTests : IDisposable
     [Fact]
     public void Notes_are_of_the_lines_that_there_are()
     {
-        VitResult Row(string id, bool scratch = false) => new(VitMethod.All.Single(m => m.Id == id), 0.5, Records(), scratch ? Records() : null, 1, 1);
-        string few = VitResults.Notes([Row("l1")], 7), all = VitResults.Notes([Row("ats"), Row("patch-slimming"), Row("apt"), Row("l1", scratch: true)], 7);
+        VitResult Row(string id, bool scratch = false) =>
+            new(VitMethod.All.Single(m => m.Id == id), 0.5, Records(), scratch ? Records() : null, 1, 1);
+        string few = VitResults.Notes([Row("l1")], 7);
+        string all = VitResults.Notes([Row("ats"), Row("patch-slimming"), Row("apt"), Row("l1", scratch: true)], 7);
         Assert.Equal("Methods are told which share of the multiply-adds may stay. No row has its shape from scratch beside it.", few);
         Assert.Contains("Where agents decide image by image", all);
         Assert.Contains("ATS and Patch Slimming know no such share", all);
@@ -91,7 +93,8 @@ public sealed class SentencesTests : IDisposable
         Assert.Contains("ATS knows no such share", VitResults.Notes([Row("ats")], 7));
 
         SizeResult Line(string id) => new(SizeMethod.All([0.5]).Single(m => m.Id == id), Records(), 1, 1, 1, 1, 1);
-        string rounded = SizeResults.Notes([Line("ptq8")], 100, 6400), trained = SizeResults.Notes([Line("qat4"), Line("ipq")], 100, 6400);
+        string rounded = SizeResults.Notes([Line("ptq8")], 100, 6400);
+        string trained = SizeResults.Notes([Line("qat4"), Line("ipq")], 100, 6400);
         Assert.Contains("Nothing here trains. Bits are of weights; values have 8.", rounded);
         Assert.DoesNotContain("4 bits", rounded);
         Assert.DoesNotContain("Low rank", rounded);

@@ -252,6 +252,7 @@ CASES = {     # name: class, shapes, epsilon of the norms, activation, how posit
     "fc_norm": (Timm, timm(fc_norm=True), 1e-6, F.gelu, "antialias"),
     "no_qkv_bias": (Timm, timm(bias=False), 1e-6, F.gelu, "antialias"),
     "norm_pre": (Timm, timm(pre=True), 1e-5, F.gelu, "antialias"),
+    "norm_pre_biased": (Timm, timm(pre=True, extra=[("patch_embed.proj.bias", (D,))]), 1e-6, F.gelu, "antialias"),
     "qk_norm": (Timm, timm(qk=True), 1e-6, F.gelu, "antialias"),
     "pre_logits": (Timm, timm(logits=True), 1e-6, F.gelu, "antialias"),
     "no_embed_class": (Timm, timm(positions=N), 1e-6, F.gelu, "antialias"),

@@ -51,7 +51,7 @@ internal static class TorchTar
                 if (Names.Contains(name) && !parts.TryAdd(name, (stream.Position, length)))
                     throw new InvalidDataException($"the tar archive has two files '{name}'");
         }
-        catch (Exception e) when (parts.Count == 0 && e is InvalidDataException)
+        catch (InvalidDataException) when (parts.Count == 0)
         {
             return null;
         }
@@ -64,14 +64,15 @@ internal static class TorchTar
         var all = new Dictionary<long, (TorchStorage Root, long First)>();
         for (long left = part.Count(); left > 0; left--)
         {
-            if (part.Pickle(TorchGlobals.Allowed) is not (object?[] and [long key, _, ElementType type])) throw Damaged("storages");
+            if (part.Pickle(TorchGlobals.Allowed) is not (object?[] and [long key, _, ElementType type]))
+                throw Damaged("storages");
             if (!all.TryAdd(key, (part.Storage(places, key, type), 0))) throw Damaged("storages");
         }
         if (part.Pickle(TorchGlobals.Allowed) is not List<object?> views) throw Damaged("storages");
         foreach (object? view in views)
         {
-            if (view is not (object?[] and [long key, long root, long and >= 0 and var first, long]) || !all.TryGetValue(root, out var whole)
-                || !all.TryAdd(key, (whole.Root, checked(whole.First + first))))
+            if (view is not (object?[] and [long key, long root, long and >= 0 and var first, long])
+                || !all.TryGetValue(root, out var whole) || !all.TryAdd(key, (whole.Root, checked(whole.First + first))))
                 throw Damaged("storages");
         }
         return all;
@@ -83,7 +84,8 @@ internal static class TorchTar
         var all = new Dictionary<long, TorchTensor>();
         for (long left = part.Count(); left > 0; left--)
         {
-            if (part.Pickle(TorchGlobals.Allowed) is not (object?[] and [long key, var storage, _])) throw Damaged("tensors");
+            if (part.Pickle(TorchGlobals.Allowed) is not (object?[] and [long key, var storage, _]))
+                throw Damaged("tensors");
             long rank = (int)part.Long();
             if (rank is < 0 or > ArrayShape.MaxRank) throw Damaged("tensors");
             object?[] sizes = [.. part.Longs(rank)], strides = [.. part.Longs(rank)];
@@ -124,8 +126,9 @@ internal static class TorchTar
         }
 
         /// <summary>How many follow; each takes more than a byte.</summary>
-        public long Count() => Pickle(TorchGlobals.Allowed) is long count && count >= 0 && count <= end - stream.Position ? count
-            : throw new InvalidDataException("it has no number of its storages or tensors; it is damaged");
+        public long Count() =>
+            Pickle(TorchGlobals.Allowed) is long count && count >= 0 && count <= end - stream.Position ? count
+                : throw new InvalidDataException("it has no number of its storages or tensors; it is damaged");
 
         public TorchStorage Storage(TorchPlaces places, long key, ElementType type) =>
             places.Add(key.ToString(CultureInfo.InvariantCulture), type, end);

@@ -43,9 +43,9 @@ internal static class VitTensors
             NormAfterPool = mean, PreLogits = Has("pre_logits.fc.weight") && !newHead,
             Head = head is not null || classes is not null || file.Layout == VitLayout.Own,
             TanhGelu = Tanh(file, beside) ?? siglip,
-            // A norm in front of the blocks is CLIP's, whose norms are PyTorch's.
-            Epsilon = Number(beside, "layer_norm_eps")
-                ?? (file.Layout == VitLayout.HuggingFace ? 1e-12f : Has("transformer.norm_pre.weight") ? 1e-5f : 1e-6f),
+            // A norm in front of the blocks and patches without a bias are CLIP's, whose norms are PyTorch's.
+            Epsilon = Number(beside, "layer_norm_eps") ?? (file.Layout == VitLayout.HuggingFace ? 1e-12f
+                : Has("transformer.norm_pre.weight") && !Has(VitNames.Embeddings + "patch_embeddings.bias") ? 1e-5f : 1e-6f),
         }.Checked(file.Source);
     }
 
