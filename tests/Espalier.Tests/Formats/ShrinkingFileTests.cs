@@ -33,14 +33,21 @@ public sealed class ShrinkingFileTests : IDisposable
         Assert.InRange(refused, 8, 24 * 8);
     }
 
-    [Fact]
-    public void What_is_read_later_is_looked_for_where_it_was()
+    /// <param name="side">Of a matrix: one that a single thread reads, and one that all do. Both are longer than what a stream holds.
+    /// </param>
+    [Theory]
+    [InlineData(256)]
+    [InlineData(1024)]
+    public void What_is_read_later_is_looked_for_where_it_was(int side)
     {
         string path = folder["a.safetensors"];
-        File.WriteAllBytes(path, Weights());
+        Safetensors.Write(path, [new NamedArray("w", [side, side], [.. Enumerable.Range(0, side * side).Select(i => (float)i)])]);
         using var reader = SafetensorsReader.Open(path);
+        float[] whole = new float[side * side];
+        reader.ReadFloats("w", whole);
+        Assert.Equal(Enumerable.Range(0, side * side).Select(i => (float)i), whole);
         Cut(path, 1000);
-        foreach (Action read in new Action[] { () => reader.ReadFloats("w", new float[4096]), () => reader.ReadBytes("w") })
+        foreach (Action read in new Action[] { () => reader.ReadFloats("w", whole), () => reader.ReadBytes("w") })
             Assert.Equal($"{path}: the file is truncated; fetch or copy it again", Assert.Throws<EspalierException>(read).Message);
     }
 
