@@ -89,7 +89,7 @@ public sealed class SentencesTests : IDisposable
         Assert.Equal("Methods are told which share of the multiply-adds may stay. No row has its shape from scratch beside it.", few);
         Assert.Contains("Where agents decide image by image", all);
         Assert.Contains("ATS and Patch Slimming know no such share", all);
-        Assert.Contains("for 7 steps", all);
+        Assert.Contains("trained as the whole network was, for 7", all);
         Assert.Contains("ATS knows no such share", VitResults.Notes([Row("ats")], 7));
 
         SizeResult Line(string id) => new(SizeMethod.All([0.5]).Single(m => m.Id == id), Records(), 1, 1, 1, 1, 1);

@@ -117,7 +117,8 @@ internal sealed class PickleInput(Stream stream, long length)
 
     private void Fill()
     {
-        if (left == 0) throw new InvalidDataException("the pickle is truncated");
+        // Below zero where the file became shorter than the place at which the pickle begins.
+        if (left <= 0) throw new InvalidDataException("the pickle is truncated");
         start = 0;
         end = stream.Read(buffer.AsSpan(0, (int)Math.Min(buffer.Length, left)));
         if (end == 0) throw new InvalidDataException("the pickle is truncated");
