@@ -6,6 +6,9 @@ namespace Espalier.Onnx;
 /// </summary>
 internal static class OnnxMoves
 {
+    /// <summary>Entries of all axes together that are listed.</summary>
+    private const int MostListed = 1 << 23;
+
     /// <summary>Reshape's target, in which 0 stands for x's own axis and -1 for what remains.</summary>
     public static int[] Reshaped(int[] x, long[] target, bool allowZero)
     {
@@ -131,7 +134,8 @@ internal static class OnnxMoves
     }
 
     /// <summary>Every entry of every axis.</summary>
-    public static int[][] Whole(int[] x) => [.. x.Select(n => Enumerable.Range(0, n).ToArray())];
+    public static int[][] Whole(int[] x) => x.Sum(n => (long)n) <= MostListed ? [.. x.Select(n => Enumerable.Range(0, n).ToArray())]
+        : throw new InvalidDataException($"[{string.Join(",", x)}] is too long for lists of its entries");
 
     /// <summary>Indices that may be counted from the end.</summary>
     public static int[] Indices(OnnxArray list, int length) => Array.ConvertAll(list.Longs(), i =>

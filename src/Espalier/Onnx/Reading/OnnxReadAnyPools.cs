@@ -11,6 +11,9 @@ internal static class OnnxReadAnyPools
     /// <summary>Entries that are compared one after another.</summary>
     private const int Most = 128;
 
+    /// <summary>Entries that a window meets along an axis, in all its places.</summary>
+    private const long MostMet = 1 << 20;
+
     public static OnnxOperand Max(OnnxReadCall call)
     {
         OnnxOperand x = call[0];
@@ -29,17 +32,17 @@ internal static class OnnxReadAnyPools
         for (int axis = 0; axis < slides.Length; axis++)
         {
             OnnxSlide s = slides[axis];
-            double[] shares = new double[OnnxArray.Count([s.Places, s.Length])];
-            for (int i = 0; i < s.Places; i++)
+            // What ceil_mode adds is never counted.
+            int first = border ? -s.Before : 0, end = border ? s.Length + s.After : s.Length;
+            int[] counts = [.. Enumerable.Range(0, s.Places).Select(i => Enumerable.Range(0, s.Kernel)
+                .Count(k => s.At(i, k) >= first && s.At(i, k) < end))];
+            double Share(int i, int entry)
             {
-                int[] met = [.. Enumerable.Range(0, s.Kernel).Select(k => s.At(i, k))];
-                int[] inside = [.. met.Where(at => at >= 0 && at < s.Length)];
-                // What ceil_mode adds is never counted.
-                int count = border ? met.Count(at => at >= -s.Before && at < s.Length + s.After) : inside.Length;
-                foreach (int at in inside) shares[i * s.Length + at] = 1.0 / count;
+                int far = entry - s.At(i, 0);
+                return far >= 0 && far % s.Dilation == 0 && far / s.Dilation < s.Kernel ? 1.0 / counts[i] : 0;
             }
             if (s.Kernel > 1 || s.Stride > 1 || s.Places != s.Length)
-                x = OnnxReadResize.Along(call, x, axis + 2, call.Emit.Made([s.Places, s.Length], i => shares[i]));
+                x = OnnxReadResize.Along(call, x, axis + 2, call.Emit.Made([s.Places, s.Length], i => Share(i / s.Length, i % s.Length)));
         }
         return x;
     }
@@ -50,7 +53,8 @@ internal static class OnnxReadAnyPools
         int[] kernel = call.Node.Ints("kernel_shape") ?? throw new InvalidDataException("it has no kernel_shape");
         if (x.Rank < 3) throw new InvalidDataException($"x has {x.Rank} axes, none for a window");
         OnnxSlide[] slides = OnnxSlide.Of(call.Node, x.Dims[2..], kernel);
-        return slides.All(s => s.Places is >= 1 and <= 1 << 16) ? slides : throw new InvalidDataException("its window does not fit x");
+        return slides.All(s => s.Places >= 1 && (long)s.Places * s.Kernel <= MostMet) ? slides
+            : throw new InvalidDataException("its window does not fit x, or is far larger than any network's");
     }
 
     /// <summary>The largest of the entries that each place of the window meets, as many as it is long.</summary>

@@ -18,7 +18,7 @@ internal static class OnnxReadAttention
         long keys = split ? x[1].Dims[1] : call.Node.Int("kv_num_heads", heads);
         if (x.Any(o => o.IsConstant || o.Rank != (split ? 4 : 3)) || heads < 1)
             throw new InvalidDataException("its operands have no heads");
-        if (keys < 1 || heads % keys != 0)
+        if (keys < 1 || heads % keys != 0 || (!split && (x[0].Dims[2] % heads != 0 || x[1].Dims[2] % keys != 0 || x[2].Dims[2] % keys != 0)))
             throw new InvalidDataException($"its {heads} heads of queries do not share {keys} of keys");
         if (split) for (int i = 0; i < 3; i++) x[i] = Joined(call, x[i]);
         if (heads != keys) for (int i = 1; i < 3; i++) x[i] = Shared(call, x[i], (int)keys, (int)(heads / keys));
@@ -36,9 +36,9 @@ internal static class OnnxReadAttention
     /// <summary>Each head of keys or values as often as there are heads of queries that share it.</summary>
     private static OnnxOperand Shared(OnnxReadCall call, OnnxOperand x, int keys, int each)
     {
-        int width = x.Dims[2] / keys;
+        int width = x.Dims[2] / keys, count = OnnxArray.Count([keys, each, width]);
         int[][] two = OnnxMoves.Whole(x.Dims), three = OnnxMoves.Whole(x.DimsOfThree);
-        two[2] = three[2] = [.. Enumerable.Range(0, keys * each * width).Select(i => i / width / each * width + i % width)];
+        two[2] = three[2] = [.. Enumerable.Range(0, count).Select(i => i / width / each * width + i % width)];
         return OnnxReadMoves.Take(call, x, two, three);
     }
 

@@ -10,7 +10,8 @@ internal readonly record struct OnnxSlide(int Length, int Kernel, int Stride, in
     private const int Largest = 1 << 20;
 
     /// <summary>How many places there are for the kernel.</summary>
-    public int Places => (int)((Length + (long)Before + After + Extra - Reach(Kernel, Dilation)) / Stride + 1);
+    public int Places => Length + (long)Before + After + Extra - Reach(Kernel, Dilation) is >= 0 and var room
+        ? (int)Math.Min(room / Stride + 1, int.MaxValue) : 0;
 
     /// <summary>Which entry the kernel's k-th one meets in its i-th place; in the border below 0, or from the length on.</summary>
     public int At(int i, int k) => i * Stride - Before + k * Dilation;
