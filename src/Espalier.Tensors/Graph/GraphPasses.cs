@@ -15,6 +15,7 @@ internal static class GraphPasses
         copy.RemoveUnread();
         TakeRowsEarly(copy, lastRows: true);
         JoinLinear(copy);
+        if (training) JoinNorms(copy);
         copy.Refresh();
         return copy;
     }
@@ -132,6 +133,20 @@ internal static class GraphPasses
                 uses[operand] = 0;
                 break;
             }
+        }
+        graph.RemoveUnread();
+    }
+
+    /// <summary>The ReLU behind a batch norm is done while its results are stored.</summary>
+    private static void JoinNorms(Graph graph)
+    {
+        Dictionary<GraphValue, int> uses = graph.Uses();
+        foreach (GraphNode node in graph.Nodes.ToArray())
+        {
+            if (node.Op is not ReluOp || node.Operands[0]?.Producer is not { } before) continue;
+            if (before.Op is not BatchNorm2dOp { Relu: false } norm || uses[before.Output] != 1) continue;
+            node.Operands = [.. before.Operands];
+            node.Op = Graph.Ran(norm.WithRelu(), node.Output);
         }
         graph.RemoveUnread();
     }

@@ -16,7 +16,10 @@ public static class OpTable
         ["AvgPool2d"] = new(1, 1, (x, s) =>
             new AvgPool2dOp(x[0]!, s.Int("kernel"), s.Int("stride"), s.Padding("padding"), s.Bool("countIncludePad"))),
         ["BatchNorm2d"] = new(5, 5, (x, s) =>
-            new BatchNorm2dOp(x[0]!, x[1]!, x[2]!, x[3]!, x[4]!, false, s.Float("momentum"), s.Float("epsilon"))),
+            new BatchNorm2dOp(x[0]!, x[1]!, x[2]!, x[3]!, x[4]!, false, s.Float("momentum"), s.Float("epsilon"))
+            {
+                Relu = s.Has("relu") && s.Bool("relu"),
+            }),
         ["Clamp"] = new(1, 1, (x, s) => new ClampOp(x[0]!, s.Float("low"), s.Float("high"))),
         ["ClassAttention"] = new(2, 2, (x, s) =>
             new ClassAttentionOp(x[0]!, x[1]!, HeadLayout.Read(s, x[0]!.Shape[-1]), s.Float("scale"))),

@@ -10,7 +10,6 @@ namespace Espalier.Tensors;
 public sealed unsafe class BatchNorm2dOp : Op
 {
     private readonly Tensor x, gamma, beta, runningMean, runningVariance;
-    private readonly BatchNorm kernel;
     private readonly int channels;
     private readonly long count;
     private readonly float momentum;
@@ -35,7 +34,6 @@ public sealed unsafe class BatchNorm2dOp : Op
             throw new EspalierException($"batch norm cannot learn from one value a channel, {x.Shape}; choose larger batches or images");
         (this.x, this.gamma, this.beta, this.runningMean, this.runningVariance) = (x, gamma, beta, runningMean, runningVariance);
         (Training, this.momentum, Epsilon) = (training, momentum, epsilon);
-        kernel = new BatchNorm(x.Shape[0], channels, x.Rank == 4 ? x.Shape[2] * x.Shape[3] : 1);
     }
 
     public override string Name => "BatchNorm2d";
@@ -44,6 +42,11 @@ public sealed unsafe class BatchNorm2dOp : Op
 
     public float Epsilon { get; }
 
+    /// <summary>Whether the result is max(y, 0): the ReLU behind it, which a training graph does in the same passes.</summary>
+    internal bool Relu { get; init; }
+
+    private BatchNorm Kernel => new(x.Shape[0], channels, x.Rank == 4 ? x.Shape[2] * x.Shape[3] : 1, Relu);
+
     public override Shape Result => x.Shape;
 
     public override Cost Cost => new(0, sizeof(float) * 2 * x.Length);
@@ -51,9 +54,17 @@ public sealed unsafe class BatchNorm2dOp : Op
     /// <summary>In training with the statistics of the batch, whatever this op used; where they are to stay still, with the running
     /// ones.</summary>
     public override Op On(Tensor?[] operands, RunContext run = default) => new BatchNorm2dOp(operands[0]!, operands[1]!, operands[2]!,
-        operands[3]!, operands[4]!, run.Training && run.Still?.Contains(operands[3]!) != true, momentum, Epsilon);
+        operands[3]!, operands[4]!, run.Training && run.Still?.Contains(operands[3]!) != true, momentum, Epsilon) { Relu = Relu };
 
-    protected override void Save(OpSettings settings) => settings.Set("momentum", momentum).Set("epsilon", Epsilon);
+    /// <summary>The same with the ReLU that follows.</summary>
+    internal BatchNorm2dOp WithRelu() =>
+        new(x, gamma, beta, runningMean, runningVariance, Training, momentum, Epsilon) { Relu = true };
+
+    protected override void Save(OpSettings settings)
+    {
+        settings.Set("momentum", momentum).Set("epsilon", Epsilon);
+        if (Relu) settings.Set("relu", true);
+    }
 
     protected override Tensor Forward()
     {
@@ -62,7 +73,7 @@ public sealed unsafe class BatchNorm2dOp : Op
         rstd = new Tensor(new Shape(channels));
         if (Training)
         {
-            kernel.Moments(x.Data, mean.Data, rstd.Data);
+            Kernel.Moments(x.Data, mean.Data, rstd.Data);
             float unbiased = (float)(count / (double)(count - 1));
             for (int c = 0; c < channels; c++)
             {
@@ -76,7 +87,7 @@ public sealed unsafe class BatchNorm2dOp : Op
             rstd.CopyFrom(runningVariance);
         }
         for (int c = 0; c < channels; c++) rstd.Data[c] = (float)(1 / Math.Sqrt(rstd.Data[c] + (double)Epsilon));
-        kernel.Forward(x.Data, gamma.Data, beta.Data, mean.Data, rstd.Data, y.Data);
+        Kernel.Forward(x.Data, gamma.Data, beta.Data, mean.Data, rstd.Data, y.Data);
         if (Differentiated) return y;
         mean.Dispose();
         rstd.Dispose();
@@ -91,8 +102,8 @@ public sealed unsafe class BatchNorm2dOp : Op
         Tensor? dBeta = Wants(beta) ? GradOf(beta, out addBeta) : null;
         if (!addGamma) dGamma?.Fill(0);
         if (!addBeta) dBeta?.Fill(0);
-        kernel.Backward(x.Data, dy.Data, gamma.Data, mean!.Data, rstd!.Data, Training, dx is null ? null : dx.Data, addX,
-            dGamma is null ? null : dGamma.Data, dBeta is null ? null : dBeta.Data);
+        Kernel.Backward(x.Data, dy.Data, gamma.Data, beta.Data, mean!.Data, rstd!.Data, Training,
+            dx is null ? null : dx.Data, addX, dGamma is null ? null : dGamma.Data, dBeta is null ? null : dBeta.Data);
     }
 
     public override void Flow(ChannelFlow flow)

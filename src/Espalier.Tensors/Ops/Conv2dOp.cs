@@ -66,6 +66,8 @@ public sealed unsafe class Conv2dOp : Op
 
     private bool IsDepthwise => Groups == channels && Groups > 1;
 
+    private bool IsTiled => TiledConvolution.Fits(batch, Groups, window);
+
     protected override void Save(OpSettings settings) =>
         settings.Set("stride", Stride).Set("padding", Padding).Set("dilation", Dilation);
 
@@ -80,6 +82,11 @@ public sealed unsafe class Conv2dOp : Op
             depthwise.Forward(x.Data, weight.Data, b, y.Data, plane.Data);
             return y;
         }
+        if (IsTiled)
+        {
+            new TiledConvolution(batch, channels, outputs, window).Forward(x.Data, weight.Data, b, y.Data);
+            return y;
+        }
         var convolution = new Convolution(batch, channels, outputs, Groups, window);
         using Tensor scratch = Tensor.Unscoped(Floats(convolution.ScratchLength));
         convolution.Forward(x.Data, weight.Data, b, y.Data, scratch.Data);
@@ -89,7 +96,19 @@ public sealed unsafe class Conv2dOp : Op
     protected internal override void Backward(Tensor dy)
     {
         if (Wants(bias)) ChannelSum.Run(dy.Data, batch, outputs, window.OutArea, Cleared(bias!).Data);
-        Tensor? dx = Wants(x) ? Cleared(x) : null, dw = Wants(weight) ? Cleared(weight) : null;
+        bool wantsX = Wants(x), wantsWeight = Wants(weight);
+        if (IsTiled)
+        {
+            var tiled = new TiledConvolution(batch, channels, outputs, window);
+            if (wantsX) tiled.InputGradient(weight.Data, dy.Data, GradOf(x, out bool add).Data, add);
+            wantsX = false;
+            if (wantsWeight && tiled.SumsWeights)
+            {
+                tiled.WeightGradient(x.Data, dy.Data, GradOf(weight, out bool add).Data, add);
+                wantsWeight = false;
+            }
+        }
+        Tensor? dx = wantsX ? Cleared(x) : null, dw = wantsWeight ? Cleared(weight) : null;
         if (IsDepthwise)
         {
             var depthwise = new Depthwise(batch, channels, outputs, window);

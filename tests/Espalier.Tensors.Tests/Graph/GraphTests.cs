@@ -105,6 +105,46 @@ public class GraphTests
         Assert.DoesNotContain(graph.Prepared(training: true).Nodes, n => n.Op is DropoutOp);
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void ATrainingGraphJoinsABatchNormWithItsReluAndGivesTheSameBits(bool statisticsOfTheBatch)
+    {
+        using var scope = new Scope();
+        Tensor mean = GradientCheck.Random(1, 2), variance = Tensor.From(new Shape(2), [0.5f, 2]);
+        weights["mean"] = mean;
+        weights["variance"] = variance;
+        Tensor Network(Tensor t)
+        {
+            Tensor y = F.Relu(F.BatchNorm2d(t, Weight("scale", 2), Weight("shift", 2), mean, variance, training: false));
+            // This one's result is read twice: its ReLU stays.
+            Tensor z = F.BatchNorm2d(F.Mul(y, y), Weight("scale", 2), Weight("shift", 2), mean, variance, training: false);
+            return F.Add(z, F.Relu(z));
+        }
+        using (new Scope()) Network(Images(1));
+        Graph graph = Graph.Trace(Network, new Shape(2, 2, 4, 4), weights.Select(w => (w.Key, w.Value)));
+        Graph prepared = graph.Prepared(training: true);
+        Assert.Equal([true, false], prepared.Nodes.Select(n => n.Op).OfType<BatchNorm2dOp>().Select(n => n.Relu));
+        Assert.Single(prepared.Nodes, n => n.Op is ReluOp);
+        Assert.Equal(2, graph.Prepared(training: false).Nodes.Count(n => n.Op is ReluOp));
+
+        weights.Remove("mean");
+        weights.Remove("variance");
+        Tensor x = Images(5);
+        x.RequiresGrad = true;
+        float[] before = [.. mean.Span, .. variance.Span];
+        var run = new RunContext(Training: statisticsOfTheBatch);
+        List<float[]> Results(Graph g)
+        {
+            before.AsSpan(0, 2).CopyTo(mean.Span);
+            before.AsSpan(2, 2).CopyTo(variance.Span);
+            List<float[]> all = [.. Gradients(() => g.Run(x, run)), x.Grad!.ToArray(), mean.ToArray(), variance.ToArray()];
+            x.ClearGrad();
+            return all;
+        }
+        Assert.Equal(Results(graph), Results(prepared));
+    }
+
     [Fact]
     public void APartRunsAlone()
     {

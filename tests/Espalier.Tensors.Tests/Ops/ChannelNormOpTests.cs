@@ -16,6 +16,32 @@ public class ChannelNormOpTests
     }
 
     [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void BatchNormWithReluIsBothOneAfterTheOther(bool training)
+    {
+        using var scope = new Scope();
+        Tensor mean = GradientCheck.Random(4, 3), variance = Tensor.From(new Shape(3), [0.5f, 1, 2]);
+        // Planes of 35: whole vectors and a rest.
+        Tensor x = GradientCheck.Random(1, 4, 3, 5, 7), gamma = GradientCheck.Random(2, 3), beta = GradientCheck.Random(3, 3);
+        Tensor[] inputs = [x, gamma, beta];
+        float[][] Run(bool joined)
+        {
+            foreach (Tensor t in inputs) t.RequiresGrad = true;
+            using var recording = new Recording();
+            var norm = new BatchNorm2dOp(x, gamma, beta, mean.Clone(), variance.Clone(), training);
+            Tensor y = joined ? norm.WithRelu().Run() : F.Relu(norm.Run());
+            recording.Backward(y, GradientCheck.Random(5, 4, 3, 5, 7));
+            float[][] result = [y.ToArray(), .. inputs.Select(t => t.Grad!.ToArray())];
+            foreach (Tensor t in inputs) t.ClearGrad();
+            return result;
+        }
+        float[][] apart = Run(joined: false);
+        Assert.Contains(0f, apart[0]);
+        Assert.Equal(apart, Run(joined: true));
+    }
+
+    [Theory]
     [InlineData(1)]
     [InlineData(2)]
     [InlineData(4)]

@@ -33,6 +33,8 @@ internal sealed record BuildTrial(string Section, string Name, Func<BuildPair, I
         First(8),
         Training("ViT-B/16", 8),
         .. Shapes.Fashion.Select(name => Training(name, 32)),
+        CnnTraining("ResNet-50", 8),
+        CnnTraining("VGG-16-BN", 8),
         AptTraining("nothing pruned", 1),
         AptTraining("pruned to half of the MACs", 0.5),
     ];
@@ -57,6 +59,9 @@ internal sealed record BuildTrial(string Section, string Name, Func<BuildPair, I
 
     private static BuildTrial Training(string model, int batch) => Timed("Training step, fp32", $"{model}, batch {batch}",
         m => m.Get(model), "train", batch, new JsonObject { ["lr"] = 1e-3 });
+
+    private static BuildTrial CnnTraining(string model, int batch) => Timed("Training step, fp32", $"{model}, batch {batch}",
+        m => m.Cnn(model), "train", batch, new JsonObject { ["lr"] = 1e-3 });
 
     private static BuildTrial AptTraining(string what, double share) => Timed("APT training step, fp32",
         $"ViT-B/16, batch 8, {what}", m => m.Get("ViT-B/16", agents: true), "train-apt", 8, new JsonObject { ["share"] = share });

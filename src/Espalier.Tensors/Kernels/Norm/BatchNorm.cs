@@ -2,10 +2,12 @@ using Espalier.Tensors.Threading;
 
 namespace Espalier.Tensors.Kernels;
 
-/// <summary>Batch normalisation of [N, C, area] data, channel by channel: y = (x - mean)·rstd·gamma + beta.</summary>
-internal readonly unsafe struct BatchNorm(int batch, int channels, int area)
+/// <summary>Batch normalisation of [N, C, area] data, channel by channel: y = (x - mean)·rstd·gamma + beta, or the larger one of
+/// that and 0 with a ReLU.</summary>
+internal readonly unsafe struct BatchNorm(int batch, int channels, int area, bool relu)
 {
     private readonly int batch = batch, channels = channels, area = area;
+    private readonly bool relu = relu;
 
     private int PerThread => Grain.For((long)batch * area);
 
@@ -21,10 +23,10 @@ internal readonly unsafe struct BatchNorm(int batch, int channels, int area)
     /// </summary>
     /// <param name="batchStatistics">Whether mean and rstd came from x, so that the gradient flows through them too.</param>
     public void Backward(
-        float* x, float* dy, float* gamma, float* mean, float* rstd, bool batchStatistics,
+        float* x, float* dy, float* gamma, float* beta, float* mean, float* rstd, bool batchStatistics,
         float* dx, bool accumulate, float* dGamma, float* dBeta) =>
         Workers.For(channels, PerThread,
-            new BackwardJob(this, x, dy, gamma, mean, rstd, batchStatistics, dx, accumulate, dGamma, dBeta));
+            new BackwardJob(this, x, dy, gamma, beta, mean, rstd, batchStatistics, dx, accumulate, dGamma, dBeta));
 
     private float* Of(float* x, int image, int channel) => x + ((long)image * channels + channel) * area;
 
@@ -35,11 +37,13 @@ internal readonly unsafe struct BatchNorm(int batch, int channels, int area)
             double count = (double)n.batch * n.area;
             for (int c = start; c < end; c++)
             {
+                // The mean of one image is near enough to that of all.
+                float pivot = (float)(Plane.Sum(n.Of(x, 0, c), n.area) / n.area);
                 double sum = 0, squares = 0;
-                for (int b = 0; b < n.batch; b++) sum += Plane.Sum(n.Of(x, b, c), n.area);
-                mean[c] = (float)(sum / count);
-                for (int b = 0; b < n.batch; b++) squares += Plane.CentredSquares(n.Of(x, b, c), mean[c], n.area);
-                variance[c] = (float)(squares / count);
+                for (int b = 0; b < n.batch; b++) Plane.Moments(n.Of(x, b, c), pivot, n.area, ref sum, ref squares);
+                double offset = sum / count;
+                mean[c] = (float)(pivot + offset);
+                variance[c] = (float)Math.Max(0, (squares / count) - (offset * offset));
             }
         }
     }
@@ -51,12 +55,12 @@ internal readonly unsafe struct BatchNorm(int batch, int channels, int area)
         {
             for (int c = start; c < end; c++)
                 for (int b = 0; b < n.batch; b++)
-                    Plane.Normalise(n.Of(x, b, c), mean[c], rstd[c] * gamma[c], beta[c], n.Of(y, b, c), n.area);
+                    Plane.Normalise(n.Of(x, b, c), mean[c], rstd[c] * gamma[c], beta[c], n.Of(y, b, c), n.area, n.relu);
         }
     }
 
     private readonly struct BackwardJob(
-        BatchNorm n, float* x, float* dy, float* gamma, float* mean, float* rstd, bool batchStatistics,
+        BatchNorm n, float* x, float* dy, float* gamma, float* beta, float* mean, float* rstd, bool batchStatistics,
         float* dx, bool accumulate, float* dGamma, float* dBeta) : IRangeJob
     {
         public void Run(int start, int end, int worker)
@@ -64,11 +68,9 @@ internal readonly unsafe struct BatchNorm(int batch, int channels, int area)
             for (int c = start; c < end; c++)
             {
                 double sum = 0, dot = 0, count = (double)n.batch * n.area;
+                var gate = new ReluGate(rstd[c] * gamma[c], beta[c], n.relu);
                 for (int b = 0; b < n.batch; b++)
-                {
-                    sum += Plane.Sum(n.Of(dy, b, c), n.area);
-                    dot += Plane.CentredDot(n.Of(dy, b, c), n.Of(x, b, c), mean[c], n.area);
-                }
+                    Plane.GradientSums(n.Of(dy, b, c), n.Of(x, b, c), mean[c], gate, n.area, ref sum, ref dot);
                 if (dBeta != null) dBeta[c] += (float)sum;
                 if (dGamma != null) dGamma[c] += (float)(dot * rstd[c]);
                 if (dx == null) continue;
@@ -78,7 +80,7 @@ internal readonly unsafe struct BatchNorm(int batch, int channels, int area)
                 for (int b = 0; b < n.batch; b++)
                 {
                     float* to = n.Of(dx, b, c);
-                    Plane.Gradient(n.Of(dy, b, c), scale, n.Of(x, b, c), mean[c], slope, shift, to, accumulate, n.area);
+                    Plane.Gradient(n.Of(dy, b, c), scale, n.Of(x, b, c), mean[c], slope, shift, to, accumulate, n.area, gate);
                 }
             }
         }

@@ -12,18 +12,25 @@ internal sealed unsafe class DirectConv : PackedConv
     // threads often sleep.
     private const int RowsThreadCost = 20_000;
 
+    // Weights that are turned at a time: they stay in the first-level cache.
+    private const int TurnedFloats = 4 * 1024;
+
     private readonly NativeFloats weights, bias;
     private readonly int groups, panels;
 
-    public DirectConv(int channels, int outputs, int groups, float* weight, float* bias, in ConvShape shape, ConvTile tile)
+    /// <param name="order">How the weights lie; OIHW where left out.</param>
+    /// <param name="pooled">See <see cref="NativeFloats"/>.</param>
+    public DirectConv(
+        int channels, int outputs, int groups, float* weight, float* bias, in ConvShape shape, ConvTile tile,
+        WeightOrder? order = null, bool pooled = false)
         : base(channels, outputs, shape)
     {
         Tile = tile;
         this.groups = groups;
         panels = (GroupOutputs + ConvTile.Columns - 1) / ConvTile.Columns;
-        weights = new NativeFloats(groups * GroupFloats, cleared: shape.Taps > 1);
-        this.bias = new NativeFloats((nint)groups * panels * ConvTile.Columns);
-        Workers.For(Panels, 1, new PackJob(this, weight, bias));
+        weights = new NativeFloats(groups * GroupFloats, cleared: shape.Taps > 1 && GroupOutputs % ConvTile.Lanes != 0, pooled);
+        this.bias = new NativeFloats((nint)groups * panels * ConvTile.Columns, cleared: true, pooled);
+        Workers.For(Panels, 1, new PackJob(this, weight, order ?? new WeightOrder(Depth, shape.Taps), bias));
     }
 
     public override long Bytes => 4 * (weights.Length + bias.Length);
@@ -116,8 +123,8 @@ internal sealed unsafe class DirectConv : PackedConv
         GC.KeepAlive(this);
     }
 
-    // OIHW to steps by outputs.
-    private readonly struct PackJob(DirectConv conv, float* weight, float* bias) : IRangeJob
+    // To steps by outputs.
+    private readonly struct PackJob(DirectConv conv, float* weight, WeightOrder order, float* bias) : IRangeJob
     {
         [MethodImpl(MethodImplOptions.NoInlining)]
         public void Run(int start, int end, int worker)
@@ -125,7 +132,7 @@ internal sealed unsafe class DirectConv : PackedConv
             for (int panel = start; panel < end; panel++)
             {
                 int first = conv.FirstOutput(panel), count = conv.OutputsOf(panel);
-                Pack(weight + ((nint)first * conv.Depth), count, ConvTile.Lanes * conv.Vectors(panel), conv.WeightsOf(panel));
+                Pack(weight + (first * order.Output), count, ConvTile.Lanes * conv.Vectors(panel), conv.WeightsOf(panel));
                 if (bias == null) continue;
                 new ReadOnlySpan<float>(bias + first, count).CopyTo(new Span<float>(conv.BiasOf(panel), count));
             }
@@ -134,17 +141,37 @@ internal sealed unsafe class DirectConv : PackedConv
         private void Pack(float* from, int count, int width, float* to)
         {
             int taps = conv.Shape.Taps, inputs = conv.GroupChannels;
-            nint depth = conv.Depth;
             if (taps == 1)
             {
-                Packing.Panel(from, lineStride: depth, stepStride: 1, count, width, depth, to);
+                Packing.Panel(from, order.Output, order.Input, count, width, inputs, to);
                 return;
             }
 
-            for (int c = 0; c < inputs; c++)
-                for (int tap = 0; tap < taps; tap++)
-                    for (int o = 0; o < count; o++)
-                        to[((((nint)tap * inputs) + c) * width) + o] = from[(o * depth) + (c * taps) + tap];
+            // Where the kernels of some inputs follow each other they are turned together.
+            int together = order.Input == taps ? Math.Max(1, TurnedFloats / (taps * width)) : 1;
+            float* turned = Scratch.Rent((nint)together * taps * width);
+            for (int first = 0; first < inputs; first += together)
+            {
+                int some = Math.Min(together, inputs - first);
+                float* source = from + (first * order.Input);
+                Transposition.Run(source, order.Output, turned, width, count, some * taps, accumulate: false);
+                Spread(turned, first, some, count, width, to);
+            }
+        }
+
+        // [inputs, taps, width] to [taps, inputs, width]
+        private void Spread(float* turned, int first, int some, int count, int width, float* to)
+        {
+            int taps = conv.Shape.Taps;
+            for (int i = first; i < first + some; i++)
+            {
+                for (int k = 0; k < taps; k++, turned += width)
+                {
+                    nint tap = order.Turned ? taps - 1 - k : k;
+                    float* target = to + (((tap * conv.GroupChannels) + i) * width);
+                    new ReadOnlySpan<float>(turned, count).CopyTo(new Span<float>(target, count));
+                }
+            }
         }
     }
 }

@@ -6,7 +6,9 @@ namespace Espalier.Tensors.Kernels;
 /// <summary>A 3 x 3 convolution of stride 1 that runs by <see cref="Winograd"/>'s transforms where the size of the map makes
 /// that faster (<see cref="WinogradGrid.Faster"/>), and else directly. The transformed weights, four times the others, are made
 /// at the first run that wants them.</summary>
-internal sealed unsafe class WinogradConv(DirectConv direct) : PackedConv(direct.Channels, direct.Outputs, direct.Shape)
+/// <param name="pooled">See <see cref="NativeFloats"/>.</param>
+internal sealed unsafe class WinogradConv(DirectConv direct, bool pooled = false)
+    : PackedConv(direct.Channels, direct.Outputs, direct.Shape)
 {
     private readonly Lock making = new();
     private NativeFloats? transformed;
@@ -52,13 +54,15 @@ internal sealed unsafe class WinogradConv(DirectConv direct) : PackedConv(direct
         transformed?.Dispose();
     }
 
-    private void MakeWeights()
+    /// <summary>Makes the transformed weights, which the first run that wants them does otherwise.</summary>
+    public void MakeWeights()
     {
         if (Volatile.Read(ref transformed) != null) return;
         lock (making)
         {
             if (transformed != null) return;
-            var weights = new NativeFloats((nint)Winograd.Values * Channels * Blocking.RoundUp(Outputs, ConvTile.Lanes));
+            nint floats = (nint)Winograd.Values * Channels * Blocking.RoundUp(Outputs, ConvTile.Lanes);
+            var weights = new NativeFloats(floats, cleared: false, pooled);
             Workers.For(direct.Panels, 1, new WeightsJob(direct, weights.Data));
             Volatile.Write(ref transformed, weights);
         }
