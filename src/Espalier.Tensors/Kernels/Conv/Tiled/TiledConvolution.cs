@@ -14,6 +14,9 @@ internal readonly unsafe struct TiledConvolution
     // Below, the transforms save little; and their rounding is some ten times that of plain sums, about 1e-5 of a result's spread.
     private const int WinogradChannels = 32;
 
+    // Weights are transformed anew at each call, four times as many floats to write and to read: fewer pixels do not pay for it.
+    private const int WinogradPixels = 512;
+
     private readonly Window window;
     private readonly int batch, channels, outputs;
     private readonly ConvTile tile;
@@ -71,7 +74,7 @@ internal readonly unsafe struct TiledConvolution
 
     private void Images(DirectConv direct, in Window over, float* x, float* y, bool accumulate)
     {
-        bool winograd = Math.Min(direct.Channels, direct.Outputs) >= WinogradChannels
+        bool winograd = Math.Min(direct.Channels, direct.Outputs) >= WinogradChannels && batch * over.OutArea >= WinogradPixels
             && WinogradConv.Suits(direct.Shape, groups: 1) && WinogradGrid.Faster(direct, batch, over);
         using WinogradConv? transformed = winograd ? new WinogradConv(direct, pooled: true) : null;
         transformed?.MakeWeights();
