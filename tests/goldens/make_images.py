@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageEnhance, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 OUTPUT = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parents[1] / "Espalier.Tests/Goldens/Images"
@@ -57,6 +57,38 @@ for name, (source, size, kind, box) in {
     "rgb-box-copy": (rgb, (20, 10), BILINEAR, (25, 22, 45, 32)),
 }.items():
     save("resize-" + name, (source.crop(box) if box else source).resize(size, kind))
+
+# Changes of colours and shape, of a picture that has neither black nor white.
+dull = rgb.point(lambda x: 30 + x * 3 // 5)
+save("adjust-in", dull)
+save("adjust-gray-in", gray)
+AFFINE, TURNED = Image.Transform.AFFINE, {"resample": BILINEAR, "fillcolor": (128, 128, 128)}
+for name, image in {
+    "auto-contrast": ImageOps.autocontrast(dull),
+    "equalize": ImageOps.equalize(dull),
+    "invert": ImageOps.invert(dull),
+    "posterize": ImageOps.posterize(dull, 3),
+    "solarize": ImageOps.solarize(dull, 100),
+    "add": dull.point(lambda x: min(255, x + 99) if x < 128 else x),
+    "brightness-up": ImageEnhance.Brightness(dull).enhance(1.7),
+    "brightness-down": ImageEnhance.Brightness(dull).enhance(0.35),
+    "contrast-up": ImageEnhance.Contrast(dull).enhance(1.9),
+    "contrast-down": ImageEnhance.Contrast(dull).enhance(0.19),
+    "color-up": ImageEnhance.Color(dull).enhance(1.81),
+    "color-down": ImageEnhance.Color(dull).enhance(0.25),
+    "sharpness-up": ImageEnhance.Sharpness(dull).enhance(1.6),
+    "sharpness-down": ImageEnhance.Sharpness(dull).enhance(0.1),
+    "rotate": dull.rotate(27.3, **TURNED),
+    "rotate-back": dull.rotate(-11, **TURNED),
+    "shear-x": dull.transform(dull.size, AFFINE, (1, 0.27, 0, 0, 1, 0), **TURNED),
+    "shear-y": dull.transform(dull.size, AFFINE, (1, 0, 0, -0.2, 1, 0), **TURNED),
+    "shift": dull.transform(dull.size, AFFINE, (1, 0, 7.4, 0, 1, -3.25), **TURNED),
+    "gray-equalize": ImageOps.equalize(gray),
+    "gray-contrast": ImageEnhance.Contrast(gray).enhance(1.5),
+    "gray-sharpness": ImageEnhance.Sharpness(gray).enhance(0.4),
+    "gray-rotate": gray.rotate(33, resample=BILINEAR, fillcolor=128),
+}.items():
+    save("adjust-" + name, image)
 
 ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
 

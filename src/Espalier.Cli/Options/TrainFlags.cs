@@ -63,7 +63,7 @@ internal sealed class TrainFlags
         Opt.Flag("--no-augment", "Train on the images as they are; the same as --augment none");
     private readonly Option<string?> augment = Opt.Choice("--augment",
         "What is done to training images [pad-crop-flip for Fashion-MNIST, else resized-crop]", "default", "none",
-        "resized-crop", "pad-crop-flip");
+        "resized-crop", "pad-crop-flip", "color-jitter", "rand-augment", "deit");
     private readonly Option<ulong?> seed = Opt.Number("--seed", "Of everything random [42]", 0UL, ulong.MaxValue);
     private readonly Option<double?> freeze = Opt.Number("--freeze",
         "Passes over the training images in which only the new head is trained, before everything is [0]", 0.0, 1e6, "PASSES");
@@ -159,6 +159,9 @@ internal sealed class TrainFlags
                 "none" => Augmentation.None,
                 "resized-crop" => Augmentation.RandomResizedCrop,
                 "pad-crop-flip" => Augmentation.PadCropFlip,
+                "color-jitter" => Augmentation.ColorJitter,
+                "rand-augment" => Augmentation.RandAugment,
+                "deit" => Augmentation.Deit,
                 _ => Augmentation.Default,
             },
             HoldOut = p.GetValue(holdOut) ?? (p.GetValue(faithful) ? 0 : null),

@@ -17,6 +17,15 @@ public enum Augmentation
 
     /// <summary>A black border, a random window of the original size, and a mirror image one time in two.</summary>
     PadCropFlip,
+
+    /// <summary>The data set's usual window with mirror images, then <see cref="Espalier.Data.ColorJitter"/>.</summary>
+    ColorJitter,
+
+    /// <summary>The data set's usual window with mirror images, then <see cref="Espalier.Data.RandAugment"/>.</summary>
+    RandAugment,
+
+    /// <summary>As DeiT is trained (arXiv 2012.12877): <see cref="RandAugment"/>, and <see cref="RandomErasing"/> at last.</summary>
+    Deit,
 }
 
 /// <summary>
@@ -26,6 +35,9 @@ public enum Augmentation
 /// </summary>
 public sealed class ImagePipeline
 {
+    // Smallest share of a picture's area that DeiT is trained on.
+    private const double LeastOfDeit = 0.08;
+
     [ThreadStatic]
     private static ImageScratch? threadScratch;
 
@@ -58,8 +70,12 @@ public sealed class ImagePipeline
     /// <summary>C: 1 or 3.</summary>
     public int Channels => Preprocessing.Channels;
 
-    /// <summary>What is done to a picture before it is normalised, step by step.</summary>
-    public string Description => string.Join(", ", transforms.Select(t => t.Description));
+    /// <summary>What is done to a picture after it is normalised; null for nothing.</summary>
+    public RandomErasing? Erasing { get; init; }
+
+    /// <summary>What is done to a picture but for its normalisation, step by step.</summary>
+    public string Description =>
+        string.Join(", ", [.. transforms.Select(t => t.Description), .. Erasing is null ? (string[])[] : [Erasing.Description]]);
 
     /// <summary>Evaluation: what the preprocessing says and nothing else.</summary>
     public static ImagePipeline Eval(Preprocessing preprocessing) => new(preprocessing, new ResizeAndCrop(preprocessing));
@@ -74,16 +90,24 @@ public sealed class ImagePipeline
         if (kind == Augmentation.Default) kind = fashion ? Augmentation.PadCropFlip : Augmentation.RandomResizedCrop;
         var whole = new ResizeAndCrop(preprocessing);
         int size = preprocessing.Size;
+        // A folder's pictures differ in size, so the border is measured on what the model sees.
+        IImageTransform[] padded = info.Name == "folder"
+            ? [whole, new PadAndCrop(Math.Max(size / 8, 1)), new RandomFlip()]
+            : [new PadAndCrop(fashion ? 2 : Math.Max(info.ImageSize / 8, 1)), new RandomFlip(), whole];
+        IImageTransform[] window = fashion ? padded
+            : [new RandomResizedCrop(size, LeastOfDeit, Interpolation: preprocessing.Filter), new RandomFlip()];
         return new ImagePipeline(preprocessing, kind switch
         {
             Augmentation.None => [whole],
             Augmentation.RandomResizedCrop => [new RandomResizedCrop(size, Interpolation: preprocessing.Filter)],
-            // A folder's pictures differ in size, so the border is measured on what the model sees.
-            Augmentation.PadCropFlip when info.Name == "folder" =>
-                [whole, new PadAndCrop(Math.Max(size / 8, 1)), new RandomFlip()],
-            Augmentation.PadCropFlip => [new PadAndCrop(fashion ? 2 : Math.Max(info.ImageSize / 8, 1)), new RandomFlip(), whole],
+            Augmentation.PadCropFlip => padded,
+            Augmentation.ColorJitter => [.. window, new ColorJitter()],
+            Augmentation.RandAugment or Augmentation.Deit => [.. window, new RandAugment()],
             _ => throw new ArgumentOutOfRangeException(nameof(kind), kind, "not an augmentation"),
-        });
+        })
+        {
+            Erasing = kind == Augmentation.Deit ? new RandomErasing() : null,
+        };
     }
 
     /// <summary>The same with mean and deviation 0.5 on pictures that are scaled straight to S x S.</summary>
@@ -123,5 +147,6 @@ public sealed class ImagePipeline
             int step = image.Channels, from = step == 1 ? 0 : bgr ? 2 - c : c;
             for (int i = 0; i < plane.Length; i++, from += step) plane[i] = table[pixels[from]];
         }
+        Erasing?.Apply(output, Channels, ImageSize, ref rng);
     }
 }
