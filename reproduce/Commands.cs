@@ -64,7 +64,7 @@ internal static class Commands
     {
         Option<long?> steps = Steps("of each method", 2000);
         Option<double[]> budgets = Opt.Numbers("--budgets", "Shares of the multiply-adds to keep [0.7,0.5]", 0.01, 0.99);
-        Option<bool> quick = Opt.Flag("--quick", "One seed, the budget 0.5, no shapes from scratch, where nothing else is said");
+        Option<bool> quick = Opt.Flag("--quick", "One seed, 1000 steps, the budget 0.5, no shapes from scratch, where nothing else is said");
         Option<string[]> some = Opt.Choices("--methods", "Only these lines, to share them among processes [all]",
             [.. VitMethod.All.Select(m => m.Id)]);
         const string what = "Every way to make a vision transformer smaller.";
@@ -76,7 +76,7 @@ internal static class Commands
                 double[] shares = parse.GetValue(budgets).Or(few ? [0.5] : [0.7, 0.5]);
                 string[] ids = parse.GetValue(some) ?? [];
                 var runs = new VitReproduction(context, folder, parse.GetValue(Shared.DataDir),
-                    parse.GetValue(TrainedVit) ?? UsualVit, parse.GetValue(steps) ?? 2000, shares,
+                    parse.GetValue(TrainedVit) ?? UsualVit, parse.GetValue(steps) ?? (few ? 1000 : 2000), shares,
                     VitMethod.Of(ids), scratch: !few);
                 if (parse.GetValue(Plan))
                     return Show(context, runs.Estimates(seeds[0]).Select(e => (e.Name, seeds.Length * e.Time)));
