@@ -61,7 +61,7 @@ public static class PreprocessingDefaults
         if (file?.Layout == VitLayout.Torchvision && config.ImageSize >= SmallestPublished)
             return Preprocessing.Preset("imagenet", config.ImageSize, config.Channels)
                 with { Origin = "usual for torchvision's weights" };
-        if (form.NormBefore)
+        if (form.NormBefore && (file is null || VitTensors.IsClip(file)))
             return Preprocessing.Preset("clip", config.ImageSize, config.Channels) with { Origin = "usual for CLIP" };
         bool meta = form.LayerScale || form.Registers > 0 || form.NormAfterPool || (file is { Layout: VitLayout.Timm } && !file.Shapes.ContainsKey("head.weight"))
             || file?.Layout == VitLayout.HuggingFaceDino || file?.Shapes.Keys.Any(n => n.StartsWith("decoder", StringComparison.Ordinal)) == true;

@@ -43,11 +43,14 @@ internal static class VitTensors
             NormAfterPool = mean, PreLogits = Has("pre_logits.fc.weight") && !newHead,
             Head = head is not null || classes is not null || file.Layout == VitLayout.Own,
             TanhGelu = Tanh(file, beside) ?? siglip,
-            // A norm in front of the blocks and patches without a bias are CLIP's, whose norms are PyTorch's.
-            Epsilon = Number(beside, "layer_norm_eps") ?? (file.Layout == VitLayout.HuggingFace ? 1e-12f
-                : Has("transformer.norm_pre.weight") && !Has(VitNames.Embeddings + "patch_embeddings.bias") ? 1e-5f : 1e-6f),
+            // CLIP's norms are PyTorch's.
+            Epsilon = Number(beside, "layer_norm_eps") ?? (file.Layout == VitLayout.HuggingFace ? 1e-12f : IsClip(file) ? 1e-5f : 1e-6f),
         }.Checked(file.Source);
     }
+
+    /// <summary>Whether it is of CLIP's image tower under other names: a norm in front of the blocks, and patches without a bias.</summary>
+    public static bool IsClip(ModelTensors file) => file.Shapes.ContainsKey("transformer.norm_pre.weight")
+        && !file.Shapes.ContainsKey(VitNames.Embeddings + "patch_embeddings.bias");
 
     /// <summary>
     /// The sizes of a network without a name: of those that have no head, or have parts that the plain one lacks, as DINOv2, MAE and

@@ -57,6 +57,16 @@ public sealed class BackboneTests : IDisposable
         Close(expected, OnnxRuntime.Floats(OnnxRuntime.Run(onnx, images.Span, 2)["logits"]));
     }
 
+    [Theory]
+    [InlineData("norm_pre", "usual for CLIP")]
+    [InlineData("norm_pre_biased", "usual for vision transformers")]
+    public void OnlyClipHasClipsPreprocessing(string name, string origin)
+    {
+        Write(name);
+        using Model model = Model.Open(Checkpoint, new OpenOptions { Config = Shape });
+        Assert.Equal(origin, model.Card.Preprocessing!.Origin);
+    }
+
     /// <summary>Positions are stretched as the authors' code does.</summary>
     [Theory]
     [MemberData(nameof(Names))]
