@@ -26,6 +26,10 @@ internal sealed class MappedTensors(ModelTensors file, bool owned = false, VitLa
     /// <inheritdoc/>
     public override VitLayout Layout => layout ?? file.Layout;
 
+    /// <inheritdoc/>
+    public override bool IsLeftOut(string name) =>
+        places.TryGetValue(name, out Place place) && (place.Stored is not { } stored || file.IsLeftOut(stored));
+
     /// <summary>Adds a tensor of the file.</summary>
     /// <param name="transposed">Of a matrix: whether rows are stored where columns are wanted.</param>
     /// <exception cref="EspalierException">Another one has the name.</exception>

@@ -20,6 +20,9 @@ internal abstract class ModelTensors : IDisposable
     /// <summary>Whose names the file has.</summary>
     public virtual VitLayout Layout => VitLayout.Own;
 
+    /// <summary>Whether a tensor is nowhere in the file, and counts as zeros.</summary>
+    public virtual bool IsLeftOut(string name) => false;
+
     /// <summary>Which weights these are, where the file has several; else null.</summary>
     public virtual string? Note => null;
 

@@ -50,7 +50,7 @@ internal static class VitTensors
 
     /// <summary>Whether it is of CLIP's image tower under other names: a norm in front of the blocks, and patches without a bias.</summary>
     public static bool IsClip(ModelTensors file) => file.Shapes.ContainsKey("transformer.norm_pre.weight")
-        && !file.Shapes.ContainsKey(VitNames.Embeddings + "patch_embeddings.bias");
+        && file.IsLeftOut(VitNames.Embeddings + "patch_embeddings.bias");
 
     /// <summary>
     /// The sizes of a network without a name: of those that have no head, or have parts that the plain one lacks, as DINOv2, MAE and

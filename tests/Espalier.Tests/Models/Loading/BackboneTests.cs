@@ -58,11 +58,13 @@ public sealed class BackboneTests : IDisposable
     }
 
     [Theory]
-    [InlineData("norm_pre", "usual for CLIP")]
-    [InlineData("norm_pre_biased", "usual for vision transformers")]
-    public void OnlyClipHasClipsPreprocessing(string name, string origin)
+    [InlineData("norm_pre", "usual for CLIP", 1e-5f)]
+    [InlineData("norm_pre_biased", "usual for vision transformers", 1e-6f)]
+    public void OnlyClipHasClipsPreprocessingAndEpsilon(string name, string origin, float epsilon)
     {
         Write(name);
+        using (ModelTensors file = ModelTensors.Open(Checkpoint))
+            Assert.Equal(epsilon, VitTensors.Form(file, classes: null, newHead: false).Epsilon);
         using Model model = Model.Open(Checkpoint, new OpenOptions { Config = Shape });
         Assert.Equal(origin, model.Card.Preprocessing!.Origin);
     }
