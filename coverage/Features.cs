@@ -73,7 +73,8 @@ internal sealed class Features(string file, IImageDataset seen, IImageDataset he
         yield return $"| 8 bits, ranges of {Math.Min(Ranged, seen.Count)} images by | cosine |";
         yield return "| --- | ---: |";
         foreach (ObserverKind observer in Enum.GetValues<ObserverKind>())
-            yield return string.Create(CultureInfo.InvariantCulture, $"| `{observer.ToString().ToLowerInvariant()}` | {Rounded(session, observer):0.0000} |");
+            yield return string.Create(CultureInfo.InvariantCulture,
+                $"| `{observer.ToString().ToLowerInvariant()}` | {Rounded(session, observer):0.0000} |");
     }
 
     /// <summary>The mean cosine of features in 8 bits with the whole network's.</summary>
@@ -81,7 +82,8 @@ internal sealed class Features(string file, IImageDataset seen, IImageDataset he
     {
         using Model model = Open();
         ImagePipeline pipeline = ImagePipeline.Eval(model.Card.Preprocessing!);
-        PostTraining.Run(model.Graph, CalibrationImages.Of(seen, pipeline, Ranged), new PostTrainingOptions { Observer = observer });
+        PostTraining.Run(model.Graph, CalibrationImages.Of(seen, pipeline, Ranged),
+            new PostTrainingOptions { Observer = observer });
         using Session small = model.Session();
         return SideBySide.Outputs(whole, small, Images(held, pipeline)).Cosine;
     }

@@ -101,10 +101,13 @@ public sealed class OnnxImportTests : IDisposable
         Refused("by 1000 lengths", net => net.Node("Split", "y", ["images", Zeros(net, "a", 1000)]));
 
         // Windows and heads as no network has them.
-        Refused("far larger than any network's", net => net.Node("AveragePool", "y", ["images"], OnnxAttribute.Ints("kernel_shape", 1, 1 << 19),
+        Refused("far larger than any network's", net => net.Node("AveragePool", "y", ["images"],
+            OnnxAttribute.Ints("kernel_shape", 1, 1 << 19),
             OnnxAttribute.Ints("pads", 0, 1 << 19, 0, 1 << 19)));
-        Refused("far larger than any network's", net => net.Node("MaxPool", "y", ["images"], OnnxAttribute.Ints("kernel_shape", 3, 9)));
-        Refused("do not share 1 of keys", net => net.Node("Attention", "y", [Rows(net), "rows", "rows"], OnnxAttribute.Int("q_num_heads", 1L << 40),
+        Refused("far larger than any network's", net => net.Node("MaxPool", "y", ["images"],
+            OnnxAttribute.Ints("kernel_shape", 3, 9)));
+        Refused("do not share 1 of keys", net => net.Node("Attention", "y", [Rows(net), "rows", "rows"],
+            OnnxAttribute.Int("q_num_heads", 1L << 40),
             OnnxAttribute.Int("kv_num_heads", 1)));
 
         static string Rows(OnnxGraph net)

@@ -6,8 +6,8 @@ using Espalier.Tests.Imaging;
 
 namespace Espalier.Tests.Onnx;
 
-/// <summary>Operators that this library does not write, or not so, and those of newer opsets: read, they give what ONNX Runtime gives,
-/// for another number of images than the reader looks at.</summary>
+/// <summary>Operators that this library does not write, or not so, and those of newer opsets: read, they give what ONNX Runtime
+/// gives, for another number of images than the reader looks at.</summary>
 public sealed class OnnxNodeTests : IDisposable
 {
     private const int Images = 4;
@@ -21,34 +21,49 @@ public sealed class OnnxNodeTests : IDisposable
     /// <summary>What is done with x: the shape of an image, the opset, and the node or nodes.</summary>
     private static readonly Dictionary<string, (long[] Shape, int Opset, Func<OnnxGraph, string> Make)> Cases = new()
     {
-        ["oblong maximum"] = (Map, 17, n => Node(n, "MaxPool", I("kernel_shape", 3, 2), I("strides", 2, 1), I("pads", 1, 0, 1, 1))),
-        ["dilated maximum"] = (Map, 17, n => Node(n, "MaxPool", I("kernel_shape", 3, 3), I("dilations", 2, 2), I("pads", 1, 1, 1, 1))),
-        ["maximum of a volume"] = (Volume, 17, n => Node(n, "MaxPool", I("kernel_shape", 2, 3, 2), I("strides", 2, 2, 1), I("pads", 0, 1, 0, 1, 1, 1))),
+        ["oblong maximum"] = (Map, 17, n =>
+            Node(n, "MaxPool", I("kernel_shape", 3, 2), I("strides", 2, 1), I("pads", 1, 0, 1, 1))),
+        ["dilated maximum"] = (Map, 17, n =>
+            Node(n, "MaxPool", I("kernel_shape", 3, 3), I("dilations", 2, 2), I("pads", 1, 1, 1, 1))),
+        ["maximum of a volume"] = (Volume, 17, n =>
+            Node(n, "MaxPool", I("kernel_shape", 2, 3, 2), I("strides", 2, 2, 1), I("pads", 0, 1, 0, 1, 1, 1))),
         ["oblong mean"] = (Map, 17, n => Node(n, "AveragePool", I("kernel_shape", 2, 3), I("pads", 1, 0, 0, 1))),
-        ["oblong mean with its border"] = (Map, 17, n => Node(n, "AveragePool", I("kernel_shape", 2, 3), I("pads", 1, 0, 0, 1), A("count_include_pad", 1))),
+        ["oblong mean with its border"] = (Map, 17, n =>
+            Node(n, "AveragePool", I("kernel_shape", 2, 3), I("pads", 1, 0, 0, 1), A("count_include_pad", 1))),
         ["mean of a volume"] = (Volume, 17, n => Node(n, "AveragePool", I("kernel_shape", 2, 2, 2), I("strides", 1, 2, 2))),
-        ["mean of a line with its border"] = ([3, 9], 17, n => Node(n, "AveragePool", I("kernel_shape", 3), I("pads", 1, 1), A("count_include_pad", 1))),
+        ["mean of a line with its border"] = ([3, 9], 17, n =>
+            Node(n, "AveragePool", I("kernel_shape", 3), I("pads", 1, 1), A("count_include_pad", 1))),
         ["dilated mean"] = (Map, 19, n => Node(n, "AveragePool", I("kernel_shape", 2, 2), I("dilations", 2, 2))),
-        ["convolution of a volume"] = (Volume, 17, n => Conv(n, "Conv", [4, 2, 3, 3, 2], I("strides", 2, 1, 1), I("pads", 1, 1, 0, 1, 0, 1))),
-        ["grouped, dilated convolution of a volume"] = (Volume, 17, n => Conv(n, "Conv", [4, 1, 2, 2, 2], A("group", 2), I("dilations", 2, 1, 1))),
-        ["transposed convolution of a volume"] = (Volume, 17, n => Conv(n, "ConvTranspose", [2, 4, 2, 3, 2], I("strides", 2, 1, 2), I("pads", 0, 1, 0, 1, 0, 0))),
+        ["convolution of a volume"] = (Volume, 17, n =>
+            Conv(n, "Conv", [4, 2, 3, 3, 2], I("strides", 2, 1, 1), I("pads", 1, 1, 0, 1, 0, 1))),
+        ["grouped, dilated convolution of a volume"] = (Volume, 17, n =>
+            Conv(n, "Conv", [4, 1, 2, 2, 2], A("group", 2), I("dilations", 2, 1, 1))),
+        ["transposed convolution of a volume"] = (Volume, 17, n =>
+            Conv(n, "ConvTranspose", [2, 4, 2, 3, 2], I("strides", 2, 1, 2), I("pads", 0, 1, 0, 1, 0, 0))),
         ["largest"] = (Map, 17, n => Two(n, "TopK", 3, A("axis", 2))),
         ["smallest"] = (Map, 17, n => Two(n, "TopK", 8, A("axis", -2), A("largest", 0))),
         ["places of the largest"] = (Map, 17, n => Whole(n, Two(n, "TopK", 2, second: true))),
         ["diagonal"] = ([3, 4, 4], 17, n => Node(n, "Einsum", T("equation", "...ii->...i"))),
         ["trace"] = ([3, 4, 4], 17, n => Node(n, "Einsum", T("equation", "ncii->nc"))),
         ["ellipsis"] = ([3, 4, 5], 17, n => n.Node("Einsum", "y", ["x", W(n, "w", 6, 5)], T("equation", "...i,oi->...o"))),
-        ["cut out"] = (Map, 17, n => n.Node("Resize", "y", ["x", Roi(n), W(n, "scales", [1, 1, 0.625f, 1.17f], 4)], T("mode", "linear"),
+        ["cut out"] = (Map, 17, n =>
+            n.Node("Resize", "y", ["x", Roi(n), W(n, "scales", [1, 1, 0.625f, 1.17f], 4)], T("mode", "linear"),
             T("coordinate_transformation_mode", "tf_crop_and_resize"), F("extrapolation_value", 3))),
         ["points"] = (Map, 17, n => n.Node("GridSample", "y", ["x", Grid(n)], T("mode", "bilinear"))),
-        ["nearest points, aligned"] = (Map, 17, n => n.Node("GridSample", "y", ["x", Grid(n)], T("mode", "nearest"), A("align_corners", 1))),
-        ["points, border"] = (Map, 17, n => n.Node("GridSample", "y", ["x", Grid(n)], T("mode", "bilinear"), T("padding_mode", "border"))),
-        ["points, mirrored"] = (Map, 17, n => n.Node("GridSample", "y", ["x", Grid(n)], T("mode", "bilinear"), T("padding_mode", "reflection"))),
+        ["nearest points, aligned"] = (Map, 17, n =>
+            n.Node("GridSample", "y", ["x", Grid(n)], T("mode", "nearest"), A("align_corners", 1))),
+        ["points, border"] = (Map, 17, n =>
+            n.Node("GridSample", "y", ["x", Grid(n)], T("mode", "bilinear"), T("padding_mode", "border"))),
+        ["points, mirrored"] = (Map, 17, n =>
+            n.Node("GridSample", "y", ["x", Grid(n)], T("mode", "bilinear"), T("padding_mode", "reflection"))),
         ["cubic points"] = (Map, 20, n => n.Node("GridSample", "y", ["x", Grid(n)], T("mode", "cubic"))),
-        ["layer norm"] = (Tokens, 17, n => n.Node("LayerNormalization", "y", ["x", W(n, "g", 16), W(n, "b", 16)], F("epsilon", 0.1f))),
+        ["layer norm"] = (Tokens, 17, n =>
+            n.Node("LayerNormalization", "y", ["x", W(n, "g", 16), W(n, "b", 16)], F("epsilon", 0.1f))),
         ["layer norm of two axes"] = (Map, 17, n => n.Node("LayerNormalization", "y", ["x", W(n, "g", 8, 6)], A("axis", 2))),
-        ["group norm by groups"] = ([6, 4, 3], 18, n => n.Node("GroupNormalization", "y", ["x", W(n, "g", 2), W(n, "b", 2)], A("num_groups", 2))),
-        ["group norm by channels"] = ([6, 4, 3], 21, n => n.Node("GroupNormalization", "y", ["x", W(n, "g", 6), W(n, "b", 6)], A("num_groups", 2))),
+        ["group norm by groups"] = ([6, 4, 3], 18, n =>
+            n.Node("GroupNormalization", "y", ["x", W(n, "g", 2), W(n, "b", 2)], A("num_groups", 2))),
+        ["group norm by channels"] = ([6, 4, 3], 21, n =>
+            n.Node("GroupNormalization", "y", ["x", W(n, "g", 6), W(n, "b", 6)], A("num_groups", 2))),
         ["GELU"] = (Tokens, 20, n => Node(n, "Gelu")),
         ["GELU by tanh"] = (Tokens, 20, n => Node(n, "Gelu", T("approximate", "tanh"))),
         ["Mish"] = (Tokens, 18, n => Node(n, "Mish")),
@@ -58,25 +73,36 @@ public sealed class OnnxNodeTests : IDisposable
         ["length along axes"] = (Map, 18, n => n.Node("ReduceL2", "y", ["x", L(n, "axes", 1)], A("keepdims", 0))),
         ["no axes"] = (Map, 18, n => n.Node("ReduceSum", "y", ["x"], A("noop_with_empty_axes", 1))),
         ["unequal parts"] = (Map, 18, n => n.Node("Split", "part", ["a", "b", "y"], ["x"], A("axis", 2), A("num_outputs", 3))[2]),
-        ["smoothed"] = (Map, 18, n => n.Node("Resize", "y", ["x", "", "", L(n, "sizes", 4, 3)], T("mode", "linear"), A("antialias", 1), I("axes", 2, 3))),
-        ["smoothed by cubes"] = (Map, 19, n => n.Node("Resize", "y", ["x", "", "", L(n, "sizes", 5, 4)], T("mode", "cubic"), A("antialias", 1), I("axes", 2, 3))),
-        ["smoothed, without its border"] = (Map, 18, n => n.Node("Resize", "y", ["x", "", "", L(n, "sizes", 4, 4)], T("mode", "linear"), A("antialias", 1),
+        ["smoothed"] = (Map, 18, n =>
+            n.Node("Resize", "y", ["x", "", "", L(n, "sizes", 4, 3)], T("mode", "linear"), A("antialias", 1), I("axes", 2, 3))),
+        ["smoothed by cubes"] = (Map, 19, n =>
+            n.Node("Resize", "y", ["x", "", "", L(n, "sizes", 5, 4)], T("mode", "cubic"), A("antialias", 1), I("axes", 2, 3))),
+        ["smoothed, without its border"] = (Map, 18, n =>
+            n.Node("Resize", "y", ["x", "", "", L(n, "sizes", 4, 4)], T("mode", "linear"), A("antialias", 1),
             I("axes", 2, 3), A("exclude_outside", 1))),
-        ["symmetric half pixels"] = (Map, 19, n => n.Node("Resize", "y", ["x", "", W(n, "s", [1, 1, 1.3f, 0.7f], 4)], T("mode", "linear"),
+        ["symmetric half pixels"] = (Map, 19, n =>
+            n.Node("Resize", "y", ["x", "", W(n, "s", [1, 1, 1.3f, 0.7f], 4)], T("mode", "linear"),
             T("coordinate_transformation_mode", "half_pixel_symmetric"))),
         ["borders of axes"] = (Map, 18, n => n.Node("Pad", "y", ["x", L(n, "pads", 1, 2, 0, 1), "", L(n, "axes", -1, 2)])),
-        ["wrapped borders"] = (Map, 19, n => n.Node("Pad", "y", ["x", L(n, "pads", 2, 1, 0, 3), "", L(n, "axes", 2, 3)], T("mode", "wrap"))),
+        ["wrapped borders"] = (Map, 19, n =>
+            n.Node("Pad", "y", ["x", L(n, "pads", 2, 1, 0, 3), "", L(n, "axes", 2, 3)], T("mode", "wrap"))),
         ["RMS norm"] = (Tokens, 23, n => n.Node("RMSNormalization", "y", ["x", W(n, "g", 16)], F("epsilon", 0.1f))),
         ["attention"] = (Tokens, 23, n => n.Node("Attention", "y", ["x", "x", "x"], A("q_num_heads", 2), A("kv_num_heads", 2))),
-        ["causal attention of heads"] = (Heads, 23, n => n.Node("Attention", "y", ["x", "x", "x"], A("is_causal", 1), F("scale", 0.7f))),
+        ["causal attention of heads"] = (Heads, 23, n =>
+            n.Node("Attention", "y", ["x", "x", "x"], A("is_causal", 1), F("scale", 0.7f))),
         ["shared heads"] = (Heads, 23, n => n.Node("Attention", "y", ["x", Half(n, "k"), Half(n, "v")])),
-        ["attention of pairs"] = (Tokens, 23, n => n.Node("Attention", "y", ["x", "x", "x", W(n, "pairs", 5, 5)], A("q_num_heads", 2), A("kv_num_heads", 2))),
+        ["attention of pairs"] = (Tokens, 23, n =>
+            n.Node("Attention", "y", ["x", "x", "x", W(n, "pairs", 5, 5)], A("q_num_heads", 2), A("kv_num_heads", 2))),
         ["masked attention"] = (Tokens, 23, n => n.Node("Attention", "y", ["x", "x", "x",
-            n.Node("Greater", "pairs", [W(n, "numbers", [.. Enumerable.Range(0, 25).Select(i => i % 6 == 0 ? 1f : i % 5 - 2)], 5, 5), W(n, "zero", [0], 1)])],
+            n.Node("Greater", "pairs", [
+                W(n, "numbers", [.. Enumerable.Range(0, 25).Select(i => i % 6 == 0 ? 1f : i % 5 - 2)], 5, 5), W(n, "zero", [0], 1)])],
             A("q_num_heads", 2), A("kv_num_heads", 2))),
-        ["rotary positions"] = (Heads, 23, n => n.Node("RotaryEmbedding", "y", ["x", W(n, "cos", 9, 4), W(n, "sin", 9, 4), Ids(n)])),
-        ["part of rotary positions"] = (Heads, 23, n => n.Node("RotaryEmbedding", "y", ["x", W(n, "cos", 9, 2), W(n, "sin", 9, 2), Ids(n)], A("rotary_embedding_dim", 4))),
-        ["woven rotary positions"] = (Tokens, 23, n => n.Node("RotaryEmbedding", "y", ["x", W(n, "cos", 9, 4), W(n, "sin", 9, 4), Ids(n)],
+        ["rotary positions"] = (Heads, 23, n =>
+            n.Node("RotaryEmbedding", "y", ["x", W(n, "cos", 9, 4), W(n, "sin", 9, 4), Ids(n)])),
+        ["part of rotary positions"] = (Heads, 23, n =>
+            n.Node("RotaryEmbedding", "y", ["x", W(n, "cos", 9, 2), W(n, "sin", 9, 2), Ids(n)], A("rotary_embedding_dim", 4))),
+        ["woven rotary positions"] = (Tokens, 23, n =>
+            n.Node("RotaryEmbedding", "y", ["x", W(n, "cos", 9, 4), W(n, "sin", 9, 4), Ids(n)],
             A("interleaved", 1), A("num_heads", 2))),
     };
 
@@ -98,7 +124,8 @@ public sealed class OnnxNodeTests : IDisposable
         float[] actual = graph.Run([images])[0].ToArray();
         Assert.Equal(expected.Length, actual.Length);
         float largest = expected.Max(MathF.Abs);
-        for (int i = 0; i < expected.Length; i++) Assert.True(Math.Abs(expected[i] - actual[i]) <= 2e-5f * largest, $"{i}: {actual[i]} for {expected[i]}");
+        for (int i = 0; i < expected.Length; i++)
+            Assert.True(Math.Abs(expected[i] - actual[i]) <= 2e-5f * largest, $"{i}: {actual[i]} for {expected[i]}");
     }
 
     [Theory]
@@ -131,12 +158,14 @@ public sealed class OnnxNodeTests : IDisposable
         return path;
     }
 
-    private static string Node(OnnxGraph net, string op, params OnnxAttribute[] attributes) => net.Node(op, "y", ["x"], attributes);
+    private static string Node(OnnxGraph net, string op, params OnnxAttribute[] attributes) =>
+        net.Node(op, "y", ["x"], attributes);
 
     private static string Conv(OnnxGraph net, string op, int[] weight, params OnnxAttribute[] attributes) =>
         net.Node(op, "y", ["x", W(net, "w", weight), W(net, "b", 4)], attributes);
 
-    private static string Two(OnnxGraph net, string op, long k, params OnnxAttribute[] attributes) => Two(net, op, k, second: false, attributes);
+    private static string Two(OnnxGraph net, string op, long k, params OnnxAttribute[] attributes) =>
+        Two(net, op, k, second: false, attributes);
 
     private static string Two(OnnxGraph net, string op, long k, bool second, params OnnxAttribute[] attributes) =>
         net.Node(op, "y", second ? ["most", "y"] : ["y", "places"], ["x", L(net, "k", k)], attributes)[second ? 1 : 0];
@@ -145,7 +174,8 @@ public sealed class OnnxNodeTests : IDisposable
     private static string Whole(OnnxGraph net, string x) => net.Node("Cast", "whole", [x], A("to", 1));
 
     /// <summary>Every second head.</summary>
-    private static string Half(OnnxGraph net, string name) => net.Node("Gather", name, ["x", L(net, $"{name}.heads", 0, 2)], A("axis", 1));
+    private static string Half(OnnxGraph net, string name) =>
+        net.Node("Gather", name, ["x", L(net, $"{name}.heads", 0, 2)], A("axis", 1));
 
     /// <summary>Nine points inside, at the edge of and beside a map, the same for every image of a batch of any size.</summary>
     private static string Grid(OnnxGraph net)
@@ -163,18 +193,22 @@ public sealed class OnnxNodeTests : IDisposable
     private static string Ids(OnnxGraph net)
     {
         string images = net.Node("Shape", "images", ["x"], A("start", 0), A("end", 1));
-        return net.Node("Expand", "ids", [L(net, "places", 0, 3, 1, 8, 2), net.Node("Concat", "all", [images, L(net, "five", 5)], A("axis", 0))]);
+        string shape = net.Node("Concat", "all", [images, L(net, "five", 5)], A("axis", 0));
+        return net.Node("Expand", "ids", [L(net, "places", 0, 3, 1, 8, 2), shape]);
     }
 
     private static string W(OnnxGraph net, string name, params int[] shape)
     {
         var rng = new Rng((ulong)name[0]);
-        return W(net, name, [.. Enumerable.Range(0, shape.Aggregate(1, (a, n) => a * n)).Select(_ => rng.NextNormal())], [.. shape.Select(n => (long)n)]);
+        float[] values = [.. Enumerable.Range(0, shape.Aggregate(1, (a, n) => a * n)).Select(_ => rng.NextNormal())];
+        return W(net, name, values, [.. shape.Select(n => (long)n)]);
     }
 
-    private static string W(OnnxGraph net, string name, float[] values, params long[] shape) => net.Constant(OnnxTensor.Of(name, shape, values));
+    private static string W(OnnxGraph net, string name, float[] values, params long[] shape) =>
+        net.Constant(OnnxTensor.Of(name, shape, values));
 
-    private static string L(OnnxGraph net, string name, params long[] values) => net.Constant(OnnxTensor.Of(name, [values.Length], values));
+    private static string L(OnnxGraph net, string name, params long[] values) =>
+        net.Constant(OnnxTensor.Of(name, [values.Length], values));
 
     private static OnnxAttribute I(string name, params long[] values) => OnnxAttribute.Ints(name, values);
 

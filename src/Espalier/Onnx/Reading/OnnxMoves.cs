@@ -134,7 +134,8 @@ internal static class OnnxMoves
     }
 
     /// <summary>Every entry of every axis.</summary>
-    public static int[][] Whole(int[] x) => x.Sum(n => (long)n) <= MostListed ? [.. x.Select(n => Enumerable.Range(0, n).ToArray())]
+    public static int[][] Whole(int[] x) => x.Sum(n => (long)n) <= MostListed
+        ? [.. x.Select(n => Enumerable.Range(0, n).ToArray())]
         : throw new InvalidDataException($"[{string.Join(",", x)}] is too long for lists of its entries");
 
     /// <summary>Indices that may be counted from the end.</summary>

@@ -3,8 +3,8 @@ using Espalier.Tensors;
 namespace Espalier.Onnx;
 
 /// <summary>
-/// Pools whose windows the graph's ops do not have: oblong, dilated, of lines and of volumes. A window is a product of one along each axis,
-/// so the largest or mean value is found along one axis after another.
+/// Pools whose windows the graph's ops do not have: oblong, dilated, of lines and of volumes. A window is a product of one along
+/// each axis, so the largest or mean value is found along one axis after another.
 /// </summary>
 internal static class OnnxReadAnyPools
 {
@@ -42,7 +42,8 @@ internal static class OnnxReadAnyPools
                 return far >= 0 && far % s.Dilation == 0 && far / s.Dilation < s.Kernel ? 1.0 / counts[i] : 0;
             }
             if (s.Kernel > 1 || s.Stride > 1 || s.Places != s.Length)
-                x = OnnxReadResize.Along(call, x, axis + 2, call.Emit.Made([s.Places, s.Length], i => Share(i / s.Length, i % s.Length)));
+                x = OnnxReadResize.Along(call, x, axis + 2,
+                    call.Emit.Made([s.Places, s.Length], i => Share(i / s.Length, i % s.Length)));
         }
         return x;
     }

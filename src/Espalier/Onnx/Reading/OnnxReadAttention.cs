@@ -18,7 +18,8 @@ internal static class OnnxReadAttention
         long keys = split ? x[1].Dims[1] : call.Node.Int("kv_num_heads", heads);
         if (x.Any(o => o.IsConstant || o.Rank != (split ? 4 : 3)) || heads < 1)
             throw new InvalidDataException("its operands have no heads");
-        if (keys < 1 || heads % keys != 0 || (!split && (x[0].Dims[2] % heads != 0 || x[1].Dims[2] % keys != 0 || x[2].Dims[2] % keys != 0)))
+        if (keys < 1 || heads % keys != 0 || (!split && (x[0].Dims[2] % heads != 0 || x[1].Dims[2] % keys != 0
+            || x[2].Dims[2] % keys != 0)))
             throw new InvalidDataException($"its {heads} heads of queries do not share {keys} of keys");
         if (split) for (int i = 0; i < 3; i++) x[i] = Joined(call, x[i]);
         if (heads != keys) for (int i = 1; i < 3; i++) x[i] = Shared(call, x[i], (int)keys, (int)(heads / keys));
@@ -50,7 +51,8 @@ internal static class OnnxReadAttention
     {
         if (call.Fixed(3) is not { } bias) return null;
         // Pairs that a mask of truths leaves out.
-        if (bias.Type == OnnxType.Bool) bias = new OnnxArray(OnnxType.Float, bias.Dims, Array.ConvertAll(bias.Values, v => v != 0 ? 0 : -1e30));
+        if (bias.Type == OnnxType.Bool)
+            bias = new OnnxArray(OnnxType.Float, bias.Dims, Array.ConvertAll(bias.Values, v => v != 0 ? 0 : -1e30));
         if (!bias.IsWhole && bias.Dims is not [> 1, _, _, _])
             return call.Emit.Weight(OnnxOperand.Constant(call[3].Name,
                 (bias.Dims.Length == 4 ? bias.Shaped(bias.Dims[1..]) : bias)

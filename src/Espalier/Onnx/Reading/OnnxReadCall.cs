@@ -39,7 +39,8 @@ internal sealed class OnnxReadCall(OnnxEmitter emit, OnnxNodeView node, OnnxOper
     public OnnxArray OfEachImage(int operand)
     {
         OnnxArray all = Two(operand) ?? throw new InvalidDataException($"its operand {operand} is missing");
-        int images = all.Dims.Length == 0 || all.Dims[0] < 1 ? throw new InvalidDataException($"its operand {operand} has no images") : all.Dims[0];
+        int images = all.Dims.Length == 0 || all.Dims[0] < 1
+            ? throw new InvalidDataException($"its operand {operand} has no images") : all.Dims[0];
         int each = all.Values.Length / images;
         for (int n = 1; n < images; n++)
             if (!all.Values.AsSpan(n * each, each).SequenceEqual(all.Values.AsSpan(0, each)))

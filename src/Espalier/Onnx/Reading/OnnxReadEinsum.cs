@@ -1,8 +1,8 @@
 namespace Espalier.Onnx;
 
 /// <summary>
-/// Sums of products by letters: "bhid,bhjd->bhij". One or two operands; two are a product of matrices, of which axes are turned and
-/// joined before and after.
+/// Sums of products by letters: "bhid,bhjd->bhij". One or two operands; two are a product of matrices, of which axes are turned
+/// and joined before and after.
 /// </summary>
 internal static class OnnxReadEinsum
 {
@@ -48,7 +48,8 @@ internal static class OnnxReadEinsum
     private static string Spelled(string equation, int[] ranks)
     {
         if (!equation.Contains('.', StringComparison.Ordinal)) return equation;
-        string free = string.Concat("zyxwvutsrqponmlkjihgfedcbaZYXWVUTSRQPONMLKJIHGFEDCBA".Where(c => !equation.Contains(c, StringComparison.Ordinal)));
+        string free = string.Concat("zyxwvutsrqponmlkjihgfedcbaZYXWVUTSRQPONMLKJIHGFEDCBA"
+            .Where(c => !equation.Contains(c, StringComparison.Ordinal)));
         string[] sides = equation.Split("->"), terms = sides[0].Split(',');
         if (terms.Length != ranks.Length) return equation;
         int[] stands = [.. terms.Select((t, i) => t.Contains("...", StringComparison.Ordinal) ? ranks[i] - (t.Length - 3) : 0)];
@@ -56,7 +57,8 @@ internal static class OnnxReadEinsum
         string Of(int count) => string.Concat(free[..count].Reverse());
         string inputs = string.Join(',', terms.Select((t, i) => t.Replace("...", Of(stands[i]), StringComparison.Ordinal)));
         if (sides.Length == 2) return inputs + "->" + sides[1].Replace("...", Of(stands.Max()), StringComparison.Ordinal);
-        string once = string.Concat(sides[0].Where(char.IsAsciiLetter).GroupBy(c => c).Where(g => g.Count() == 1).Select(g => g.Key).Order());
+        string once = string.Concat(sides[0].Where(char.IsAsciiLetter).GroupBy(c => c).Where(g => g.Count() == 1)
+            .Select(g => g.Key).Order());
         return $"{inputs}->{Of(stands.Max())}{once}";
     }
 

@@ -1,8 +1,8 @@
 namespace Espalier.Onnx;
 
 /// <summary>
-/// Values of maps between their pixels, at the points of a grid [N, H', W', 2] of x and y from -1 to 1 that is a constant and the same for
-/// every image: a sum of a few pixels for each point, by lists of places and their shares.
+/// Values of maps between their pixels, at the points of a grid [N, H', W', 2] of x and y from -1 to 1 that is a constant and
+/// the same for every image: a sum of a few pixels for each point, by lists of places and their shares.
 /// </summary>
 internal static class OnnxReadGrid
 {
@@ -23,7 +23,8 @@ internal static class OnnxReadGrid
             _ => throw new InvalidDataException($"its mode is {Formats.ReadGuard.Quote(mode)}"),
         };
         double[] xs = Places(0, width), ys = Places(1, height);
-        OnnxOperand flat = call.Emit.Reshape(x, [x.Dims[0] * x.Dims[1], height * width], [x.DimsOfThree[0] * x.DimsOfThree[1], height * width]);
+        OnnxOperand flat = call.Emit.Reshape(x, [x.Dims[0] * x.Dims[1], height * width],
+            [x.DimsOfThree[0] * x.DimsOfThree[1], height * width]);
         OnnxOperand? sum = null;
         foreach (int dy in rule.Offsets)
             foreach (int dx in rule.Offsets)
@@ -38,7 +39,8 @@ internal static class OnnxReadGrid
                     places[p] = column < 0 || row < 0 ? -1 : row * width + column;
                 }
                 if (places.All(p => p < 0)) continue;
-                OnnxOperand part = call.Make("Mul", call.Emit.Pick(flat, places, [points]), call.Emit.Made([points], p => shares[p]));
+                OnnxOperand part = call.Make("Mul", call.Emit.Pick(flat, places, [points]),
+                    call.Emit.Made([points], p => shares[p]));
                 sum = sum is null ? part : call.Make("Add", sum, part);
             }
         sum ??= call.Emit.Affine(call.Emit.Pick(flat, new int[points], [points]), 0, 0);
@@ -80,5 +82,6 @@ internal static class OnnxReadGrid
     }
 
     /// <summary>Keys' kernel with a = -0.75.</summary>
-    private static double Cubic(double d) => d <= 1 ? (1.25 * d - 2.25) * d * d + 1 : d < 2 ? ((-0.75 * d + 3.75) * d - 6) * d + 3 : 0;
+    private static double Cubic(double d) => d <= 1 ? (1.25 * d - 2.25) * d * d + 1
+        : d < 2 ? ((-0.75 * d + 3.75) * d - 6) * d + 3 : 0;
 }

@@ -42,7 +42,8 @@ internal static class OnnxReadReductions
         int axis = OnnxArray.Axis(call.Node.Int("axis", -1), x.Rank), n = x.Dims[axis];
         long k = call.Has(1) ? call.Fixed(1)!.Longs()[0] : call.Node.Int("k", 0);
         if (k < 1 || k > Math.Min(n, Most)) throw new InvalidDataException($"it takes {k} of {n} entries; up to {Most} are read");
-        OnnxOperand own = emit.Made([n, .. Enumerable.Repeat(1, x.Rank - 1 - axis)], i => i), gone = emit.Made([1], _ => float.NegativeInfinity);
+        OnnxOperand own = emit.Made([n, .. Enumerable.Repeat(1, x.Rank - 1 - axis)], i => i);
+        OnnxOperand gone = emit.Made([1], _ => float.NegativeInfinity);
         List<OnnxOperand> values = [], places = [];
         for (int i = 0; i < k; i++)
         {

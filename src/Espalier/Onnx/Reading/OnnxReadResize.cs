@@ -91,7 +91,8 @@ internal sealed record OnnxResizeRule(string Kind, string Coordinates, string Ro
     public bool IsNearest => Kind == "nearest";
 
     /// <summary>Whether an axis is cut: all of one is from 0 to 1.</summary>
-    public bool Crops(int axis) => Coordinates == "tf_crop_and_resize" && !(Roi.Length == 2 * Rank && Roi[axis] == 0 && Roi[axis + Rank] == 1);
+    public bool Crops(int axis) => Coordinates == "tf_crop_and_resize"
+        && !(Roi.Length == 2 * Rank && Roi[axis] == 0 && Roi[axis + Rank] == 1);
 
     /// <summary>The op's mode that is the same; null where there is none.</summary>
     public ResizeMode? Mode => IsAntialiased ? null : (Kind, Coordinates) switch

@@ -3,8 +3,8 @@ using Espalier.Tensors;
 namespace Espalier.Onnx;
 
 /// <summary>
-/// Rotary positions (opset 23): pairs of numbers of each head are turned by an angle of their token's place. x [N, H, T, d] or [N, T, H d];
-/// cosines and sines are constants, of each token [N, T, d/2] or of each place [P, d/2], which position_ids name.
+/// Rotary positions (opset 23): pairs of numbers of each head are turned by an angle of their token's place. x [N, H, T, d] or
+/// [N, T, H d]; cosines and sines are constants, of each token [N, T, d/2] or of each place [P, d/2], which position_ids name.
 /// </summary>
 internal static class OnnxReadRotary
 {
@@ -14,12 +14,14 @@ internal static class OnnxReadRotary
         OnnxOperand x = call[0];
         if (x.Rank is not (3 or 4)) throw new InvalidDataException($"x has {x.Rank} axes");
         bool split = x.Rank == 4;
-        int heads = split ? x.Dims[1] : (int)Math.Clamp(call.Node.Int("num_heads", 0), 0, int.MaxValue), tokens = split ? x.Dims[2] : x.Dims[1];
+        int heads = split ? x.Dims[1] : (int)Math.Clamp(call.Node.Int("num_heads", 0), 0, int.MaxValue);
+        int tokens = split ? x.Dims[2] : x.Dims[1];
         if (heads < 1 || (!split && x.Dims[2] % heads != 0)) throw new InvalidDataException($"its num_heads is {heads}");
         // Heads stand in front of tokens or behind them, and so does what the angles are repeated along.
         int width = split ? x.Dims[3] : x.Dims[2] / heads;
         OnnxOperand apart = split ? x : OnnxReadShapes.Shaped(call, x, tokens, heads, width);
-        int turned = call.Node.Int("rotary_embedding_dim", 0) is var dim && dim == 0 ? width : (int)Math.Clamp(dim, 0, width), half = turned / 2;
+        int turned = call.Node.Int("rotary_embedding_dim", 0) is var dim && dim == 0 ? width : (int)Math.Clamp(dim, 0, width),
+            half = turned / 2;
         if (turned % 2 != 0 || half == 0) throw new InvalidDataException($"it turns {turned} numbers of a head");
         OnnxOperand cos = Angles(1), sin = Angles(2);
         bool woven = call.Node.Int("interleaved", 0) != 0;
@@ -30,7 +32,8 @@ internal static class OnnxReadRotary
         if (turned < width) y = Joined(3, y, emit.Slice(apart, 3, turned, width - turned));
         return split ? y : OnnxReadShapes.Shaped(call, y, tokens, heads * width);
 
-        OnnxOperand Joined(int axis, params OnnxOperand[] parts) => emit.Node("Concat", new OpSettings().Set("axis", axis), parts);
+        OnnxOperand Joined(int axis, params OnnxOperand[] parts) =>
+            emit.Node("Concat", new OpSettings().Set("axis", axis), parts);
 
         OnnxOperand Woven(OnnxOperand even, OnnxOperand odd)
         {

@@ -3,8 +3,8 @@ using Espalier.Tensors;
 namespace Espalier.Onnx;
 
 /// <summary>
-/// Transposed convolution of maps [N, C, H, W], lines or volumes: a convolution with the turned kernel of x with zeros between its entries
-/// and around it. Weight [C, O/groups, kh, kw], a constant.
+/// Transposed convolution of maps [N, C, H, W], lines or volumes: a convolution with the turned kernel of x with zeros between
+/// its entries and around it. Weight [C, O/groups, kh, kw], a constant.
 /// </summary>
 internal static class OnnxReadTransposed
 {
@@ -38,7 +38,8 @@ internal static class OnnxReadTransposed
         if (axes == 3)
         {
             var depth = new OnnxSlide(spread.Dims[2], kernel[0], 1, dilations[0], 0, 0, 0);
-            return OnnxReadVolumes.Sum(call, spread, depth, k => Turned(call, weight, groups, kernel[0] - 1 - k), call.Optional(2), settings);
+            return OnnxReadVolumes.Sum(call, spread, depth, k => Turned(call, weight, groups, kernel[0] - 1 - k),
+                call.Optional(2), settings);
         }
         if (axes == 1) spread = OnnxReadShapes.Shaped(call, spread, spread.Dims[1], 1, spread.Dims[2]);
         OnnxOperand y = call.Emit.Node("Conv2d", settings, spread, Turned(call, weight, groups), call.Optional(2));
@@ -50,11 +51,13 @@ internal static class OnnxReadTransposed
             : throw new InvalidDataException($"its attribute '{name}' is [{string.Join(",", list)}]");
     }
 
-    /// <summary>[C, O/groups, kh, kw] as [O, C/groups, kh, kw], from its last entry to its first; of a volume's at one depth.</summary>
+    /// <summary>[C, O/groups, kh, kw] as [O, C/groups, kh, kw], from its last entry to its first; of a volume's at one
+    /// depth.</summary>
     private static OnnxOperand Turned(OnnxReadCall call, OnnxOperand weight, int groups, int depth = 0)
     {
         int[] w = weight.Dims;
-        int inputs = w[0] / groups, outputs = w[1], rows = w.Length == 3 ? 1 : w[^2], taps = rows * w[^1], depths = w.Length == 5 ? w[2] : 1;
+        int inputs = w[0] / groups, outputs = w[1], rows = w.Length == 3 ? 1 : w[^2], taps = rows * w[^1];
+        int depths = w.Length == 5 ? w[2] : 1;
         return call.Emit.Weight(weight, depths > 1 ? $"turned.{depth}" : "turned", [outputs * groups, inputs, rows, w[^1]], to =>
         {
             var values = new float[to.Length * depths];

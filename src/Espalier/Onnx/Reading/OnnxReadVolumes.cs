@@ -3,7 +3,8 @@ using Espalier.Tensors;
 namespace Espalier.Onnx;
 
 /// <summary>
-/// Convolutions of volumes [N, C, D, H, W]: for each depth of the kernel a convolution of the maps [N D', C, H, W] that it meets, added up.
+/// Convolutions of volumes [N, C, D, H, W]: for each depth of the kernel a convolution of the maps [N D', C, H, W] that it
+/// meets, added up.
 /// </summary>
 internal static class OnnxReadVolumes
 {
@@ -17,7 +18,8 @@ internal static class OnnxReadVolumes
         OnnxSlide[] slides = OnnxSlide.Of(call.Node, x.Dims[2..], w[2..]);
         var (depth, rows, columns) = (slides[0], slides[1], slides[2]);
         if (rows.Dilation != columns.Dilation) throw new InvalidDataException("its dilations differ between rows and columns");
-        OpSettings settings = new OpSettings().Set("stride", new Strides(rows.Stride, columns.Stride)).Set("dilation", rows.Dilation)
+        OpSettings settings = new OpSettings().Set("stride", new Strides(rows.Stride, columns.Stride))
+            .Set("dilation", rows.Dilation)
             .Set("padding", new Padding(rows.Before, rows.After, columns.Before, columns.After));
         int taps = w[3] * w[4], planes = w[0] * w[1];
         OnnxOperand Plane(int k) => call.Emit.Weight(weight, $"depth.{k}", [w[0], w[1], w[3], w[4]], to =>
@@ -31,7 +33,8 @@ internal static class OnnxReadVolumes
 
     /// <param name="plane">The weight [O, C/groups, kh, kw] at a depth of the kernel.</param>
     /// <param name="settings">Of the convolutions of maps.</param>
-    public static OnnxOperand Sum(OnnxReadCall call, OnnxOperand x, OnnxSlide depth, Func<int, OnnxOperand> plane, OnnxOperand? bias,
+    public static OnnxOperand Sum(OnnxReadCall call, OnnxOperand x, OnnxSlide depth, Func<int, OnnxOperand> plane,
+        OnnxOperand? bias,
         OpSettings settings)
     {
         OnnxEmitter emit = call.Emit;
@@ -40,7 +43,8 @@ internal static class OnnxReadVolumes
         OnnxOperand? sum = null;
         for (int k = 0; k < depth.Kernel; k++)
         {
-            int[] list = [.. Enumerable.Range(0, depth.Places).Select(i => depth.At(i, k) is var at && at >= 0 && at < depth.Length ? at : -1)];
+            int[] list = [.. Enumerable.Range(0, depth.Places)
+                .Select(i => depth.At(i, k) is var at && at >= 0 && at < depth.Length ? at : -1)];
             if (list.All(at => at < 0)) continue;
             int[][] two = OnnxMoves.Whole(x.Dims), three = OnnxMoves.Whole(x.DimsOfThree);
             two[2] = three[2] = list;

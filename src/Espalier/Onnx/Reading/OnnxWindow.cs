@@ -13,7 +13,8 @@ internal readonly record struct OnnxSlide(int Length, int Kernel, int Stride, in
     public int Places => Length + (long)Before + After + Extra - Reach(Kernel, Dilation) is >= 0 and var room
         ? (int)Math.Min(room / Stride + 1, int.MaxValue) : 0;
 
-    /// <summary>Which entry the kernel's k-th one meets in its i-th place; in the border below 0, or from the length on.</summary>
+    /// <summary>Which entry the kernel's k-th one meets in its i-th place; in the border below 0, or from the length
+    /// on.</summary>
     public int At(int i, int k) => i * Stride - Before + k * Dilation;
 
     /// <param name="size">Lengths of the axes behind images and channels.</param>
@@ -22,7 +23,8 @@ internal readonly record struct OnnxSlide(int Length, int Kernel, int Stride, in
         int axes = size.Length;
         if (kernel.Length != axes || kernel.Any(k => k is < 1 or > Largest))
             throw new InvalidDataException($"a kernel [{string.Join(",", kernel)}] on {axes + 2} axes");
-        int[] strides = Numbers("strides", axes, 1), dilations = Numbers("dilations", axes, 1), pads = Numbers("pads", 2 * axes, 0);
+        int[] strides = Numbers("strides", axes, 1), dilations = Numbers("dilations", axes, 1),
+            pads = Numbers("pads", 2 * axes, 0);
         string auto = node.Text("auto_pad", "NOTSET");
         if (auto is not ("NOTSET" or "VALID" or "SAME_UPPER" or "SAME_LOWER"))
             throw new InvalidDataException($"its auto_pad is {Formats.ReadGuard.Quote(auto)}");
@@ -34,7 +36,8 @@ internal readonly record struct OnnxSlide(int Length, int Kernel, int Stride, in
             long reach = Reach(kernel[i], dilations[i]);
             if (auto.StartsWith("SAME", StringComparison.Ordinal))
             {
-                int total = (int)Math.Clamp((((long)size[i] + strides[i] - 1) / strides[i] - 1) * strides[i] + reach - size[i], 0, Largest);
+                int total = (int)Math.Clamp((((long)size[i] + strides[i] - 1) / strides[i] - 1) * strides[i] + reach - size[i],
+                    0, Largest);
                 pads[i] = auto == "SAME_UPPER" ? total / 2 : total - total / 2;
                 pads[i + axes] = total - pads[i];
             }
@@ -50,7 +53,8 @@ internal readonly record struct OnnxSlide(int Length, int Kernel, int Stride, in
         }
         return slides;
 
-        int[] Numbers(string name, int count, int otherwise) => node.Ints(name) is not { } list ? [.. Enumerable.Repeat(otherwise, count)]
+        int[] Numbers(string name, int count, int otherwise) => node.Ints(name) is not { } list
+            ? [.. Enumerable.Repeat(otherwise, count)]
             : list.Length == count && list.All(n => Math.Abs((long)n) <= Largest) ? list
             : throw new InvalidDataException($"its attribute '{name}' is [{string.Join(",", list)}]");
     }
@@ -66,7 +70,8 @@ internal sealed record OnnxWindow(Strides Stride, int Dilation, Padding Padding,
     public static OnnxWindow Of(OnnxNodeView node, int[] size, int[] kernel)
     {
         OnnxSlide[] s = OnnxSlide.Of(node, size, kernel);
-        if (s is [var line]) return new OnnxWindow(line.Stride, line.Dilation, new Padding(0, 0, line.Before, line.After), (0, line.Extra));
+        if (s is [var line]) return new OnnxWindow(line.Stride, line.Dilation,
+            new Padding(0, 0, line.Before, line.After), (0, line.Extra));
         return s[0].Dilation != s[1].Dilation
             ? throw new InvalidDataException($"its dilations [{s[0].Dilation},{s[1].Dilation}] differ between rows and columns")
             : new OnnxWindow(new Strides(s[0].Stride, s[1].Stride), s[0].Dilation,
