@@ -11,6 +11,7 @@ export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1 DOTNET_CLI_USE_MSBUILD_SERV
 
 missing() {
     /usr/bin/python3 -c 'import torch, numpy' 2>/dev/null || echo python3-torch
+    /usr/bin/python3 -c 'import torchvision' 2>/dev/null || echo python3-torchvision
     [[ -d /usr/share/datasets/fashion-mnist ]] || echo dataset-fashion-mnist
 }
 

@@ -1,4 +1,4 @@
-"""PyTorch's side of the comparison: a vision transformer written by hand, with our weights. Requests come as JSON lines on
+"""PyTorch's side of the comparison: a vision transformer written by hand, and torchvision's networks, with our weights. Requests come as JSON lines on
 stdin, answers go out as JSON lines; see Espalier.Peers/Peers/Peer.cs."""
 
 import json
@@ -113,16 +113,33 @@ def load_weights(model, tensors):
     model.load_state_dict(state)
 
 
+def convolutional(tensors):
+    """torchvision's network of these weights; it has their names."""
+    import torchvision
+
+    model = torchvision.models.resnet50() if "layer4.2.conv3.weight" in tensors else torchvision.models.vgg16_bn()
+    missing, unexpected = model.load_state_dict(tensors, strict=False)
+    odd = unexpected + [name for name in missing if not name.endswith("num_batches_tracked")]
+    if odd:
+        raise ValueError("weights do not fit torchvision's network: " + odd[0])
+    return model
+
+
 class Loaded:
     def __init__(self, request):
         tensors, graph = read_safetensors(request["file"])
-        config = shape_of(tensors, graph)
-        self.model = VisionTransformer(config)
-        load_weights(self.model, tensors)
-        shape = (request["batch"], config["channels"], config["imageSize"], config["imageSize"])
+        if "head.bias" in tensors:
+            config = shape_of(tensors, graph)
+            self.model = VisionTransformer(config)
+            load_weights(self.model, tensors)
+            classes = config["numClasses"]
+        else:
+            self.model = convolutional(tensors)
+            classes = tensors["fc.bias" if "fc.bias" in tensors else "classifier.6.bias"].numel()
+        shape = (request["batch"], *graph["inputs"][0]["shape"])
         pixels = np.fromfile(request["input"], dtype="<f4", count=int(np.prod(shape)))
         self.images = torch.from_numpy(pixels.reshape(shape))
-        self.labels = torch.arange(request["batch"]) % config["numClasses"]
+        self.labels = torch.arange(request["batch"]) % classes
         self.training = request["task"] == "train"
         self.model.train(self.training)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=request.get("lr", 0.0))
