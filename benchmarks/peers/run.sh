@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds Espalier, with ONNX Runtime from NuGet, fetches PyTorch from Debian, and runs them side by side. A full run
-# takes about ten minutes and writes docs/performance.md; with --quick about two, and with --rows TEXT only some rows are
+# takes about twenty minutes and writes docs/performance.md; with --quick about two, and with --rows TEXT only some rows are
 # measured: neither touches the page. With --other-build DIR, which old-build.sh makes, an older Espalier is the only peer.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
