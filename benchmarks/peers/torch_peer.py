@@ -1,5 +1,5 @@
-"""PyTorch's side of the comparison: a vision transformer written by hand, and torchvision's networks, with our weights. Requests come as JSON lines on
-stdin, answers go out as JSON lines; see Espalier.Peers/Peers/Peer.cs."""
+"""PyTorch's side of the comparison: a vision transformer written by hand, and torchvision's networks, with our weights.
+Requests come as JSON lines on stdin, answers go out as JSON lines; see Espalier.Peers/Peers/Peer.cs."""
 
 import json
 import struct

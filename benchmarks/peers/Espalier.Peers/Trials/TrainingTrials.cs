@@ -35,16 +35,10 @@ internal static class TrainingTrials
 
         Lane[] lanes = peak ? [ours, theirs, bench.Peak(bench.Espalier)] : [ours, theirs];
         Measurement rounds = bench.Measure("training " + name, lanes);
-        double ratio = rounds.Ratio(1, 0);
-        yield return new RowResult(Section, name, $"{Units.Milliseconds(rounds.Of(0))} a step",
-            $"PyTorch {Units.Milliseconds(rounds.Of(1))}", Units.Times(ratio), $"≥ {Units.Times(bar)}",
-            RowResult.Decide(ratio >= bar));
+        yield return Times(name, rounds, "PyTorch", bar);
         if (!peak) yield break;
         double gflop = 2e-9 * batch * WorkDone.TrainingStep(model.Config);
-        double share = rounds.Median(r => gflop / r[0] / r[2]);
-        yield return new RowResult(Section, $"{name}, of the FMA peak", Units.Gflops(gflop / rounds.Of(0)),
-            $"peak {Units.Gflops(rounds.Of(2))}", Units.Percent(share), $"≥ {Units.Percent(PeakBar)}",
-            RowResult.Decide(share >= PeakBar));
+        yield return OfPeak(name, rounds, gflop);
         double theirShare = rounds.Median(r => gflop / r[1] / r[2]);
         yield return new RowResult(Section, $"{name}, PyTorch's share of it", "", $"PyTorch {Units.Gflops(gflop / rounds.Of(1))}",
             Units.Percent(theirShare), "", Verdict.NoBar);
@@ -63,14 +57,8 @@ internal static class TrainingTrials
         using Side theirs = bench.Load(bench.Torch, model, "train", batch, options);
         if (network == Shapes.PrunedCnn) yield return Losses(name, ours, theirs);
         Measurement rounds = bench.Measure("training " + name, ours, theirs, bench.Peak(bench.Espalier));
-        double ratio = rounds.Ratio(1, 0), gflop = 2e-9 * 3 * batch * model.MultiplyAdds;
-        yield return new RowResult(Section, name, $"{Units.Milliseconds(rounds.Of(0))} a step",
-            $"PyTorch {Units.Milliseconds(rounds.Of(1))}", Units.Times(ratio), $"≥ {Units.Times(ConvolutionBar)}",
-            RowResult.Decide(ratio >= ConvolutionBar));
-        double share = rounds.Median(r => gflop / r[0] / r[2]);
-        yield return new RowResult(Section, $"{name}, of the FMA peak", Units.Gflops(gflop / rounds.Of(0)),
-            $"peak {Units.Gflops(rounds.Of(2))}", Units.Percent(share), $"≥ {Units.Percent(PeakBar)}",
-            RowResult.Decide(share >= PeakBar));
+        yield return Times(name, rounds, "PyTorch", ConvolutionBar);
+        yield return OfPeak(name, rounds, 2e-9 * 3 * batch * model.MultiplyAdds);
     }
 
     /// <summary>Products in bfloat16 against our own in float32.</summary>
@@ -84,10 +72,25 @@ internal static class TrainingTrials
         using Side wide = bench.Load(bench.Espalier, model, "train", batch, new JsonObject { ["lr"] = 1e-3 });
         yield return Losses(name, narrow, wide, "fp32", NarrowAgreementBar);
         Measurement rounds = bench.Measure("training " + name, narrow, wide);
+        yield return Times(name, rounds, "our fp32", NarrowBar);
+    }
+
+    /// <summary>A step of the first lane against one of the second.</summary>
+    private static RowResult Times(string name, Measurement rounds, string peer, double bar)
+    {
         double ratio = rounds.Ratio(1, 0);
-        yield return new RowResult(Section, name, $"{Units.Milliseconds(rounds.Of(0))} a step",
-            $"our fp32 {Units.Milliseconds(rounds.Of(1))}", Units.Times(ratio), $"≥ {Units.Times(NarrowBar)}",
-            RowResult.Decide(ratio >= NarrowBar));
+        return new RowResult(Section, name, $"{Units.Milliseconds(rounds.Of(0))} a step",
+            $"{peer} {Units.Milliseconds(rounds.Of(1))}", Units.Times(ratio), $"≥ {Units.Times(bar)}", RowResult.Decide(ratio >= bar));
+    }
+
+    /// <summary>The first lane's share of what the third one measured.</summary>
+    /// <param name="gflop">Of a step.</param>
+    private static RowResult OfPeak(string name, Measurement rounds, double gflop)
+    {
+        double share = rounds.Median(r => gflop / r[0] / r[2]);
+        return new RowResult(Section, $"{name}, of the FMA peak", Units.Gflops(gflop / rounds.Of(0)),
+            $"peak {Units.Gflops(rounds.Of(2))}", Units.Percent(share), $"≥ {Units.Percent(PeakBar)}",
+            RowResult.Decide(share >= PeakBar));
     }
 
     /// <summary>The losses of the first steps: each depends on the gradients of those before.</summary>
