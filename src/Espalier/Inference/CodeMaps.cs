@@ -30,11 +30,12 @@ internal static class CodeMaps
         net.Rewire();
         foreach (SumLayer sum in net.Layers.OfType<SumLayer>().ToArray()) IntoStore(net, sum, convs, rounded);
         net.Rewire();
-        foreach (Layer layer in net.Layers)
+        foreach (Layer layer in net.Layers.ToArray())
         {
             Map y = layer.Output;
             if (layer is PoolLayer or FlattenLayer) y.Codes = layer.Input.Codes is not null && rounded.ContainsKey(y)
                 ? layer.Input.Codes : null;
+            else if (layer is MeanLayer mean && mean.Input.Codes is not null) IntoMean(net, mean, convs, rounded);
             else if (layer is QuantiseLayer || (layer is ConvLayer conv && convs.Contains(conv)))
                 y.Codes = rounded.TryGetValue(y, out CodeStep step) && HasTaker(net, y, convs, rounded) ? step : null;
         }
@@ -101,12 +102,23 @@ internal static class CodeMaps
             && HasTaker(net, next.Output, convs, rounded) ? next : null;
         last.Mid = rounded[last.Output];
         last.After = sum.Activation;
+        last.ResidualFirst = sum.Inputs[0] == other;
         last.Inputs = [last.Input, other];
         last.Output = q?.Output ?? sum.Output;
         net.Layers.Remove(last);
         net.Layers[net.Layers.IndexOf(sum)] = last;
         if (q is not null) net.Layers.Remove(q);
         net.Rewire();
+    }
+
+    /// <summary>A mean of codes is rounded as it is made, where nobody else wants it.</summary>
+    private static void IntoMean(NetGraph net, MeanLayer mean, HashSet<ConvLayer> convs, Dictionary<Map, CodeStep> rounded)
+    {
+        if (net.Outputs.Contains(mean.Output) || mean.Output.Readers is not [QuantiseLayer q]
+            || !HasTaker(net, q.Output, convs, rounded)) return;
+        mean.Output = q.Output;
+        mean.Output.Codes = q.Step;
+        net.Layers.Remove(q);
     }
 
     /// <summary>Whether anybody reads these maps as codes.</summary>

@@ -20,8 +20,7 @@ internal sealed unsafe class CodesConvStep : Step
         (residualCodes, result) = (layer.Residual?.Codes, layer.Output.Codes);
         ends = new CodesEpilogue
         {
-            Activation = layer.Activation, After = layer.After, Mid = layer.Mid ?? default, ResidualStep =
-                residualCodes ?? default,
+            Activation = layer.Activation, After = layer.After, Mid = layer.Mid ?? default, ResidualStep = residualCodes ?? default,
             LdResidual = residual?.Stride ?? 0, Ldy = to.Stride, Step = result ?? default,
             HasRoom = layer.Filters.Groups is var g && (g == 1 || g == layer.Filters.Outputs)
                 && to.Stride >= Map.BytesOfCodes(layer.Output.Channels)
@@ -30,6 +29,9 @@ internal sealed unsafe class CodesConvStep : Step
         // What rounding cuts off in any case.
         if (ends.Mid.Scale == 0 && residual is null && IsCut(ends.Activation)) ends.Activation = Activation.None;
         if (IsCut(ends.After)) ends.After = Activation.None;
+        if (ends is { Mid.Scale: not 0, ResidualStep.Scale: not 0, Step.Scale: not 0, First.Scale: not 0, After: Activation.None })
+            ends.Sum = CodeSum.Of(ends.Mid, ends.ResidualStep, ends.Step, !layer.ResidualFirst);
+        if (ends.First is { Scale: not 0 } first) for (nint o = 0; o < scales.Length; o++) scales.Data[o] /= first.Scale;
     }
 
     public override long Bytes => conv.Bytes;
@@ -84,8 +86,13 @@ internal sealed unsafe class MaxCodesStep(PoolLayer layer, Place from, Place to)
         CodePasses.Max(lane.Images, window, channels, from.CodesIn(lane), from.Stride, to.CodesIn(lane), to.Stride);
 }
 
-internal sealed unsafe class MeanCodesStep(Map x, CodeStep step, Place from, Place to) : Step
+internal sealed unsafe class MeanCodesStep(Map x, CodeStep step, CodeStep? result, Place from, Place to) : Step
 {
-    public override void Run(Lane lane) =>
-        CodePasses.Mean(lane.Images, x.Pixels, x.Channels, from.CodesIn(lane), from.Stride, step, to.In(lane), to.Stride);
+    public override void Run(Lane lane)
+    {
+        byte* codes = from.CodesIn(lane);
+        if (result is { } rounded)
+            CodePasses.Mean(lane.Images, x.Pixels, x.Channels, codes, from.Stride, step, to.CodesIn(lane), to.Stride, rounded);
+        else CodePasses.Mean(lane.Images, x.Pixels, x.Channels, codes, from.Stride, step, to.In(lane), to.Stride);
+    }
 }

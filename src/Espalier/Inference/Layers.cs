@@ -45,6 +45,9 @@ internal sealed class ConvLayer(Map output, Map input, Filters filters) : Layer(
     /// <summary>Of a convolution of codes: what the result is rounded to before the residual is added.</summary>
     public CodeStep? Mid { get; set; }
 
+    /// <summary>Of a convolution of codes: whether the residual is the first operand of the sum.</summary>
+    public bool ResidualFirst { get; set; }
+
     /// <summary>Of a convolution of codes: the function after the residual.</summary>
     public Activation After { get; set; }
 

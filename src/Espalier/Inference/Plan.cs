@@ -133,6 +133,8 @@ internal sealed unsafe class Plan : IDisposable
         Products.Stack(net);
         Products.Join(net);
         Placement.Run(net);
+        // Passes may have put other maps in the place of those that were read.
+        outputs = [.. outputs.Zip(net.Outputs, (output, map) => output with { Map = map })];
         return net;
     }
 
@@ -188,7 +190,7 @@ internal sealed unsafe class Plan : IDisposable
             QuantiseLayer or DequantiseLayer => [new RoundingStep(layer, from, to)],
             PoolLayer { Input.Codes: not null } pool => [new MaxCodesStep(pool, from, to)],
             PoolLayer pool => [new PoolStep(pool, from, to)],
-            MeanLayer { Input.Codes: { } codes } => [new MeanCodesStep(x, codes, from, to)],
+            MeanLayer { Input.Codes: { } codes } => [new MeanCodesStep(x, codes, layer.Output.Codes, from, to)],
             MeanLayer => [new MeanStep(x, from, to)],
             ArrangeLayer arrange => Arrange(arrange, to),
             GeluLayer gelu => [new GeluStep(gelu, from, to)],

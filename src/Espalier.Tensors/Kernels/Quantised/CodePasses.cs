@@ -27,7 +27,12 @@ internal static unsafe class CodePasses
 
     /// <summary>The mean of each channel over each image, as floats: y [images, channels].</summary>
     public static void Mean(int images, int area, int channels, byte* x, int ldx, in CodeStep step, float* y, int ldy) =>
-        Run(images, channels * area / 4, new MeanJob(area, channels, x, ldx, step, y, ldy));
+        Run(images, channels * area / 4, new MeanJob(area, channels, x, ldx, step, y, null, ldy, default));
+
+    /// <summary>The same rounded to codes, with one factor, as ONNX Runtime's QLinearGlobalAveragePool.</summary>
+    public static void Mean(int images, int area, int channels, byte* x, int ldx, in CodeStep step, byte* y, int ldy,
+        in CodeStep result) =>
+        Run(images, channels * area / 4, new MeanJob(area, channels, x, ldx, step, null, y, ldy, result));
 
     private static void Run<TJob>(int count, int cost, in TJob job) where TJob : struct, IRangeJob =>
         Workers.For(count, Grain.For(cost), job);
@@ -170,16 +175,16 @@ internal static unsafe class CodePasses
         }
     }
 
-    private readonly struct MeanJob(int area, int channels, byte* x, nint ldx, CodeStep step, float* y, nint ldy) : IRangeJob
+    private readonly struct MeanJob(
+        int area, int channels, byte* x, nint ldx, CodeStep step, float* floats, byte* codes, nint ldy, CodeStep result) : IRangeJob
     {
         [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
         public void Run(int start, int end, int worker)
         {
-            float factor = 1f / area;
+            float factor = codes == null ? step.Scale / area : step.Scale / (result.Scale * area);
             for (nint image = start; image < end; image++)
             {
                 byte* from = x + (image * area * ldx);
-                float* to = y + (image * ldy);
                 int c = 0;
                 for (; c <= channels - Vector128<float>.Count; c += Vector128<float>.Count)
                 {
@@ -188,17 +193,23 @@ internal static unsafe class CodePasses
                     for (nint p = 0; p < area; p++)
                         sum += Vector128.WidenLower(Vector128.WidenLower(Vector128.CreateScalar(*(uint*)(from + (
                             p * ldx) + c)).AsByte())).AsInt32();
-                    for (int i = 0; i < Vector128<float>.Count; i++) to[c + i] =
-                        (sum[i] - (area * step.Zero)) * step.Scale * factor;
+                    for (int i = 0; i < Vector128<float>.Count; i++) Store((image * ldy) + c + i, sum[i], factor);
                 }
 
                 for (; c < channels; c++)
                 {
                     int sum = 0;
                     for (nint p = 0; p < area; p++) sum += from[(p * ldx) + c];
-                    to[c] = (sum - (area * step.Zero)) * step.Scale * factor;
+                    Store((image * ldy) + c, sum, factor);
                 }
             }
+        }
+
+        private void Store(nint at, int sum, float factor)
+        {
+            float mean = (sum - (area * step.Zero)) * factor;
+            if (codes == null) floats[at] = mean;
+            else codes[at] = (byte)(CodesEpilogue.Rounded<Scalar, float>(mean, result.Least, result.Most) + result.Zero);
         }
     }
 }

@@ -5,13 +5,14 @@ using System.Runtime.Intrinsics.X86;
 namespace Espalier.Tensors.Kernels;
 
 /// <summary>
-/// What becomes of the sums of products of codes, while they are in the cache: y = after(mid(activation(sum · scale)) +
-/// residual),
-/// rounded to codes again or stored as floats. No two steps are fused to one rounding, so that all processors give the same.
+/// What becomes of the sums of products of codes, while they are in the cache: y = after(mid(activation(sum · scale)) + residual),
+/// rounded to codes again or stored as floats. Where codes come of it, those are ONNX Runtime's: a sum is multiplied once and rounded
+/// once, and codes are added as by QLinearAdd (<see cref="CodeSum"/>). Every processor gives the same.
 /// </summary>
 internal unsafe struct CodesEpilogue
 {
-    /// <summary>[outputs, whole panels of 32]: scale of x times that of the output's weights.</summary>
+    /// <summary>[outputs, whole panels of 32]: scale of x times that of the output's weights, over that of <see cref="First"/> where
+    /// there is such.</summary>
     public float* Scale;
 
     public Activation Activation;
@@ -19,28 +20,33 @@ internal unsafe struct CodesEpilogue
     /// <summary>Codes that the result is rounded to before a residual is added; of no scale for none.</summary>
     public CodeStep Mid;
 
-    /// <summary>Pixels like y's of codes or floats, <see cref="LdResidual"/> apart; null for none.</summary>
+    /// <summary>Pixels like y's of codes or floats, <see cref="LdResidual"/> apart, which is 0 for none.</summary>
     public byte* ResidualCodes;
     public float* ResidualFloats;
     public int LdResidual;
     public CodeStep ResidualStep;
 
+    /// <summary>How <see cref="Mid"/> and codes of the residual become codes; none where anything is between.</summary>
+    public CodeSum Sum;
+
     /// <summary>The function after the sum.</summary>
     public Activation After;
 
-    /// <summary>Where pixels of codes or of floats go, <see cref="Ldy"/> apart. Pixels of codes have room for whole vectors of
-    /// 16.
-    /// </summary>
+    /// <summary>Where pixels of codes or of floats go, <see cref="Ldy"/> apart. Pixels of codes have room for whole vectors of 16.
+    /// <see cref="Step"/> is of no scale for floats.</summary>
     public byte* Codes;
     public float* Floats;
     public int Ldy;
     public CodeStep Step;
 
-    /// <summary>Whether channels up to the next multiple of 16 are free to be written: not where groups follow one
-    /// another.</summary>
+    /// <summary>Whether channels up to the next multiple of 16 are free to be written: not where groups follow one another.</summary>
     public bool HasRoom;
 
     public readonly bool IsNone => Codes == null && Floats == null;
+
+    /// <summary>The codes that sums are rounded to with nothing but limits before; of no scale for none.</summary>
+    public readonly CodeStep First => Activation is not (Activation.None or Activation.Relu or Activation.Relu6) ? default
+        : Mid.Scale != 0 ? Mid : LdResidual == 0 && After == Activation.None ? Step : default;
 
     /// <summary>Asks for what will be added to some pixels, while their sums are made.</summary>
     public readonly void Fetch(nint pixel, int rows, int output)
@@ -51,8 +57,7 @@ internal unsafe struct CodesEpilogue
     }
 
     /// <summary>Finishes <paramref name="rows"/> pixels from <paramref name="pixel"/> on, by <paramref name="columns"/> outputs
-    /// from
-    /// <paramref name="output"/> on.</summary>
+    /// from <paramref name="output"/> on.</summary>
     /// <param name="sums">[rows, 32], <paramref name="ldSums"/> apart.</param>
     public readonly void Finish(int* sums, int ldSums, nint pixel, int rows, int output, int columns)
     {
@@ -67,14 +72,13 @@ internal unsafe struct CodesEpilogue
     private readonly void Finish<S, V>(int* sums, int ldSums, nint pixel, int rows, int output, int columns)
         where S : ISimd<V> where V : struct
     {
-        if (Codes != null && ResidualCodes == null && ResidualFloats == null && Activation == Activation.None)
+        if (Codes != null && First.Scale != 0 && LdResidual == 0)
         {
             OnlyCodes<S, V>(sums, ldSums, Codes + (pixel * Ldy) + output, rows, Scale + output, columns);
             return;
         }
 
-        if (Codes != null && ResidualCodes != null && Mid.Scale != 0 && Activation == Activation.None && After == Activation.None
-            && columns % S.Width == 0)
+        if (!Sum.IsNone)
         {
             Sums<S, V>(sums, ldSums, Codes + (pixel * Ldy) + output, ResidualCodes + (pixel * LdResidual) + output, rows,
                 Scale + output, columns);
@@ -84,8 +88,8 @@ internal unsafe struct CodesEpilogue
         for (; rows > 0; rows--, sums += ldSums, pixel++)
         {
             int c = 0;
-            for (; c <= columns - S.Width; c += S.Width) Store<S, V>(Value<S, V>(S.LoadInts(sums + c), pixel, output + c),
-                pixel, output + c);
+            for (; c <= columns - S.Width; c += S.Width)
+                Store<S, V>(Value<S, V>(S.LoadInts(sums + c), pixel, output + c), pixel, output + c);
             for (; c < columns; c++)
                 Store<Scalar, float>(Value<Scalar, float>(Scalar.LoadInts(sums + c), pixel, output + c), pixel, output + c);
         }
@@ -96,24 +100,21 @@ internal unsafe struct CodesEpilogue
     private readonly void OnlyCodes<S, V>(int* sums, int ldSums, byte* to, int rows, float* scale, int columns)
         where S : ISimd<V> where V : struct
     {
-        CodeStep step = Step;
         nint ldy = Ldy;
-        V inverse = S.Set(step.Inverse), least = S.Set(step.Least), most = S.Set(step.Most), zero = S.Set(step.Zero);
-        V rounder = S.Set(CodeRange.Rounder);
+        var (low, high) = Limits(Step);
+        int zeroPoint = Step.Zero;
+        V least = S.Set(low), most = S.Set(high), zero = S.Set(zeroPoint), rounder = S.Set(CodeRange.Rounder);
         for (; rows > 0; rows--, sums += ldSums, to += ldy)
         {
             int c = 0;
             for (; c <= columns - S.Width; c += S.Width)
             {
-                V v = S.Mul(S.Mul(S.LoadInts(sums + c), S.Load(scale + c)), inverse);
+                V v = S.Mul(S.LoadInts(sums + c), S.Load(scale + c));
                 S.StoreLowBytes(S.Add(S.Add(S.Min(S.Max(v, least), most), rounder), zero), to + c);
             }
 
             for (; c < columns; c++)
-            {
-                float v = Scalar.LoadInts(sums + c) * scale[c] * step.Inverse;
-                to[c] = (byte)(Rounded<Scalar, float>(v, step.Least, step.Most) + step.Zero);
-            }
+                to[c] = (byte)(Rounded<Scalar, float>(Scalar.LoadInts(sums + c) * scale[c], low, high) + zeroPoint);
         }
     }
 
@@ -122,28 +123,45 @@ internal unsafe struct CodesEpilogue
     private readonly void Sums<S, V>(int* sums, int ldSums, byte* to, byte* added, int rows, float* scale, int columns)
         where S : ISimd<V> where V : struct
     {
-        CodeStep step = Step, mid = Mid, other = ResidualStep;
         nint ldy = Ldy, ldAdded = LdResidual;
-        V inverse = S.Set(step.Inverse), least = S.Set(step.Least), most = S.Set(step.Most), zero = S.Set(step.Zero);
-        V midInverse = S.Set(mid.Inverse), midLeast = S.Set(mid.Least), midMost = S.Set(mid.Most), midScale = S.Set(mid.Scale);
-        V otherZero = S.Set(other.Zero), otherScale = S.Set(other.Scale), rounder = S.Set(CodeRange.Rounder);
         for (; rows > 0; rows--, sums += ldSums, to += ldy, added += ldAdded)
-            for (int c = 0; c < columns; c += S.Width)
-            {
-                V v = S.Mul(S.Mul(S.LoadInts(sums + c), S.Load(scale + c)), midInverse);
-                v = S.Sub(S.Add(S.Min(S.Max(v, midLeast), midMost), rounder), rounder);
-                V r = S.Mul(S.Sub(S.LoadBytes(added + c), otherZero), otherScale);
-                v = S.Mul(S.Add(S.Mul(v, midScale), r), inverse);
-                S.StoreLowBytes(S.Add(S.Add(S.Min(S.Max(v, least), most), rounder), zero), to + c);
-            }
+        {
+            int c = 0;
+            for (; c <= columns - S.Width; c += S.Width) S.StoreLowBytes(Added<S, V>(sums + c, scale + c, added + c), to + c);
+            for (; c < columns; c++) Scalar.StoreLowBytes(Added<Scalar, float>(sums + c, scale + c, added + c), to + c);
+        }
     }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private readonly V Added<S, V>(int* sum, float* scale, byte* added) where S : ISimd<V> where V : struct
+    {
+        var (least, most) = Limits(Mid);
+        V rounder = S.Set(CodeRange.Rounder), v = S.Mul(S.LoadInts(sum), S.Load(scale));
+        v = S.Sub(S.Add(S.Min(S.Max(v, S.Set(least)), S.Set(most)), rounder), S.Set(CodeRange.Rounder - Mid.Zero));
+        v = Sum.Run<S, V>(v, S.LoadBytes(added));
+        return S.Add(S.Min(S.Max(v, S.Set(Step.Low)), S.Set(Step.High)), rounder);
+    }
+
+    /// <summary>Where sums are cut before they are rounded, from 0 on: at the ends of the codes, or nearer by the activation.</summary>
+    private readonly (float Least, float Most) Limits(CodeStep step) => Activation == Activation.None ? (step.Least, step.Most)
+        : (Math.Max(0, step.Least), Activation == Activation.Relu6 ? Math.Min(6 / step.Scale, step.Most) : step.Most);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private readonly V Value<S, V>(V sum, nint pixel, int output) where S : ISimd<V> where V : struct
     {
-        V v = Activations.Of<S, V>(Activation, S.Mul(sum, S.Load(Scale + output)));
-        if (Mid.Scale != 0)
-            v = S.Mul(Rounded<S, V>(S.Mul(v, S.Set(Mid.Inverse)), S.Set(Mid.Least), S.Set(Mid.Most)), S.Set(Mid.Scale));
+        V v = S.Mul(sum, S.Load(Scale + output));
+        if (First.Scale != 0)
+        {
+            var (least, most) = Limits(Mid);
+            v = S.Mul(Rounded<S, V>(v, S.Set(least), S.Set(most)), S.Set(Mid.Scale));
+        }
+        else
+        {
+            v = Activations.Of<S, V>(Activation, v);
+            if (Mid.Scale != 0)
+                v = S.Mul(Rounded<S, V>(S.Mul(v, S.Set(Mid.Inverse)), S.Set(Mid.Least), S.Set(Mid.Most)), S.Set(Mid.Scale));
+        }
+
         if (ResidualCodes != null)
         {
             V r = S.Sub(S.LoadBytes(ResidualCodes + (pixel * LdResidual) + output), S.Set(ResidualStep.Zero));

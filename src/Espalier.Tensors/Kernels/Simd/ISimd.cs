@@ -50,6 +50,9 @@ internal unsafe interface ISimd<V> where V : struct
     /// <summary>a * b + c with one rounding where the processor fuses them, with two where it does not.</summary>
     static abstract V Fma(V a, V b, V c);
 
+    /// <summary>a * b + c with one rounding on every processor; slow where it does not fuse them.</summary>
+    static abstract V Fused(V a, V b, V c);
+
     /// <summary>The larger one; <paramref name="b"/> where either is NaN on x86, NaN on Arm.</summary>
     static abstract V Max(V a, V b);
 

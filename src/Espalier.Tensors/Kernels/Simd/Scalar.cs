@@ -50,6 +50,9 @@ internal readonly unsafe struct Scalar : ISimd<float>
     public static float Div(float a, float b) => a / b;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float Fused(float a, float b, float c) => MathF.FusedMultiplyAdd(a, b, c);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Fma(float a, float b, float c)
     {
         // Fuses exactly where the vectors do, so that tails round like lanes.

@@ -47,19 +47,23 @@ public unsafe class CodePassesTests
         var window = new Window(Size, Size, 3, 3, 2, 1, new Padding(1, 1, 1, 1));
         byte[] most = new byte[Images * window.OutArea * channels];
         float[] mean = new float[Images * channels];
-        fixed (byte* px = x, pm = most)
+        byte[] meanCodes = new byte[mean.Length];
+        var result = new CodeStep(0.001f, 128, 0, 255);
+        fixed (byte* px = x, pm = most, pc = meanCodes)
         fixed (float* pf = mean)
         {
             CodePasses.Max(Images, window, channels, px, channels, pm, channels);
             CodePasses.Mean(Images, Size * Size, channels, px, channels, Step, pf, channels);
+            CodePasses.Mean(Images, Size * Size, channels, px, channels, Step, pc, channels, result);
         }
         for (int i = 0; i < Images; i++)
             for (int c = 0; c < channels; c++)
             {
-                float sum = 0;
-                for (int p = 0; p < Size * Size; p++) sum += (x[(i * Size * Size + p) * channels + c] - 40) * 0.05f / (
-                    Size * Size);
-                Assert.Equal(sum, mean[i * channels + c], 1e-4f);
+                int sum = 0;
+                for (int p = 0; p < Size * Size; p++) sum += x[(i * Size * Size + p) * channels + c] - 40;
+                Assert.Equal(sum * 0.05f / (Size * Size), mean[i * channels + c], 1e-4f);
+                float steps = sum * (0.05f / (result.Scale * (Size * Size)));
+                Assert.Equal((int)MathF.Round(Math.Clamp(steps, result.Least, result.Most)) + 128, meanCodes[i * channels + c]);
                 for (int o = 0; o < window.OutArea; o++)
                 {
                     byte largest = 0;

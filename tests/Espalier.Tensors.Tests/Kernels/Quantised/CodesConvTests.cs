@@ -63,7 +63,7 @@ public unsafe class CodesConvTests
         new Span<sbyte>(weights, 16).Clear();
         byte* x = stackalloc byte[64], y = stackalloc byte[64];
         float* scale = stackalloc float[32];
-        new Span<float>(scale, 32).Fill(0.02f * 0.005f);
+        new Span<float>(scale, 32).Fill(0.02f * 0.005f / 0.1f);
         foreach (var (bias, code) in new[] { (1000, 11), (3000, 13) })
         {
             int start = bias;
@@ -76,7 +76,7 @@ public unsafe class CodesConvTests
 
     public enum Ends
     {
-        Codes, Relu, Residual, ResidualFloats, Floats,
+        Codes, Relu, Residual, ResidualFloats, Sum, SumOfOther, Floats,
     }
 
     private sealed class Problem
@@ -113,6 +113,13 @@ public unsafe class CodesConvTests
 
         private static bool IsCodes(Ends ends) => ends != Ends.Floats;
 
+        private static bool IsSum(Ends ends) => ends is Ends.Sum or Ends.SumOfOther;
+
+        private static bool HasMid(Ends ends) => IsSum(ends) || ends is Ends.Residual or Ends.ResidualFloats;
+
+        // What a unit of the sums comes to, in steps of the codes that they become.
+        private float[] Factors(Ends ends) => [.. scale.Select(s => HasMid(ends) ? s / Mid.Scale : IsCodes(ends) ? s / Step.Scale : s)];
+
         public float[] Run(Ends ends, ConvTile? direct, DotTile tile)
         {
             int pixels = Images * out1 * out1;
@@ -121,20 +128,20 @@ public unsafe class CodesConvTests
             fixed (byte* px = x, pr = residual, pc = codes)
             fixed (sbyte* pw = weights)
             fixed (int* pb = bias)
-            fixed (float* ps = scale, pf = floats, prf = residualFloats)
+            fixed (float* ps = Factors(ends), pf = floats, prf = residualFloats)
             {
                 using CodesConv conv = CodesConv.Create(channels, outputs, groups, pw, pb, zero, shape, direct, tile);
                 var epilogue = new CodesEpilogue { Scale = ps, Ldy = ldy, HasRoom = groups == 1 || groups == channels };
-                if (IsCodes(ends)) epilogue.Codes = pc;
+                if (IsCodes(ends)) (epilogue.Codes, epilogue.Step) = (pc, Step);
                 else epilogue.Floats = pf;
-                epilogue.Step = Step;
                 if (ends == Ends.Relu) epilogue.Activation = Activation.Relu6;
-                if (ends is Ends.Residual or Ends.ResidualFloats)
+                if (HasMid(ends))
                 {
-                    (epilogue.Mid, epilogue.LdResidual, epilogue.After) = (Mid, ldy, Activation.Relu);
-                    if (ends == Ends.Residual) epilogue.ResidualCodes = pr;
-                    else epilogue.ResidualFloats = prf;
-                    epilogue.ResidualStep = ResidualStep;
+                    (epilogue.Mid, epilogue.LdResidual, epilogue.ResidualStep) = (Mid, ldy, ResidualStep);
+                    if (ends == Ends.ResidualFloats) epilogue.ResidualFloats = prf;
+                    else epilogue.ResidualCodes = pr;
+                    if (IsSum(ends)) epilogue.Sum = CodeSum.Of(Mid, ResidualStep, Step, ownFirst: ends == Ends.Sum);
+                    else epilogue.After = Activation.Relu;
                 }
                 conv.Run(Images, size, size, px, ldx, epilogue);
             }
@@ -147,6 +154,7 @@ public unsafe class CodesConvTests
             var result = new List<float>();
             Window window = shape.Over(size, size);
             int each = channels / groups, rows = outputs / groups;
+            float[] factors = Factors(ends);
             for (int p = 0; p < Images * out1 * out1; p++)
             {
                 int image = p / (out1 * out1), row = p / out1 % out1, column = p % out1;
@@ -161,25 +169,31 @@ public unsafe class CodesConvTests
                             int code = x[((image * size + h) * size + w) * ldx + o / rows * each + c];
                             sum += (code - zero) * weights[(o * each + c) * shape.Taps + t];
                         }
-                    result.Add(End(ends, sum, p * ldy + o, o));
+                    result.Add(End(ends, sum * factors[o], p * ldy + o));
                 }
             }
             return [.. result];
         }
 
-        private float End(Ends ends, int sum, int at, int output)
+        // As ONNX Runtime does it, in floats: one product, one rounding; QLinearAdd; or numbers in between.
+        private float End(Ends ends, float v, int at)
         {
-            float v = sum * scale[output];
-            if (ends == Ends.Relu) v = Math.Min(Math.Max(v, 0), 6);
-            if (ends is Ends.Residual or Ends.ResidualFloats)
+            if (ends == Ends.Relu) v = Math.Min(Math.Max(v, 0), 6 / Step.Scale);
+            if (!HasMid(ends)) return IsCodes(ends) ? Code(v, Step) + Step.Zero : v;
+            v = Code(v, Mid);
+            if (IsSum(ends))
             {
-                v = Code(v, Mid) * Mid.Scale;
-                v += ends == Ends.Residual ? (residual[at] - ResidualStep.Zero) * ResidualStep.Scale : residualFloats[at];
-                v = Math.Max(v, 0);
+                float own = Mid.Scale / Step.Scale, other = ResidualStep.Scale / Step.Scale, code = v + Mid.Zero;
+                float zeros = Step.Zero - (own * Mid.Zero + other * ResidualStep.Zero);
+                v = ends == Ends.Sum ? MathF.FusedMultiplyAdd(code, own, MathF.FusedMultiplyAdd(residual[at], other, zeros))
+                    : MathF.FusedMultiplyAdd(residual[at], other, MathF.FusedMultiplyAdd(code, own, zeros));
+                return MathF.Round(Math.Clamp(v, Step.Low, Step.High));
             }
-            return IsCodes(ends) ? Code(v, Step) + Step.Zero : v;
+            v *= Mid.Scale;
+            v += ends == Ends.Residual ? (residual[at] - ResidualStep.Zero) * ResidualStep.Scale : residualFloats[at];
+            return Code(Math.Max(v, 0) * Step.Inverse, Step) + Step.Zero;
         }
 
-        private static float Code(float v, CodeStep step) => MathF.Round(Math.Clamp(v * step.Inverse, step.Least, step.Most));
+        private static float Code(float v, CodeStep step) => MathF.Round(Math.Clamp(v, step.Least, step.Most));
     }
 }
