@@ -132,8 +132,9 @@ public unsafe class CodesConvTests
             {
                 using CodesConv conv = CodesConv.Create(channels, outputs, groups, pw, pb, zero, shape, direct, tile);
                 var epilogue = new CodesEpilogue { Scale = ps, Ldy = ldy, HasRoom = groups == 1 || groups == channels };
-                if (IsCodes(ends)) (epilogue.Codes, epilogue.Step) = (pc, Step);
+                if (IsCodes(ends)) epilogue.Codes = pc;
                 else epilogue.Floats = pf;
+                if (IsCodes(ends)) epilogue.Step = Step;
                 if (ends == Ends.Relu) epilogue.Activation = Activation.Relu6;
                 if (HasMid(ends))
                 {
