@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using Espalier.Cli;
 using Espalier.Cli.Options;
 using Espalier.Cli.Running;
@@ -7,56 +8,116 @@ using Espalier.Training;
 
 namespace Espalier.Reproduce;
 
+/// <summary>One way to go on training a trained transformer.</summary>
+/// <param name="Id">A name for files.</param>
+/// <param name="Flags">The options of `train` that make the difference.</param>
+/// <param name="Times">Its steps are so many times the steps of the others.</param>
+internal sealed record AptLine(string Id, string Name, string Flags, double Times = 1);
+
 /// <summary>
-/// The runs behind APT's table of results: a plain transformer and APT at two budgets and as published, all with the same
-/// optimiser, schedule and number of steps, once for each seed. A run that is finished in the folder is not trained again.
+/// The runs behind APT's table of results, in the setting that it was published for: for each seed a plain transformer is trained by
+/// the recipe of the trained networks, and goes on from there plainly and with APT at some budgets, with equal steps and rates.
+/// Two more lines tell what else might have helped: APT's passes with agents that drop nothing, and plain training that takes as
+/// long as APT's. A run that is finished in the folder is not trained again.
 /// </summary>
-internal sealed class AptReproduction(CommandContext context, string folder, string? dataDir, long steps, int batchSize)
+internal sealed class AptReproduction(CommandContext context, string folder, string? dataDir, long steps, IReadOnlyList<AptLine> lines)
 {
     /// <summary>The preset of all models.</summary>
     public const string Network = "vit-small-28";
 
-    /// <summary>What is compared, with the options of `train` that make the difference; the first is the reference.</summary>
-    public static IReadOnlyList<(string Id, string Name, string Flags)> Methods { get; } =
-    [
-        ("vit", "plain ViT", "--method none"),
-        ("apt-half", "APT, budget 0.45", "--target-flops 0.45"),
-        ("apt-quarter", "APT, budget 0.28", "--target-flops 0.28"),
-        ("apt-faithful", "APT, original code", "--faithful --dropout 0"),
-    ];
+    public const int BatchSize = 64;
+
+    /// <summary>The line that the others are held against.</summary>
+    public const string Plain = "plain";
+
+    private const string Start = "start";
+    private const string Taught = "--plain-loss 1 --self-distill 0.5 --clip groups";
 
     public long Steps => steps;
 
-    public int BatchSize => batchSize;
+    public IReadOnlyList<AptLine> Lines => lines;
 
-    public string Checkpoint(string method, ulong seed) => new RunFolder(folder, RunName(method, seed)).Model;
+    /// <summary>What is compared, the plain transformer first.</summary>
+    /// <param name="budgets">Shares of the multiply-adds that pruned passes may spend.</param>
+    public static IReadOnlyList<AptLine> All(IReadOnlyList<double> budgets) =>
+    [
+        new(Plain, "plain", "--method none --weight-decay 0.05 --label-smoothing 0.1"),
+        .. budgets.Select(b => new AptLine(FormattableString.Invariant($"apt-{b:0.##}"), FormattableString.Invariant($"APT, budget {b:0.##}"),
+            FormattableString.Invariant($"--target-flops {b:0.##} {Taught} --weight-decay 0.05 --label-smoothing 0.1"))),
+        new("control", "APT's passes, nothing dropped",
+            $"--keep-bias 100 --reward-margin -1 {Taught} --weight-decay 0.05 --label-smoothing 0.1"),
+        new("longer", "plain, 2.5 times the steps", "--method none --weight-decay 0.05 --label-smoothing 0.1", 2.5),
+    ];
 
-    /// <summary>The command whose run it is. The weights of the last step count, so none is held out to choose by.</summary>
-    public string Command(string method, ulong seed) =>
-        $"espalier train --data fashion-mnist --model-type {Network} {Methods.Single(m => m.Id == method).Flags} "
-        + $"--optimizer adamw --learning-rate 0.001 --train-batch-size {batchSize} --num-steps {steps} "
-        + $"--no-augment --hold-out 0 --eval-every 0 --seed {seed} --name {RunName(method, seed)}";
+    /// <summary>Lines by their ids, with commas between, the plain one in any case; all where none is named.</summary>
+    public static IReadOnlyList<AptLine> Of(IReadOnlyList<double> budgets, string? ids)
+    {
+        IReadOnlyList<AptLine> all = All(budgets);
+        if (ids is null) return all;
+        string[] asked = ids.Split(',');
+        if (asked.FirstOrDefault(a => all.All(l => l.Id != a)) is { } unknown)
+            throw new EspalierException($"--lines: there is no '{unknown}'; there are {string.Join(", ", all.Select(l => l.Id))}");
+        return [.. all.Where(l => l.Id == Plain || asked.Contains(l.Id))];
+    }
 
-    /// <summary>Trains every method with this seed.</summary>
+    public string Checkpoint(string line, ulong seed) => new RunFolder(folder, RunName(line, seed)).Model;
+
+    /// <summary>The command whose run the plain transformer is that a seed's lines begin with.</summary>
+    public static string StartCommand(ulong seed) =>
+        $"espalier train --recipe reproduce/recipes/{Network}.json --eval-every 0 --seed {seed} --name {RunName(Start, seed)}";
+
+    /// <summary>The command whose run a line is. The weights of the last step count, so none is held out to choose by.</summary>
+    public string Command(AptLine line, ulong seed) => string.Create(CultureInfo.InvariantCulture,
+        $"espalier train --data fashion-mnist --init output/{RunName(Start, seed)}.safetensors {line.Flags} --optimizer adamw "
+        + $"--learning-rate 0.0005 --train-batch-size {BatchSize} --num-steps {(long)(line.Times * steps)} --no-augment --hold-out 0 "
+        + $"--eval-every 0 --seed {seed} --name {RunName(line.Id, seed)}");
+
+    /// <summary>Trains every line with this seed.</summary>
     /// <returns>False where it was interrupted.</returns>
     public bool Train(ulong seed)
     {
         DatasetPair data = Datasets.Open("fashion-mnist", dataDir);
-        foreach (var (id, name, _) in Methods)
+        return Run(Start, StartCommand(seed)) && lines.All(line => Run(line.Id, Command(line, seed)));
+
+        bool Run(string id, string command)
         {
-            context.Terminal.Line($"{name}, seed {seed}: {Command(id, seed)}");
-            using var run = new TrainRun(Plan(id, seed), data, context);
+            context.Terminal.Line($"{id}, seed {seed}: {command}");
+            using var run = new TrainRun(Plan(command), data, context);
             RunOrigin.NoteUnlessDone(new RunFolder(folder, RunName(id, seed)), run.TotalSteps);
-            if (!run.Run().Completed) return false;
+            return run.Run().Completed;
         }
-        return true;
     }
 
-    /// <summary>What the command says, with the files in this folder.</summary>
-    internal TrainPlan Plan(string method, ulong seed)
+    /// <summary>How long each line with one seed will take on this machine, by a few steps.</summary>
+    public IEnumerable<(string Name, TimeSpan Time)> Estimates(ulong seed)
+    {
+        DatasetPair data = Datasets.Open("fashion-mnist", dataDir);
+        var baseline = new BaselineReproduction(context, folder, dataDir, null);
+        yield return ("the transformer that a seed begins with", baseline.Estimate(Network));
+        foreach (AptLine line in lines)
+        {
+            TrainPlan plan = Plan(Command(line, seed));
+            using var run = new TrainRun(plan with
+            {
+                Init = SizeReproduction.Start(Network), EvalLimit = BatchSize,
+                Options = plan.Options with { OutputDir = null, Resume = false, Steps = 12, EvalEvery = 0, CheckpointEvery = 0 },
+            }, data, context);
+            var clock = new StepClock();
+            run.Run(clock);
+            yield return (line.Name, clock.Median * (line.Times * steps));
+        }
+    }
+
+    /// <summary>What a command says, with the files in this folder.</summary>
+    internal TrainPlan Plan(string command)
     {
         var flags = new TrainFlags();
-        TrainPlan plan = flags.Read(flags.AddTo(new Command("train")).Parse(Command(method, seed)["espalier train ".Length..]));
+        var root = new RootCommand { flags.AddTo(new Command("train")) };
+        string[] words = command.Replace("reproduce/recipes", Path.GetDirectoryName(BaselineReproduction.Recipe(Network)))
+            .Replace("output/", folder + Path.DirectorySeparatorChar).Split(' ');
+        ParseResult parse = root.Parse(RecipeFile.Expanded(root, words[1..]));
+        if (parse.Errors.Count > 0) throw new EspalierException(parse.Errors[0].Message);
+        TrainPlan plan = flags.Read(parse);
         return plan with
         {
             DataDir = dataDir,
@@ -66,8 +127,8 @@ internal sealed class AptReproduction(CommandContext context, string folder, str
 
     /// <summary>What made the runs of some seeds, as a sentence or some.</summary>
     public string Made(IEnumerable<ulong> seeds) =>
-        RunOrigin.Sentence(folder, from m in Methods from s in seeds select RunName(m.Id, s));
+        RunOrigin.Sentence(folder, from id in lines.Select(l => l.Id).Prepend(Start) from s in seeds select RunName(id, s));
 
     /// <summary>A name for a run's files.</summary>
-    private static string RunName(string method, ulong seed) => $"{method}-{seed}";
+    private static string RunName(string line, ulong seed) => $"{line}-{seed}";
 }

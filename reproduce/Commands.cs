@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using System.Text;
 using Espalier.Cli;
 using Espalier.Cli.Options;
 using Espalier.Cli.Running;
@@ -62,46 +63,74 @@ internal static class Commands
 
     private static Verb Vit(CommandContext context)
     {
-        Option<long?> steps = Steps("of each method", 2000);
+        const string what = "Every way to make a vision transformer smaller.";
+        return Comparison("vit", what, "Vision transformers made smaller on Fashion-MNIST", ComparedMethod.Transformers, 2000,
+            [TrainedVit], context, several: false, parse => [Transformer(parse)]);
+    }
+
+    private static Verb Filters(CommandContext context)
+    {
+        Option<string[]> some = Opt.Choices("--networks", "Only these [all]", "resnet20", "vgg16-quarter");
+        const string what = "Every way to prune filters.";
+        return Comparison("filters", what, "Filter pruning on Fashion-MNIST", ComparedMethod.Filters, 1000, [some], context, several: true,
+            parse => [.. parse.GetValue(some).Or("resnet20", "vgg16-quarter").Select(n => new ComparisonStart(n, SizeReproduction.Start(n), 0.01f))]);
+    }
+
+    private static ComparisonStart Transformer(ParseResult parse) =>
+        new("vit-small-28", parse.GetValue(TrainedVit) ?? UsualVit, 5e-4f);
+
+    /// <summary>Every way to make trained networks smaller: a table a network and a budget.</summary>
+    /// <param name="usual">Steps of a line.</param>
+    /// <param name="several">Whether there may be several networks: then each has a folder in the experiment's.</param>
+    /// <param name="networks">What is begun with.</param>
+    private static Verb Comparison(string name, string what, string title, IReadOnlyList<ComparedMethod> all, long usual, Option[] own,
+        CommandContext context, bool several, Func<ParseResult, IReadOnlyList<ComparisonStart>> networks)
+    {
+        Option<long?> steps = Steps("of each method", usual);
         Option<double[]> budgets = Opt.Numbers("--budgets", "Shares of the multiply-adds to keep [0.7,0.5]", 0.01, 0.99);
         Option<bool> quick = Opt.Flag("--quick", "One seed, 1000 steps, the budget 0.5, no shapes from scratch, where nothing else is said");
         Option<string[]> some = Opt.Choices("--methods", "Only these lines, to share them among processes [all]",
-            [.. VitMethod.All.Select(m => m.Id)]);
-        const string what = "Every way to make a vision transformer smaller.";
-        return Experiment("vit", what, [TrainedVit, steps, budgets, some, quick, Plan], context,
-            (parse, folder, page, seeds) =>
+            [.. all.Select(m => m.Id)]);
+        return Experiment(name, what, [.. own, steps, budgets, some, quick, Plan], context, (parse, folder, page, seeds) =>
+        {
+            bool few = parse.GetValue(quick);
+            if (few && parse.GetResult(Seeds) is null) seeds = [1];
+            double[] shares = parse.GetValue(budgets).Or(few ? [0.5] : [0.7, 0.5]);
+            ComparisonRuns[] comparisons = [.. networks(parse).Select(s => new ComparisonRuns(context,
+                several ? Path.Combine(folder, s.Network) : folder, parse.GetValue(Shared.DataDir), s,
+                parse.GetValue(steps) ?? (few ? 1000 : usual), shares, ComparedMethod.Of(all, parse.GetValue(some) ?? []), scratch: !few))];
+            if (parse.GetValue(Plan))
+                return Show(context, comparisons.SelectMany(c => c.Estimates(seeds[0])).Select(e => (e.Name, seeds.Length * e.Time)));
+            foreach (ulong seed in seeds)
+                foreach (ComparisonRuns runs in comparisons) runs.Train(seed);
+            if (parse.GetValue(TrainOnly)) return null;
+            var text = new StringBuilder($"## {title}\n\n");
+            foreach (ComparisonRuns runs in comparisons)
             {
-                bool few = parse.GetValue(quick);
-                if (few && parse.GetResult(Seeds) is null) seeds = [1];
-                double[] shares = parse.GetValue(budgets).Or(few ? [0.5] : [0.7, 0.5]);
-                string[] ids = parse.GetValue(some) ?? [];
-                var runs = new VitReproduction(context, folder, parse.GetValue(Shared.DataDir),
-                    parse.GetValue(TrainedVit) ?? UsualVit, parse.GetValue(steps) ?? (few ? 1000 : 2000), shares,
-                    VitMethod.Of(ids), scratch: !few);
-                if (parse.GetValue(Plan))
-                    return Show(context, runs.Estimates(seeds[0]).Select(e => (e.Name, seeds.Length * e.Time)));
-                foreach (ulong seed in seeds) runs.Train(seed);
-                if (parse.GetValue(TrainOnly)) return null;
-                var results = new VitResults(runs, seeds);
-                IReadOnlyList<VitResult> rows = results.Measure();
-                context.Terminal.Line(VitResults.Table(rows));
-                VitResults.Picture(rows).Save(page, "vit-methods.svg");
-                return results.Section(rows, GivenCommand.Of(context, "vit"));
-            });
+                var results = new ComparisonResults(runs, seeds);
+                IReadOnlyList<ComparedResult> rows = results.Measure();
+                context.Terminal.Line($"{runs.Start.Network}\n{ComparisonResults.Table(rows)}");
+                string picture = several ? $"{name}-{runs.Start.Network}.svg" : $"{name}-methods.svg";
+                ComparisonResults.Picture(rows).Save(page, picture);
+                if (several) text.Append($"### {runs.Start.Network}\n\n");
+                text.Append(results.Part(rows, several ? $"#### {runs.Start.Network}," : "###", picture));
+            }
+            return text.Append(ComparisonResults.Ending(GivenCommand.Of(context, name), name)).ToString();
+        });
     }
 
     private static Verb Shapes(CommandContext context)
     {
         Option<string?> network = Opt.Text("--network", "Preset of the transformer [DeiT-S_16]", "NAME");
         Option<double?> share = Opt.Number("--target-flops", "Share of the multiply-adds to keep [0.5]", 0.01, 0.99, "SHARE");
-        Option<string[]> some = Opt.Choices("--methods", "Only these lines [all]", [.. VitMethod.All.Select(m => m.Id)]);
+        Option<string[]> some = Opt.Choices("--methods", "Only these lines [all]", [.. ComparedMethod.Transformers.Select(m => m.Id)]);
         const string what = "Whether fewer multiply-adds are less time on a vision transformer of full size.";
         return Experiment("shapes", what, [network, share, some], context, (parse, folder, _, _) =>
         {
             string[] ids = parse.GetValue(some) ?? [];
             return new ShapeReproduction(context, folder, parse.GetValue(network) ?? "DeiT-S_16", 224,
                 parse.GetValue(share) ?? 0.5,
-                VitMethod.Of(ids)).Section();
+                ComparedMethod.Of(ComparedMethod.Transformers, ids)).Section();
         }, bySeeds: false);
     }
 
@@ -111,8 +140,8 @@ internal static class Commands
         const string what = "NViT, APT and eight bits one after another.";
         return Experiment("stack", what, [TrainedVit, steps], context, (parse, folder, _, _) =>
         {
-            var vit = new VitReproduction(context, folder, parse.GetValue(Shared.DataDir),
-                parse.GetValue(TrainedVit) ?? UsualVit, parse.GetValue(steps) ?? 2000, [], [], scratch: false);
+            var vit = new ComparisonRuns(context, folder, parse.GetValue(Shared.DataDir), Transformer(parse),
+                parse.GetValue(steps) ?? 2000, [], [], scratch: false);
             return new StackReproduction(context, folder, vit).Section();
         }, bySeeds: false);
     }
@@ -164,36 +193,22 @@ internal static class Commands
 
     private static Verb TokenPruning(CommandContext context)
     {
-        const int batch = 32;
-        Option<long?> steps = Steps("of each model", 5000);
-        const string what = "The automatic pruning transformer beside a plain transformer.";
-        return Experiment("apt", what, [steps], context, (parse, folder, _, seeds) =>
+        Option<long?> steps = Steps("of each line", 2000);
+        Option<double[]> budgets =
+            Opt.Numbers("--budgets", "Shares of the multiply-adds that pruned passes may spend [0.85,0.5]", 0.01, 0.99);
+        Option<string?> some = Opt.Text("--lines", "Only these, with commas between: plain, apt-0.85, control, longer [all]", "LIST");
+        const string what = "A trained transformer that goes on plainly and with the automatic pruning transformer.";
+        return Experiment("apt", what, [steps, budgets, some, Plan], context, (parse, folder, _, seeds) =>
         {
             string? dataDir = parse.GetValue(Shared.DataDir);
-            var runs = new AptReproduction(context, folder, dataDir, parse.GetValue(steps) ?? 5000, batch);
+            var runs = new AptReproduction(context, folder, dataDir, parse.GetValue(steps) ?? 2000,
+                AptReproduction.Of(parse.GetValue(budgets).Or(0.85, 0.5), parse.GetValue(some)));
+            if (parse.GetValue(Plan)) return Show(context, runs.Estimates(seeds[0]).Select(e => (e.Name, seeds.Length * e.Time)));
             if (!seeds.All(runs.Train) || parse.GetValue(TrainOnly)) return null;
             var results = new AptResults(context, runs, seeds, dataDir);
             IReadOnlyList<AptResult> rows = results.Measure();
             context.Terminal.Line(AptResults.Table(rows));
             return results.Section(rows);
-        });
-    }
-
-    private static Verb Filters(CommandContext context)
-    {
-        Option<long?> steps = Steps("of the common training and again of each method", 200);
-        Option<double?> share =
-            Opt.Number("--target-flops", "Share of the multiply-adds that every method keeps [0.5]", 0.01, 0.99, "SHARE");
-        return Experiment("filters", "Every way to prune filters.", [steps, share], context, (parse, folder, _, seeds) =>
-        {
-            var runs = new FilterReproduction(context, folder, parse.GetValue(Shared.DataDir), parse.GetValue(steps) ?? 200,
-                parse.GetValue(share) ?? 0.5);
-            foreach (ulong seed in seeds) runs.Train(seed);
-            if (parse.GetValue(TrainOnly)) return null;
-            var results = new FilterResults(runs, seeds);
-            var tables = FilterReproduction.Networks.Select(n => (Network: n, Rows: results.Measure(n))).ToArray();
-            foreach (var (network, rows) in tables) context.Terminal.Line($"{network.Name}\n{FilterResults.Table(rows)}");
-            return results.Section(tables, GivenCommand.Of(context, "filters"));
         });
     }
 

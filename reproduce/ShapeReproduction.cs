@@ -27,7 +27,7 @@ internal sealed record ShapeResult(string Name, long Parameters, double Multiply
 /// its file is opened with nothing else, timed beside the whole network and run by ONNX Runtime. Accuracies mean nothing here.
 /// </summary>
 internal sealed class ShapeReproduction(
-    CommandContext context, string folder, string network, int size, double budget, IReadOnlyList<VitMethod> methods)
+    CommandContext context, string folder, string network, int size, double budget, IReadOnlyList<ComparedMethod> methods)
 {
     private const int Steps = 4, BatchSize = 4, Timed = 16, Rounds = 7;
     private const string Whole = "whole";
@@ -40,13 +40,13 @@ internal sealed class ShapeReproduction(
     /// <summary>Makes what is not made yet, measures all and gives the section of the page.</summary>
     public string Section()
     {
-        var done = new List<VitMethod>();
+        var done = new List<ComparedMethod>();
         runs.Do(Name(Whole), New, Options(new CompressionOptions { Seed = Seed }), job => job.Train("train", 1));
-        foreach (VitMethod method in methods)
+        foreach (ComparedMethod method in methods)
         {
             try
             {
-                runs.Do(Name(method.Id), New, Options(method.Options(Steps, budget, Seed)), job => VitTargets.Run(job, budget));
+                runs.Do(Name(method.Id), New, Options(method.Options(Steps, budget, Seed)), job => ShareTargets.Run(job, budget));
                 done.Add(method);
             }
             catch (EspalierException e)
@@ -79,7 +79,7 @@ internal sealed class ShapeReproduction(
         Training = new() { BatchSize = BatchSize, LearningRate = 1e-5f }, RankBatches = 1,
     };
 
-    private ShapeResult[] Measure(List<VitMethod> done)
+    private ShapeResult[] Measure(List<ComparedMethod> done)
     {
         Session[] sessions = [.. done.Select(m => m.Id).Prepend(Whole).Select(id => Session.Open(runs.File(Name(id))))];
         try
@@ -99,7 +99,7 @@ internal sealed class ShapeReproduction(
         }
     }
 
-    private double Onnx(VitMethod method, Session session, Tensor images)
+    private double Onnx(ComparedMethod method, Session session, Tensor images)
     {
         string file = Path.Combine(folder, method.Id + ".onnx");
         using (Model model = runs.Open(Name(method.Id))) model.ExportOnnx(file);

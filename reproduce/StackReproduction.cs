@@ -24,7 +24,7 @@ internal sealed record StackResult(string Name, double? Accuracy, long Bytes, do
 /// rest. Once on the trained transformer, for the accuracy, and once with the same shares on ViT-B/16 with random weights, for the
 /// speed beside ONNX Runtime with the whole network.
 /// </summary>
-internal sealed class StackReproduction(CommandContext context, string folder, VitReproduction vit)
+internal sealed class StackReproduction(CommandContext context, string folder, ComparisonRuns vit)
 {
     private const int Batch = 8, Rounds = 7, CalibrationCount = 128, Few = 4, LargeSize = 224;
     private const double Share = 0.5;
@@ -37,7 +37,7 @@ internal sealed class StackReproduction(CommandContext context, string folder, V
     public string Section()
     {
         NetworkRuns runs = vit.Runs;
-        RunRecord narrow = runs.Do(ByNvit, () => Model.Open(vit.ModelFile), vit.Tuned(Narrowing(vit.Steps)), job => job.Run());
+        RunRecord narrow = runs.Do(ByNvit, () => Model.Open(vit.Start.File), vit.Tuned(Narrowing(vit.Steps)), job => job.Run());
         RunRecord dropping = runs.Do(ByApt, () => runs.Open(ByNvit), vit.Tuned(Dropping(vit.Steps)), job => job.Run());
         RunRecord bits = Quantised(runs, vit.Tuned);
         large.Do(ByNvit, () => large.New(Large, 1, Seed), Shortly(Narrowing(Few)), job => job.Run());
@@ -45,7 +45,7 @@ internal sealed class StackReproduction(CommandContext context, string folder, V
         Quantised(large, Shortly);
         context.Cancel.ThrowIfCancellationRequested();
 
-        using Model start = Model.Open(vit.ModelFile);
+        using Model start = Model.Open(vit.Start.File);
         ModelEvaluation whole;
         using (Session session = start.Session())
             whole = new EvaluationRun(context, session, runs.Test, 250).Run("whole", prune: false);
@@ -67,7 +67,7 @@ internal sealed class StackReproduction(CommandContext context, string folder, V
 
     private static CompressionMethod Dropping(long steps) => Line(ByApt).Options(steps, Share, Seed);
 
-    private static VitMethod Line(string id) => VitMethod.All.Single(m => m.Id == id);
+    private static ComparedMethod Line(string id) => ComparedMethod.Transformers.Single(m => m.Id == id);
 
     private static CompressionOptions Shortly(CompressionOptions options) => options with
     {
@@ -137,7 +137,7 @@ internal sealed class StackReproduction(CommandContext context, string folder, V
             {times:0.0} times as fast as ONNX Runtime with the whole network, {Batch} images at a time. The trained transformer
             goes from {100 * trained[1].Accuracy:0.00} to {100 * trained[^1].Accuracy:0.00} %.
 
-            `{Path.GetFileName(vit.ModelFile)}`, {vit.Steps} steps of {VitReproduction.BatchSize} images for each of the first two:
+            `{Path.GetFileName(vit.Start.File)}`, {vit.Steps} steps of {ComparisonRuns.BatchSize} images for each of the first two:
 
             {Table(trained)}
             ViT-B/16 with random weights and {Few} steps, as many tokens dropped by rank as leave the share of the multiply-adds that

@@ -82,15 +82,15 @@ public sealed class SentencesTests : IDisposable
     [Fact]
     public void Notes_are_of_the_lines_that_there_are()
     {
-        VitResult Row(string id, bool scratch = false) =>
-            new(VitMethod.All.Single(m => m.Id == id), 0.5, Records(), scratch ? Records() : null, 1, 1);
-        string few = VitResults.Notes([Row("l1")], 7);
-        string all = VitResults.Notes([Row("ats"), Row("patch-slimming"), Row("apt"), Row("l1", scratch: true)], 7);
+        ComparedResult Row(string id, bool scratch = false) =>
+            new(ComparedMethod.Transformers.Single(m => m.Id == id), 0.5, Records(), scratch ? Records() : null, 1, 1);
+        string few = ComparisonResults.Notes([Row("l1")], 7);
+        string all = ComparisonResults.Notes([Row("ats"), Row("patch-slimming"), Row("apt"), Row("l1", scratch: true)], 7);
         Assert.Equal("Methods are told which share of the multiply-adds may stay. No row has its shape from scratch beside it.", few);
         Assert.Contains("Where agents decide image by image", all);
         Assert.Contains("ATS and Patch Slimming know no such share", all);
         Assert.Contains("trained as the whole network was, for 7", all);
-        Assert.Contains("ATS knows no such share", VitResults.Notes([Row("ats")], 7));
+        Assert.Contains("ATS knows no such share", ComparisonResults.Notes([Row("ats")], 7));
 
         SizeResult Line(string id) => new(SizeMethod.All([0.5]).Single(m => m.Id == id), Records(), 1, 1, 1, 1, 1);
         string rounded = SizeResults.Notes([Line("ptq8")], 100, 6400);

@@ -17,7 +17,7 @@ public sealed class ShapeReproductionTests : IDisposable
     {
         var said = new StringWriter();
         var context = new CommandContext(new Terminal(said, TextWriter.Null, false, 200), default);
-        VitMethod[] methods = [.. VitMethod.All.Where(m => m.Id is "l1" or "topk" or "ats")];
+        ComparedMethod[] methods = [.. ComparedMethod.Transformers.Where(m => m.Id is "l1" or "topk" or "ats")];
         string section = new ShapeReproduction(context, folder, "vit-tiny-28", 28, 0.5, methods).Section();
         string[] rows = [.. section.Split('\n').Where(l => l.StartsWith("| L1 norm |") || l.StartsWith("| top-k") || l.StartsWith("| ATS |"))];
         Assert.Equal(3, rows.Length);

@@ -6,25 +6,31 @@ using Espalier.Training;
 
 namespace Espalier.Reproduce;
 
+/// <summary>What a comparison begins with.</summary>
+/// <param name="Network">The trained network, by the name of its recipe.</param>
+/// <param name="File">Its file.</param>
+/// <param name="LearningRate">Of all training that goes on from it.</param>
+internal sealed record ComparisonStart(string Network, string File, float LearningRate);
+
 /// <summary>
-/// The runs behind the table of vision transformers made smaller: from one trained transformer every method at every budget with
-/// the same number of steps, the whole network with these steps too, and every shape that came out with new weights, trained as
-/// the whole one was and for as many steps as it and its fine-tuning had together.
+/// The runs behind a table of networks made smaller: from one trained network every method at every budget with the same number of
+/// steps, the whole network with these steps too, and every shape that came out with new weights, trained as the whole one was
+/// and for as many steps as it and its fine-tuning had together.
 /// </summary>
-internal sealed class VitReproduction(CommandContext context, string folder, string? dataDir, string model, long steps,
-    IReadOnlyList<double> budgets, IReadOnlyList<VitMethod> methods, bool scratch)
+internal sealed class ComparisonRuns(CommandContext context, string folder, string? dataDir, ComparisonStart start, long steps,
+    IReadOnlyList<double> budgets, IReadOnlyList<ComparedMethod> methods, bool scratch)
 {
     public const int BatchSize = 64;
-    public const float LearningRate = 5e-4f;
 
     /// <summary>The id of the whole network.</summary>
     public const string Whole = "whole";
 
-    private const string Baseline = "vit-small-28";
-
-    private readonly TrainPlan recipe = BaselineReproduction.Plan(Baseline, null, dataDir);
+    private readonly TrainPlan recipe = BaselineReproduction.Plan(start.Network, null, dataDir);
     private readonly SortedDictionary<string, string> refused = new(StringComparer.Ordinal);
-    private readonly long trained = TrainedSteps(dataDir, context);
+    private readonly long trained = TrainedSteps(start.Network, dataDir, context);
+
+    /// <summary>The trained network.</summary>
+    public ComparisonStart Start => start;
 
     /// <summary>Training steps of each method.</summary>
     public long Steps => steps;
@@ -36,10 +42,7 @@ internal sealed class VitReproduction(CommandContext context, string folder, str
     public IReadOnlyList<double> Budgets => budgets;
 
     /// <summary>The lines of the table at each of them.</summary>
-    public IReadOnlyList<VitMethod> Methods => methods;
-
-    /// <summary>The trained transformer.</summary>
-    public string ModelFile => model;
+    public IReadOnlyList<ComparedMethod> Methods { get; } = [.. methods.Where(m => m.NotFor != start.Network)];
 
     public NetworkRuns Runs { get; } = new(context, folder, Datasets.Open("fashion-mnist", dataDir), 28, steps);
 
@@ -51,7 +54,7 @@ internal sealed class VitReproduction(CommandContext context, string folder, str
 
     /// <summary>The run that trains a line's shape from scratch. Lists of weights say nothing of dropped tokens: there each method
     /// is a shape of its own.</summary>
-    public static string Scratch(VitMethod method, RunRecord record, double budget, ulong seed) =>
+    public static string Scratch(ComparedMethod method, RunRecord record, double budget, ulong seed) =>
         Name("scratch-" + (method.Tokens ? method.Id : record.Shape), budget, seed);
 
     /// <summary>Everything with this seed.</summary>
@@ -64,8 +67,9 @@ internal sealed class VitReproduction(CommandContext context, string folder, str
             RunRecord record;
             try
             {
-                CompressionOptions how = Tuned(method.Options(steps, budget, seed));
-                record = Runs.Do(Name(method.Id, budget, seed), Open, how, job => VitTargets.Run(job, budget), trained);
+                using Model? whole = method.Distilled ? Runs.Open(Name(Whole, 1, seed)) : null;
+                CompressionOptions how = TaughtBy(whole, Tuned(method.Options(steps, budget, seed)));
+                record = Runs.Do(Name(method.Id, budget, seed), Open, how, job => ShareTargets.Run(job, budget), trained);
             }
             catch (EspalierException e)
             {
@@ -87,15 +91,15 @@ internal sealed class VitReproduction(CommandContext context, string folder, str
     public IEnumerable<(string Name, TimeSpan Time)> Estimates(ulong seed)
     {
         CompressionOptions plain = Tuned(new CompressionOptions { Seed = seed });
-        yield return (Whole, Runs.Estimate(Open, _ => plain, job => job.Train("train on", 8), steps));
+        yield return ($"{start.Network}, whole", Runs.Estimate(Open, _ => plain, job => job.Train("train on", 8), steps));
         foreach (var (method, budget) in Lines())
         {
-            string name = FormattableString.Invariant($"{method.Name} at {budget:0.##}");
+            string name = FormattableString.Invariant($"{start.Network}, {method.Name} at {budget:0.##}");
             TimeSpan time;
             try
             {
                 time = Runs.Estimate(Open, few => Tuned(method.Options(few, budget, seed)),
-                    job => VitTargets.Run(job, budget), steps);
+                    job => ShareTargets.Run(job, budget), steps);
             }
             catch (EspalierException e)
             {
@@ -109,23 +113,28 @@ internal sealed class VitReproduction(CommandContext context, string folder, str
             int shapes = Lines().Count(l => l.Method.HasScratch);
             using Teacher? teacher = LoadTeacher();
             TimeSpan each = Runs.Estimate(Open, _ => FromScratch(seed, teacher), job => job.Train("train", 8), ScratchSteps);
-            yield return (FormattableString.Invariant($"{shapes} shapes from scratch, as if whole"), shapes * each);
+            yield return (FormattableString.Invariant($"{start.Network}, {shapes} shapes from scratch, as if whole"), shapes * each);
         }
     }
-
-    private IEnumerable<(VitMethod Method, double Budget)> Lines() => methods.SelectMany(m => budgets.Select(b => (m, b)));
-
-    private Model Open() => Model.Open(model);
 
     /// <summary>As all methods are trained here.</summary>
     public CompressionOptions Tuned(CompressionOptions options) => options with
     {
         Training = new TrainOptions
         {
-            BatchSize = BatchSize, LearningRate = LearningRate,
+            BatchSize = BatchSize, LearningRate = start.LearningRate,
             Optimizer = recipe.Options.Optimizer, WeightDecay = recipe.Options.WeightDecay,
         },
         Task = new() { LabelSmoothing = recipe.Recipe.LabelSmoothing },
+    };
+
+    private IEnumerable<(ComparedMethod Method, double Budget)> Lines() => Methods.SelectMany(m => budgets.Select(b => (m, b)));
+
+    private Model Open() => Model.Open(start.File);
+
+    private static CompressionOptions TaughtBy(Model? whole, CompressionOptions options) => whole is null ? options : options with
+    {
+        Task = new() { Distillation = Distillation.Hinton, Teacher = x => whole.Graph.Prepared(training: false).Run(x) },
     };
 
     /// <summary>As the whole network was trained.</summary>
@@ -140,10 +149,10 @@ internal sealed class VitReproduction(CommandContext context, string folder, str
         return recipe.Recipe.LoadTeacher(student.NumClasses, student.Card.Classes, student.Card.Preprocessing!);
     }
 
-    private static long TrainedSteps(string? dataDir, CommandContext context)
+    private static long TrainedSteps(string network, string? dataDir, CommandContext context)
     {
         DatasetPair data = Datasets.Open("fashion-mnist", dataDir);
-        using var run = new TrainRun(BaselineReproduction.Plan(Baseline, null, dataDir), data, context);
+        using var run = new TrainRun(BaselineReproduction.Plan(network, null, dataDir), data, context);
         return run.TotalSteps;
     }
 }

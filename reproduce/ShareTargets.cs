@@ -5,7 +5,7 @@ using Espalier.Tensors;
 namespace Espalier.Reproduce;
 
 /// <summary>Settings with which methods that know no target for multiply-adds meet one.</summary>
-internal static class VitTargets
+internal static class ShareTargets
 {
     private const double Smallest = 1e-9, Largest = 10;
     private const int Halvings = 3;
