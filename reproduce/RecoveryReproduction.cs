@@ -17,7 +17,7 @@ internal sealed class RecoveryReproduction(CommandContext context, string folder
     private static readonly string[] Methods = ["l1", "output-error"];
     private readonly NetworkRuns runs = new(context, folder, Datasets.Open("fashion-mnist", dataDir), 28, steps);
 
-    public static IReadOnlyList<string> Networks { get; } = ["resnet20", "vgg16-quarter"];
+    public static IReadOnlyList<string> Networks { get; } = ["resnet20", "vgg16-quarter", "vit-small-28"];
 
     /// <summary>Does what is not done yet and gives the section of the page.</summary>
     public string Section()

@@ -113,12 +113,22 @@ internal sealed class GateSearch(
         ("SPVitGates", string.Join(' ', Gates.Select(g => g.Values.Length))),
     ];
 
+    // Convolutions leave a class token to itself: without any attention it would see nothing of the image.
+    private readonly bool needsAttention = blocks.Any(b => b.HasPrefix);
+
     /// <summary>The share of the cost that the gates that are open now leave.</summary>
     public double Share => (rest + blocks.Select((b, i) => costs[i].Of(b.Operation, b.OpenUnits)).Sum()) / whole;
 
-    /// <summary>The least share: blocks of one hidden unit, and nothing in attention's place.</summary>
-    public double Least =>
-        (rest + blocks.Select((b, i) => costs[i].Of(b.LeastOperation, b.Units is null ? b.UnitCount : 1)).Sum()) / whole;
+    /// <summary>The least share: blocks of one hidden unit, and nothing in attention's place but where one has to stay.</summary>
+    public double Least
+    {
+        get
+        {
+            double least = rest + blocks.Select((b, i) => costs[i].Of(b.LeastOperation, b.Units is null ? b.UnitCount : 1)).Sum();
+            bool added = needsAttention && blocks.All(b => b.LeastOperation != SearchedBlock.Attention);
+            return (least + (added ? costs.Min(c => c.Attention) : 0)) / whole;
+        }
+    }
 
     private IEnumerable<GateNumbers> Gates => blocks.SelectMany(b => new[] { b.Operations, b.Units }).OfType<GateNumbers>();
 
@@ -166,11 +176,15 @@ internal sealed class GateSearch(
     {
         foreach (GateNumbers units in blocks.Select(b => b.Units).OfType<GateNumbers>())
             units.Hard[Array.IndexOf(units.Values, units.Values.Max())] = 1;
+        if (needsAttention && blocks.All(b => b.Operation != SearchedBlock.Attention))
+            Array.Fill(blocks.MaxBy(b => b.Operations!.Values.Min())!.Operations!.Hard, 1);
         double left = Share * whole;
         foreach (var (block, cost, unit, below) in Closings())
         {
             if (left <= target * whole) break;
             if (block.Operation <= below || (unit >= 0 && (block.Units!.Hard[unit] == 0 || block.OpenUnits == 1))) continue;
+            if (unit < 0 && needsAttention && block.Operation == SearchedBlock.Attention
+                && blocks.Count(b => b.Operation == SearchedBlock.Attention) == 1) continue;
             left -= cost.Of(block.Operation, block.OpenUnits);
             if (unit >= 0) block.Units!.Hard[unit] = 0;
             else block.Operations!.Hard[below] = 0;

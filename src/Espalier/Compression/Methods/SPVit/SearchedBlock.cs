@@ -41,6 +41,9 @@ internal sealed class SearchedBlock(
     /// <summary>Those of hidden units; null where they are left alone.</summary>
     public GateNumbers? Units { get; } = units ? new GateNumbers(block.Fc2.Operands[1]!.Shape[1], options.Initial) : null;
 
+    /// <summary>Whether there is a class token, which no convolution reaches.</summary>
+    public bool HasPrefix => prefix > 0;
+
     public int UnitCount => block.Fc2.Operands[1]!.Shape[1];
 
     public Tensor FirstWeight => block.Fc1.Operands[1]!.Tensor;

@@ -250,6 +250,25 @@ public sealed class SPVitTests
         Assert.Contains("spvit", model.Card.History[^1], StringComparison.Ordinal);
     }
 
+    /// <summary>Convolutions never reach a class token: with all attention gone the answer would be the same for every image.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_class_token_keeps_one_attention(bool searchedAway)
+    {
+        using Model model = CompressionJobs.Model(CompressionJobs.TinyVit, 8);
+        SPVit method = Method with { TargetFlops = 0.35 };
+        SearchedBlock[] blocks = method.Blocks(model.Graph, method.Selection);
+        GateSearch search = method.Search(blocks, method.Selection, model.Graph.CostPerImage.MultiplyAdds);
+        // Units are worth most, so that operations are closed first; the second block's are a little better.
+        foreach (SearchedBlock block in blocks) Array.Fill(block.Units!.Values, 9);
+        Array.Fill(blocks[1].Operations!.Values, 2);
+        foreach (SearchedBlock block in searchedAway ? blocks : []) block.Operations!.Hard[2] = 0;
+        search.MeetTarget();
+        Assert.Equal([SearchedBlock.Nothing, SearchedBlock.Attention], blocks.Select(b => b.Operation));
+        Assert.InRange(search.Share, search.Least, 0.35);
+    }
+
     [Fact]
     public void What_is_kept_stays()
     {
