@@ -151,7 +151,7 @@ public sealed record SPVit : CompressionMethod
             ? work - blocks.Select((b, i) => costs[i].Of(SearchedBlock.Attention, b.UnitCount)).Sum() : 0;
         var search = new GateSearch(blocks, costs, rest, this, target, uniform);
         return search.Least <= target ? search : throw new EspalierException(FormattableString.Invariant(
-            $"spvit cannot leave {target:0.###} of the network: with nothing for attention and one hidden unit a block it is ")
+            $"spvit cannot leave {target:0.###} of the network: with the least for attention and one hidden unit a block it is ")
             + FormattableString.Invariant($"{search.Least:0.###}"));
     }
 
