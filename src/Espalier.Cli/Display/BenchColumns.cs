@@ -23,7 +23,7 @@ internal sealed record BenchColumn(string Name, Func<BenchReport, BenchResult, o
     [
         new("model", (b, _) => b.Model),
         new("mode", (_, r) => r.Case.Mode == BenchMode.Infer ? "infer" : "train"),
-        new("variant", (_, r) => r.Case.Variant.Name),
+        new("variant", (_, r) => r.Case.Name),
         new("precision", (_, r) => Format.Name(r.Case.Precision)),
         new("threads", (_, r) => (long)r.Case.Threads),
         .. Of("infer", BenchMode.Infer),

@@ -61,7 +61,7 @@ internal static class BenchTable
             train ? [new("forwards", false, r => r.ForwardEquivalents is { } n ? Format.Number(n, "0.00") : "")] : [];
         return
         [
-            new("pass", true, r => $"{(r.Case.Mode == BenchMode.Infer ? "infer" : "train")} {r.Case.Variant.Name}"),
+            new("pass", true, r => $"{(r.Case.Mode == BenchMode.Infer ? "infer" : "train")} {r.Case.Name}"),
             .. numbers,
             new("threads", false, r => $"{r.Case.Threads}"),
             new("batch", false, r => $"{r.Case.BatchSize}"),
@@ -83,7 +83,7 @@ internal static class BenchTable
     {
         bool mixed = Mixed(report);
         return report.Results.Where(r => r.Case.Variant.Prunes).Select(r =>
-            $"{r.Case.Variant.Name}{(mixed ? " " + Format.Name(r.Case.Precision) : "")}, batch of {r.Case.BatchSize}: "
+            $"{r.Case.Name}{(mixed ? " " + Format.Name(r.Case.Precision) : "")}, batch of {r.Case.BatchSize}: "
             + $"tokens {Format.Tokens(r.Tokens)}").Distinct();
     }
 

@@ -56,6 +56,8 @@ internal sealed class TrainFlags
         "Decay of the weights' averages, which are then what is evaluated and saved", 0.0, 0.9999999, "DECAY");
     private readonly Option<string?> amp = Opt.Choice("--amp",
         "Numbers that linear layers multiply in while training: bf16 where the processor has it [none]", "none", "bf16");
+    private readonly Option<bool> checkpointActivations = Opt.Flag("--checkpoint-activations",
+        "Keep only what passes between blocks and compute the rest again in the backward pass: less memory, more time, the same weights");
     private readonly Option<float?> dropout =
         Opt.Number("--dropout", "[0.1 for the published models, 0 for small and own ones]", 0f, 0.99f, "RATE");
     private readonly Option<bool> noShuffle = Opt.Flag("--no-shuffle", "Take the training images in the data set's order");
@@ -103,7 +105,7 @@ internal sealed class TrainFlags
             Shared.ModelType, Shared.Config, Shared.ImageSize, Shared.Width, Shared.Preprocess, init, pretrained, Shared.Averaged,
             steps, epochs, freeze,
             batchSize, accumulation, optimizer, learningRate, decay, warmup, weightDecay, maxGradNorm, Shared.TrainOnly,
-            ema, amp, dropout,
+            ema, amp, checkpointActivations, dropout,
             .. RecipeFlags.All, augment, noAugment, noShuffle, seed,
             evalEvery, evalBatchSize, evalLimit, holdOut, checkpointEvery, logEvery, Shared.Resume, overwrite,
             targetFlops, rewardMargin, plainLoss, selfDistill, pruneFrom, clip, exploration, probes, context, keepBias,
@@ -201,6 +203,7 @@ internal sealed class TrainFlags
             TrainOnly = Opt.List(p.GetValue(Shared.TrainOnly)),
             EmaDecay = p.GetValue(ema),
             Precision = p.GetValue(amp) == "bf16" ? Precision.Bf16 : Precision.Fp32,
+            CheckpointActivations = p.GetValue(checkpointActivations),
             Seed = p.GetValue(seed) ?? defaults.Seed,
             Shuffle = !p.GetValue(noShuffle),
             Resume = p.GetValue(Shared.Resume),

@@ -34,16 +34,24 @@ internal sealed record BenchVariant(string Name, bool Prunes, double? Share = nu
 }
 
 /// <summary>One line of the result: what is run, and how.</summary>
-internal sealed record BenchCase(BenchMode Mode, BenchVariant Variant, Precision Precision, int Threads, int BatchSize)
+/// <param name="Checkpoints">Whether a training step keeps only a part of the activations and computes the rest again.</param>
+internal sealed record BenchCase(
+    BenchMode Mode, BenchVariant Variant, Precision Precision, int Threads, int BatchSize, bool Checkpoints = false)
 {
+    /// <summary>For people and files.</summary>
+    public string Name => Checkpoints ? $"{Variant.Name}-checkpointed" : Variant.Name;
+
     /// <summary>The forward pass that a training step of the same size is held against.</summary>
-    public BenchCase Forward => this with { Mode = BenchMode.Infer, Variant = BenchVariant.Dense };
+    public BenchCase Forward => this with { Mode = BenchMode.Infer, Variant = BenchVariant.Dense, Checkpoints = false };
 }
 
 /// <summary>What `bench` is to measure.</summary>
 internal sealed record BenchPlan(IReadOnlyList<BenchMode> Modes, IReadOnlyList<BenchVariant> Variants,
     IReadOnlyList<Precision> Precisions, IReadOnlyList<int> Threads, IReadOnlyList<int> BatchSizes, Rounds Rounds)
 {
+    /// <summary>Whether training steps are measured with checkpointed activations, too.</summary>
+    public bool Checkpoints { get; init; }
+
     /// <summary>All combinations; training is in fp32 only, and knows no fixed share of tokens.</summary>
     public IEnumerable<BenchCase> Cases() =>
         from mode in Modes
@@ -52,5 +60,6 @@ internal sealed record BenchPlan(IReadOnlyList<BenchMode> Modes, IReadOnlyList<B
         from threads in Threads
         from batch in BatchSizes
         where mode == BenchMode.Infer || (precision == Precision.Fp32 && variant.Share is null)
-        select new BenchCase(mode, variant, precision, threads, batch);
+        from checkpoints in Checkpoints && mode == BenchMode.Train ? [false, true] : new[] { false }
+        select new BenchCase(mode, variant, precision, threads, batch, checkpoints);
 }

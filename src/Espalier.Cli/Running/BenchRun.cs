@@ -51,7 +51,7 @@ internal sealed record BenchRun(
     private BenchWork Work(BenchCase c, Tensor images, Dictionary<Precision, Session> sessions)
     {
         Workers.Threads = c.Threads;
-        if (c.Mode == BenchMode.Train) return BenchWork.Training(Model.Net, c.Variant.Prunes, images);
+        if (c.Mode == BenchMode.Train) return BenchWork.Training(Model.Net, c.Variant.Prunes, c.Checkpoints, images);
         if (!sessions.TryGetValue(c.Precision, out Session? session))
             sessions[c.Precision] = session = Model.Open(c.Precision);
         return BenchWork.Inference(session, c.Variant.Rule(session.Pruning), images);

@@ -45,23 +45,24 @@ internal sealed record BenchWork(Action Run, double? MultiplyAdds, double[] Toke
     /// A training step: cross-entropy, backward pass, SGD with momentum; with agents, all passes of APT's published procedure.
     /// The learning rate is 0: every multiplication is done and the weights stay as they are.
     /// </summary>
-    public static BenchWork Training(Model model, bool prunes, Tensor images)
+    public static BenchWork Training(Model model, bool prunes, bool checkpoints, Tensor images)
     {
         int[] labels = [.. Enumerable.Range(0, images.Shape[0]).Select(i => i % model.NumClasses)];
-        return prunes ? Pruned(model, labels, images) : Plain(Whole(model), labels, images);
+        var run = new RunContext(Training: true) { CheckpointActivations = checkpoints };
+        return prunes ? Pruned(model, labels, images, run) : Plain(Whole(model), labels, images, run);
     }
 
-    private static BenchWork Plain(Graph graph, int[] labels, Tensor images)
+    private static BenchWork Plain(Graph graph, int[] labels, Tensor images, RunContext run)
     {
         Optimizer optimizer = Optimizers.Create("sgd", ParameterGroup.Of(graph));
         return new BenchWork(() => Step(optimizer, () =>
         {
             using var recording = new Recording();
-            recording.Backward(F.CrossEntropy(graph.Prepared(training: true).Run(images, new RunContext(Training: true)), labels));
+            recording.Backward(F.CrossEntropy(graph.Prepared(training: true).Run(images, run), labels));
         }), TrainingPasses * graph.CostPerImage.MultiplyAdds, AllTokens(graph), optimizer);
     }
 
-    private static BenchWork Pruned(Model model, int[] labels, Tensor images)
+    private static BenchWork Pruned(Model model, int[] labels, Tensor images, RunContext run)
     {
         var method = (ITrainingMethod)CompressionMethods.Get("apt");
         ITrainingTask task = method.NewTask(model, dropout: 0, labelSmoothing: 0, seed: 0);
@@ -71,7 +72,8 @@ internal sealed record BenchWork(Action Run, double? MultiplyAdds, double[] Toke
         Optimizer optimizer = Optimizers.Create("sgd", task.ParameterGroups);
         using Session session = Session.Of(model);
         double[] tokens = Inference(session, session.Pruning, images).Tokens;
-        return new BenchWork(() => Step(optimizer, () => task.Step(batch, new StepContext(1, 1, 0, 0, 1, new Rng(0)))), null, tokens, optimizer);
+        var context = new StepContext(1, 1, 0, 0, 1, new Rng(0)) { Run = run };
+        return new BenchWork(() => Step(optimizer, () => task.Step(batch, context)), null, tokens, optimizer);
     }
 
     private static void Step(Optimizer optimizer, Action gradients)

@@ -23,6 +23,8 @@ internal static class BenchVerb
     private static readonly Option<string[]> Modes =
         Opt.Choices("--mode", "Forward pass, or training step: forward, backward and SGD [infer]", "infer", "train");
     private static readonly Option<bool> Pruned = Opt.Flag("--pruned", "Only the pruned passes of a model with agents");
+    private static readonly Option<bool> Checkpoints = Opt.Flag("--checkpoint-activations",
+        "With --mode train also steps that compute activations again in the backward pass, for their memory and time");
     private static readonly Option<bool> Dense = Opt.Flag("--dense", "Only the passes that keep every token");
     private static readonly Option<double[]> KeepShares = Opt.Numbers("--keep-share",
         "Also passes in which every agent keeps this share of its tokens; a model without agents gets random ones",
@@ -48,7 +50,8 @@ internal static class BenchVerb
             "espalier bench --model apt.safetensors --mode infer,train --output bench.json",
             "espalier bench --model-type resnet50 --batch-size 1,8")
         {
-            Shared.Model, Shared.ModelType, Shared.Config, Shared.ImageSize, Shared.Width, BatchSizes, Threads, Modes, Pruned, Dense,
+            Shared.Model, Shared.ModelType, Shared.Config, Shared.ImageSize, Shared.Width, BatchSizes, Threads, Modes,
+            Checkpoints, Pruned, Dense,
             KeepShares, Precisions, WarmUp, Repeats, MinTime, FormatName, Output, Shared.Threshold, Shared.Data, Shared.DataDir,
             Shared.Preprocess,
         };
@@ -103,7 +106,12 @@ internal static class BenchVerb
                 WarmUp = parse.GetValue(WarmUp) ?? 2,
                 Repeats = parse.GetValue(Repeats) ?? 10,
                 MinTime = TimeSpan.FromSeconds(parse.GetValue(MinTime) ?? 1),
-            });
+            })
+        {
+            Checkpoints = parse.GetValue(Checkpoints),
+        };
+        if (plan.Checkpoints && !modes.Contains(BenchMode.Train))
+            throw new EspalierException($"{Checkpoints.Name} is of training steps; add --mode train");
         return plan.Cases().Any() ? plan
             : throw new EspalierException("nothing is left to measure: training is in fp32 and knows no --keep-share");
     }

@@ -4,6 +4,7 @@ using Espalier.Cli.Options;
 using Espalier.Cli.Running;
 using Espalier.Data;
 using Espalier.Inference;
+using Espalier.Tensors;
 using Espalier.Training;
 
 namespace Espalier.Cli.Verbs;
@@ -82,6 +83,14 @@ internal static class TrainVerb
             + $"{Format.Number((double)options.Steps * options.BatchSize / train, "0.#")} passes over the training images"
             + (options.Ranks is { } ranks ? $", by {ranks.Count} processes" : "")
             + (options.FreezeSteps > 0 ? $", the first {options.FreezeSteps} steps of the head alone" : ""));
+        if (options.CheckpointActivations)
+        {
+            ActivationMemory memory = net.Graph.Prepared(training: true).ActivationMemory;
+            int images = options.BatchSize / options.MicroBatches;
+            terminal.Line($"memory      {memory.Sections} sections keep about {Format.Bytes(memory.Checkpointed * images)} of activations for "
+                + $"{images} images, in place of {Format.Bytes(memory.Whole * images)}; {Format.Share(memory.Recomputed)} of the forward pass "
+                + "is computed twice");
+        }
         if (TrainingEstimate.Of(costs.Dense, options, plan.Method is not null) is { } estimate)
             terminal.Line($"time        {estimate}");
     }

@@ -57,6 +57,7 @@ public sealed partial class Graph
 {
     private readonly List<GraphNode> nodes;
     private Graph? forTraining, forEvaluation;
+    private GraphSections? sections;
 
     internal Graph(IEnumerable<GraphValue> inputs, IEnumerable<GraphValue> outputs, IEnumerable<GraphNode> nodes,
         IEnumerable<GraphValue> weights)
@@ -125,6 +126,8 @@ public sealed partial class Graph
                 throw new ArgumentException($"the input '{Inputs[i].Name}' is {inputs[i].Shape}, not {wanted} (axis 0 is open)");
             values.Add(Inputs[i], inputs[i]);
         }
+        if (run.CheckpointActivations && look is null && Recording.Current is { Gradients: true })
+            return RunInSections(values, run);
         Dictionary<GraphValue, int>? left = Recording.Current is null or { Gradients: false, Timed: true } ? Uses() : null;
         foreach (GraphNode node in nodes)
         {
@@ -135,6 +138,26 @@ public sealed partial class Graph
         }
         return [.. Outputs.Select(o => o.IsWeight ? o.Tensor : values[o])];
     }
+
+    /// <summary>Keeps only what passes from one section to the next; the last one is gone back through first, and is
+    /// kept.</summary>
+    private Tensor[] RunInSections(Dictionary<GraphValue, Tensor> values, RunContext run)
+    {
+        IReadOnlyList<GraphSection> parts = (sections ??= new GraphSections(this)).Sections;
+        RunContext inside = run with { CheckpointActivations = false };
+        foreach (GraphSection section in parts)
+        {
+            Tensor[] from = [.. section.From.Select(v => values[v])];
+            bool kept = section.To.Length != 1 || (section == parts[^1] && !run.GoesOn);
+            Tensor[] to = kept ? section.Part.Run(from, inside) : [new SectionOp(section, from, inside).Run()];
+            foreach (var (value, tensor) in section.To.Zip(to)) values.TryAdd(value, tensor);
+        }
+        return [.. Outputs.Select(o => o.IsWeight ? o.Tensor : values[o])];
+    }
+
+    /// <summary>What <see cref="RunContext.CheckpointActivations"/> saves and costs; of the graph that runs: see
+    /// <see cref="Prepared"/>.</summary>
+    public ActivationMemory ActivationMemory => (sections ??= new GraphSections(this)).Memory;
 
     /// <summary>
     /// The same network with ops joined and unused rows left out: see <see cref="GraphPasses"/>. It shares the weights with this
@@ -249,6 +272,7 @@ public sealed partial class Graph
     private void Changed()
     {
         forTraining = forEvaluation = null;
+        sections = null;
         Version++;
     }
 }

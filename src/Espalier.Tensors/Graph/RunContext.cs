@@ -5,4 +5,15 @@ namespace Espalier.Tensors;
 /// <param name="Keep">What <see cref="KeepRowsOp"/> keeps, in place of each op's own rule; null for that.</param>
 /// <param name="Still">Running statistics that stay as they are in training too: batch norms with these normalise by them. Null for
 /// none.</param>
-public readonly record struct RunContext(bool Training = false, KeepRule? Keep = null, IReadOnlySet<Tensor>? Still = null);
+public readonly record struct RunContext(bool Training = false, KeepRule? Keep = null, IReadOnlySet<Tensor>? Still = null)
+{
+    /// <summary>Whether a recorded run keeps only what passes from one section of the graph to the next, and the backward pass computes
+    /// the rest of each section again: see <see cref="Graph.ActivationMemory"/>.</summary>
+    public bool CheckpointActivations { get; init; }
+
+    /// <summary>Whether another graph goes on with the results, so that the last section has to be computed again, too.</summary>
+    internal bool GoesOn { get; init; }
+
+    /// <summary>Whether the same has run before: what an op notes for later, it has noted then.</summary>
+    internal bool Again { get; init; }
+}

@@ -45,6 +45,9 @@ public sealed unsafe class BatchNorm2dOp : Op
     /// <summary>Whether the result is max(y, 0): the ReLU behind it, which a training graph does in the same passes.</summary>
     internal bool Relu { get; init; }
 
+    /// <summary>Whether the running statistics have this batch in them already.</summary>
+    internal bool Noted { get; init; }
+
     private BatchNorm Kernel => new(x.Shape[0], channels, x.Rank == 4 ? x.Shape[2] * x.Shape[3] : 1, Relu);
 
     public override Shape Result => x.Shape;
@@ -54,7 +57,7 @@ public sealed unsafe class BatchNorm2dOp : Op
     /// <summary>In training with the statistics of the batch, whatever this op used; where they are to stay still, with the running
     /// ones.</summary>
     public override Op On(Tensor?[] operands, RunContext run = default) => new BatchNorm2dOp(operands[0]!, operands[1]!, operands[2]!,
-        operands[3]!, operands[4]!, run.Training && run.Still?.Contains(operands[3]!) != true, momentum, Epsilon) { Relu = Relu };
+        operands[3]!, operands[4]!, run.Training && run.Still?.Contains(operands[3]!) != true, momentum, Epsilon) { Relu = Relu, Noted = run.Again };
 
     /// <summary>The same with the ReLU that follows.</summary>
     internal BatchNorm2dOp WithRelu() =>
@@ -74,12 +77,7 @@ public sealed unsafe class BatchNorm2dOp : Op
         if (Training)
         {
             Kernel.Moments(x.Data, mean.Data, rstd.Data);
-            float unbiased = (float)(count / (double)(count - 1));
-            for (int c = 0; c < channels; c++)
-            {
-                runningMean.Data[c] += momentum * (mean.Data[c] - runningMean.Data[c]);
-                runningVariance.Data[c] += momentum * (rstd.Data[c] * unbiased - runningVariance.Data[c]);
-            }
+            if (!Noted) Note();
         }
         else
         {
@@ -92,6 +90,16 @@ public sealed unsafe class BatchNorm2dOp : Op
         mean.Dispose();
         rstd.Dispose();
         return y;
+    }
+
+    private void Note()
+    {
+        float unbiased = (float)(count / (double)(count - 1));
+        for (int c = 0; c < channels; c++)
+        {
+            runningMean.Data[c] += momentum * (mean!.Data[c] - runningMean.Data[c]);
+            runningVariance.Data[c] += momentum * (rstd!.Data[c] * unbiased - runningVariance.Data[c]);
+        }
     }
 
     protected internal override void Backward(Tensor dy)

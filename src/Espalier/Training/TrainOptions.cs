@@ -70,6 +70,12 @@ public sealed record TrainOptions
     public Precision Precision { get; init; } = Precision.Fp32;
 
     /// <summary>
+    /// Keep only the results between sections of the network and compute the rest again in the backward pass: less memory for more time,
+    /// and the same weights bit for bit. See <see cref="Graph.ActivationMemory"/>.
+    /// </summary>
+    public bool CheckpointActivations { get; init; }
+
+    /// <summary>
     /// The parameters to train, as name patterns of parameters or layers with * and ?; none for all. The others stay bit for bit
     /// as they are, and so do the running statistics of batch norms of which no parameter is trained.
     /// </summary>

@@ -161,6 +161,7 @@ internal sealed partial class TrainingSession : IDisposable
         whole = undo.IsPossible;
         // Ranks stop together, and so only between two steps.
         bool stops = undo.IsPossible && ranks is null;
+        var run = new RunContext(Training: true, Still: untrained.Statistics) { CheckpointActivations = options.CheckpointActivations };
         for (int part = ranks?.Rank ?? 0; part < parts; part += stride)
         {
             if (stops) cancel.ThrowIfCancellationRequested();
@@ -168,7 +169,7 @@ internal sealed partial class TrainingSession : IDisposable
             var rng = new Rng(options.Seed ^ StepStream, (ulong)number, (ulong)part);
             var context = new StepContext(number, options.Steps, position.Epoch, part, parts, rng)
             {
-                Optimizer = optimizer, Run = new RunContext(Training: true, Still: untrained.Statistics),
+                Optimizer = optimizer, Run = run,
             };
             using (Interruption.By(stops ? cancel : CancellationToken.None))
             using (ProductPrecision.Of(options.Precision))

@@ -50,6 +50,19 @@ public sealed class BenchVerbTests : IDisposable
     }
 
     [Fact]
+    public void Checkpointed_steps_stand_beside_the_others()
+    {
+        string[] lines = [.. Lines(Bench([.. Agents, "--mode", "train", "--checkpoint-activations", "--format", "jsonl"]))
+            .Select(r => $"{Text(r, "variant")} {r.GetProperty("train_batch_size").GetInt32()}")];
+        Assert.Equal(from variant in new[] { "dense", "pruned" }
+                     from batch in new[] { 1, 3 }
+                     from way in new[] { "", "-checkpointed" }
+                     select $"{variant}{way} {batch}", lines);
+        Outcome wrong = Tool.Run([.. Agents, "--checkpoint-activations"]);
+        Assert.Contains("--checkpoint-activations is of training steps; add --mode train", wrong.Error);
+    }
+
+    [Fact]
     public void Operations_are_twice_the_multiply_adds_and_their_share_that_of_the_peak()
     {
         JsonElement r = Lines(Bench([.. Agents, "--dense", "--format", "jsonl"]))[1];

@@ -101,7 +101,7 @@ internal sealed class AptPasses
     public Tensor Part(int index, Tensor x, RunContext run)
     {
         if (cut is not { } known || known.Version != graph.Version) cut = known = (graph.Version, Cut());
-        return known.Parts[index].Prepared(run.Training).Run(x, run);
+        return known.Parts[index].Prepared(run.Training).Run(x, run with { GoesOn = index < Agents.Count });
     }
 
     private Graph[] Cut()

@@ -23,14 +23,13 @@ namespace Espalier.Compression.Methods.Apt;
 /// </summary>
 public sealed class AptTask : ITrainingTask
 {
-    private static readonly RunContext Training = new(Training: true);
-
     private readonly Model model;
     private readonly Apt options;
     private readonly AptPasses passes;
     private readonly float dropout, labelSmoothing;
     private readonly string identity;
     private AptBudget budget;
+    private RunContext training = new(Training: true);
     private bool begun;
 
     /// <param name="model">With agents, see <see cref="TokenAgents"/>; the task sets its dropout.</param>
@@ -97,6 +96,7 @@ public sealed class AptTask : ITrainingTask
     public IReadOnlyDictionary<string, double> Step(Batch batch, in StepContext context)
     {
         Tensor images = batch.ToTensor(model.Channels, model.ImageSize);
+        training = context.Run;
         return context.Step <= options.PruneFrom * context.TotalSteps
             ? PlainStep(images, batch.Labels, context.GradientScale, context.Rng)
             : Step(images, batch.Labels, context.GradientScale, context.Rng);
@@ -144,7 +144,7 @@ public sealed class AptTask : ITrainingTask
     {
         Graph.Seed(ref rng);
         using var recording = new Recording();
-        Tensor loss = F.CrossEntropy(passes.Plain(images, Training).Logits, labels, labelSmoothing);
+        Tensor loss = F.CrossEntropy(passes.Plain(images, training).Logits, labels, labelSmoothing);
         recording.Backward(loss, scale);
         return new Dictionary<string, double> { ["loss"] = loss.Item() };
     }
@@ -199,7 +199,7 @@ public sealed class AptTask : ITrainingTask
     {
         using var scope = new Scope();      // what the backward pass needed is free for the probes
         using var recording = new Recording();
-        var (pruned, observed) = passes.Both(images, Training, recordPlain: options.PlainLoss > 0);
+        var (pruned, observed) = passes.Both(images, training, recordPlain: options.PlainLoss > 0);
         Tensor loss = PrunedLoss(pruned, labels, observed, log);
         if (options.PlainLoss > 0)
             loss += PlainLoss(observed, labels, log) * options.PlainLoss;
@@ -214,7 +214,7 @@ public sealed class AptTask : ITrainingTask
     {
         using var scope = new Scope();
         using var recording = new Recording();
-        AptOutput output = passes.Pruned(images, Training);
+        AptOutput output = passes.Pruned(images, training);
         recording.Backward(PrunedLoss(output, labels, teacher, log), scale);
         Keep(output.AgentInputs, output.Logits);
         return output;
@@ -231,7 +231,7 @@ public sealed class AptTask : ITrainingTask
         {
             using var scope = new Scope();
             using var recording = new Recording();
-            trained = passes.Plain(images, Training);
+            trained = passes.Plain(images, training);
             recording.Backward(PlainLoss(trained, labels, log), scale * options.PlainLoss);
             Keep(trained.AgentInputs, trained.Logits);
         }

@@ -1,6 +1,7 @@
 using Espalier.Compression;
 using Espalier.Compression.Methods.Apt;
 using Espalier.Tests.Distributed;
+using Espalier.Tests.Training;
 
 namespace Espalier.Tests.Compression.Methods;
 
@@ -21,4 +22,17 @@ public sealed class AptRanksTests
         Assert.Equal(ends[0], ends[1]);
         Assert.NotEqual(0.5f, ends[0].Threshold);
     }
+    /// <summary>The parts between agents keep and compute again what they need each on their own, on as many tokens as
+    /// before.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(0.2f)]
+    public void CheckpointedActivationsGiveTheSameWeights(float dropout) => CheckpointedActivationsTests.AssertSameRun(
+        () =>
+        {
+            Model model = RanksTests.New("vit-tiny-28");
+            TokenAgents.Add(model);
+            return model;
+        },
+        model => new AptTask(model, new Apt { Budget = 0.5f, PlainLoss = 1 }, dropout));
 }

@@ -3,6 +3,8 @@ using Espalier.Compression.Methods.StochasticDepth;
 using Espalier.Models;
 using Espalier.Optim;
 using Espalier.Tensors;
+using Espalier.Tests.Distributed;
+using Espalier.Tests.Training;
 using Espalier.Training;
 
 namespace Espalier.Tests.Compression.Methods;
@@ -52,6 +54,18 @@ public sealed class RandomDepthTests
         sgd.Step(0.01f);
         Assert.Equal(freeze, before.SequenceEqual(weight.ToArray()));
     }
+
+    /// <summary>Whether an image, or the step, goes through a branch is drawn once, also where the branch is computed
+    /// twice.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Checkpointed_activations_give_the_same_weights(bool perSample) => CheckpointedActivationsTests.AssertSameRun(
+        () => RanksTests.New("resnet20"),
+        model => new ClassifierTask(model, new ClassifierTaskOptions
+        {
+            Hooks = [new RandomDepth(model.Graph, new StochasticDepth { PerSample = perSample, Survival = 0.5 })],
+        }));
 
     [Fact]
     public void Micro_batches_of_a_step_share_their_draws_and_steps_differ()
