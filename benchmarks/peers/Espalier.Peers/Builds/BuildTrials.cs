@@ -61,7 +61,7 @@ internal sealed record BuildTrial(string Section, string Name, Func<BuildPair, I
         m => m.Get(model), "train", batch, new JsonObject { ["lr"] = 1e-3 });
 
     private static BuildTrial CnnTraining(string model, int batch) => Timed("Training step, fp32", $"{model}, batch {batch}",
-        m => m.Cnn(model), "train", batch, new JsonObject { ["lr"] = 1e-3 });
+        m => m.Cnn(model), "train", batch, new JsonObject { ["lr"] = 1e-6 });
 
     private static BuildTrial AptTraining(string what, double share) => Timed("APT training step, fp32",
         $"ViT-B/16, batch 8, {what}", m => m.Get("ViT-B/16", agents: true), "train-apt", 8, new JsonObject { ["share"] = share });
