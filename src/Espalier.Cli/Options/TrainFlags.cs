@@ -57,7 +57,10 @@ internal sealed class TrainFlags
     private readonly Option<string?> amp = Opt.Choice("--amp",
         "Numbers that linear layers multiply in while training: bf16 where the processor has it [none]", "none", "bf16");
     private readonly Option<bool> checkpointActivations = Opt.Flag("--checkpoint-activations",
-        "Keep only what passes between blocks and compute the rest again in the backward pass: less memory, more time, the same weights");
+        "Keep only what passes between blocks and compute the rest again in the backward pass: less memory, more time, "
+        + "the same weights");
+    private readonly Option<bool> syncBatchNorm = Opt.Flag("--sync-bn",
+        "Behind mpirun: batch norms take the statistics of all processes' images, not of their own");
     private readonly Option<float?> dropout =
         Opt.Number("--dropout", "[0.1 for the published models, 0 for small and own ones]", 0f, 0.99f, "RATE");
     private readonly Option<bool> noShuffle = Opt.Flag("--no-shuffle", "Take the training images in the data set's order");
@@ -105,7 +108,7 @@ internal sealed class TrainFlags
             Shared.ModelType, Shared.Config, Shared.ImageSize, Shared.Width, Shared.Preprocess, init, pretrained, Shared.Averaged,
             steps, epochs, freeze,
             batchSize, accumulation, optimizer, learningRate, decay, warmup, weightDecay, maxGradNorm, Shared.TrainOnly,
-            ema, amp, checkpointActivations, dropout,
+            ema, amp, checkpointActivations, syncBatchNorm, dropout,
             .. RecipeFlags.All, augment, noAugment, noShuffle, seed,
             evalEvery, evalBatchSize, evalLimit, holdOut, checkpointEvery, logEvery, Shared.Resume, overwrite,
             targetFlops, rewardMargin, plainLoss, selfDistill, pruneFrom, clip, exploration, probes, context, keepBias,
@@ -204,6 +207,7 @@ internal sealed class TrainFlags
             EmaDecay = p.GetValue(ema),
             Precision = p.GetValue(amp) == "bf16" ? Precision.Bf16 : Precision.Fp32,
             CheckpointActivations = p.GetValue(checkpointActivations),
+            SyncBatchNorm = p.GetValue(syncBatchNorm),
             Seed = p.GetValue(seed) ?? defaults.Seed,
             Shuffle = !p.GetValue(noShuffle),
             Resume = p.GetValue(Shared.Resume),

@@ -5,7 +5,8 @@ namespace Espalier.Tensors;
 /// <summary>
 /// y = (x - mean) / sqrt(variance + eps) · gamma + beta per channel. x [N, C, H, W] (or [N, C]); the others [C].
 /// Training: mean and population variance of the batch, and running = (1 - momentum)·running + momentum·batch, the running
-/// variance taking the unbiased one, as in PyTorch. Otherwise the running statistics (Ioffe and Szegedy, arXiv 1502.03167).
+/// variance taking the unbiased one, as in PyTorch. Otherwise the running statistics (Ioffe and Szegedy, arXiv 1502.03167). Where
+/// several processes have a part of the batch each, statistics and their gradients are of all parts, of whatever sizes.
 /// </summary>
 public sealed unsafe class BatchNorm2dOp : Op
 {
@@ -14,6 +15,7 @@ public sealed unsafe class BatchNorm2dOp : Op
     private readonly long count;
     private readonly float momentum;
     private Tensor? mean, rstd;
+    private double total;
 
     /// <param name="runningMean">[C], updated in training.</param>
     /// <param name="runningVariance">[C], updated in training.</param>
@@ -30,8 +32,6 @@ public sealed unsafe class BatchNorm2dOp : Op
                     $"BatchNorm2d: gamma {gamma.Shape}, beta {beta.Shape}, running mean {runningMean.Shape} and "
                     + $"running variance {runningVariance.Shape} must be [{channels}] for x {x.Shape}");
         count = channels == 0 ? 0 : x.Length / channels;
-        if (training && count < 2)
-            throw new EspalierException($"batch norm cannot learn from one value a channel, {x.Shape}; choose larger batches or images");
         (this.x, this.gamma, this.beta, this.runningMean, this.runningVariance) = (x, gamma, beta, runningMean, runningVariance);
         (Training, this.momentum, Epsilon) = (training, momentum, epsilon);
     }
@@ -45,6 +45,9 @@ public sealed unsafe class BatchNorm2dOp : Op
     /// <summary>Whether the result is max(y, 0): the ReLU behind it, which a training graph does in the same passes.</summary>
     internal bool Relu { get; init; }
 
+    /// <summary>See <see cref="RunContext.SumOverRanks"/>.</summary>
+    internal Action<double[]>? SumOverRanks { get; init; }
+
     /// <summary>Whether the running statistics have this batch in them already.</summary>
     internal bool Noted { get; init; }
 
@@ -57,7 +60,10 @@ public sealed unsafe class BatchNorm2dOp : Op
     /// <summary>In training with the statistics of the batch, whatever this op used; where they are to stay still, with the running
     /// ones.</summary>
     public override Op On(Tensor?[] operands, RunContext run = default) => new BatchNorm2dOp(operands[0]!, operands[1]!, operands[2]!,
-        operands[3]!, operands[4]!, run.Training && run.Still?.Contains(operands[3]!) != true, momentum, Epsilon) { Relu = Relu, Noted = run.Again };
+        operands[3]!, operands[4]!, run.Training && run.Still?.Contains(operands[3]!) != true, momentum, Epsilon)
+    {
+        Relu = Relu, Noted = run.Again, SumOverRanks = run.SumOverRanks,
+    };
 
     /// <summary>The same with the ReLU that follows.</summary>
     internal BatchNorm2dOp WithRelu() =>
@@ -77,6 +83,11 @@ public sealed unsafe class BatchNorm2dOp : Op
         if (Training)
         {
             Kernel.Moments(x.Data, mean.Data, rstd.Data);
+            total = count;
+            if (SumOverRanks is not null) Join();
+            if (total < 2)
+                throw new EspalierException($"batch norm cannot learn from one value a channel, {x.Shape}; "
+                    + "choose larger batches or images");
             if (!Noted) Note();
         }
         else
@@ -92,9 +103,31 @@ public sealed unsafe class BatchNorm2dOp : Op
         return y;
     }
 
+    /// <summary>Mean and variance of all parts from those of each: sums of x and of x², in double precision, so that no part's
+    /// digits are lost where its mean is large.</summary>
+    private void Join()
+    {
+        double[] sums = new double[2 * channels + 1];
+        for (int c = 0; c < channels; c++)
+        {
+            double m = mean!.Data[c];
+            sums[c] = count * m;
+            sums[channels + c] = count * (rstd!.Data[c] + m * m);
+        }
+        sums[^1] = count;
+        SumOverRanks!(sums);
+        total = sums[^1];
+        for (int c = 0; c < channels; c++)
+        {
+            double m = sums[c] / total;
+            mean!.Data[c] = (float)m;
+            rstd!.Data[c] = (float)Math.Max(0, sums[channels + c] / total - m * m);
+        }
+    }
+
     private void Note()
     {
-        float unbiased = (float)(count / (double)(count - 1));
+        float unbiased = (float)(total / (total - 1));
         for (int c = 0; c < channels; c++)
         {
             runningMean.Data[c] += momentum * (mean!.Data[c] - runningMean.Data[c]);
@@ -110,8 +143,29 @@ public sealed unsafe class BatchNorm2dOp : Op
         Tensor? dBeta = Wants(beta) ? GradOf(beta, out addBeta) : null;
         if (!addGamma) dGamma?.Fill(0);
         if (!addBeta) dBeta?.Fill(0);
-        Kernel.Backward(x.Data, dy.Data, gamma.Data, beta.Data, mean!.Data, rstd!.Data, Training,
-            dx is null ? null : dx.Data, addX, dGamma is null ? null : dGamma.Data, dBeta is null ? null : dBeta.Data);
+        var gradient = new BatchNormGradient
+        {
+            X = x.Data, Dy = dy.Data, Gamma = gamma.Data, Beta = beta.Data, Mean = mean!.Data, Rstd = rstd!.Data,
+            Dx = dx is null ? null : dx.Data, Accumulate = addX,
+        };
+        if (Training && SumOverRanks is not null) BackwardJoined(gradient, dGamma, dBeta);
+        else Kernel.Backward(gradient, Training, dGamma is null ? null : dGamma.Data, dBeta is null ? null : dBeta.Data);
+    }
+
+    /// <summary>Gradients of the weights are of this part: their sum is made with those of all others. That of x goes through
+    /// statistics of all parts.</summary>
+    private void BackwardJoined(in BatchNormGradient gradient, Tensor? dGamma, Tensor? dBeta)
+    {
+        double[] sums = new double[2 * channels];
+        fixed (double* all = sums) Kernel.GradientSums(gradient, all);
+        for (int c = 0; c < channels; c++)
+        {
+            if (dBeta is not null) dBeta.Data[c] += (float)sums[c];
+            if (dGamma is not null) dGamma.Data[c] += (float)(sums[channels + c] * rstd!.Data[c]);
+        }
+        SumOverRanks!(sums);
+        fixed (double* all = sums)
+            if (gradient.Dx != null) Kernel.Gradient(gradient, all, total);
     }
 
     public override void Flow(ChannelFlow flow)

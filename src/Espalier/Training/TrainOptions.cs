@@ -70,8 +70,8 @@ public sealed record TrainOptions
     public Precision Precision { get; init; } = Precision.Fp32;
 
     /// <summary>
-    /// Keep only the results between sections of the network and compute the rest again in the backward pass: less memory for more time,
-    /// and the same weights bit for bit. See <see cref="Graph.ActivationMemory"/>.
+    /// Keep only the results between sections of the network and compute the rest again in the backward pass: less memory for
+    /// more time, and the same weights bit for bit. See <see cref="Graph.ActivationMemory"/>.
     /// </summary>
     public bool CheckpointActivations { get; init; }
 
@@ -113,6 +113,12 @@ public sealed record TrainOptions
     /// gradients is what one process has with as many micro-batches.
     /// </summary>
     public IRanks? Ranks { get; init; }
+
+    /// <summary>
+    /// Whether batch norms take the statistics of all ranks' images of a micro-batch in place of their own rank's, which are few
+    /// where there are many ranks. Nothing changes where there is one.
+    /// </summary>
+    public bool SyncBatchNorm { get; init; }
 
     /// <summary>Micro-batches a step, of all ranks together: a multiple of <see cref="GradientAccumulationSteps"/> and of their number.
     /// </summary>
@@ -182,6 +188,7 @@ public sealed record TrainOptions
         ("Shuffle", Shuffle ? "yes" : "no"),
         ("FreezeSteps", Text(FreezeSteps)),
         ("Precision", $"{Precision}"),
+        ("SyncBatchNorm", SyncBatchNorm && Ranks is { Count: > 1 and var count } ? $"over {count}" : "no"),
     ];
 
     private static string Text(IFormattable value) => value.ToString(null, CultureInfo.InvariantCulture);

@@ -43,6 +43,9 @@ internal sealed class TrainingRanks
         }
     }
 
+    /// <summary>Sums over all ranks, in the place of the numbers.</summary>
+    public void Sum(double[] values) => Wait(ranks.Sum(values.AsMemory()));
+
     /// <summary>Whether it is so on any rank.</summary>
     public bool Any(bool here) => ranks.Sum(here ? 1 : 0) > 0;
 
@@ -71,7 +74,7 @@ internal sealed class TrainingRanks
 
     private double[] Means(double[] values)
     {
-        Wait(ranks.Sum(values.AsMemory()));
+        Sum(values);
         return Array.ConvertAll(values, v => v / Count);
     }
 

@@ -161,7 +161,11 @@ internal sealed partial class TrainingSession : IDisposable
         whole = undo.IsPossible;
         // Ranks stop together, and so only between two steps.
         bool stops = undo.IsPossible && ranks is null;
-        var run = new RunContext(Training: true, Still: untrained.Statistics) { CheckpointActivations = options.CheckpointActivations };
+        var run = new RunContext(Training: true, Still: untrained.Statistics)
+        {
+            CheckpointActivations = options.CheckpointActivations,
+            SumOverRanks = options.SyncBatchNorm && ranks is { Count: > 1 } ? ranks.Sum : null,
+        };
         for (int part = ranks?.Rank ?? 0; part < parts; part += stride)
         {
             if (stops) cancel.ThrowIfCancellationRequested();

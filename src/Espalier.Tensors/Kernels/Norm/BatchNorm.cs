@@ -19,14 +19,21 @@ internal readonly unsafe struct BatchNorm(int batch, int channels, int area, boo
         Workers.For(channels, PerThread, new ForwardJob(this, x, gamma, beta, mean, rstd, y));
 
     /// <summary>
-    /// dGamma and dBeta are added to; dx is written, or added to with <paramref name="accumulate"/>. Each may be null.
+    /// dGamma and dBeta are added to; dx is written, or added to. Each may be null.
     /// </summary>
     /// <param name="batchStatistics">Whether mean and rstd came from x, so that the gradient flows through them too.</param>
-    public void Backward(
-        float* x, float* dy, float* gamma, float* beta, float* mean, float* rstd, bool batchStatistics,
-        float* dx, bool accumulate, float* dGamma, float* dBeta) =>
-        Workers.For(channels, PerThread,
-            new BackwardJob(this, x, dy, gamma, beta, mean, rstd, batchStatistics, dx, accumulate, dGamma, dBeta));
+    public void Backward(in BatchNormGradient g, bool batchStatistics, float* dGamma, float* dBeta) =>
+        Workers.For(channels, PerThread, new BackwardJob(this, g, batchStatistics, dGamma, dBeta));
+
+    /// <summary>The sums of the gradient of y [C], and behind them those of its products with x - mean [C].</summary>
+    public void GradientSums(in BatchNormGradient g, double* sums) =>
+        Workers.For(channels, PerThread, new SumsJob(this, g, sums));
+
+    /// <summary>dx alone, where mean and rstd came from more images than these.</summary>
+    /// <param name="sums">Of all images, as <see cref="GradientSums"/> gives them for these.</param>
+    /// <param name="count">Values a channel of all images.</param>
+    public void Gradient(in BatchNormGradient g, double* sums, double count) =>
+        Workers.For(channels, PerThread, new GradientJob(this, g, sums, count));
 
     private float* Of(float* x, int image, int channel) => x + ((long)image * channels + channel) * area;
 
@@ -59,30 +66,81 @@ internal readonly unsafe struct BatchNorm(int batch, int channels, int area, boo
         }
     }
 
+    private (double Sum, double Dot) SumsOf(int c, in BatchNormGradient g)
+    {
+        double sum = 0, dot = 0;
+        var gate = new ReluGate(g.Rstd[c] * g.Gamma[c], g.Beta[c], relu);
+        for (int b = 0; b < batch; b++)
+            Plane.GradientSums(Of(g.Dy, b, c), Of(g.X, b, c), g.Mean[c], gate, area, ref sum, ref dot);
+        return (sum, dot);
+    }
+
+    /// <summary>dx = gamma·rstd·(dy - sum / count - (x - mean)·rstd²·dot / count): the last two are 0 where no gradient flows
+    /// through the statistics.</summary>
+    private void GradientOf(int c, in BatchNormGradient g, double sum, double dot, double count)
+    {
+        var gate = new ReluGate(g.Rstd[c] * g.Gamma[c], g.Beta[c], relu);
+        float scale = g.Gamma[c] * g.Rstd[c];
+        float slope = (float)(-scale * g.Rstd[c] * g.Rstd[c] * dot / count), shift = (float)(-scale * sum / count);
+        for (int b = 0; b < batch; b++)
+        {
+            float* to = Of(g.Dx, b, c);
+            Plane.Gradient(Of(g.Dy, b, c), scale, Of(g.X, b, c), g.Mean[c], slope, shift, to, g.Accumulate, area, gate);
+        }
+    }
+
     private readonly struct BackwardJob(
-        BatchNorm n, float* x, float* dy, float* gamma, float* beta, float* mean, float* rstd, bool batchStatistics,
-        float* dx, bool accumulate, float* dGamma, float* dBeta) : IRangeJob
+        BatchNorm n, BatchNormGradient g, bool batchStatistics, float* dGamma, float* dBeta) : IRangeJob
     {
         public void Run(int start, int end, int worker)
         {
             for (int c = start; c < end; c++)
             {
-                double sum = 0, dot = 0, count = (double)n.batch * n.area;
-                var gate = new ReluGate(rstd[c] * gamma[c], beta[c], n.relu);
-                for (int b = 0; b < n.batch; b++)
-                    Plane.GradientSums(n.Of(dy, b, c), n.Of(x, b, c), mean[c], gate, n.area, ref sum, ref dot);
+                var (sum, dot) = n.SumsOf(c, g);
                 if (dBeta != null) dBeta[c] += (float)sum;
-                if (dGamma != null) dGamma[c] += (float)(dot * rstd[c]);
-                if (dx == null) continue;
-                float scale = gamma[c] * rstd[c];
-                float slope = batchStatistics ? (float)(-scale * rstd[c] * rstd[c] * dot / count) : 0;
-                float shift = batchStatistics ? (float)(-scale * sum / count) : 0;
-                for (int b = 0; b < n.batch; b++)
-                {
-                    float* to = n.Of(dx, b, c);
-                    Plane.Gradient(n.Of(dy, b, c), scale, n.Of(x, b, c), mean[c], slope, shift, to, accumulate, n.area, gate);
-                }
+                if (dGamma != null) dGamma[c] += (float)(dot * g.Rstd[c]);
+                if (g.Dx == null) continue;
+                if (batchStatistics) n.GradientOf(c, g, sum, dot, (double)n.batch * n.area);
+                else n.GradientOf(c, g, 0, 0, 1);
             }
         }
     }
+
+    private readonly struct SumsJob(BatchNorm n, BatchNormGradient g, double* sums) : IRangeJob
+    {
+        public void Run(int start, int end, int worker)
+        {
+            for (int c = start; c < end; c++) (sums[c], sums[n.channels + c]) = n.SumsOf(c, g);
+        }
+    }
+
+    private readonly struct GradientJob(BatchNorm n, BatchNormGradient g, double* sums, double count) : IRangeJob
+    {
+        public void Run(int start, int end, int worker)
+        {
+            for (int c = start; c < end; c++) n.GradientOf(c, g, sums[c], sums[n.channels + c], count);
+        }
+    }
+}
+
+/// <summary>What the backward pass of a batch norm reads and where dx goes.</summary>
+internal readonly unsafe struct BatchNormGradient
+{
+    public required float* X { get; init; }
+
+    public required float* Dy { get; init; }
+
+    public required float* Gamma { get; init; }
+
+    public required float* Beta { get; init; }
+
+    public required float* Mean { get; init; }
+
+    public required float* Rstd { get; init; }
+
+    /// <summary>Null where it is not wanted.</summary>
+    public required float* Dx { get; init; }
+
+    /// <summary>Whether dx is added to.</summary>
+    public required bool Accumulate { get; init; }
 }
