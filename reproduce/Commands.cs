@@ -204,7 +204,8 @@ internal static class Commands
             var runs = new AptReproduction(context, folder, dataDir, parse.GetValue(steps) ?? 2000,
                 AptReproduction.Of(parse.GetValue(budgets).Or(0.85, 0.5), parse.GetValue(some)));
             if (parse.GetValue(Plan)) return Show(context, runs.Estimates(seeds[0]).Select(e => (e.Name, seeds.Length * e.Time)));
-            if (!seeds.All(runs.Train) || parse.GetValue(TrainOnly)) return null;
+            WorkShare? share = WorkShare.Of(folder);
+            if (!seeds.Where(s => share?.Claim($"seed-{s}") != false).All(runs.Train) || parse.GetValue(TrainOnly)) return null;
             var results = new AptResults(context, runs, seeds, dataDir);
             IReadOnlyList<AptResult> rows = results.Measure();
             context.Terminal.Line(AptResults.Table(rows));
@@ -269,21 +270,35 @@ internal static class Commands
         var verb = new Verb(name, description, [$"{example} --output docs/results.md", .. shared]);
         foreach (Option option in (Option[])[Shared.DataDir, Shared.OutputDir, .. own, .. sharing, Output])
             verb.Options.Add(option);
-        verb.SetAction(parse =>
+        verb.RunsTogether = bySeeds;
+        verb.SetAction(parse => Together.Run(context, parse, ranks =>
         {
             ulong[] seeds = ParseSeeds((bySeeds ? parse.GetValue(Seeds) : null) ?? "1,2,3");
             string folder = parse.GetValue(Shared.OutputDir) ?? $"runs/{name}";
             string path = parse.GetValue(Output) ?? Path.Combine(folder, "RESULTS.md");
             Folders.MakeFor(path);
+            if (ranks is not null)
+            {
+                // All train what nobody else does; then the first one finds everything finished, measures alone and writes.
+                WorkShare.Meet(ranks, folder);
+                if (!parse.GetValue(Plan)) run(Training(parse), folder, path, WorkShare.Turned(seeds, ranks));
+                WorkShare.Meet(ranks, folder);
+                if (ranks.Rank > 0) return ExitCodes.Done;
+            }
             string? section = run(parse, folder, path, seeds);
+            if (ranks is not null) WorkShare.Clear(folder);
             if (context.Cancel.IsCancellationRequested) return context.ExitCode;
             if (section is null) return ExitCodes.Done;
             ResultsPage.Write(path, section);
             context.Terminal.Line($"results     {path}");
             return ExitCodes.Done;
-        });
+        }, "reproduce"));
         return verb;
     }
+
+    /// <summary>The same without measuring.</summary>
+    private static ParseResult Training(ParseResult parse) => parse.GetValue(TrainOnly) ? parse
+        : parse.RootCommandResult.Command.Parse([.. parse.Tokens.Select(t => t.Value), TrainOnly.Name]);
 
     private static ulong[] ParseSeeds(string list) => [.. list.Split(',').Select(s =>
         ulong.TryParse(s, NumberStyles.None, CultureInfo.InvariantCulture, out ulong seed) ? seed

@@ -62,7 +62,7 @@ internal sealed class ComparisonRuns(CommandContext context, string folder, stri
     {
         CompressionOptions plain = Tuned(new CompressionOptions { Seed = seed });
         Runs.Do(Name(Whole, 1, seed), Open, plain, job => job.Train("train on", steps), trained);
-        foreach (var (method, budget) in Lines())
+        foreach (var (method, budget) in Runs.Mine(Lines(), l => Name(l.Method.Id, l.Budget, seed)))
         {
             RunRecord record;
             try

@@ -14,7 +14,9 @@ namespace Espalier.Reproduce;
 
 /// <summary>Runs of a reproduction, each with its files in one folder: what is finished there is not done again.</summary>
 /// <param name="steps">Training steps that a run of the folder has; null where that cannot be chosen.</param>
-internal sealed class NetworkRuns(CommandContext context, string folder, DatasetPair pair, int imageSize, long? steps = null)
+/// <param name="share">What other processes may work on at the same time; null for what mpirun says.</param>
+internal sealed class NetworkRuns(CommandContext context, string folder, DatasetPair pair, int imageSize, long? steps = null,
+    WorkShare? share = null)
 {
     private const int EvaluationBatch = 250, Few = 8;
     private const string StepsFile = "steps.txt";
@@ -23,6 +25,7 @@ internal sealed class NetworkRuns(CommandContext context, string folder, Dataset
     private const int Glance = 1000;
 
     private readonly SortedSet<string> looked = new(StringComparer.Ordinal);
+    private readonly WorkShare? share = share ?? WorkShare.Of(folder);
 
     public IImageDataset Train => pair.Train;
 
@@ -44,13 +47,36 @@ internal sealed class NetworkRuns(CommandContext context, string folder, Dataset
     /// <summary>All training and all test images, in words.</summary>
     public string Images => FormattableString.Invariant($"{Train.Count:#,0} training and {Test.Count:#,0} test images");
 
-    /// <summary>One run, if it is not finished: opens a network, works on it, writes it and what it is like.</summary>
+    /// <summary>Lines of runs that do not depend on each other: of several processes each has those that it comes to
+    /// first.</summary>
+    /// <param name="name">Of a line's first run.</param>
+    public IEnumerable<T> Mine<T>(IEnumerable<T> lines, Func<T, string> name) =>
+        lines.Where(line => share?.Claim($"{name(line)}.line") != false);
+
+    /// <summary>One run, if it is not finished: opens a network, works on it, writes it and what it is like. One that another
+    /// process works on is waited for.</summary>
     /// <param name="trained">Steps that the network has behind it when it is opened.</param>
     public RunRecord Do(string name, Func<Model> open, CompressionOptions options, Action<CompressionJob> work,
         long trained = 0, Augmentation augmentation = Augmentation.None)
     {
         RequireSteps();
         if (Record(name) is { } finished) return finished;
+        if (share is null) return Worked(name, open, options, work, trained, augmentation);
+        if (!share.Claim(name)) return share.Wait(name, () => Record(name), context.Cancel);
+        try
+        {
+            return Worked(name, open, options, work, trained, augmentation);
+        }
+        catch (Exception e)
+        {
+            share.Fail(name, e.Message);
+            throw;
+        }
+    }
+
+    private RunRecord Worked(string name, Func<Model> open, CompressionOptions options, Action<CompressionJob> work, long trained,
+        Augmentation augmentation)
+    {
         context.Cancel.ThrowIfCancellationRequested();
         Folders.Make(folder);
         if (steps is { } all) AtomicFile.Write(Path.Combine(folder, StepsFile), to => to.Write(Encoding.ASCII.GetBytes($"{all}\n")));

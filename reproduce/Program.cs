@@ -1,7 +1,9 @@
 using Espalier.Cli;
+using Espalier.Cli.Running;
 using Espalier.Reproduce;
 
-using var interrupt = new Interrupt(Console.Error);
+Terminal terminal = Together.Of(Terminal.OfProcess());
+using var interrupt = new Interrupt(terminal.Error);
 // Every experiment keeps what it has.
 using IDisposable held = interrupt.Hold();
-return Commands.Run(args, new CommandContext(Terminal.OfProcess(), interrupt.Token, interrupt));
+return Commands.Run(args, new CommandContext(terminal, interrupt.Token, interrupt));

@@ -33,14 +33,16 @@ internal sealed class ReprReproduction(CommandContext context, string folder, st
     /// <summary>Everything that is not finished.</summary>
     public void Train()
     {
-        foreach (ulong seed in seeds)
-            foreach (var (id, _, repr, reverse) in Lines)
-                foreach (var (column, _, kind) in Columns)
-                    runs.Do(Name(id, column, seed), () => runs.New(Network, 1, seed), Options(seed, reverse), job =>
-                    {
-                        if (repr) job.Run();
-                        else job.Train("train", steps);
-                    }, augmentation: kind);
+        var all = from seed in seeds
+                  from line in Lines
+                  from column in Columns
+                  select (Seed: seed, Line: line, Column: column);
+        foreach (var (seed, line, column) in runs.Mine(all, r => Name(r.Line.Id, r.Column.Id, r.Seed)))
+            runs.Do(Name(line.Id, column.Id, seed), () => runs.New(Network, 1, seed), Options(seed, line.Reverse), job =>
+            {
+                if (line.Repr) job.Run();
+                else job.Train("train", steps);
+            }, augmentation: column.Kind);
     }
 
     private static string Name(string id, string column, ulong seed) => $"{Network}-{id}-{column}-{seed}";

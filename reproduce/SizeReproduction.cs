@@ -34,10 +34,11 @@ internal sealed class SizeReproduction(CommandContext context, string folder, st
     public void Train(IReadOnlyList<ulong> seeds)
     {
         Runs.RequireSteps();
-        foreach (var (network, method, seed) in from m in methods.OrderBy(m => !m.Untrained)
-                                                from s in m.Untrained ? seeds.Take(1) : seeds
-                                                from n in networks
-                                                select (n, m, s))
+        var lines = from m in methods.OrderBy(m => !m.Untrained)
+                    from s in m.Untrained ? seeds.Order().Take(1) : seeds
+                    from n in networks
+                    select (Network: n, Method: m, Seed: s);
+        foreach (var (network, method, seed) in Runs.Mine(lines, l => Name(l.Network, l.Method, l.Seed)))
         {
             try
             {

@@ -10,5 +10,6 @@ if [[ ! -x /usr/bin/mpirun ]]; then
     apt-get -y -q install --no-install-recommends openmpi-bin >/dev/null
 fi
 export ESPALIER_EXPECT_MPI=1
-dotnet test tests/Espalier.Tests -c Release --filter FullyQualifiedName~RanksTests
+dotnet test tests/Espalier.Tests -c Release --filter "FullyQualifiedName~RanksTests|FullyQualifiedName~SyncBatchNorm"
 dotnet test tests/Espalier.Cli.Tests -c Release --filter FullyQualifiedName~MpiTests
+dotnet test tests/Espalier.Reproduce.Tests -c Release --filter FullyQualifiedName~WorkShareTests

@@ -9,6 +9,9 @@ namespace Espalier.Cli;
 internal sealed class Verb(string name, string description, params string[] examples) : Command(name, description)
 {
     public IReadOnlyList<string> Examples => examples;
+
+    /// <summary>Whether several processes that mpirun has started may do it together.</summary>
+    public bool RunsTogether { get; set; }
 }
 
 /// <summary>The usual help, and the verb's examples after it.</summary>

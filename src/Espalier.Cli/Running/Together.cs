@@ -14,7 +14,8 @@ internal static class Together
     private static readonly TimeSpan Courtesy = TimeSpan.FromSeconds(10);
 
     /// <param name="verb">Is given no ranks where there is one process only.</param>
-    public static int Run(CommandContext context, ParseResult parse, Func<IRanks?, int> verb)
+    /// <param name="program">Its name, for messages.</param>
+    public static int Run(CommandContext context, ParseResult parse, Func<IRanks?, int> verb, string program = "espalier")
     {
         using MpiRanks? ranks = MpiRanks.Join();
         if (ranks is null) return verb(null);
@@ -32,7 +33,7 @@ internal static class Together
                 terminal = Terminal.OfProcess();
                 line = $"process {ranks.Rank}: {line}";
             }
-            terminal.ErrorLine($"espalier: {line}");
+            terminal.ErrorLine($"{program}: {line}");
             if (parse.GetValue(Shared.Verbose)) terminal.ErrorLine(e.ToString());
             ranks.Abort(code);
             return code;
@@ -43,6 +44,10 @@ internal static class Together
     public static Terminal Of(Terminal terminal) => MpiRanks.StartedAs == 0 ? terminal : terminal.Silent();
 
     /// <summary>Why a verb that works alone does not do it in several processes at once; null where it is alone.</summary>
-    public static string? Refusal(ParseResult parse) => MpiRanks.Started == 1 || parse.CommandResult.Command.Name == "train" ? null
-        : $"mpirun has started {MpiRanks.Started} processes, and only train works in several; start this without mpirun";
+    public static string? Refusal(ParseResult parse)
+    {
+        Command verb = parse.CommandResult.Command;
+        return MpiRanks.Started == 1 || verb is Verb { RunsTogether: true } ? null
+            : $"mpirun has started {MpiRanks.Started} processes, and {verb.Name} works in one only; start it without mpirun";
+    }
 }

@@ -15,7 +15,7 @@ internal static class TrainVerb
     public static Command Create(CommandContext context)
     {
         var flags = new TrainFlags();
-        Command verb = flags.AddTo(new Verb("train",
+        var train = new Verb("train",
             "Trains or fine-tunes a vision transformer, plain or with APT's pruning agents, or a convolutional network; behind mpirun in "
             + "several processes.",
             "espalier train --data fashion-mnist --model-type vit-small-28 --optimizer adamw --num-steps 4000 --target-flops 0.5",
@@ -24,7 +24,8 @@ internal static class TrainVerb
             "espalier train --data cifar10 --init small.safetensors --num-steps 2000 --teacher whole.safetensors",
             "espalier train --recipe output/cifar.recipe.json --epochs 20 --name longer",
             "espalier train --data photos --model-type resnet18 --pretrained resnet18.pth --freeze 2 --name mine",
-            "espalier train --name cifar --resume"));
+            "espalier train --name cifar --resume") { RunsTogether = true };
+        Command verb = flags.AddTo(train);
         verb.SetAction(parse => Together.Run(context, parse, ranks =>
         {
             TrainPlan plan = flags.Read(parse);
@@ -82,14 +83,15 @@ internal static class TrainVerb
         terminal.Line($"run         {options.Steps} steps of {options.BatchSize} images, "
             + $"{Format.Number((double)options.Steps * options.BatchSize / train, "0.#")} passes over the training images"
             + (options.Ranks is { } ranks ? $", by {ranks.Count} processes" : "")
+            + (options is { SyncBatchNorm: true, Ranks.Count: > 1 } ? ", batch norms over the images of all" : "")
             + (options.FreezeSteps > 0 ? $", the first {options.FreezeSteps} steps of the head alone" : ""));
         if (options.CheckpointActivations)
         {
             ActivationMemory memory = net.Graph.Prepared(training: true).ActivationMemory;
             int images = options.BatchSize / options.MicroBatches;
-            terminal.Line($"memory      {memory.Sections} sections keep about {Format.Bytes(memory.Checkpointed * images)} of activations for "
-                + $"{images} images, in place of {Format.Bytes(memory.Whole * images)}; {Format.Share(memory.Recomputed)} of the forward pass "
-                + "is computed twice");
+            terminal.Line($"memory      {memory.Sections} sections keep about {Format.Bytes(memory.Checkpointed * images)} of "
+                + $"activations for {images} images, in place of {Format.Bytes(memory.Whole * images)}; "
+                + $"{Format.Share(memory.Recomputed)} of the forward pass is computed twice");
         }
         if (TrainingEstimate.Of(costs.Dense, options, plan.Method is not null) is { } estimate)
             terminal.Line($"time        {estimate}");

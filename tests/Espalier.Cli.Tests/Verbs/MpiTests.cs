@@ -23,6 +23,20 @@ public sealed class MpiTests : IDisposable
         AssertSame("one", "two", 2e-5f);
     }
 
+    [Fact]
+    public async Task Batch_norms_over_two_processes_are_those_of_one()
+    {
+        if (!Installed()) return;
+        string[] network = ["--model-type", "resnet20", "--width", "0.25", "--img-size", "28", "--no-augment", "--sync-bn"];
+        var (code, output, error) = await Start([.. Train("two", 3, network), "--checkpoint-activations"]);
+        Assert.True(code == 0, error);
+        Assert.Contains("by 2 processes, batch norms over the images of all", output);
+        Assert.Contains("of the forward pass is computed twice", output);
+        Outcome one = Tool.Run(Train("one", 3, network));
+        Assert.True(one.Code == 0, one.Error);
+        AssertSame("one", "two", 1e-4f);
+    }
+
     /// <summary>What is resumed ends like what was not stopped.</summary>
     [Fact]
     public async Task Two_processes_resume()
@@ -52,7 +66,7 @@ public sealed class MpiTests : IDisposable
         odd[Array.IndexOf(odd, "16")] = "15";
         foreach (var (arguments, words) in new[]
         {
-            (odd, "--train-batch-size"), (["models"], "only train works in several"),
+            (odd, "--train-batch-size"), (["models"], "models works in one only"),
         })
         {
             var (code, _, error) = await Start(arguments);
@@ -68,11 +82,11 @@ public sealed class MpiTests : IDisposable
         return there;
     }
 
-    private string[] Train(string name, int steps) =>
+    private string[] Train(string name, int steps, string[]? network = null) =>
     [
-        "train", "--method", "none", "--model-type", "vit-tiny-28", "--data", "fashion-mnist", "--data-dir", Golden.Folder,
-        "--num-steps", $"{steps}", "--train-batch-size", "16", "--eval-every", "0", "--threads", "1", "--output-dir", folder.Path,
-        "--name", name,
+        "train", "--method", "none", .. network ?? ["--model-type", "vit-tiny-28"],
+        "--data", "fashion-mnist", "--data-dir", Golden.Folder, "--num-steps", $"{steps}", "--train-batch-size", "16",
+        "--eval-every", "0", "--threads", "1", "--output-dir", folder.Path, "--name", name,
     ];
 
     private static async Task<(int Code, string Out, string Error)> Start(params string[] arguments)
