@@ -32,6 +32,8 @@ internal sealed unsafe class CodesConvStep : Step
         if (ends is { Mid.Scale: not 0, ResidualStep.Scale: not 0, Step.Scale: not 0, First.Scale: not 0, After: Activation.None })
             ends.Sum = CodeSum.Of(ends.Mid, ends.ResidualStep, ends.Step, !layer.ResidualFirst);
         if (ends.First is { Scale: not 0 } first) for (nint o = 0; o < scales.Length; o++) scales.Data[o] /= first.Scale;
+        ends.Scale = scales.Data;
+        ends.InTile = ends.IsForTile(layer.Filters.Outputs);
     }
 
     public override long Bytes => conv.Bytes;
@@ -39,7 +41,6 @@ internal sealed unsafe class CodesConvStep : Step
     public override void Run(Lane lane)
     {
         CodesEpilogue epilogue = ends;
-        epilogue.Scale = scales.Data;
         if (result is null) epilogue.Floats = to.In(lane);
         else epilogue.Codes = to.CodesIn(lane);
         if (residual is { } r)

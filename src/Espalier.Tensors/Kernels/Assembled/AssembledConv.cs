@@ -30,12 +30,12 @@ internal static class AssembledConv
     /// <param name="pixels">1 to <see cref="MaxPixels"/>.</param>
     /// <param name="vectors">1 or 2: 16 or 32 outputs.</param>
     /// <param name="codes">Whether a step is 4 bytes without sign of x by 4 with sign of the weights, added to an int32: see
-    /// <see cref="DotInstruction.Int8"/>. Sums then only begin, go on and are stored.</param>
+    /// <see cref="DotInstruction.Int8"/>. Sums then begin, go on and are stored, or end as codes.</param>
     /// <param name="windows">Whether it obeys the Windows x64 calling convention rather than System V's.</param>
     public static byte[] Assemble(int pixels, int vectors, bool codes, bool windows)
     {
         var code = new Assembler(64);
-        int saved = Saved((pixels * vectors) + 3, windows);
+        int saved = Saved((pixels * vectors) + (codes ? 4 : 3), windows);
         code.mov(rax, windows ? rcx : rdi);
         code.push(rbx);
         code.push(rsi);
@@ -46,9 +46,14 @@ internal static class AssembledConv
         code.kmovw(k1, ecx);
         code.shr(ecx, 16);
         code.kmovw(k2, ecx);
-        Begin(code, pixels, vectors);
+        Begin(code, pixels, vectors, codes);
         Multiply(code, pixels, vectors, codes);
-        Finish(code, pixels, vectors);
+        Label done = code.CreateLabel();
+        if (codes) AssembledCodes.Finish(code, pixels, vectors, done);
+        else Finish(code, pixels, vectors);
+        Store(code, pixels, vectors);
+        code.Label(ref done);
+        code.nop();
         Restore(code, saved);
         code.pop(r12);
         code.pop(rdi);
@@ -60,8 +65,11 @@ internal static class AssembledConv
     }
 
     // The sums begin with the bias, or with what y holds.
-    private static void Begin(Assembler code, int pixels, int vectors)
+    private static void Begin(Assembler code, int pixels, int vectors, bool codes)
     {
+        // All codes of a tile's pixel are in one line, or two.
+        int lines = codes ? 1 : vectors;
+
         Label continued = code.CreateLabel(), done = code.CreateLabel();
         Address(code, Slot.Y, Slot.Y2, Slot.RowY);
         code.test(Argument32(Slot.Modes), (int)ConvTile.Modes.Continue);
@@ -72,9 +80,9 @@ internal static class AssembledConv
             code.vmovups(Registers[3 + i], __zmmword_ptr[rcx + (i % vectors * Vector)]);
         }
 
-        for (int i = 0; i < pixels * vectors; i++)
+        for (int i = 0; i < pixels * lines; i++)
         {
-            code.prefetchw(__byte_ptr[At(pixels, i / vectors, i % vectors * Vector)]);
+            code.prefetchw(__byte_ptr[At(pixels, i / lines, i % lines * Vector)]);
         }
 
         code.jmp(done);
@@ -87,19 +95,19 @@ internal static class AssembledConv
         }
 
         code.Label(ref done);
-        FetchResidual(code, pixels, vectors);
+        FetchResidual(code, pixels, lines);
     }
 
-    private static void FetchResidual(Assembler code, int pixels, int vectors)
+    private static void FetchResidual(Assembler code, int pixels, int lines)
     {
         Label none = code.CreateLabel();
         code.mov(rcx, Argument(Slot.Residual));
         code.test(rcx, rcx);
         code.je(none);
         Address(code, Slot.Residual, Slot.Residual2, Slot.RowResidual);
-        for (int i = 0; i < pixels * vectors; i++)
+        for (int i = 0; i < pixels * lines; i++)
         {
-            code.prefetcht0(__byte_ptr[At(pixels, i / vectors, i % vectors * Vector)]);
+            code.prefetcht0(__byte_ptr[At(pixels, i / lines, i % lines * Vector)]);
         }
 
         code.Label(ref none);
@@ -191,7 +199,7 @@ internal static class AssembledConv
         code.add(Weights, steps * vectors * Vector);
     }
 
-    // What the modes ask for, then the store. The second operand of a maximum or minimum is the one that a NaN comes out of.
+    // What the modes ask for. The second operand of a maximum or minimum is the one that a NaN comes out of.
     private static void Finish(Assembler code, int pixels, int vectors)
     {
         Label noResidual = code.CreateLabel(), noRelu = code.CreateLabel(), noLimit = code.CreateLabel();
@@ -228,19 +236,24 @@ internal static class AssembledConv
         }
 
         code.Label(ref noLimit);
+        code.nop();
+    }
+
+    private static void Store(Assembler code, int pixels, int vectors)
+    {
         Address(code, Slot.Y, Slot.Y2, Slot.RowY);
-        for (int i = 0; i < sums; i++)
+        for (int i = 0; i < pixels * vectors; i++)
         {
             AssemblerMemoryOperand y = __zmmword_ptr[At(pixels, i / vectors, i % vectors * Vector)];
             code.vmovups(i % vectors == 0 ? y.k1 : y.k2, Registers[3 + i]);
         }
     }
 
-    private static AssemblerMemoryOperand Argument(Slot slot) => __qword_ptr[rax + (8 * (int)slot)];
+    public static AssemblerMemoryOperand Argument(Slot slot) => __qword_ptr[rax + (8 * (int)slot)];
 
-    private static AssemblerMemoryOperand Argument32(Slot slot) => __dword_ptr[rax + (8 * (int)slot)];
+    public static AssemblerMemoryOperand Argument32(Slot slot) => __dword_ptr[rax + (8 * (int)slot)];
 
-    private static void Address(Assembler code, Slot group1, Slot group2, Slot row)
+    public static void Address(Assembler code, Slot group1, Slot group2, Slot row)
     {
         code.mov(Group1, Argument(group1));
         code.mov(Group2, Argument(group2));
@@ -254,10 +267,14 @@ internal static class AssembledConv
         code.lea(Row5, __[Row + (Row * 4)]);
     }
 
-    private static AssemblerMemoryOperand At(int pixels, int pixel, int bytes)
+    public static AssemblerMemoryOperand At(int pixels, int pixel, int bytes) => At(pixels, pixel, bytes, Group1, Group2);
+
+    /// <summary>A pixel of groups that begin where these registers say.</summary>
+    public static AssemblerMemoryOperand At(
+        int pixels, int pixel, int bytes, AssemblerRegister64 group1, AssemblerRegister64 group2)
     {
         int first = (pixels + 1) / 2;
-        AssemblerRegister64 group = pixel < first ? Group1 : Group2;
+        AssemblerRegister64 group = pixel < first ? group1 : group2;
         return (pixel < first ? pixel : pixel - first) switch
         {
             0 => group + bytes,

@@ -111,68 +111,120 @@ internal sealed unsafe class CodesDepthwise : CodesConv
         private void Line(int line, nint* lines, int* sums)
         {
             nint pixel = (nint)line * window.OutWidth;
-            bool three = window is { Stride.Columns: 1, Dilation: 1, KernelWidth: Three };
+            bool rounds = window is { Dilation: 1, KernelWidth: Three, Stride.Columns: 1 or 2 }
+                && epilogue.OnlyRounds && epilogue.HasRoom;
             for (int column = 0; column < window.OutWidth; column += Together)
             {
                 int count = Math.Min(Together, window.OutWidth - column);
                 nint offset = (nint)column * window.Stride.Columns * ldx;
+                if (rounds)
+                {
+                    if (window.Stride.Columns == 1) Eight(lines, offset, pixel + column, count);
+                    else EightApart(lines, offset, pixel + column, count);
+                    continue;
+                }
+
                 for (int c = 0; c < conv.Channels; c += ConvTile.Lanes)
                 {
                     for (int lane = 0; lane < ConvTile.Lanes; lane += S.Width)
-                    {
-                        if (three)
-                        {
-                            Eight(lines, offset, c + lane, sums + lane);
-                            continue;
-                        }
-
                         for (int i = 0; i < count; i += Four)
                             FourPixels(lines, offset + ((nint)i * window.Stride.Columns * ldx), c + lane,
                                 sums + lane + (i * ConvTile.Lanes));
-                    }
-
                     epilogue.Finish(sums, ConvTile.Lanes, pixel + column, count, c, Math.Min(ConvTile.Lanes, conv.Channels - c));
                 }
             }
         }
 
-        // Eight pixels of a kernel three wide: ten columns are read for them.
+        // Eight pixels of a kernel three wide: ten columns are read for them, and their sums become codes in registers.
         [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
-        private void Eight(nint* lines, nint offset, int c, int* sums)
+        private void Eight(nint* lines, nint offset, nint pixel, int count)
         {
-            V a0 = S.Load(conv.start.Data + c), a1 = a0, a2 = a0, a3 = a0, a4 = a0, a5 = a0, a6 = a0, a7 = a0;
-            float* w = conv.weights.Data + c;
+            var (least, most) = epilogue.Limits(epilogue.Step);
+            var rounding = new CodeRounding<S, V>(least, most, epilogue.Step.Zero);
+            byte* to = epilogue.Codes + (pixel * epilogue.Ldy);
             nint room = conv.room, step = ldx;
-            for (int ky = 0; ky < window.KernelHeight; ky++, w += Three * room)
+            for (int c = 0; c < conv.Channels; c += S.Width)
             {
-                byte* line = (byte*)lines[ky] + offset + c;
-                V w0 = S.Load(w), w1 = S.Load(w + room), w2 = S.Load(w + (2 * room));
-                V x0 = S.LoadBytes(line), x1 = S.LoadBytes(line + step), x2 = S.LoadBytes(line + (2 * step));
-                a0 = S.Fma(x2, w2, S.Fma(x1, w1, S.Fma(x0, w0, a0)));
-                x0 = S.LoadBytes(line + (3 * step));
-                a1 = S.Fma(x0, w2, S.Fma(x2, w1, S.Fma(x1, w0, a1)));
-                x1 = S.LoadBytes(line + (4 * step));
-                a2 = S.Fma(x1, w2, S.Fma(x0, w1, S.Fma(x2, w0, a2)));
-                x2 = S.LoadBytes(line + (5 * step));
-                a3 = S.Fma(x2, w2, S.Fma(x1, w1, S.Fma(x0, w0, a3)));
-                x0 = S.LoadBytes(line + (6 * step));
-                a4 = S.Fma(x0, w2, S.Fma(x2, w1, S.Fma(x1, w0, a4)));
-                x1 = S.LoadBytes(line + (7 * step));
-                a5 = S.Fma(x1, w2, S.Fma(x0, w1, S.Fma(x2, w0, a5)));
-                x2 = S.LoadBytes(line + (8 * step));
-                a6 = S.Fma(x2, w2, S.Fma(x1, w1, S.Fma(x0, w0, a6)));
-                x0 = S.LoadBytes(line + (9 * step));
-                a7 = S.Fma(x0, w2, S.Fma(x2, w1, S.Fma(x1, w0, a7)));
-            }
+                V a0 = S.Load(conv.start.Data + c), a1 = a0, a2 = a0, a3 = a0, a4 = a0, a5 = a0, a6 = a0, a7 = a0;
+                float* w = conv.weights.Data + c;
+                for (int ky = 0; ky < window.KernelHeight; ky++, w += Three * room)
+                {
+                    byte* line = (byte*)lines[ky] + offset + c;
+                    V w0 = S.Load(w), w1 = S.Load(w + room), w2 = S.Load(w + (2 * room));
+                    V x0 = S.LoadBytes(line), x1 = S.LoadBytes(line + step), x2 = S.LoadBytes(line + (2 * step));
+                    a0 = S.Fma(x2, w2, S.Fma(x1, w1, S.Fma(x0, w0, a0)));
+                    x0 = S.LoadBytes(line + (3 * step));
+                    a1 = S.Fma(x0, w2, S.Fma(x2, w1, S.Fma(x1, w0, a1)));
+                    x1 = S.LoadBytes(line + (4 * step));
+                    a2 = S.Fma(x1, w2, S.Fma(x0, w1, S.Fma(x2, w0, a2)));
+                    x2 = S.LoadBytes(line + (5 * step));
+                    a3 = S.Fma(x2, w2, S.Fma(x1, w1, S.Fma(x0, w0, a3)));
+                    x0 = S.LoadBytes(line + (6 * step));
+                    a4 = S.Fma(x0, w2, S.Fma(x2, w1, S.Fma(x1, w0, a4)));
+                    x1 = S.LoadBytes(line + (7 * step));
+                    a5 = S.Fma(x1, w2, S.Fma(x0, w1, S.Fma(x2, w0, a5)));
+                    x2 = S.LoadBytes(line + (8 * step));
+                    a6 = S.Fma(x2, w2, S.Fma(x1, w1, S.Fma(x0, w0, a6)));
+                    x0 = S.LoadBytes(line + (9 * step));
+                    a7 = S.Fma(x0, w2, S.Fma(x2, w1, S.Fma(x1, w0, a7)));
+                }
 
-            S.StoreInts(a0, sums);
-            S.StoreInts(a1, sums + ConvTile.Lanes);
-            S.StoreInts(a2, sums + (2 * ConvTile.Lanes));
-            S.StoreInts(a3, sums + (3 * ConvTile.Lanes));
-            S.StoreInts(a4, sums + (4 * ConvTile.Lanes));
-            S.StoreInts(a5, sums + (5 * ConvTile.Lanes));
-            S.StoreInts(a6, sums + (6 * ConvTile.Lanes));
-            S.StoreInts(a7, sums + (7 * ConvTile.Lanes));
+                Store(rounding, S.Load(epilogue.Scale + c), a0, a1, a2, a3, a4, a5, a6, a7, to + c, epilogue.Ldy, count);
+            }
+        }
+
+        // The same with every second pixel: of seventeen columns.
+        [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
+        private void EightApart(nint* lines, nint offset, nint pixel, int count)
+        {
+            var (least, most) = epilogue.Limits(epilogue.Step);
+            var rounding = new CodeRounding<S, V>(least, most, epilogue.Step.Zero);
+            byte* to = epilogue.Codes + (pixel * epilogue.Ldy);
+            nint room = conv.room, step = ldx;
+            for (int c = 0; c < conv.Channels; c += S.Width)
+            {
+                V a0 = S.Load(conv.start.Data + c), a1 = a0, a2 = a0, a3 = a0, a4 = a0, a5 = a0, a6 = a0, a7 = a0;
+                float* w = conv.weights.Data + c;
+                for (int ky = 0; ky < window.KernelHeight; ky++, w += Three * room)
+                {
+                    byte* line = (byte*)lines[ky] + offset + c;
+                    V w0 = S.Load(w), w1 = S.Load(w + room), w2 = S.Load(w + (2 * room)), last = S.LoadBytes(line);
+                    a0 = AddThree(a0, w0, w1, w2, ref last, line, step);
+                    a1 = AddThree(a1, w0, w1, w2, ref last, line + (2 * step), step);
+                    a2 = AddThree(a2, w0, w1, w2, ref last, line + (4 * step), step);
+                    a3 = AddThree(a3, w0, w1, w2, ref last, line + (6 * step), step);
+                    a4 = AddThree(a4, w0, w1, w2, ref last, line + (8 * step), step);
+                    a5 = AddThree(a5, w0, w1, w2, ref last, line + (10 * step), step);
+                    a6 = AddThree(a6, w0, w1, w2, ref last, line + (12 * step), step);
+                    a7 = AddThree(a7, w0, w1, w2, ref last, line + (14 * step), step);
+                }
+
+                Store(rounding, S.Load(epilogue.Scale + c), a0, a1, a2, a3, a4, a5, a6, a7, to + c, epilogue.Ldy, count);
+            }
+        }
+
+        // A sum with three more products; the last pixel is the next sum's first.
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        private static V AddThree(V sum, V w0, V w1, V w2, ref V last, byte* line, nint step)
+        {
+            sum = S.Fma(last, w0, sum);
+            sum = S.Fma(S.LoadBytes(line + step), w1, sum);
+            last = S.LoadBytes(line + (2 * step));
+            return S.Fma(last, w2, sum);
+        }
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        private static void Store(CodeRounding<S, V> rounding, V scale, V a0, V a1, V a2, V a3, V a4, V a5, V a6, V a7, byte* to,
+            nint ldy, int count)
+        {
+            rounding.Store(S.Mul(a0, scale), to);
+            if (count > 1) rounding.Store(S.Mul(a1, scale), to + ldy);
+            if (count > 2) rounding.Store(S.Mul(a2, scale), to + (2 * ldy));
+            if (count > 3) rounding.Store(S.Mul(a3, scale), to + (3 * ldy));
+            if (count > 4) rounding.Store(S.Mul(a4, scale), to + (4 * ldy));
+            if (count > 5) rounding.Store(S.Mul(a5, scale), to + (5 * ldy));
+            if (count > 6) rounding.Store(S.Mul(a6, scale), to + (6 * ldy));
+            if (count > 7) rounding.Store(S.Mul(a7, scale), to + (7 * ldy));
         }
 
         [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]

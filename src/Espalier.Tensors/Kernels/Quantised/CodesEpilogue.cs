@@ -42,11 +42,42 @@ internal unsafe struct CodesEpilogue
     /// <summary>Whether channels up to the next multiple of 16 are free to be written: not where groups follow one another.</summary>
     public bool HasRoom;
 
+    /// <summary>Whether a tile of machine code ends with this itself: see <see cref="IsForTile"/>.</summary>
+    public bool InTile;
+
     public readonly bool IsNone => Codes == null && Floats == null;
 
     /// <summary>The codes that sums are rounded to with nothing but limits before; of no scale for none.</summary>
-    public readonly CodeStep First => Activation is not (Activation.None or Activation.Relu or Activation.Relu6) ? default
+    public readonly CodeStep First => !OnlyLimits ? default
         : Mid.Scale != 0 ? Mid : LdResidual == 0 && After == Activation.None ? Step : default;
+
+    /// <summary>Whether codes are nothing but rounded sums.</summary>
+    public readonly bool OnlyRounds =>
+        Codes != null && LdResidual == 0 && Mid.Scale == 0 && After == Activation.None && OnlyLimits;
+
+    private readonly bool OnlyLimits => Activation is Activation.None or Activation.Relu or Activation.Relu6;
+
+    /// <summary>Whether a tile can end with this: codes from 0 to 255, with no other limits, of numbers that fit an int32, or the sum
+    /// with codes of a residual that lie as far apart.</summary>
+    /// <param name="outputs">How many scales there are.</param>
+    public readonly bool IsForTile(int outputs)
+    {
+        if (Step is not { Scale: not 0, Low: 0, High: 255 } || !HasRoom) return false;
+        if (!Sum.IsNone) return Sum.OwnFirst && LdResidual == Ldy;
+        bool small = First.Scale != 0 && LdResidual == 0 && Activation == Activation.None;
+        for (int o = 0; o < outputs; o++) small &= MathF.Abs(Scale[o]) < 1;
+        return small;
+    }
+
+    /// <summary>What a tile wants to know of it.</summary>
+    public readonly void Write(ConvTile.CodeNumbers* numbers)
+    {
+        for (int i = 0; i < ConvTile.Lanes; i++) numbers->Order[i] = (i % 4 * 4) + (i / 4);
+        numbers->Zero = Step.Zero * 0x00010001;
+        (numbers->Least, numbers->Most) = Limits(Mid);
+        (numbers->Rounder, numbers->Back) = (CodeRange.Rounder, CodeRange.Rounder - Mid.Zero);
+        (numbers->Own, numbers->Other, numbers->Fixed) = (Sum.Own, Sum.Other, Sum.Fixed);
+    }
 
     /// <summary>Asks for what will be added to some pixels, while their sums are made.</summary>
     public readonly void Fetch(nint pixel, int rows, int output)
@@ -72,7 +103,7 @@ internal unsafe struct CodesEpilogue
     private readonly void Finish<S, V>(int* sums, int ldSums, nint pixel, int rows, int output, int columns)
         where S : ISimd<V> where V : struct
     {
-        if (Codes != null && First.Scale != 0 && LdResidual == 0)
+        if (OnlyRounds)
         {
             OnlyCodes<S, V>(sums, ldSums, Codes + (pixel * Ldy) + output, rows, Scale + output, columns);
             return;
@@ -102,19 +133,14 @@ internal unsafe struct CodesEpilogue
     {
         nint ldy = Ldy;
         var (low, high) = Limits(Step);
-        int zeroPoint = Step.Zero;
-        V least = S.Set(low), most = S.Set(high), zero = S.Set(zeroPoint), rounder = S.Set(CodeRange.Rounder);
+        var vectors = new CodeRounding<S, V>(low, high, Step.Zero);
+        var single = new CodeRounding<Scalar, float>(low, high, Step.Zero);
         for (; rows > 0; rows--, sums += ldSums, to += ldy)
         {
             int c = 0;
             for (; c <= columns - S.Width; c += S.Width)
-            {
-                V v = S.Mul(S.LoadInts(sums + c), S.Load(scale + c));
-                S.StoreLowBytes(S.Add(S.Add(S.Min(S.Max(v, least), most), rounder), zero), to + c);
-            }
-
-            for (; c < columns; c++)
-                to[c] = (byte)(Rounded<Scalar, float>(Scalar.LoadInts(sums + c) * scale[c], low, high) + zeroPoint);
+                vectors.Store(S.Mul(S.LoadInts(sums + c), S.Load(scale + c)), to + c);
+            for (; c < columns; c++) single.Store(Scalar.LoadInts(sums + c) * scale[c], to + c);
         }
     }
 
@@ -143,7 +169,7 @@ internal unsafe struct CodesEpilogue
     }
 
     /// <summary>Where sums are cut before they are rounded, from 0 on: at the ends of the codes, or nearer by the activation.</summary>
-    private readonly (float Least, float Most) Limits(CodeStep step) => Activation == Activation.None ? (step.Least, step.Most)
+    public readonly (float Least, float Most) Limits(CodeStep step) => Activation == Activation.None ? (step.Least, step.Most)
         : (Math.Max(0, step.Least), Activation == Activation.Relu6 ? Math.Min(6 / step.Scale, step.Most) : step.Most);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -55,6 +55,30 @@ public unsafe class CodesConvTests
         }
     }
 
+    /// <summary>What is outside of 16 bits is cut as well: 255 steps above 100, or none.</summary>
+    [Theory]
+    [InlineData(127, 255)]
+    [InlineData(-127, 0)]
+    public void SumsFarOutsideAreCut(sbyte weight, int code)
+    {
+        sbyte* weights = stackalloc sbyte[16];
+        new Span<sbyte>(weights, 16).Fill(weight);
+        int bias = 0;
+        byte* x = stackalloc byte[64], y = stackalloc byte[64];
+        new Span<byte>(x, 64).Fill(255);
+        float* scale = stackalloc float[32];
+        new Span<float>(scale, 32).Fill(0.9f);
+        using CodesConv conv = CodesConv.Create(16, 1, 1, weights, &bias, 0, new ConvShape(1, 1, 1, default));
+        var epilogue = new CodesEpilogue
+        {
+            Scale = scale, Codes = y, Ldy = 16, Step = new CodeStep(0.1f, 100, 0, 255), HasRoom = true,
+        };
+        epilogue.InTile = ConvTile.Codes is not null && epilogue.IsForTile(1);
+        Assert.Equal(ConvTile.Codes is not null, epilogue.InTile);
+        conv.Run(1, 1, 1, x, 16, epilogue);
+        Assert.Equal(code, y[0]);
+    }
+
     /// <summary>Accumulator 1000, scales 0.02 and 0.005, result scale 0.1 and zero point 10; a bias of 0.3 is 3000.</summary>
     [Fact]
     public void TheNumbersOfAQuantisedConvolution()
@@ -144,6 +168,7 @@ public unsafe class CodesConvTests
                     if (IsSum(ends)) epilogue.Sum = CodeSum.Of(Mid, ResidualStep, Step, ownFirst: ends == Ends.Sum);
                     else epilogue.After = Activation.Relu;
                 }
+                epilogue.InTile = direct is not null && epilogue.IsForTile(outputs);
                 conv.Run(Images, size, size, px, ldx, epilogue);
             }
             return [.. from p in Enumerable.Range(0, pixels) from o in Enumerable.Range(0, outputs)

@@ -45,6 +45,25 @@ internal sealed unsafe class ConvTile
 
         /// <summary>min(sum, limit).</summary>
         Limit = 4,
+
+        /// <summary>Of a tile of codes: sums become codes, with the scales and numbers of the arguments; y is bytes.</summary>
+        Codes = 8,
+
+        /// <summary>The same, and codes of the residual are added, whose pixels are as far apart as y's.</summary>
+        Added = 16,
+    }
+
+    /// <summary>The fields of <see cref="CodeNumbers"/> behind the order, 4 bytes each.</summary>
+    public enum Number
+    {
+        Zero,
+        Least,
+        Most,
+        Rounder,
+        Back,
+        Own,
+        Other,
+        Fixed,
     }
 
     /// <summary>The fields of <see cref="Arguments"/>, 8 bytes each.</summary>
@@ -68,6 +87,8 @@ internal sealed unsafe class ConvTile
         Modes,
         Mask,
         Ahead,
+        Scale,
+        Numbers,
     }
 
     /// <summary>The tile; null where the processor has no full-width AVX-512, or the system lets a process make no code, or the
@@ -81,6 +102,9 @@ internal sealed unsafe class ConvTile
     /// <summary>Computes <paramref name="pixels"/> pixels, 1 to 14, the first half of them, rounded up, in the first group, by 16
     /// or, with <paramref name="vectors"/> = 2, 32 outputs.</summary>
     public void Run(int pixels, int vectors, Arguments* arguments) => functions[Index(pixels, vectors)](arguments);
+
+    /// <summary>Where a number lies, in bytes.</summary>
+    public static int Place(Number number) => sizeof(int) * (Lanes + (int)number);
 
     private static int Index(int pixels, int vectors) => (2 * (pixels - 1)) + vectors - 1;
 
@@ -140,5 +164,32 @@ internal sealed unsafe class ConvTile
 
         /// <summary>Where memory begins that will be wanted soon: a line of it is fetched for each step.</summary>
         public void* Ahead;
+
+        /// <summary>[16 or 32] of codes: what the sums of each output are multiplied by.</summary>
+        public float* Scale;
+
+        public CodeNumbers* Numbers;
+    }
+
+    /// <summary>What all outputs of a convolution of codes have in common: see <see cref="CodesEpilogue"/>.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    public struct CodeNumbers
+    {
+        /// <summary>Which four bytes go where, once sums are packed.</summary>
+        public fixed int Order[Lanes];
+
+        /// <summary>The zero point, twice in 16 bits.</summary>
+        public int Zero;
+
+        /// <summary>Before a residual is added: where sums are cut, what rounds them, and that less the zero point.</summary>
+        public float Least;
+        public float Most;
+        public float Rounder;
+        public float Back;
+
+        /// <summary>See <see cref="CodeSum"/>.</summary>
+        public float Own;
+        public float Other;
+        public float Fixed;
     }
 }

@@ -67,6 +67,9 @@ internal readonly unsafe struct DirectJob(
         float* edgeBias = stackalloc float[ConvTile.Columns];
         float* sums = stackalloc float[codes.IsNone ? 1 : (ConvTile.MaxPixels + 1) * ConvTile.Columns];
         sums = (float*)(((nint)sums + ConvTile.AheadBytes - 1) & -ConvTile.AheadBytes);
+        ConvTile.CodeNumbers numbers = default;
+        if (codes.InTile) codes.Write(&numbers);
+        arguments.Numbers = &numbers;
 
         // Sums that wait in y would be lost on a residual that lies there.
         int together = source.Stretches;
@@ -86,6 +89,19 @@ internal readonly unsafe struct DirectJob(
                 Tiles(panel, first > 0, first + together >= source.Stretches, fresh, arguments, tiles, count, sums);
             }
         }
+    }
+
+    private void CodesOfTile(ref ConvTile.Arguments arguments, DirectTile tile, int output)
+    {
+        arguments.Modes = (long)(codes.Sum.IsNone ? ConvTile.Modes.Codes : ConvTile.Modes.Codes | ConvTile.Modes.Added);
+        (nint place, nint place2) = ((tile.Pixel * codes.Ldy) + output, (tile.Pixel2 * codes.Ldy) + output);
+        arguments.RowY = arguments.RowResidual = codes.Ldy;
+        arguments.Y = (float*)(codes.Codes + place);
+        arguments.Y2 = (float*)(codes.Codes + place2);
+        arguments.Scale = codes.Scale + output;
+        if (codes.Sum.IsNone) return;
+        arguments.Residual = (float*)(codes.ResidualCodes + place);
+        arguments.Residual2 = (float*)(codes.ResidualCodes + place2);
     }
 
     // Tiles read whole vectors: a panel with fewer outputs takes a copy.
@@ -129,6 +145,13 @@ internal readonly unsafe struct DirectJob(
             {
                 arguments.Residual = epilogue.Residual + (tile.Pixel * epilogue.LdResidual) + output;
                 arguments.Residual2 = epilogue.Residual + (tile.Pixel2 * epilogue.LdResidual) + output;
+            }
+
+            if (codes.InTile)
+            {
+                CodesOfTile(ref arguments, tile, output);
+                conv.Tile.Run(tile.Pixels, vectors, &arguments);
+                continue;
             }
 
             if (!codes.IsNone)
