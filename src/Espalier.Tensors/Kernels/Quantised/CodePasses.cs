@@ -178,38 +178,39 @@ internal static unsafe class CodePasses
     private readonly struct MeanJob(
         int area, int channels, byte* x, nint ldx, CodeStep step, float* floats, byte* codes, nint ldy, CodeStep result) : IRangeJob
     {
-        [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
         public void Run(int start, int end, int worker)
         {
-            float factor = codes == null ? step.Scale / area : step.Scale / (result.Scale * area);
+            if (Hardware.Has512) Images<Simd512, Vector512<float>>(start, end);
+            else if (Hardware.Has256) Images<Simd256, Vector256<float>>(start, end);
+            else Images<Simd128, Vector128<float>>(start, end);
+        }
+
+        private void Images<S, V>(int start, int end) where S : ISimd<V> where V : struct
+        {
             for (nint image = start; image < end; image++)
             {
-                byte* from = x + (image * area * ldx);
-                int c = 0;
-                for (; c <= channels - Vector128<float>.Count; c += Vector128<float>.Count)
-                {
-                    // Sums of codes are exact up to 2^24; a map has fewer pixels than 2^16.
-                    Vector128<int> sum = Vector128<int>.Zero;
-                    for (nint p = 0; p < area; p++)
-                        sum += Vector128.WidenLower(Vector128.WidenLower(Vector128.CreateScalar(*(uint*)(from + (
-                            p * ldx) + c)).AsByte())).AsInt32();
-                    for (int i = 0; i < Vector128<float>.Count; i++) Store((image * ldy) + c + i, sum[i], factor);
-                }
-
-                for (; c < channels; c++)
-                {
-                    int sum = 0;
-                    for (nint p = 0; p < area; p++) sum += from[(p * ldx) + c];
-                    Store((image * ldy) + c, sum, factor);
-                }
+                int whole = channels / S.Width * S.Width;
+                Channels<S, V>(x + (image * area * ldx), image * ldy, 0, whole);
+                Channels<Scalar, float>(x + (image * area * ldx), image * ldy, whole, channels);
             }
         }
 
-        private void Store(nint at, int sum, float factor)
+        // Floats hold sums of codes up to 2^24; a map has fewer pixels than 2^16.
+        [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
+        private void Channels<S, V>(byte* from, nint to, int first, int end) where S : ISimd<V> where V : struct
         {
-            float mean = (sum - (area * step.Zero)) * factor;
-            if (codes == null) floats[at] = mean;
-            else codes[at] = (byte)(CodesEpilogue.Rounded<Scalar, float>(mean, result.Least, result.Most) + result.Zero);
+            V zero = S.Set((float)area * step.Zero);
+            V factor = S.Set(codes == null ? step.Scale / area : step.Scale / (result.Scale * area));
+            var rounding = new CodeRounding<S, V>(result.Least, result.Most, result.Zero);
+            for (int c = first; c < end; c += S.Width)
+            {
+                V sum = S.Zero;
+                byte* pixel = from + c;
+                for (int p = 0; p < area; p++, pixel += ldx) sum = S.Add(sum, S.LoadBytes(pixel));
+                V mean = S.Mul(S.Sub(sum, zero), factor);
+                if (codes == null) S.Store(mean, floats + to + c);
+                else rounding.Store(mean, codes + to + c);
+            }
         }
     }
 }

@@ -110,96 +110,103 @@ internal sealed unsafe class CodesDepthwise : CodesConv
 
         private void Line(int line, nint* lines, int* sums)
         {
-            nint pixel = (nint)line * window.OutWidth;
-            bool rounds = window is { Dilation: 1, KernelWidth: Three, Stride.Columns: 1 or 2 }
-                && epilogue.OnlyRounds && epilogue.HasRoom;
-            for (int column = 0; column < window.OutWidth; column += Together)
+            nint pixel = (nint)line * window.OutWidth, stride = (nint)window.Stride.Columns * ldx;
+            if (window is { Dilation: 1, KernelWidth: Three, Stride.Columns: 1 or 2 } && epilogue.OnlyRounds && epilogue.HasRoom)
             {
-                int count = Math.Min(Together, window.OutWidth - column);
-                nint offset = (nint)column * window.Stride.Columns * ldx;
-                if (rounds)
-                {
-                    if (window.Stride.Columns == 1) Eight(lines, offset, pixel + column, count);
-                    else EightApart(lines, offset, pixel + column, count);
-                    continue;
-                }
+                if (window.Stride.Columns == 1) Neighbours(lines, pixel);
+                else Apart(lines, pixel);
+                return;
+            }
 
+            for (int column = 0; column < window.OutWidth; column += Four)
+            {
+                int count = Math.Min(Four, window.OutWidth - column);
                 for (int c = 0; c < conv.Channels; c += ConvTile.Lanes)
                 {
                     for (int lane = 0; lane < ConvTile.Lanes; lane += S.Width)
-                        for (int i = 0; i < count; i += Four)
-                            FourPixels(lines, offset + ((nint)i * window.Stride.Columns * ldx), c + lane,
-                                sums + lane + (i * ConvTile.Lanes));
+                        FourPixels(lines, column * stride, c + lane, sums + lane);
                     epilogue.Finish(sums, ConvTile.Lanes, pixel + column, count, c, Math.Min(ConvTile.Lanes, conv.Channels - c));
                 }
             }
         }
 
-        // Eight pixels of a kernel three wide: ten columns are read for them, and their sums become codes in registers.
+        // A kernel three wide: ten columns are read for eight pixels, and their sums become codes in registers.
         [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
-        private void Eight(nint* lines, nint offset, nint pixel, int count)
+        private void Neighbours(nint* lines, nint pixel)
         {
             var (least, most) = epilogue.Limits(epilogue.Step);
             var rounding = new CodeRounding<S, V>(least, most, epilogue.Step.Zero);
-            byte* to = epilogue.Codes + (pixel * epilogue.Ldy);
-            nint room = conv.room, step = ldx;
-            for (int c = 0; c < conv.Channels; c += S.Width)
+            nint room = conv.room, step = ldx, ldy = epilogue.Ldy;
+            int height = window.KernelHeight, width = window.OutWidth, channels = conv.Channels;
+            for (int c = 0; c < channels; c += S.Width)
             {
-                V a0 = S.Load(conv.start.Data + c), a1 = a0, a2 = a0, a3 = a0, a4 = a0, a5 = a0, a6 = a0, a7 = a0;
-                float* w = conv.weights.Data + c;
-                for (int ky = 0; ky < window.KernelHeight; ky++, w += Three * room)
+                V scale = S.Load(epilogue.Scale + c), start = S.Load(conv.start.Data + c);
+                byte* to = epilogue.Codes + (pixel * ldy) + c;
+                nint offset = c;
+                for (int left = width; left > 0; left -= Together, to += Together * ldy, offset += Together * step)
                 {
-                    byte* line = (byte*)lines[ky] + offset + c;
-                    V w0 = S.Load(w), w1 = S.Load(w + room), w2 = S.Load(w + (2 * room));
-                    V x0 = S.LoadBytes(line), x1 = S.LoadBytes(line + step), x2 = S.LoadBytes(line + (2 * step));
-                    a0 = S.Fma(x2, w2, S.Fma(x1, w1, S.Fma(x0, w0, a0)));
-                    x0 = S.LoadBytes(line + (3 * step));
-                    a1 = S.Fma(x0, w2, S.Fma(x2, w1, S.Fma(x1, w0, a1)));
-                    x1 = S.LoadBytes(line + (4 * step));
-                    a2 = S.Fma(x1, w2, S.Fma(x0, w1, S.Fma(x2, w0, a2)));
-                    x2 = S.LoadBytes(line + (5 * step));
-                    a3 = S.Fma(x2, w2, S.Fma(x1, w1, S.Fma(x0, w0, a3)));
-                    x0 = S.LoadBytes(line + (6 * step));
-                    a4 = S.Fma(x0, w2, S.Fma(x2, w1, S.Fma(x1, w0, a4)));
-                    x1 = S.LoadBytes(line + (7 * step));
-                    a5 = S.Fma(x1, w2, S.Fma(x0, w1, S.Fma(x2, w0, a5)));
-                    x2 = S.LoadBytes(line + (8 * step));
-                    a6 = S.Fma(x2, w2, S.Fma(x1, w1, S.Fma(x0, w0, a6)));
-                    x0 = S.LoadBytes(line + (9 * step));
-                    a7 = S.Fma(x0, w2, S.Fma(x2, w1, S.Fma(x1, w0, a7)));
-                }
+                    V a0 = start, a1 = start, a2 = start, a3 = start, a4 = start, a5 = start, a6 = start, a7 = start;
+                    float* w = conv.weights.Data + c;
+                    for (int ky = 0; ky < height; ky++, w += Three * room)
+                    {
+                        byte* line = (byte*)lines[ky] + offset;
+                        V w0 = S.Load(w), w1 = S.Load(w + room), w2 = S.Load(w + (2 * room));
+                        V x0 = S.LoadBytes(line), x1 = S.LoadBytes(line + step), x2 = S.LoadBytes(line + (2 * step));
+                        a0 = S.Fma(x2, w2, S.Fma(x1, w1, S.Fma(x0, w0, a0)));
+                        x0 = S.LoadBytes(line + (3 * step));
+                        a1 = S.Fma(x0, w2, S.Fma(x2, w1, S.Fma(x1, w0, a1)));
+                        x1 = S.LoadBytes(line + (4 * step));
+                        a2 = S.Fma(x1, w2, S.Fma(x0, w1, S.Fma(x2, w0, a2)));
+                        x2 = S.LoadBytes(line + (5 * step));
+                        a3 = S.Fma(x2, w2, S.Fma(x1, w1, S.Fma(x0, w0, a3)));
+                        x0 = S.LoadBytes(line + (6 * step));
+                        a4 = S.Fma(x0, w2, S.Fma(x2, w1, S.Fma(x1, w0, a4)));
+                        x1 = S.LoadBytes(line + (7 * step));
+                        a5 = S.Fma(x1, w2, S.Fma(x0, w1, S.Fma(x2, w0, a5)));
+                        x2 = S.LoadBytes(line + (8 * step));
+                        a6 = S.Fma(x2, w2, S.Fma(x1, w1, S.Fma(x0, w0, a6)));
+                        x0 = S.LoadBytes(line + (9 * step));
+                        a7 = S.Fma(x0, w2, S.Fma(x2, w1, S.Fma(x1, w0, a7)));
+                    }
 
-                Store(rounding, S.Load(epilogue.Scale + c), a0, a1, a2, a3, a4, a5, a6, a7, to + c, epilogue.Ldy, count);
+                    Store(rounding, scale, a0, a1, a2, a3, a4, a5, a6, a7, to, ldy, left);
+                }
             }
         }
 
         // The same with every second pixel: of seventeen columns.
         [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
-        private void EightApart(nint* lines, nint offset, nint pixel, int count)
+        private void Apart(nint* lines, nint pixel)
         {
             var (least, most) = epilogue.Limits(epilogue.Step);
             var rounding = new CodeRounding<S, V>(least, most, epilogue.Step.Zero);
-            byte* to = epilogue.Codes + (pixel * epilogue.Ldy);
-            nint room = conv.room, step = ldx;
-            for (int c = 0; c < conv.Channels; c += S.Width)
+            nint room = conv.room, step = ldx, ldy = epilogue.Ldy;
+            int height = window.KernelHeight, width = window.OutWidth, channels = conv.Channels;
+            for (int c = 0; c < channels; c += S.Width)
             {
-                V a0 = S.Load(conv.start.Data + c), a1 = a0, a2 = a0, a3 = a0, a4 = a0, a5 = a0, a6 = a0, a7 = a0;
-                float* w = conv.weights.Data + c;
-                for (int ky = 0; ky < window.KernelHeight; ky++, w += Three * room)
+                V scale = S.Load(epilogue.Scale + c), start = S.Load(conv.start.Data + c);
+                byte* to = epilogue.Codes + (pixel * ldy) + c;
+                nint offset = c;
+                for (int left = width; left > 0; left -= Together, to += Together * ldy, offset += 2 * Together * step)
                 {
-                    byte* line = (byte*)lines[ky] + offset + c;
-                    V w0 = S.Load(w), w1 = S.Load(w + room), w2 = S.Load(w + (2 * room)), last = S.LoadBytes(line);
-                    a0 = AddThree(a0, w0, w1, w2, ref last, line, step);
-                    a1 = AddThree(a1, w0, w1, w2, ref last, line + (2 * step), step);
-                    a2 = AddThree(a2, w0, w1, w2, ref last, line + (4 * step), step);
-                    a3 = AddThree(a3, w0, w1, w2, ref last, line + (6 * step), step);
-                    a4 = AddThree(a4, w0, w1, w2, ref last, line + (8 * step), step);
-                    a5 = AddThree(a5, w0, w1, w2, ref last, line + (10 * step), step);
-                    a6 = AddThree(a6, w0, w1, w2, ref last, line + (12 * step), step);
-                    a7 = AddThree(a7, w0, w1, w2, ref last, line + (14 * step), step);
-                }
+                    V a0 = start, a1 = start, a2 = start, a3 = start, a4 = start, a5 = start, a6 = start, a7 = start;
+                    float* w = conv.weights.Data + c;
+                    for (int ky = 0; ky < height; ky++, w += Three * room)
+                    {
+                        byte* line = (byte*)lines[ky] + offset;
+                        V w0 = S.Load(w), w1 = S.Load(w + room), w2 = S.Load(w + (2 * room)), last = S.LoadBytes(line);
+                        a0 = AddThree(a0, w0, w1, w2, ref last, line, step);
+                        a1 = AddThree(a1, w0, w1, w2, ref last, line + (2 * step), step);
+                        a2 = AddThree(a2, w0, w1, w2, ref last, line + (4 * step), step);
+                        a3 = AddThree(a3, w0, w1, w2, ref last, line + (6 * step), step);
+                        a4 = AddThree(a4, w0, w1, w2, ref last, line + (8 * step), step);
+                        a5 = AddThree(a5, w0, w1, w2, ref last, line + (10 * step), step);
+                        a6 = AddThree(a6, w0, w1, w2, ref last, line + (12 * step), step);
+                        a7 = AddThree(a7, w0, w1, w2, ref last, line + (14 * step), step);
+                    }
 
-                Store(rounding, S.Load(epilogue.Scale + c), a0, a1, a2, a3, a4, a5, a6, a7, to + c, epilogue.Ldy, count);
+                    Store(rounding, scale, a0, a1, a2, a3, a4, a5, a6, a7, to, ldy, left);
+                }
             }
         }
 
