@@ -77,6 +77,22 @@ internal sealed unsafe class RoundingStep(Layer layer, Place from, Place to) : S
     }
 }
 
+/// <summary>Pictures on their way in, where nobody but a rounding to codes wants them: see <see cref="PlanesToCodes"/>.</summary>
+internal sealed unsafe class ImageCodes(QuantiseLayer layer, Place to)
+{
+    private readonly Map x = layer.Input;
+    private readonly CodeStep step = layer.Step;
+
+    /// <summary>The rounding that this can take the place of; null for none.</summary>
+    public static QuantiseLayer? LayerOf(NetGraph net, Reading input) =>
+        input.Spatial && net.Input.Axis is null && net.Input.Channels <= PlanesToCodes.MostChannels
+            && net.Input.Readers is [QuantiseLayer { Output.Codes: not null, Output.Stride: sizeof(int) } q] && !net.Outputs.Contains(net.Input)
+            ? q : null;
+
+    public void Run(Lane lane, float* images) =>
+        PlanesToCodes.Run(lane.Images, x.Channels, x.Pixels, images, step, to.CodesIn(lane));
+}
+
 internal sealed unsafe class MaxCodesStep(PoolLayer layer, Place from, Place to) : Step
 {
     private readonly int channels = layer.Input.Channels;

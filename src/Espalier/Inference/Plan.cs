@@ -15,6 +15,7 @@ internal sealed unsafe class Plan : IDisposable
     private readonly Reading[] outputs;
     private readonly RowAxis? tokens;
     private NativeFloats? scratch;
+    private ImageCodes? pictures;
 
     /// <summary>Takes what the weights are now; they may change or go afterwards.</summary>
     /// <param name="read">Reads weights that are shapes only.</param>
@@ -81,8 +82,7 @@ internal sealed unsafe class Plan : IDisposable
     /// <param name="first">Which image of the batch the first of these is.</param>
     public void Run(Lane lane, float* images, float* results, int first, int batch)
     {
-        input.CopyIn(lane, images, places[input.Map]);
-        if (tokens is { IsUniform: true }) lane.Note(tokens, 0);
+        Enter(lane, images);
         for (int i = 0; i < steps.Count; i++)
             if (IsWanted(scoring[i], lane)) steps[i].Run(lane);
         foreach (Reading output in outputs)
@@ -98,8 +98,7 @@ internal sealed unsafe class Plan : IDisposable
     {
         Span<long> took = stackalloc long[least.Length];
         took.Clear();
-        input.CopyIn(lane, images, places[input.Map]);
-        if (tokens is { IsUniform: true }) lane.Note(tokens, 0);
+        Enter(lane, images);
         long before = Stopwatch.GetTimestamp();
         for (int i = 0; i < steps.Count; i++)
         {
@@ -141,6 +140,13 @@ internal sealed unsafe class Plan : IDisposable
     private static RowAxis? TokensOf(NetGraph net) => net.Layers.OfType<KeepLayer>().FirstOrDefault()?.Input.Axis
         ?? net.Layers.OfType<AttentionLayer>().FirstOrDefault()?.Inputs[1].Axis;
 
+    private void Enter(Lane lane, float* images)
+    {
+        if (pictures is not null) pictures.Run(lane, images);
+        else input.CopyIn(lane, images, places[input.Map]);
+        if (tokens is { IsUniform: true }) lane.Note(tokens, 0);
+    }
+
     /// <summary>Whether a step that only makes scores for some others makes them for nothing.</summary>
     private static bool IsWanted(KeepStep[]? keeps, Lane lane)
     {
@@ -153,10 +159,12 @@ internal sealed unsafe class Plan : IDisposable
     {
         Dictionary<Layer, KeepLayer[]> onlyScores = Products.Scoring(net);
         var keeps = new Dictionary<KeepLayer, KeepStep>();
+        QuantiseLayer? first = ImageCodes.LayerOf(net, input);
+        if (first is not null) pictures = new ImageCodes(first, places[first.Output]);
         Shapes = [.. net.Layers.Select(StepShape.Of)];
         for (int i = 0; i < net.Layers.Count; i++)
         {
-            foreach (Step step in StepsOf(net.Layers[i]))
+            foreach (Step step in net.Layers[i] == first ? [] : StepsOf(net.Layers[i]))
             {
                 steps.Add(step);
                 layerOf.Add(i);

@@ -35,6 +35,30 @@ public unsafe class CodePassesTests
             codes[i / channels * room + i % channels]);
     }
 
+    /// <summary>Straight from planes as from pixels; the fourth byte is 0.</summary>
+    [Theory]
+    [InlineData(1, 7)]
+    [InlineData(3, 33)]
+    [InlineData(2, 50)]
+    public void FromPlanes(int channels, int size)
+    {
+        const int Images = 2;
+        int pixels = size * size;
+        var rng = new Rng(3);
+        float[] planes = [.. Enumerable.Range(0, Images * channels * pixels).Select(i => i % 5 == 0 ? (rng.NextULong() % 300) * 0.025f
+            : rng.NextFloat(-8, 20))];
+        byte[] codes = new byte[Images * pixels * 4];
+        fixed (float* px = planes)
+        fixed (byte* pc = codes) PlanesToCodes.Run(Images, channels, pixels, px, Step, pc);
+        for (int i = 0; i < codes.Length; i++)
+        {
+            int channel = i % 4, pixel = i / 4 % pixels, image = i / 4 / pixels;
+            int expected = channel >= channels ? 0 : (int)Math.Clamp(
+                MathF.Round(planes[((image * channels + channel) * pixels) + pixel] / 0.05f) + 40, 0, 255);
+            Assert.Equal(expected, codes[i]);
+        }
+    }
+
     [Theory]
     [InlineData(16)]
     [InlineData(48)]
