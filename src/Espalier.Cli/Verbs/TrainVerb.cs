@@ -54,7 +54,7 @@ internal static class TrainVerb
             if (File.Exists(files.State)) terminal.Line($"resume with: {ResumeCommand(context.Arguments)}");
             return context.ExitCode;
         }
-        if (writes && run.HeldOut && result.Evaluation is not null) PrintTest(run, terminal);
+        if (writes && run.HeldOut && result.Evaluation is not null) PrintTest(run, plan, terminal);
         terminal.Line($"model       {files.Model}");
         terminal.Line($"recipe      {files.Recipe}");
         foreach (string name in result.Best.Keys)
@@ -97,7 +97,7 @@ internal static class TrainVerb
             terminal.Line($"time        {estimate}");
     }
 
-    private static void PrintTest(TrainRun run, Terminal terminal)
+    private static void PrintTest(TrainRun run, TrainPlan plan, Terminal terminal)
     {
         EvaluationRun test = run.OnTest();
         bool drops = test.Model.AgentLayers.Count > 0;
@@ -105,6 +105,11 @@ internal static class TrainVerb
         if (drops) rows.Add(ModelRow.Of("pruned", test, prune: true));
         terminal.Line($"on the {rows[0].Evaluation.Images} test images, at the end of the run:");
         Tables.Compare(terminal, rows);
+        // Without a budget agents drop whatever is worthless to the answer, which may be more, or less, than is wanted.
+        if (drops && plan.Method?.Settings.SingleOrDefault(s => s.Name == "budget")?.Of(plan.Method) == "none")
+            terminal.Line("no budget   pruned passes spend what the agents left, "
+                + $"{Format.Percent(rows[1].Evaluation.MultiplyAdds / rows[0].Evaluation.MultiplyAdds)} of the multiply-adds; "
+                + "--target-flops SHARE says how much it shall be");
     }
 
     private static string ResumeCommand(IEnumerable<string> arguments)

@@ -72,6 +72,8 @@ public sealed class TrainVerbTests : IDisposable
         Outcome outcome = Tool.Run(arguments).MustSucceed();
         Assert.Contains("1900 training images, 50 held out", outcome.Out);
         Assert.Contains("on the 50 test images", outcome.Out);
+        Assert.Matches(@"no budget   pruned passes spend what the agents left, [\d.]+ % of the multiply-adds; --target-flops", outcome.Out);
+        Assert.DoesNotContain("no budget", Tool.Run([.. arguments, "--target-flops", "0.5", "--overwrite"]).MustSucceed().Out);
         Assert.Contains("2000 training images, 50 for testing", Tool.Run([.. arguments, "--no-shuffle", "--overwrite"]).MustSucceed().Out);
     }
 
