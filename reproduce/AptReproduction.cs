@@ -31,6 +31,7 @@ internal sealed class AptReproduction(CommandContext context, string folder, str
     public const string Plain = "plain";
 
     private const string Start = "start";
+    private const string Decayed = "--weight-decay 0.05 --label-smoothing 0.1";
     private const string Taught = "--plain-loss 1 --self-distill 0.5 --clip groups";
 
     public long Steps => steps;
@@ -41,12 +42,11 @@ internal sealed class AptReproduction(CommandContext context, string folder, str
     /// <param name="budgets">Shares of the multiply-adds that pruned passes may spend.</param>
     public static IReadOnlyList<AptLine> All(IReadOnlyList<double> budgets) =>
     [
-        new(Plain, "plain", "--method none --weight-decay 0.05 --label-smoothing 0.1"),
-        .. budgets.Select(b => new AptLine(FormattableString.Invariant($"apt-{b:0.##}"), FormattableString.Invariant($"APT, budget {b:0.##}"),
-            FormattableString.Invariant($"--target-flops {b:0.##} {Taught} --weight-decay 0.05 --label-smoothing 0.1"))),
-        new("control", "APT's passes, nothing dropped",
-            $"--keep-bias 100 --reward-margin -1 {Taught} --weight-decay 0.05 --label-smoothing 0.1"),
-        new("longer", "plain, 2.5 times the steps", "--method none --weight-decay 0.05 --label-smoothing 0.1", 2.5),
+        new(Plain, "plain", $"--method none {Decayed}"),
+        .. from budget in budgets let share = FormattableString.Invariant($"{budget:0.##}")
+           select new AptLine($"apt-{share}", $"APT, budget {share}", $"--target-flops {share} {Taught} {Decayed}"),
+        new("control", "APT's passes, nothing dropped", $"--keep-bias 100 --reward-margin -1 {Taught} {Decayed}"),
+        new("longer", "plain, 2.5 times the steps", $"--method none {Decayed}", 2.5),
     ];
 
     /// <summary>Lines by their ids, with commas between, the plain one in any case; all where none is named.</summary>

@@ -68,6 +68,7 @@ internal sealed class AptResults(CommandContext context, AptReproduction runs, I
         string list = string.Join(',', seeds);
         string images = FormattableString.Invariant($"{data.Train.Count:#,0} training and {data.Test.Count:#,0} test images");
         IEnumerable<string> commands = runs.Lines.Select(l => runs.Command(l, seeds[0]));
+        const int batch = AptReproduction.BatchSize;
         VitConfig shape = VitPresets.Get(AptReproduction.Network);
         return $"""
             ## APT on Fashion-MNIST
@@ -75,9 +76,9 @@ internal sealed class AptResults(CommandContext context, AptReproduction runs, I
             {Verdict(rows)}
 
             All {images}, seeds {list}. For each seed a plain transformer is trained by the recipe of the trained networks with this
-            seed, and every line goes on from there: {runs.Steps} steps of {AptReproduction.BatchSize} images, adamw at 0.0005, no augmentation, the weights
-            of the last step. The model is `{AptReproduction.Network}`: {shape.NumLayers} blocks of width {shape.HiddenSize}. Multiply-adds include the agents.
-            Tokens are the mean that enter block 0 and that are left after each agent. Budgets were chosen before anything was
+            seed, and every line goes on from there: {runs.Steps} steps of {batch} images, adamw at 0.0005, no augmentation, the weights
+            of the last step. The model is `{AptReproduction.Network}`: {shape.NumLayers} blocks of width {shape.HiddenSize}. Multiply-adds include
+            the agents. Tokens are the mean that enter block 0 and that are left after each agent. Budgets were chosen before anything was
             trained, and thresholds by training batches. The difference is to the plain line, seed by seed: the mean and half of
             its 95 % confidence interval (Student's t).
 
@@ -127,7 +128,8 @@ internal sealed class AptResults(CommandContext context, AptReproduction runs, I
         {
             string bySeed = string.Join(", ", r.BySeed.Select(e => $"{100 * e.Accuracy:0.00}"));
             string tokens = string.Join(", ", r.Tokens.Select(t => $"{t:0.0}"));
-            text.AppendLine($"| {r.Name} | {100 * r.Accuracy:0.00} ± {100 * Deviation(r):0.00} | {(r == rows[0] ? "" : r.Less(rows[0]))} | {bySeed} | {tokens} "
+            string less = r == rows[0] ? "" : $"{r.Less(rows[0])}";
+            text.AppendLine($"| {r.Name} | {100 * r.Accuracy:0.00} ± {100 * Deviation(r):0.00} | {less} | {bySeed} | {tokens} "
                 + $"| {r.MultiplyAdds / 1e6:0.00} M | {100 * r.MultiplyAdds / macs:0.0} % "
                 + $"| {r.ImagesPerSecond:0} | {r.ImagesPerSecond / rate:0.00} x |");
         }

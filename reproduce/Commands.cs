@@ -73,7 +73,8 @@ internal static class Commands
         Option<string[]> some = Opt.Choices("--networks", "Only these [all]", "resnet20", "vgg16-quarter");
         const string what = "Every way to prune filters.";
         return Comparison("filters", what, "Filter pruning on Fashion-MNIST", ComparedMethod.Filters, 1000, [some], context, several: true,
-            parse => [.. parse.GetValue(some).Or("resnet20", "vgg16-quarter").Select(n => new ComparisonStart(n, SizeReproduction.Start(n), 0.01f))]);
+            parse => [.. parse.GetValue(some).Or("resnet20", "vgg16-quarter")
+                .Select(n => new ComparisonStart(n, SizeReproduction.Start(n), 0.01f))]);
     }
 
     private static ComparisonStart Transformer(ParseResult parse) =>
