@@ -13,6 +13,10 @@ internal sealed unsafe class SymmetricEigen
 {
     private const int MostSteps = 60;
 
+    // Half a unit in the last place of 1, which the largest value is: the reduction has rounded more than this off. What is left below
+    // it, of channels that are dead or copies of each other, is noise in which QL steps find no end.
+    private const double Negligible = 1.0 / (1L << 53);
+
     private readonly double[] off, rotations;
     private readonly int n;
 
@@ -95,7 +99,7 @@ internal sealed unsafe class SymmetricEigen
             {
                 int last = first;
                 while (last < n - 1 && Math.Abs(Values[last]) + Math.Abs(Values[last + 1]) is var d
-                    && Math.Abs(off[last]) + d != d)
+                    && Math.Abs(off[last]) + d != d && Math.Abs(off[last]) > Negligible)
                     last++;
                 if (last == first) break;
                 if (step == MostSteps) throw new InvalidOperationException("the eigenvalues do not converge");

@@ -40,6 +40,31 @@ public sealed class DecompositionTests
         Assert.Throws<EspalierException>(() => new SymmetricEigen([1, double.NaN, double.NaN, 1], 2));
     }
 
+    /// <summary>Moments of dead channels, and of many that depend on few: beside the large eigenvalues there is nothing but rounding,
+    /// in which steps once found no end.</summary>
+    [Fact]
+    public void Eigenvalues_end_in_noise()
+    {
+        const int n = 384, directions = 122;
+        double[] a = new double[n * n], all = Random(n * directions, 4);
+        for (int k = 0; k < directions; k++)
+        {
+            double weight = Math.Pow(10, -k / 20.0);
+            Span<double> x = all.AsSpan(k * n, n);
+            for (int i = 0; i < 253; i++)
+                for (int j = 0; j < 253; j++) a[i * n + j] += weight * x[i] * x[j];
+        }
+        var own = new SymmetricEigen(a, n);
+        double trace = Enumerable.Range(0, n).Sum(i => a[i * n + i]);
+        Assert.Equal(trace, own.Values.Sum(), 1e-12 * trace);
+        Assert.All(own.Values.Skip(directions), v => Assert.InRange(Math.Abs(v), 0, 1e-13 * own.Values[0]));
+        for (int k = 0; k < n; k += 31)
+        {
+            double[] times = [.. Enumerable.Range(0, n).Select(i => Dot(a.AsSpan(i * n, n), own.VectorOf(k)))];
+            for (int i = 0; i < n; i++) Assert.Equal(own.Values[k] * own.VectorOf(k)[i], times[i], 1e-12 * own.Values[0]);
+        }
+    }
+
     [Fact]
     public void Threads_change_no_bit()
     {
