@@ -93,6 +93,7 @@ internal sealed partial class TrainingSession
         young[Augmentation] = null;
         young[nameof(TrainOptions.FreezeSteps)] = "0";
         young[nameof(TrainOptions.Precision)] = $"{Precision.Fp32}";
+        young[nameof(TrainOptions.SyncBatchNorm)] = "no";
         foreach (var (name, now) in Identity())
         {
             string? then = file.Metadata.GetValueOrDefault(OptionPrefix + name);

@@ -57,6 +57,32 @@ public sealed class TrainPrecisionTests
         Assert.Equal(Options.Steps - 3, Losses(options).Length);
     }
 
+    /// <summary>A new option must not make the states of all runs before it useless: it says what it was then.</summary>
+    [Fact]
+    public void States_of_before_there_was_an_option_go_on()
+    {
+        string[] first =
+        [
+            "Steps", "BatchSize", "GradientAccumulationSteps", "Optimizer", "LearningRate", "Momentum", "WeightDecay", "Schedule",
+            "WarmupSteps", "Milestones", "MaxGradNorm", "ClipGroups", "EmaDecay", "Seed", "Shuffle",
+        ];
+        string[] later = [.. Options.Identity().Select(o => o.Name).Except(first)];
+        Assert.Contains("SyncBatchNorm", later);
+        using var folder = new TempFolder();
+        TrainOptions options = Options with { OutputDir = folder.Path, Resume = true };
+        Losses(options, stop: 3);
+        string path = Path.Combine(folder.Path, "run.state");
+        byte[] state = File.ReadAllBytes(path);
+        foreach (string name in later)
+        {
+            int at = state.AsSpan().IndexOf(System.Text.Encoding.ASCII.GetBytes($"option/{name}"));
+            Assert.True(at > 0, name);
+            state[at] = (byte)'O';
+        }
+        File.WriteAllBytes(path, state);
+        Assert.Equal(Options.Steps - 3, Losses(options).Length);
+    }
+
     private static double[] Losses(TrainOptions options, int? stop = null)
     {
         using var cancel = new CancellationTokenSource();
