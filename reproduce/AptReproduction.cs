@@ -1,4 +1,3 @@
-using System.CommandLine;
 using System.Globalization;
 using Espalier.Cli;
 using Espalier.Cli.Options;
@@ -54,7 +53,7 @@ internal sealed class AptReproduction(CommandContext context, string folder, str
     {
         IReadOnlyList<AptLine> all = All(budgets);
         if (ids is null) return all;
-        string[] asked = ids.Split(',');
+        string[] asked = Opt.List(ids);
         if (asked.FirstOrDefault(a => all.All(l => l.Id != a)) is { } unknown)
             throw new EspalierException($"--lines: there is no '{unknown}'; there are {string.Join(", ", all.Select(l => l.Id))}");
         return [.. all.Where(l => l.Id == Plain || asked.Contains(l.Id))];
@@ -96,28 +95,18 @@ internal sealed class AptReproduction(CommandContext context, string folder, str
         yield return ("the transformer that a seed begins with", baseline.Estimate(Network));
         foreach (AptLine line in lines)
         {
-            TrainPlan plan = Plan(Command(line, seed));
-            using var run = new TrainRun(plan with
-            {
-                Init = SizeReproduction.Start(Network), EvalLimit = BatchSize,
-                Options = plan.Options with { OutputDir = null, Resume = false, Steps = 12, EvalEvery = 0, CheckpointEvery = 0 },
-            }, data, context);
-            var clock = new StepClock();
-            run.Run(clock);
-            yield return (line.Name, clock.Median * (line.Times * steps));
+            // What a seed begins with is not trained yet.
+            TrainPlan plan = Plan(Command(line, seed).Replace($"output/{RunName(Start, seed)}.safetensors", SizeReproduction.Start(Network)));
+            yield return (line.Name, TrainCommand.Step(plan, data, context) * (line.Times * steps));
         }
     }
 
     /// <summary>What a command says, with the files in this folder.</summary>
     internal TrainPlan Plan(string command)
     {
-        var flags = new TrainFlags();
-        var root = new RootCommand { flags.AddTo(new Command("train")) };
         string[] words = command.Replace("reproduce/recipes", Path.GetDirectoryName(BaselineReproduction.Recipe(Network)))
             .Replace("output/", folder + Path.DirectorySeparatorChar).Split(' ');
-        ParseResult parse = root.Parse(RecipeFile.Expanded(root, words[1..]));
-        if (parse.Errors.Count > 0) throw new EspalierException(parse.Errors[0].Message);
-        TrainPlan plan = flags.Read(parse);
+        TrainPlan plan = TrainCommand.Plan(words[1..]);
         return plan with
         {
             DataDir = dataDir,

@@ -14,10 +14,12 @@ namespace Espalier.Reproduce;
 /// <summary>One line of the table: one model in one mode, over all seeds.</summary>
 internal sealed record AptResult(string Name, IReadOnlyList<ModelEvaluation> BySeed, double ImagesPerSecond)
 {
+    public double[] Accuracies => [.. BySeed.Select(e => e.Accuracy)];
+
     public double Accuracy => BySeed.Average(e => e.Accuracy);
 
     /// <summary>How much better it is than another line.</summary>
-    public Paired Less(AptResult other) => Paired.Of([.. BySeed.Select(e => e.Accuracy)], [.. other.BySeed.Select(e => e.Accuracy)]);
+    public Paired Less(AptResult other) => Paired.Of(Accuracies, other.Accuracies);
 
     public double MultiplyAdds => BySeed.Average(e => e.MultiplyAdds);
 
@@ -129,14 +131,10 @@ internal sealed class AptResults(CommandContext context, AptReproduction runs, I
             string bySeed = string.Join(", ", r.BySeed.Select(e => $"{100 * e.Accuracy:0.00}"));
             string tokens = string.Join(", ", r.Tokens.Select(t => $"{t:0.0}"));
             string less = r == rows[0] ? "" : $"{r.Less(rows[0])}";
-            text.AppendLine($"| {r.Name} | {100 * r.Accuracy:0.00} ± {100 * Deviation(r):0.00} | {less} | {bySeed} | {tokens} "
+            text.AppendLine($"| {r.Name} | {100 * r.Accuracy:0.00} ± {100 * Paired.Deviation(r.Accuracies):0.00} | {less} | {bySeed} | {tokens} "
                 + $"| {r.MultiplyAdds / 1e6:0.00} M | {100 * r.MultiplyAdds / macs:0.0} % "
                 + $"| {r.ImagesPerSecond:0} | {r.ImagesPerSecond / rate:0.00} x |");
         }
         return text.ToString();
     }
-
-    /// <summary>Sample standard deviation of the accuracy over the seeds; 0 for one.</summary>
-    private static double Deviation(AptResult r) => r.BySeed.Count < 2 ? 0
-        : Math.Sqrt(r.BySeed.Sum(e => Math.Pow(e.Accuracy - r.Accuracy, 2)) / (r.BySeed.Count - 1));
 }

@@ -1,9 +1,7 @@
-using System.CommandLine;
 using System.Globalization;
 using System.Text;
 using Espalier.Cli;
 using Espalier.Cli.Display;
-using Espalier.Cli.Options;
 using Espalier.Cli.Running;
 using Espalier.Compression;
 using Espalier.Data;
@@ -25,7 +23,7 @@ internal sealed record Baseline(string Name, Model Model, ModelEvaluation Test, 
 /// </summary>
 internal sealed class BaselineReproduction(CommandContext context, string folder, string? dataDir, string? models)
 {
-    private const int EvaluationBatch = 250, Few = 12;
+    private const int EvaluationBatch = 250;
     private const string Accuracy = "eval/accuracy";
 
     private readonly DatasetPair data = Datasets.Open("fashion-mnist", dataDir);
@@ -38,11 +36,7 @@ internal sealed class BaselineReproduction(CommandContext context, string folder
     /// <summary>What the recipe says, with the files in a folder.</summary>
     public static TrainPlan Plan(string name, string? folder, string? dataDir)
     {
-        var flags = new TrainFlags();
-        var root = new RootCommand { flags.AddTo(new Command("train")) };
-        ParseResult parse = root.Parse(RecipeFile.Expanded(root, ["train", "--recipe", Recipe(name)]));
-        if (parse.Errors.Count > 0) throw new EspalierException($"{Recipe(name)}: {parse.Errors[0].Message}");
-        TrainPlan plan = flags.Read(parse);
+        TrainPlan plan = TrainCommand.Plan("train", "--recipe", Recipe(name));
         return plan with
         {
             DataDir = dataDir,
@@ -92,11 +86,7 @@ internal sealed class BaselineReproduction(CommandContext context, string folder
     {
         TrainPlan plan = Plan(name, null, dataDir);
         using var whole = new TrainRun(plan, data, context);
-        TrainOptions few = plan.Options with { Steps = Few, EvalEvery = 0, CheckpointEvery = 0 };
-        using var run = new TrainRun(plan with { Options = few, Epochs = null, EvalLimit = EvaluationBatch }, data, context);
-        var clock = new StepClock();
-        run.Run(clock);
-        return clock.Median * whole.TotalSteps;
+        return TrainCommand.Step(plan, data, context) * whole.TotalSteps;
     }
 
     internal static IReadOnlyList<(double Epoch, double Accuracy)> Curve(string history, double epochsStep)

@@ -18,11 +18,18 @@ internal sealed record Paired(double Mean, double Half)
     {
         double[] differences = [.. some.Zip(others, (a, b) => a - b)];
         double mean = differences.Average();
-        int freedom = differences.Length - 1;
-        if (freedom == 0) return new(mean, double.PositiveInfinity);
-        double deviation = Math.Sqrt(differences.Sum(d => (d - mean) * (d - mean)) / freedom);
+        if (differences.Length == 1) return new(mean, double.PositiveInfinity);
         // Beyond the table its last number is a little too large, which is the careful side.
-        return new(mean, Quantiles[Math.Min(freedom, Quantiles.Length) - 1] * deviation / Math.Sqrt(differences.Length));
+        double quantile = Quantiles[Math.Min(differences.Length - 1, Quantiles.Length) - 1];
+        return new(mean, quantile * Deviation(differences) / Math.Sqrt(differences.Length));
+    }
+
+    /// <summary>Sample standard deviation; 0 of one value.</summary>
+    public static double Deviation(IReadOnlyList<double> values)
+    {
+        if (values.Count < 2) return 0;
+        double mean = values.Average();
+        return Math.Sqrt(values.Sum(v => (v - mean) * (v - mean)) / (values.Count - 1));
     }
 
     /// <summary>In points of per cent: "+0.12 ± 0.30".</summary>

@@ -27,10 +27,8 @@ internal sealed record RunRecord(double Accuracy, long Parameters, double Multip
     /// <summary>Mean and sample standard deviation of the accuracy, per cent.</summary>
     public static string Mean(IReadOnlyList<RunRecord> records)
     {
-        double mean = records.Average(r => r.Accuracy);
-        double deviation = records.Count < 2 ? 0
-            : Math.Sqrt(records.Sum(r => Math.Pow(r.Accuracy - mean, 2)) / (records.Count - 1));
-        return FormattableString.Invariant($"{100 * mean:0.00} ± {100 * deviation:0.00}");
+        double[] all = [.. records.Select(r => r.Accuracy)];
+        return FormattableString.Invariant($"{100 * all.Average():0.00} ± {100 * Paired.Deviation(all):0.00}");
     }
 
     /// <summary>The accuracies one by one, per cent.</summary>
