@@ -98,7 +98,7 @@ internal sealed class Service : IAsyncDisposable
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
-            kestrel.Limits.MaxRequestBodySize = settings.MostBodyBytes;
+            kestrel.Limits.MaxRequestBodySize = Upload.ReadAndForgotten * settings.MostBodyBytes;
             kestrel.Limits.MaxConcurrentConnections = MostConnections;
             kestrel.Limits.RequestHeadersTimeout = HeadersTime;
             kestrel.Listen(address, settings.Port);

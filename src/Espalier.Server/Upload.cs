@@ -13,6 +13,13 @@ internal sealed class Upload(ServerSettings settings)
 {
     private const int MostImages = 64, LongestBoundary = 70;
 
+    /// <summary>
+    /// The engine's own limit of a body is this many times ours. Past its limit the engine closes the connection, and a client that
+    /// still sends sees a broken pipe instead of the answer. Past ours the answer is sent, and the rest of the body is read and
+    /// forgotten, for five seconds at most.
+    /// </summary>
+    public const long ReadAndForgotten = 4;
+
     private readonly long mostBytes = Math.Max(256L << 20, settings.MostBodyBytes);
     private long bytes;
 
@@ -48,14 +55,14 @@ internal sealed class Upload(ServerSettings settings)
         if (!bare)
             throw new Refusal(StatusCodes.Status415UnsupportedMediaType,
                 "send an image's bytes as image/*, as application/octet-stream, or as parts of multipart/form-data");
-        return [await All(request.Body, cancel)];
+        return [await All(request.Body, settings.MostBodyBytes, cancel)];
     }
 
     /// <summary>The texts of a JSON body.</summary>
     /// <exception cref="Refusal">It is none.</exception>
     public async Task<IReadOnlyList<string>> Texts(HttpRequest request, CancellationToken cancel)
     {
-        byte[] body = await All(request.Body, cancel);
+        byte[] body = await All(request.Body, settings.MostBodyBytes, cancel);
         try
         {
             EmbedRequest? asked = JsonSerializer.Deserialize(body, AnswerJson.Default.EmbedRequest);
@@ -78,7 +85,7 @@ internal sealed class Upload(ServerSettings settings)
             while (await reader.ReadNextSectionAsync(cancel) is { } part)
             {
                 if (images.Count == MostImages) throw Damaged($"the form has more than {MostImages} images; send them apart");
-                images.Add(await All(part.Body, cancel));
+                images.Add(await All(part.Body, settings.MostBodyBytes - images.Sum(i => (long)i.Length), cancel));
             }
         }
         catch (Exception e) when (e is InvalidDataException || (e is IOException and not BadHttpRequestException))
@@ -88,11 +95,16 @@ internal sealed class Upload(ServerSettings settings)
         return images.Count > 0 ? images : throw Damaged("the form has no image");
     }
 
-    private async Task<byte[]> All(Stream body, CancellationToken cancel)
+    private async Task<byte[]> All(Stream body, long most, CancellationToken cancel)
     {
         using var all = new MemoryStream();
-        await body.CopyToAsync(all, cancel);
-        return all.Length > settings.MostBodyBytes ? throw TooLong() : all.ToArray();
+        var piece = new byte[16 << 10];
+        for (int read; (read = await body.ReadAsync(piece, cancel)) > 0;)
+        {
+            if (all.Length + read > most) throw TooLong();
+            all.Write(piece, 0, read);
+        }
+        return all.ToArray();
     }
 
     private Refusal TooLong() => new(StatusCodes.Status413PayloadTooLarge,

@@ -120,6 +120,51 @@ public sealed class RefusalTests(Served served) : IClassFixture<Served>
         }
     }
 
+    /// <summary>A client that sends all before it listens gets the answer too, and not a connection that broke under its hands.</summary>
+    [Theory]
+    [InlineData(false, null)]
+    [InlineData(true, null)]
+    [InlineData(true, Form)]
+    public async Task ABodyThatIsTooLongIsRefusedThoughItIsStillBeingSent(bool chunked, string? type)
+    {
+        (Service service, HttpClient client) = await Start(new() { Models = [Agents], Port = 0, MostBodyBytes = 6000 });
+        await using (service)
+        using (client)
+        {
+            using var content = new Slowly(chunked, type is null ? "" : "--xyz\r\n\r\n");
+            if (type is not null) content.Headers.TryAddWithoutValidation("Content-Type", type);
+            var request = new HttpRequestMessage(HttpMethod.Post, "/v1/predict") { Content = content };
+            request.Headers.TransferEncodingChunked = chunked;
+            Assert.Contains("scale the image down", await Refused(await client.SendAsync(request), 413));
+            Assert.True(content.AllSent);
+        }
+    }
+
+    private sealed class Slowly(bool chunked, string beginning) : HttpContent
+    {
+        private const int Pieces = 15, Piece = 1000;
+
+        public bool AllSent { get; private set; }
+
+        protected override async Task SerializeToStreamAsync(Stream stream, TransportContext? context)
+        {
+            await stream.WriteAsync(Encoding.ASCII.GetBytes(beginning));
+            for (int i = 0; i < Pieces; i++)
+            {
+                await stream.WriteAsync(new byte[Piece]);
+                await stream.FlushAsync();
+                await Task.Delay(10);
+            }
+            AllSent = true;
+        }
+
+        protected override bool TryComputeLength(out long length)
+        {
+            length = beginning.Length + (Pieces * Piece);
+            return !chunked;
+        }
+    }
+
     [Fact]
     public async Task AHostThatIsNoneIsRefusedBeforeAnythingListens()
     {
