@@ -64,7 +64,7 @@ internal sealed class WeightNoise : ITrainingHook, IDisposable
     /// <inheritdoc/>
     public Graph ForStep(Graph network, in StepContext context)
     {
-        if (kind == NoiseKind.Centroids && context.MicroBatch == 0
+        if (kind == NoiseKind.Centroids && context.BeginsStep
             && (context.Step - 1) % Books.Every == 0) FitBooks(context.Step);
         Rng rng = context.Rng, own = new(rng.NextULong(), Stream, (ulong)context.MicroBatch);
         foreach (Block block in blocks) Draw(block, ref own);

@@ -95,6 +95,17 @@ public readonly record struct StepContext(long Step, long TotalSteps, long Epoch
     /// </summary>
     public float GradientScale => 1f / MicroBatches;
 
+    /// <summary>The first micro-batch of the step that this process computes: its rank, where several share a step.</summary>
+    public int FirstMicroBatch { get; init; }
+
+    /// <summary>Whether what a method does once a step is due now.</summary>
+    public bool BeginsStep => MicroBatch == FirstMicroBatch;
+
+    /// <summary>Random numbers for the step: the same for its micro-batches and in all processes, those of micro-batch 0.</summary>
+    public Rng StepRng { get => stepRng ?? Rng; init => stepRng = value; }
+
+    private readonly Rng? stepRng;
+
     /// <summary>How the graph is run in training: which batch norms stay still.</summary>
     public RunContext Run { get; init; } = new(Training: true);
 

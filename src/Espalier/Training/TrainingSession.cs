@@ -166,7 +166,8 @@ internal sealed partial class TrainingSession : IDisposable
             CheckpointActivations = options.CheckpointActivations,
             SumOverRanks = options.SyncBatchNorm && ranks is { Count: > 1 } ? ranks.Sum : null,
         };
-        for (int part = ranks?.Rank ?? 0; part < parts; part += stride)
+        int first = ranks?.Rank ?? 0;
+        for (int part = first; part < parts; part += stride)
         {
             if (stops) cancel.ThrowIfCancellationRequested();
             Batch batch = loader.Next();
@@ -174,6 +175,7 @@ internal sealed partial class TrainingSession : IDisposable
             var context = new StepContext(number, options.Steps, position.Epoch, part, parts, rng)
             {
                 Optimizer = optimizer, Run = run,
+                FirstMicroBatch = first, StepRng = new Rng(options.Seed ^ StepStream, (ulong)number, 0),
             };
             using (Interruption.By(stops ? cancel : CancellationToken.None))
             using (ProductPrecision.Of(options.Precision))

@@ -28,7 +28,7 @@ internal sealed class ReprHook(RePr method, ReprSchedule schedule, IReadOnlyList
     /// <inheritdoc/>
     public void BeforeForward(in StepContext context)
     {
-        if (context.MicroBatch > 0) return;
+        if (!context.BeginsStep) return;
         long done = context.Step - 1;
         if (restores.Contains(done)) Restore(done, context.Optimizer);
         if (drops.Contains(done)) Drop(done, context.Optimizer);

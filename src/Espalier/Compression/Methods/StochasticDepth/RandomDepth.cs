@@ -58,9 +58,9 @@ internal sealed class RandomDepth : ITrainingHook, IDisposable
     public Graph ForStep(Graph network, in StepContext context)
     {
         if (method.PerSample) return network;
-        if (context.MicroBatch == 0)
+        if (context.BeginsStep)
         {
-            Rng rng = context.Rng, own = new(rng.NextULong(), Stream);
+            Rng rng = context.StepRng, own = new(rng.NextULong(), Stream);
             for (int i = 0; i < open.Length; i++) open[i] = Survival[i] >= 1 || own.NextDouble() >= 1 - Survival[i];
         }
         return Drawn(network);
