@@ -77,7 +77,7 @@ internal sealed class AptResults(CommandContext context, AptReproduction runs, I
 
             {Verdict(rows)}
 
-            All {images}, seeds {list}. For each seed a plain transformer is trained by the recipe of the trained networks with this
+            All {images}, seeds {list}. For each seed a plain transformer is trained by `{AptReproduction.StartRecipe}` with this
             seed, and every line goes on from there: {runs.Steps} steps of {batch} images, adamw at 0.0005, no augmentation, the weights
             of the last step. The model is `{AptReproduction.Network}`: {shape.NumLayers} blocks of width {shape.HiddenSize}. Multiply-adds include
             the agents. Tokens are the mean that enter block 0 and that are left after each agent. Budgets were chosen before anything was

@@ -28,7 +28,7 @@ internal sealed class BaselineReproduction(CommandContext context, string folder
 
     private readonly DatasetPair data = Datasets.Open("fashion-mnist", dataDir);
 
-    public static IReadOnlyList<string> Names { get; } = ["resnet20", "vgg16-quarter", "vit-small-28"];
+    public static IReadOnlyList<string> Names { get; } = ["resnet20", "vgg16-quarter", "vit-small-28", "vit-conv-28"];
 
     /// <summary>The options of a network's training.</summary>
     public static string Recipe(string name) => Path.Combine(AppContext.BaseDirectory, "recipes", name + ".json");

@@ -153,7 +153,7 @@ internal static class Commands
         Option<double[]> budgets =
             Opt.Numbers("--budgets", "Of low rank: shares of the multiply-adds to keep [0.75,0.5,0.35]", 0.01, 0.99);
         Option<bool> quick = Opt.Flag("--quick", "One seed, 100 steps, the budget 0.5, where nothing else is said");
-        Option<string[]> nets = Opt.Choices("--networks", "Only these [all]", [.. BaselineReproduction.Names]);
+        Option<string[]> nets = Opt.Choices("--networks", "Only these [all]", [.. RecoveryReproduction.Networks]);
         Option<string[]> some = Opt.Choices("--methods", "Only these lines [all]",
             [.. SizeMethod.All([]).Select(m => m.Id), "enc", "low-rank"]);
         Option<bool> there = Opt.Flag("--finished", "Train nothing: measure what is finished");
@@ -163,7 +163,7 @@ internal static class Commands
             bool few = parse.GetValue(quick);
             if (few && parse.GetResult(Seeds) is null) seeds = [1];
             double[] shares = parse.GetValue(budgets).Or(few ? [0.5] : [0.75, 0.5, 0.35]);
-            string[] names = parse.GetValue(nets).Or([.. BaselineReproduction.Names]), ids = parse.GetValue(some) ?? [];
+            string[] names = parse.GetValue(nets).Or([.. RecoveryReproduction.Networks]), ids = parse.GetValue(some) ?? [];
             var runs = new SizeReproduction(context, folder, parse.GetValue(Shared.DataDir),
                 parse.GetValue(steps) ?? (few ? 100 : 1000), names, [.. SizeMethod.All(shares).Where(m => ids.Length == 0
                     || ids.Contains(m.Id) || (ids.Contains(m.Method) && m.Flops is not null))]);
@@ -217,9 +217,11 @@ internal static class Commands
     private static Verb Repr(CommandContext context)
     {
         Option<long?> steps = Steps("of each training", 600);
-        return Experiment("repr", "Whether RePr helps.", [steps], context, (parse, folder, _, seeds) =>
+        Option<string[]> tables = Opt.Choices("--tables", "Only these [all]", [.. ReprReproduction.Tables]);
+        return Experiment("repr", "Whether RePr helps.", [steps, tables], context, (parse, folder, _, seeds) =>
         {
-            var runs = new ReprReproduction(context, folder, parse.GetValue(Shared.DataDir), parse.GetValue(steps) ?? 600, seeds);
+            var runs = new ReprReproduction(context, folder, parse.GetValue(Shared.DataDir), parse.GetValue(steps) ?? 600, seeds,
+                parse.GetValue(tables).Or([.. ReprReproduction.Tables]));
             runs.Train();
             return parse.GetValue(TrainOnly) ? null : runs.Section();
         });

@@ -88,11 +88,13 @@ internal sealed class NetworkRuns(CommandContext context, string folder, Dataset
         {
             EvalBatchSize = EvaluationBatch, DataThreads = 1, OutputDir = states, Resume = Directory.Exists(states),
         };
+        Dictionary<string, double> findings = [];
         long done = TrainingDisplay.Run(context.Terminal, name, progress =>
         {
             var job = new CompressionJob(model, Data(model, augmentation), options with { Training = training }, progress,
                 context.Cancel);
             work(job);
+            findings = job.Findings.GroupBy(f => f.Name).ToDictionary(g => g.Key, g => g.Average(f => f.Value));
             return job.Stages.Sum(s => s.Steps);
         });
         double seconds = Math.Round((Environment.CpuUsage.TotalTime - before).TotalSeconds, 1);
@@ -100,7 +102,7 @@ internal sealed class NetworkRuns(CommandContext context, string folder, Dataset
         using Inference.Session result = Inference.Session.Open(File(name));
         ModelEvaluation found = new EvaluationRun(context, result, pair.Test, EvaluationBatch).Run(name, result.AgentLayers.Count > 0);
         var record = new RunRecord(found.Accuracy, model.ParameterCount, (long)found.MultiplyAdds, trained + done,
-            RunRecord.ShapeOf(model), seconds);
+            RunRecord.ShapeOf(model), seconds, findings.Count > 0 ? findings : null);
         looked.Add(name);
         record.Write(Path.Combine(folder, name + ".json"));
         if (Directory.Exists(states)) Directory.Delete(states, recursive: true);

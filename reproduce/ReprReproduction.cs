@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using Espalier.Cli;
 using Espalier.Compression;
+using Espalier.Compression.Methods.RePr;
 using Espalier.Data;
 using Espalier.Training;
 
@@ -9,20 +10,31 @@ namespace Espalier.Reproduce;
 
 /// <summary>
 /// Whether RePr helps the network of its paper: as many plain steps, RePr that ends at full size, and RePr that drops the least
-/// overlapping filters instead, each without and with augmentation.
+/// overlapping filters instead, each without and with augmentation. And a trained network: whether filters that came back learn
+/// anything there, and whether the remedies that users of RePr tried help them to.
 /// </summary>
-internal sealed class ReprReproduction(CommandContext context, string folder, string? dataDir, long steps,
-    IReadOnlyList<ulong> seeds)
+/// <param name="tables">Which of <see cref="Tables"/>.</param>
+internal sealed class ReprReproduction(CommandContext context, string folder, string? dataDir, long steps, IReadOnlyList<ulong> seeds,
+    string[] tables)
 {
+    private const string OfPaper = "paper", OfTrained = "trained";
+
     private const string Network = "vanilla-c3", Data = "fashion-mnist-sample";
     private const int BatchSize = 64, ImageSize = 28;
-    private const float LearningRate = 0.05f;
+    private const float LearningRate = 0.05f, TrainedRate = 0.01f;
+    private const string Trained = "resnet20", Plainly = "plain";
 
+    private readonly Lazy<NetworkRuns> ofTrained = new(() => new(context, folder, Datasets.Open("fashion-mnist", dataDir), ImageSize));
     private readonly NetworkRuns runs = new(context, folder, Datasets.Open(Data, dataDir), ImageSize);
+
+    /// <summary>Its two tables: the paper's network, and a trained one.</summary>
+    public static IReadOnlyList<string> Tables { get; } = [OfPaper, OfTrained];
+
+    private NetworkRuns Trainings => ofTrained.Value;
 
     private static IReadOnlyList<(string Id, string Name, bool Repr, bool Reverse)> Lines { get; } =
     [
-        ("plain", "plain training", false, false),
+        (Plainly, "plain training", false, false),
         ("repr", "RePr", true, false),
         ("reverse", "RePr, least overlap dropped", true, true),
     ];
@@ -30,8 +42,25 @@ internal sealed class ReprReproduction(CommandContext context, string folder, st
     private static IReadOnlyList<(string Id, string Name, Augmentation Kind)> Columns { get; } =
         [("as-is", "no augmentation", Augmentation.None), ("moved", "crops and flips", Augmentation.Default)];
 
+    /// <summary>What the trained network is trained on with: an id, words, and the settings.</summary>
+    private static IReadOnlyList<(string Id, string Name, (string Name, string Value)[]? Settings)> Remedies { get; } =
+    [
+        (Plainly, "plain training", null),
+        ("root", "RePr, overlap times the square root of the fan-in", []),
+        ("fourth", "its fourth root", [("alpha", "0.25")]),
+        ("layer", "by layer", [("rank", "layer")]),
+        ("global", "overlap alone, as the paper", [("rank", "global")]),
+        ("boost", "gradients of restored filters times ten", [("boost", "10")]),
+    ];
+
     /// <summary>Everything that is not finished.</summary>
     public void Train()
+    {
+        if (tables.Contains(OfPaper)) TrainNew();
+        if (tables.Contains(OfTrained)) TrainOn();
+    }
+
+    private void TrainNew()
     {
         var all = from seed in seeds
                   from line in Lines
@@ -43,6 +72,31 @@ internal sealed class ReprReproduction(CommandContext context, string folder, st
                 if (line.Repr) job.Run();
                 else job.Train("train", steps);
             }, augmentation: column.Kind);
+    }
+
+    private void TrainOn()
+    {
+        var all = from seed in seeds from remedy in Remedies select (Seed: seed, Remedy: remedy);
+        foreach (var (seed, remedy) in Trainings.Mine(all, r => TrainedName(r.Remedy.Id, r.Seed)))
+            Trainings.Do(TrainedName(remedy.Id, seed), Open, Options(seed, remedy.Settings ?? []),
+                job =>
+            {
+                if (remedy.Settings is not null) job.Run();
+                else job.Train("train", steps);
+            });
+    }
+
+    private static Model Open() => Model.Open(SizeReproduction.Start(Trained));
+
+    private static string Share(double accuracy) => FormattableString.Invariant($"{100 * accuracy:0.00} %");
+
+    private static string TrainedName(string id, ulong seed) => $"{Trained}-{id}-{seed}";
+
+    private CompressionOptions Options(ulong seed, (string Name, string Value)[] settings)
+    {
+        CompressionOptions usual = Options(seed, reverse: false);
+        var method = settings.Aggregate((CompressionMethod)usual, (m, s) => m.Set(s.Name, s.Value));
+        return method with { Training = usual.Training with { LearningRate = TrainedRate } };
     }
 
     private static string Name(string id, string column, ulong seed) => $"{Network}-{id}-{column}-{seed}";
@@ -60,24 +114,64 @@ internal sealed class ReprReproduction(CommandContext context, string folder, st
     /// <summary>The section of the page of results.</summary>
     public string Section()
     {
-        string list = string.Join(',', seeds);
+        bool paper = tables.Contains(OfPaper), other = tables.Contains(OfTrained);
+        string?[] parts = [paper ? NewSection() : null, other ? TrainedSection() : null];
         return $"""
             ## RePr on Fashion-MNIST
 
-            Does RePr improve the network of its paper (`{Network}`)? {runs.Images},
-            seeds {list}; {steps} steps of {BatchSize} for every line, {Sentences.Of(Options(seeds[0], reverse: false).Training)}.
-            {Dropping()}
-
-            {Table()}
-            Accuracy in per cent: the mean over the seeds ± the sample standard deviation, and by seed. This section is written by
+            {string.Join("\n", parts.OfType<string>())}
+            This section is written by
 
             ```sh
             {GivenCommand.Of(context, "repr")}
             ```
 
-            {runs.Made}
+            {Sentences.Join(paper ? runs.Made : null, other ? Trainings.Made : null)}
 
             """;
+    }
+
+    private string NewSection()
+    {
+        string list = string.Join(',', seeds);
+        return $"""
+            Does RePr improve the network of its paper (`{Network}`)? {runs.Images},
+            seeds {list}; {steps} steps of {BatchSize} for every line, {Sentences.Of(Options(seeds[0], reverse: false).Training)}.
+            {Dropping()}
+
+            {Table()}
+            Accuracy in per cent: the mean over the seeds ± the sample standard deviation, and by seed.
+
+            """;
+    }
+
+    private string TrainedSection()
+    {
+        RunRecord start = Trainings.Do($"{Trained}-whole", Open, Options(seeds[0], []), _ => { });
+        return $"""
+            Do filters that come back learn anything? `{SizeReproduction.Start(Trained)}` ({Share(start.Accuracy)}), {Trainings.Images}, {steps} steps
+            of {BatchSize} at the rate {TrainedRate}, seeds {string.Join(',', seeds)}. The gradients are the mean norm of the restored filters' over that of the others in their
+            layer; the losses are of training images, with all filters and without those that had come back last, before
+            each drop but the first and at the end:
+
+            {TrainedTable()}
+            """;
+    }
+
+    private string TrainedTable()
+    {
+        var text = new StringBuilder();
+        text.AppendLine("| training | accuracy, % | by seed | gradients of restored filters | loss | without them |");
+        text.AppendLine("| --- | ---: | --- | ---: | ---: | ---: |");
+        foreach (var (id, name, settings) in Remedies)
+        {
+            RunRecord[] records = [.. seeds.Select(s => Trainings.Record(TrainedName(id, s))!)];
+            string Mean(string finding) => settings is null ? ""
+                : FormattableString.Invariant($"{records.Average(r => r.Findings![finding]):0.000}");
+            text.AppendLine($"| {name} | {RunRecord.Mean(records)} | {RunRecord.List(records)} | {Mean(ReprFindings.Gradients)} | "
+                + $"{Mean(ReprFindings.Loss)} | {Mean(ReprFindings.LossWithoutRestored)} |");
+        }
+        return text.ToString();
     }
 
     /// <summary>What the method does here, by its settings.</summary>

@@ -98,6 +98,8 @@ public sealed class ErrorTests : IDisposable
     [InlineData("do not fill one batch", "train --data fashion-mnist-sample --train-batch-size 5000")]
     [InlineData("option of --method apt", "train --method none --target-flops 0.5")]
     [InlineData("give one of them", "train --init a --pretrained b")]
+    [InlineData("give one of them", "train --init a --initial-weights mimetic")]
+    [InlineData("is of transformers", "train --model-type resnet20 --initial-weights mimetic")]
     [InlineData("cannot name a run", "train --data fashion-mnist-sample --name ../up --num-steps 1")]
     [InlineData("--model FILE", "infer --data fashion-mnist-sample")]
     [InlineData("no-such-file", "infer --model no-such-file --data fashion-mnist-sample")]

@@ -15,7 +15,7 @@ public sealed partial class CommandsTests : IDisposable
     public void An_experiment_trains_once_and_writes_its_section()
     {
         string page = Path.Combine(folder, "page", "results.md");
-        string[] command = ["repr", "--steps", "10", "--seeds", "7", "--output-dir", folder, "--output", page];
+        string[] command = ["repr", "--tables", "paper", "--steps", "10", "--seeds", "7", "--output-dir", folder, "--output", page];
         Assert.Equal((0, ""), Run([.. command, "--train-only", "--threads", "1"]));
         Assert.False(File.Exists(page));
         DateTime trained = File.GetLastWriteTimeUtc(Path.Combine(folder, "vanilla-c3-repr-moved-7.json"));
@@ -23,7 +23,7 @@ public sealed partial class CommandsTests : IDisposable
         Assert.Equal(trained, File.GetLastWriteTimeUtc(Path.Combine(folder, "vanilla-c3-repr-moved-7.json")));
         string text = File.ReadAllText(page);
         Assert.Contains("## RePr on Fashion-MNIST", text);
-        Assert.Contains($"\n{Commands.Start} repr --steps 10 --seeds 7 --threads 2\n", text);
+        Assert.Contains($"\n{Commands.Start} repr --tables paper --steps 10 --seeds 7 --threads 2\n", text);
         Assert.Contains("The 6 runs were made by 1 thread of ", text);
         Assert.Matches(@"\n\| RePr, least overlap dropped \| [\d.]+ ± [\d.]+ \| [\d.]+ \| [\d.]+ ± [\d.]+ \| ", text);
     }

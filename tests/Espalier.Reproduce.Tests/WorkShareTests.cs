@@ -66,7 +66,7 @@ public sealed class WorkShareTests : IDisposable
         if (!there) return;
         var start = new ProcessStartInfo("/usr/bin/mpirun",
             ["--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-n", "2", "dotnet",
-                Path.Combine(AppContext.BaseDirectory, "reproduce.dll"), "repr", "--steps", "10", "--seeds", "7",
+                Path.Combine(AppContext.BaseDirectory, "reproduce.dll"), "repr", "--tables", "paper", "--steps", "10", "--seeds", "7",
                 "--threads", "1", "--output-dir", folder])
         {
             RedirectStandardOutput = true, RedirectStandardError = true,

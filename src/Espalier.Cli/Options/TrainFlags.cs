@@ -26,6 +26,8 @@ internal sealed class TrainFlags
         "Start from this checkpoint, pruned or whole, in any format; a head for other classes is replaced", "CHECKPOINT");
     private readonly Option<string?> pretrained = Opt.Text("--pretrained",
         "Start from this backbone with a new classifier, which is zero in a transformer", "CHECKPOINT", "--pretrained-dir");
+    private readonly Option<string?> initialWeights = Opt.Choice("--initial-weights", "How a new transformer's weights begin: as "
+        + "published, or with attention to what is near and alike, which learns more in short runs [published]", "published", "mimetic");
     private readonly Option<int?> batchSize = Opt.Number("--train-batch-size", "Images an optimiser step [72; 32 for folders]", 1, 1 << 20);
     private readonly Option<int?> accumulation = Opt.Number("--gradient-accumulation-steps",
         "Micro-batches that a step's images are computed in [1]", 1, 1 << 20);
@@ -68,7 +70,7 @@ internal sealed class TrainFlags
         Opt.Flag("--no-augment", "Train on the images as they are; the same as --augment none");
     private readonly Option<string?> augment = Opt.Choice("--augment",
         "What is done to training images [pad-crop-flip for Fashion-MNIST, else resized-crop]", "default", "none",
-        "resized-crop", "pad-crop-flip", "color-jitter", "rand-augment", "deit");
+        "flip", "resized-crop", "pad-crop-flip", "color-jitter", "rand-augment", "deit");
     private readonly Option<ulong?> seed = Opt.Number("--seed", "Of everything random [42]", 0UL, ulong.MaxValue);
     private readonly Option<double?> freeze = Opt.Number("--freeze",
         "Passes over the training images in which only the new head is trained, before everything is [0]", 0.0, 1e6, "PASSES");
@@ -105,7 +107,8 @@ internal sealed class TrainFlags
     {
         foreach (Option option in (Option[])[RecipeFile.Flag,
             Shared.Data, Shared.DataDir, Shared.Strict, method, name, Shared.OutputDir,
-            Shared.ModelType, Shared.Config, Shared.ImageSize, Shared.Width, Shared.Preprocess, init, pretrained, Shared.Averaged,
+            Shared.ModelType, Shared.Config, Shared.ImageSize, Shared.Width, Shared.Preprocess, init, pretrained,
+            Shared.Averaged, initialWeights,
             steps, epochs, freeze,
             batchSize, accumulation, optimizer, learningRate, decay, warmup, weightDecay, maxGradNorm, Shared.TrainOnly,
             ema, amp, checkpointActivations, syncBatchNorm, dropout,
@@ -131,6 +134,8 @@ internal sealed class TrainFlags
         string? start = p.GetValue(init) ?? p.GetValue(pretrained);
         if (p.GetValue(freeze) is > 0 && start is null)
             throw new EspalierException($"{freeze.Name} holds a trained backbone still; say which with --pretrained FILE");
+        if (p.GetValue(initialWeights) is not null && start is not null)
+            throw new EspalierException($"{initialWeights.Name} is of a new network, and {start} has weights; give one of them");
         string data = DataChoice.Name(p.GetValue(Shared.Data), p.GetValue(Shared.DataDir), "fashion-mnist")!;
         bool folder = ModelChoice.IsFolder(data);
         (string? type, int? size) = (p.GetValue(Shared.ModelType), p.GetValue(Shared.ImageSize));
@@ -153,6 +158,7 @@ internal sealed class TrainFlags
             ImageSize = size,
             Preprocess = p.GetValue(Shared.Preprocess),
             IsTransformer = !cnn,
+            Start = p.GetValue(initialWeights) == "mimetic" ? VitStart.Mimetic : VitStart.Published,
             Width = p.GetValue(Shared.Width),
             Init = p.GetValue(init),
             Pretrained = p.GetValue(pretrained),
@@ -162,6 +168,7 @@ internal sealed class TrainFlags
             Augmentation = p.GetValue(noAugment) ? Augmentation.None : p.GetValue(augment) switch
             {
                 "none" => Augmentation.None,
+                "flip" => Augmentation.Flip,
                 "resized-crop" => Augmentation.RandomResizedCrop,
                 "pad-crop-flip" => Augmentation.PadCropFlip,
                 "color-jitter" => Augmentation.ColorJitter,
@@ -245,7 +252,8 @@ internal sealed class TrainFlags
     {
         string source = p.GetValue(init) ?? p.GetValue(pretrained) ?? p.GetValue(Shared.ModelType)!;
         string? wrong = p.GetValue(method) == "apt" ? "--method apt drops tokens, and it has none; leave it out"
-            : p.GetValue(Shared.Config) is not null ? "--config is of transformers; use --model-type, --width and --img-size" : null;
+            : p.GetValue(Shared.Config) is not null ? "--config is of transformers; use --model-type, --width and --img-size"
+            : p.GetValue(initialWeights) is not null ? $"{initialWeights.Name} is of transformers; leave it out" : null;
         if (wrong is not null) throw new EspalierException($"{source}: is a convolutional network: {wrong}");
     }
 

@@ -15,7 +15,7 @@ internal static class ModelChoice
     private const string FolderName = "folder";
 
     /// <summary>The larger presets are for images of 224 pixels whatever the data's size is; these follow the data.</summary>
-    private static readonly HashSet<string> Small = new(StringComparer.OrdinalIgnoreCase) { "vit-small-28", "vit-tiny-28" };
+    private static readonly HashSet<string> Small = new(StringComparer.OrdinalIgnoreCase) { "vit-small-28", "vit-tiny-28", "vit-conv-28" };
 
     /// <summary>
     /// The network to train: of the shape that the configuration file says, else of the preset, else the checkpoint's own, else the
@@ -111,7 +111,7 @@ internal static class ModelChoice
     {
         string preset = plan.ModelType ?? Usual(data);
         return Model.Create(preset, data.Train.Classes, data.Info.Channels, plan.ImageSize ?? Followed(preset, data), plan.Options.Seed,
-            plan.Width ?? 1);
+            plan.Width ?? 1, plan.Start);
     }
 
     private static string Usual(DatasetPair data) => Usual(data.Info.Name);
@@ -121,12 +121,12 @@ internal static class ModelChoice
 
     /// <summary>The size of the data's images where the preset follows it; else null for its own.</summary>
     private static int? Followed(string? preset, DatasetPair data) => preset is not null && Small.Contains(preset)
-        && data.Info.ImageSize is > 0 and <= 64 && data.Info.ImageSize % VitPresets.Get(preset).PatchSize == 0 ? data.Info.ImageSize : null;
+        && data.Info.ImageSize is > 0 and <= 64 && data.Info.ImageSize % (VitPresets.Get(preset).PatchSize * VitPresets.Get(preset).StemStride) == 0 ? data.Info.ImageSize : null;
 
     private static (Model Model, string? Start) OfConfig(VitConfig config, TrainPlan plan, DatasetPair data)
     {
         if ((plan.Init ?? plan.Pretrained) is null)
-            return (Model.FromModule(new VisionTransformer(config, plan.Options.Seed)), null);
+            return (Model.FromModule(new VisionTransformer(config, plan.Options.Seed, start: plan.Start)), null);
         return Started(plan, data, new OpenOptions { Config = config, Classes = config.NumClasses, Seed = plan.Options.Seed });
     }
 

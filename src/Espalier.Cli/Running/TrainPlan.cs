@@ -1,5 +1,6 @@
 using Espalier.Compression;
 using Espalier.Data;
+using Espalier.Models;
 using Espalier.Training;
 
 namespace Espalier.Cli.Running;
@@ -25,6 +26,9 @@ internal sealed record TrainPlan
 
     /// <summary>Whether the network is a transformer, by its name or by the file to start from.</summary>
     public bool IsTransformer { get; init; } = true;
+
+    /// <summary>How a new transformer's weights begin.</summary>
+    public VitStart Start { get; init; }
 
     /// <summary>Of a new convolutional network: its channel counts times this; null for 1.</summary>
     public double? Width { get; init; }

@@ -38,7 +38,7 @@ internal static class ModelsVerb
     /// <summary>Who publishes weights under these names, to be given by --model or --pretrained.</summary>
     private static string Source(string name) => name switch
     {
-        "vit-small-28" or "vit-tiny-28" or "vanilla-c3" or "xception" or "resnet20" or "resnet56" or "resnet110" or "densenet40" => "none: to be trained",
+        "vit-small-28" or "vit-tiny-28" or "vit-conv-28" or "vanilla-c3" or "xception" or "resnet20" or "resnet56" or "resnet110" or "densenet40" => "none: to be trained",
         _ when name.StartsWith("preresnet", StringComparison.Ordinal) || name.StartsWith("cifar-", StringComparison.Ordinal)
             => "own runs of its authors' code",
         _ when name.StartsWith("DeiT", StringComparison.Ordinal) => "facebookresearch/deit, timm",

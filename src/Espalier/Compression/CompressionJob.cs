@@ -21,6 +21,7 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
     private readonly List<RemovalReport> removals = [];
     private readonly List<SelectionRecord> selections = [];
     private readonly List<StageRecord> stages = [];
+    private readonly List<(string, double)> findings = [];
     private readonly List<IReadOnlyList<RecoveredLayer>> recoveries = [];
     private readonly TimedSelection timed = new(line => progress?.Message(line), cancel);
     private (string Weights, EvaluationResult Result)? evaluated;
@@ -65,6 +66,11 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
         double left = (double)removals[^1].Summary.MultiplyAddsAfter / removals[0].Summary.MultiplyAddsBefore;
         model.Card = model.Card.With(FormattableString.Invariant($"{method.Name}: {left:0.0%} of the multiply-adds left"));
     }
+
+    /// <summary>Numbers that the method found out on its way, in the order in which it did.</summary>
+    public IReadOnlyList<(string Name, double Value)> Findings => findings;
+
+    internal void Find(string name, double value) => findings.Add((name, value));
 
     /// <summary>A line for the user.</summary>
     public void Log(string line) => progress?.Message(line);

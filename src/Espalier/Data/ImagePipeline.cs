@@ -12,6 +12,9 @@ public enum Augmentation
     /// <summary>The data set's usual one: pad, crop and flip for Fashion-MNIST, random resized crops for the others.</summary>
     Default,
 
+    /// <summary>A mirror image one time in two.</summary>
+    Flip,
+
     /// <summary>A random box of 5 to 100 % of the area, scaled; no flip (as APT's authors fine-tune).</summary>
     RandomResizedCrop,
 
@@ -99,6 +102,7 @@ public sealed class ImagePipeline
         return new ImagePipeline(preprocessing, kind switch
         {
             Augmentation.None => [whole],
+            Augmentation.Flip => [new RandomFlip(), whole],
             Augmentation.RandomResizedCrop => [new RandomResizedCrop(size, Interpolation: preprocessing.Filter)],
             Augmentation.PadCropFlip => padded,
             Augmentation.ColorJitter => [.. window, new ColorJitter()],

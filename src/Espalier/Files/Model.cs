@@ -113,9 +113,10 @@ public sealed class Model : IDisposable
     /// <param name="architecture">See <see cref="CnnPresets.Names"/> and <see cref="VitPresets.Names"/>.</param>
     /// <param name="classes">And the following: the preset's own where they are not given.</param>
     /// <param name="width">What the channel counts of a convolutional network are multiplied with.</param>
+    /// <param name="start">How a transformer's weights begin.</param>
     /// <exception cref="EspalierException">There is no such preset, or a number is out of its range.</exception>
     public static Model Create(string architecture, int? classes = null, int? channels = null, int? imageSize = null,
-        ulong seed = 42, double width = 1)
+        ulong seed = 42, double width = 1, VitStart start = VitStart.Published)
     {
         architecture = PresetNames.Canonical(architecture);
         if (CnnPresets.Names.Contains(architecture))
@@ -134,7 +135,7 @@ public sealed class Model : IDisposable
         {
             NumClasses = classes ?? vit.NumClasses, Channels = channels ?? vit.Channels, ImageSize = imageSize ?? vit.ImageSize,
         };
-        return FromModule(new VisionTransformer(vit.Checked(architecture), seed));
+        return FromModule(new VisionTransformer(vit.Checked(architecture), seed, start: start));
     }
 
     /// <summary>The graph of a module, whose weights the model owns from now on.</summary>

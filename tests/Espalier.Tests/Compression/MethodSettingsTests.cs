@@ -41,7 +41,7 @@ public sealed class MethodSettingsTests
     [InlineData("network-slimming", "lambda=0.0001 scope=global initial-scale=0")]
     [InlineData("nvit", "every=100 chunks=0 eta=0.0005 momentum=0.9 shape=scores")]
     [InlineData("repr", "first=0 thin=0 cycles=3 drop=0.3 rank=fan-in alpha=0.5 exclude-first=no length=survivors relax=no "
-        + "readers=random branches=no reverse=no end=thin")]
+        + "readers=random boost=1 branches=no reverse=no end=thin")]
     [InlineData("soft-filter", "every=0 norm=2 reset-momentum=no scatter=yes asymptotic=no")]
     [InlineData("stochastic-depth", "survival=0.8 rule=linear granularity=batch scaling=inference freeze-skipped=no remove=target "
         + "criterion=loss")]

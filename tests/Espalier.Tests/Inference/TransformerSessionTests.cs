@@ -190,13 +190,15 @@ public sealed class TransformerSessionTests : IDisposable
         }
     }
 
-    [Fact]
-    public void A_hybrid_goes_through_its_stem()
+    [Theory]
+    [InlineData(VitStem.ResNet50)]
+    [InlineData(VitStem.Convolutions)]
+    public void A_hybrid_goes_through_its_stem(VitStem stem)
     {
         VitConfig config = new()
         {
             ImageSize = 32, PatchSize = 1, Channels = 3, HiddenSize = 16, MlpDim = 24, NumHeads = 2, NumLayers = 2, NumClasses = 3,
-            Stem = VitStem.ResNet50,
+            Stem = stem,
         };
         using var vit = new VisionTransformer(config);
         vit.Training = false;

@@ -10,7 +10,7 @@ public sealed class TraceTests
 {
     public static TheoryData<string> ConvolutionalNetworks => [.. CnnPresets.Names];
 
-    public static TheoryData<string> Transformers => ["vit-tiny-28", "tiny-distilled", "tiny-hybrid", "tiny-hybrid-torch"];
+    public static TheoryData<string> Transformers => ["vit-tiny-28", "tiny-distilled", "tiny-hybrid", "tiny-hybrid-torch", "tiny-conv"];
 
     [Theory]
     [MemberData(nameof(ConvolutionalNetworks))]
@@ -37,6 +37,7 @@ public sealed class TraceTests
         {
             "tiny-distilled" => config with { Distilled = true },
             "tiny-hybrid" => config with { Stem = VitStem.ResNet50, ImageSize = 32, PatchSize = 1 },
+            "tiny-conv" => config with { Stem = VitStem.Convolutions, PatchSize = 1 },
             "tiny-hybrid-torch" => config with { Stem = VitStem.ResNet50Torch, ImageSize = 32, PatchSize = 1 },
             _ => config,
         };

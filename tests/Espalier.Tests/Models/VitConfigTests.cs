@@ -32,6 +32,7 @@ public sealed class VitConfigTests
     [InlineData("\"channels\":1", "\"channels\":1,\"channels\":1", "channels")]
     [InlineData("\"imageSize\":28", "\"imageSize\":100,\"stem\":\"resNet50\"", "stem's 16 pixels")]
     [InlineData("\"channels\":1", "\"stem\":9", "stem")]
+    [InlineData("\"imageSize\":28", "\"imageSize\":30,\"stem\":\"convolutions\"", "stem's 4 pixels")]
     public void A_wrong_one_is_refused_in_one_line_that_names_it(string from, string to, string says)
     {
         var e = Assert.Throws<EspalierException>(() => VitConfig.Parse(Good.Trim().Replace(from, to, StringComparison.Ordinal), "c.json"));

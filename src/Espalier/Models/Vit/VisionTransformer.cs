@@ -18,9 +18,9 @@ public sealed class VisionTransformer : ImageClassifier
     private readonly VitAttentionPool? pool;
     private readonly Linear? preLogits, head, distillationHead;
 
-    /// <summary>A model with Google's initialisation (arXiv 2010.11929): Xavier weights, zero classifier.</summary>
+    /// <summary>A model with a zero classifier, by default with Google's initialisation (arXiv 2010.11929).</summary>
     /// <param name="form">Null for the plain one.</param>
-    public VisionTransformer(VitConfig config, ulong seed = 42, VitForm? form = null)
+    public VisionTransformer(VitConfig config, ulong seed = 42, VitForm? form = null, VitStart start = VitStart.Published)
     {
         Config = config.Checked("model");
         Form = (form ?? new VitForm()).Checked("model");
@@ -40,6 +40,7 @@ public sealed class VisionTransformer : ImageClassifier
             head = Child("head", NewLinear(Form.Pool == VitPool.ClassAndMean ? 2 * d : d, config.NumClasses, ref rng));
         distillationHead = config.Distilled ? Child("head_dist", NewLinear(config.HiddenSize, config.NumClasses, ref rng)) : null;
         ClearHead();
+        if (start == VitStart.Mimetic) MimeticStart.Apply(this, config, seed);
     }
 
     public VitConfig Config { get; }

@@ -16,6 +16,9 @@ public enum VitStem
 
     /// <summary>The R50 hybrid as in the PyTorch port that APT was built on; only for reproducing its figures.</summary>
     ResNet50Torch,
+
+    /// <summary>Three small convolutions with batch norm: see <see cref="ConvolutionStem"/>.</summary>
+    Convolutions,
 }
 
 /// <summary>
@@ -59,7 +62,16 @@ public sealed record VitConfig
 
     /// <summary>Tokens along one side of the image.</summary>
     [JsonIgnore]
-    public int Grid => (Stem == VitStem.Patches ? ImageSize : ImageSize / 16) / PatchSize;
+    public int Grid => ImageSize / StemStride / PatchSize;
+
+    /// <summary>Pixels of the image that one of what the patches are cut from stands for, along each axis.</summary>
+    [JsonIgnore]
+    public int StemStride => Stem switch
+    {
+        VitStem.Patches => 1,
+        VitStem.Convolutions => ConvolutionStem.Stride,
+        _ => 16,
+    };
 
     [JsonIgnore]
     public int PrefixTokens => Distilled ? 2 : 1;
@@ -74,7 +86,12 @@ public sealed record VitConfig
 
     /// <summary>Channels of what the patches are cut from.</summary>
     [JsonIgnore]
-    public int PatchChannels => Stem == VitStem.Patches ? Channels : 1024;
+    public int PatchChannels => Stem switch
+    {
+        VitStem.Patches => Channels,
+        VitStem.Convolutions => HiddenSize,
+        _ => 1024,
+    };
 
     /// <summary>
     /// Layers of APT's agents where the configuration names none: 2, 5 and 8 of 12, and the same parts (1/4, 1/2, 3/4) of
@@ -101,8 +118,10 @@ public sealed record VitConfig
         if (HiddenSize % NumHeads != 0) throw Wrong($"hiddenSize {HiddenSize} does not divide into {NumHeads} heads");
         if (!Enum.IsDefined(Stem)) throw Wrong($"there is no stem {Stem}");
         if (Grid < 1) throw Wrong($"an image of {ImageSize} pixels holds no patch");
-        if (Stem != VitStem.Patches && ImageSize % (16 * PatchSize) != 0)
-            throw Wrong($"imageSize {ImageSize} is not a multiple of the stem's 16 pixels times patchSize {PatchSize}");
+        if (Stem == VitStem.Convolutions && HiddenSize % 4 != 0)
+            throw Wrong($"hiddenSize {HiddenSize} is not a multiple of 4, as this stem wants it");
+        if (Stem != VitStem.Patches && ImageSize % (StemStride * PatchSize) != 0)
+            throw Wrong($"imageSize {ImageSize} is not a multiple of the stem's {StemStride} pixels times patchSize {PatchSize}");
         if (Stem == VitStem.Patches && ImageSize % PatchSize != 0)
             throw Wrong($"imageSize {ImageSize} is not a multiple of patchSize {PatchSize}");
         if (Tokens > 1 << 20) throw Wrong($"{Tokens} tokens are too many");

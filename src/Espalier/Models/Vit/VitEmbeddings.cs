@@ -10,7 +10,7 @@ namespace Espalier.Models;
 public sealed class VitEmbeddings : Module
 {
     private readonly VitConfig config;
-    private readonly HybridStem? stem;
+    private readonly Func<Tensor, Tensor>? stem;
     private readonly Tensor patchWeight, patchBias, positions;
     private readonly Tensor[] prefix;
     private readonly Dropout dropout;
@@ -19,10 +19,10 @@ public sealed class VitEmbeddings : Module
     {
         this.config = config;
         int d = config.HiddenSize, p = config.PatchSize;
-        if (config.Stem != VitStem.Patches)
-        {
-            stem = Child("hybrid_model", NewStem(config, ref rng));
-        }
+        if (config.Stem == VitStem.Convolutions)
+            stem = Child("conv_stem", new ConvolutionStem(config.Channels, d, ref rng)).Forward;
+        else if (config.Stem != VitStem.Patches)
+            stem = Child("hybrid_model", NewStem(config, ref rng)).Forward;
         patchWeight = Parameter("patch_embeddings.weight", new Shape(d, config.PatchChannels, p, p));
         patchBias = Parameter("patch_embeddings.bias", new Shape(d));
         positions = Parameter("position_embeddings", new Shape(1, form.Tokens(config), d));
@@ -34,8 +34,8 @@ public sealed class VitEmbeddings : Module
         Init.Normal(positions, 0.02f, ref rng);
     }
 
-    /// <summary>The stem that the configuration names.</summary>
-    internal static HybridStem NewStem(VitConfig config, ref Rng rng)
+    /// <summary>The ResNet that the configuration names.</summary>
+    private static HybridStem NewStem(VitConfig config, ref Rng rng)
     {
         var variant = config.Stem == VitStem.ResNet50 ? HybridStemVariant.Google : HybridStemVariant.Torch;
         return new HybridStem(variant, config.Channels, ref rng);
@@ -49,7 +49,7 @@ public sealed class VitEmbeddings : Module
             throw new ArgumentException(
                 $"images {images.Shape} for a model of [batch,{config.Channels},{config.ImageSize},{config.ImageSize}]");
         }
-        Tensor map = stem?.Forward(images) ?? images;
+        Tensor map = stem?.Invoke(images) ?? images;
         Tensor patches = F.PatchesToRows(map, config.PatchSize);                         // [B N, C p p]
         Tensor weight = F.Flatten(patchWeight);                                          // [D, C p p]
         Tensor projected = F.Linear(patches, weight, patchBias);                         // [B N, D]

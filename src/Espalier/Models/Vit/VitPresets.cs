@@ -1,6 +1,6 @@
 namespace Espalier.Models;
 
-/// <summary>The named shapes: ViT (arXiv 2010.11929, 2106.10270), DeiT (arXiv 2012.12877), and two small ones for 28-pixel images.</summary>
+/// <summary>The named shapes: ViT (arXiv 2010.11929, 2106.10270), DeiT (arXiv 2012.12877), and small ones for 28-pixel images, of which one begins with convolutions.</summary>
 public static class VitPresets
 {
     private static readonly Dictionary<string, VitConfig> Table = new(StringComparer.OrdinalIgnoreCase)
@@ -21,6 +21,7 @@ public static class VitPresets
         ["DeiT-B_16-distilled"] = Shape(16, 768, 12, 12) with { Distilled = true },
         ["vit-small-28"] = Small(width: 64, layers: 9),
         ["vit-tiny-28"] = Small(width: 48, layers: 6),
+        ["vit-conv-28"] = Small(width: 64, layers: 9) with { Stem = VitStem.Convolutions, PatchSize = 1 },
     };
 
     public static IReadOnlyCollection<string> Names => Table.Keys;

@@ -14,7 +14,7 @@ public sealed class TransformerBlocksTests
         ImageSize = 8, PatchSize = 4, Channels = 1, HiddenSize = 12, MlpDim = 20, NumHeads = 3, NumLayers = 2, NumClasses = 4,
     };
 
-    public static TheoryData<string> Forms => ["plain", "distilled", "hybrid", "hybrid-torch"];
+    public static TheoryData<string> Forms => ["plain", "distilled", "hybrid", "hybrid-torch", "conv"];
 
     [Theory]
     [MemberData(nameof(Forms))]
@@ -24,6 +24,7 @@ public sealed class TransformerBlocksTests
         {
             "distilled" => Config with { Distilled = true },
             "hybrid" => Config with { Stem = VitStem.ResNet50, ImageSize = 32, PatchSize = 1 },
+            "conv" => Config with { Stem = VitStem.Convolutions, PatchSize = 1 },
             "hybrid-torch" => Config with { Stem = VitStem.ResNet50Torch, ImageSize = 32, PatchSize = 1 },
             _ => Config,
         };

@@ -24,6 +24,7 @@ public sealed class OnnxRuntimeTests : IDisposable
     [InlineData("distilled", 2)]
     [InlineData("hybrid", 2)]
     [InlineData("hybrid of the port", 1)]
+    [InlineData("convolutions", 3)]
     public void DenseLogitsAreTheModels(string kind, int batch)
     {
         VitConfig hybrid = RandomModel.Tiny with { ImageSize = 64, PatchSize = 1, Stem = VitStem.ResNet50 };
@@ -32,6 +33,7 @@ public sealed class OnnxRuntimeTests : IDisposable
             "small" => VitPresets.Get("vit-small-28"),
             "distilled" => RandomModel.Tiny with { Distilled = true },
             "hybrid" => hybrid,
+            "convolutions" => VitPresets.Get("vit-conv-28"),
             "hybrid of the port" => hybrid with { Stem = VitStem.ResNet50Torch },
             _ => RandomModel.Tiny,
         };

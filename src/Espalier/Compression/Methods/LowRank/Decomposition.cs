@@ -1,3 +1,4 @@
+using Espalier.Tensors;
 using Espalier.Tensors.Threading;
 using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 

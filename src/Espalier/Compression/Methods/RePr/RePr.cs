@@ -45,6 +45,8 @@ public sealed record RePr : CompressionMethod
             "yes: where no orthogonal direction is left, restored filters are so to the most overlapping only" },
         { "readers", m => m.ZeroReaders, (m, x) => m with { ZeroReaders = x },
             "zeros: the weights that read a restored filter start at zero", "random", "zeros" },
+        { "boost", m => m.Boost, (m, x) => m with { Boost = x }, 0.01, 1000.0,
+            "gradients of restored filters times this, until the next drop; of no use to optimisers that divide by them" },
         { "branches", m => m.Branches, (m, x) => m with { Branches = x },
             "yes: filters whose results are added to a residual stream are dropped as well; with end=full" },
         { "reverse", m => m.Reverse, (m, x) => m with { Reverse = x },
@@ -98,6 +100,9 @@ public sealed record RePr : CompressionMethod
 
     /// <summary>Whether the weights that read a restored filter start at zero; else they are drawn anew.</summary>
     public bool ZeroReaders { get; init; }
+
+    /// <summary>What the gradients of restored filters are multiplied with until the next drop.</summary>
+    public double Boost { get; init; } = 1;
 
     /// <summary>Whether filters whose results are added to a residual stream are dropped as well; not with
     /// <see cref="EndThin"/>.</summary>

@@ -21,6 +21,9 @@ internal sealed class ReprHook(RePr method, ReprSchedule schedule, IReadOnlyList
     /// <summary>What is away at the moment.</summary>
     public DroppedFilters? Dropped { get; private set; }
 
+    /// <summary>What came back last.</summary>
+    private DroppedFilters? back;
+
     /// <inheritdoc/>
     public IReadOnlyList<(string Name, string Value)> Identity =>
         [.. method.Settings.Select(s => ($"Repr/{s.Name}", s.Of(method)))];
@@ -38,23 +41,34 @@ internal sealed class ReprHook(RePr method, ReprSchedule schedule, IReadOnlyList
     public void AfterBackward(in StepContext context)
     {
         Dropped?.ClearGradients();
-        if (Dropped is null && context.MicroBatch == context.MicroBatches - 1) probe.LookAtGradients();
+        if (Dropped is not null || context.MicroBatch < context.MicroBatches - 1) return;
+        probe.LookAtGradients();
+        if (method.Boost != 1) back?.ScaleGradients((float)method.Boost);
     }
 
     /// <inheritdoc/>
     public void AfterStep(long step) => Dropped?.Hold();
 
     /// <inheritdoc/>
-    public void SaveState(StateWriter state) => Dropped?.Save(state);
+    public void SaveState(StateWriter state)
+    {
+        Dropped?.Save(state);
+        back?.Save(state.Section("back"));
+    }
 
     /// <inheritdoc/>
-    public void LoadState(StateReader state) => Dropped = DroppedFilters.Load(state, layers);
+    public void LoadState(StateReader state)
+    {
+        Dropped = DroppedFilters.Load(state, layers);
+        back = DroppedFilters.Load(state.Section("back"), layers);
+    }
 
     private void Drop(long done, Optimizer? optimizer)
     {
         IReadOnlyList<(ChannelGroup, int[])> going = choose(done == schedule.Drops[^1]);
         probe.Report(done, going);
         Dropped = new DroppedFilters(going, optimizer);
+        back = null;
     }
 
     private void Restore(long done, Optimizer? optimizer)
@@ -63,7 +77,7 @@ internal sealed class ReprHook(RePr method, ReprSchedule schedule, IReadOnlyList
         var rng = new Rng(method.Seed, key0: 0x52_65_50_72, key1: (ulong)done);
         Dropped.Restore(filters, method.ZeroReaders, ref rng, optimizer);
         probe.Watch(Dropped);
-        Dropped = null;
+        (back, Dropped) = (Dropped, null);
     }
 }
 
@@ -151,6 +165,16 @@ internal sealed class DroppedFilters
         }
     }
 
+    /// <summary>Multiplies the gradients of all that makes these channels.</summary>
+    public void ScaleGradients(float factor)
+    {
+        foreach (var (tensor, elements) in silent)
+        {
+            if (tensor.Grad is not { } grad) continue;
+            foreach (Range range in elements) TensorPrimitives.Multiply(grad.Span[range], factor, grad.Span[range]);
+        }
+    }
+
     /// <summary>Undoes whatever a step did to what is dropped.</summary>
     public void Hold()
     {
@@ -218,6 +242,20 @@ internal sealed class DroppedFilters
     }
 }
 
+/// <summary>What <see cref="RePr"/> adds to <see cref="CompressionJob.Findings"/>, before each drop but the first and at the end.
+/// </summary>
+public static class ReprFindings
+{
+    /// <summary>The mean norm of the restored filters' gradients over that of the others.</summary>
+    public const string Gradients = "repr/gradients";
+
+    /// <summary>The loss of the ranking images.</summary>
+    public const string Loss = "repr/loss";
+
+    /// <summary>The same without the filters that came back last.</summary>
+    public const string LossWithoutRestored = "repr/loss-without-restored";
+}
+
 /// <summary>
 /// Watches whether filters that came back learn anything: how large their gradients are beside those of the filters that stayed,
 /// and what the loss is without them.
@@ -261,12 +299,23 @@ internal sealed class ReprProbe(CompressionJob job)
         if (restored is null && going is null) return;
         var text = new List<string>();
         if (going is not null) text.Add(Dropped(going));
-        if (count > 0) text.Add(Text($"gradients of restored filters {ratios / count:0.00} of the others'"));
+        if (count > 0)
+        {
+            job.Find(ReprFindings.Gradients, ratios / count);
+            text.Add(Text($"gradients of restored filters {ratios / count:0.00} of the others'"));
+        }
         if (job.Options.RankBatches > 0)
         {
-            string loss = Text($"loss {Loss([]):0.0000}");
+            double whole = Loss([]);
+            string loss = Text($"loss {whole:0.0000}");
             if (going is not null) loss += Text($", {Loss(going):0.0000} without these");
-            if (restored is not null) loss += Text($", {Loss(restored.Channels):0.0000} without those of the drop before");
+            if (restored is not null)
+            {
+                double without = Loss(restored.Channels);
+                job.Find(ReprFindings.Loss, whole);
+                job.Find(ReprFindings.LossWithoutRestored, without);
+                loss += Text($", {without:0.0000} without those of the drop before");
+            }
             text.Add(loss);
         }
         job.Log($"step {step}: {string.Join("; ", text)}");

@@ -1,4 +1,3 @@
-using Espalier.Compression;
 using Espalier.Compression.Methods.LowRank;
 using Espalier.Tensors;
 using Espalier.Tensors.Threading;

@@ -111,6 +111,28 @@ public sealed class ReprTrainingTests
         Assert.All(gone, row => Assert.NotEqual(rows[row], FilterWeights.Row(weight, row).ToArray()));
     }
 
+    /// <summary>Ten times the gradients of all that makes a restored channel, and nobody else's.</summary>
+    [Fact]
+    public void RestoredFiltersCanLearnFaster()
+    {
+        using var trial = new Trial("resnet20", 0.25, "sgd");
+        trial.Train(2);
+        DroppedFilters back = trial.Drop();
+        var rng = new Rng(8);
+        back.Restore(new OrthogonalFilters(clip: false, relax: false), zeroReaders: false, ref rng, trial.Optimizer);
+        trial.Restored();
+        trial.Backward();
+        float[][] plain = [.. trial.Net.Parameters().Select(p => p.Grad!.ToArray())], expected = [.. plain.Select(g => g.ToArray())];
+        back.ScaleGradients(10);
+        foreach (var (parameter, grad) in trial.Net.Parameters().Zip(expected))
+            foreach (var (_, _, axis, entries) in trial.Slices().Where(s => s.Tensor == parameter))
+                foreach (Range range in PlannedCuts.Elements(parameter.Shape, axis, entries))
+                    TensorPrimitives.Multiply(grad.AsSpan(range), 10, grad.AsSpan(range));
+        float[][] scaled = [.. trial.Net.Parameters().Select(p => p.Grad!.ToArray())];
+        Assert.Equal(expected, scaled);
+        Assert.NotEqual(plain, scaled);
+    }
+
     /// <summary>The zero shortcut of a dropped branch: the stream keeps what it had, and the norm's shift does not leak.</summary>
     [Fact]
     public void ADroppedBranchAddsNothingToItsStream()
@@ -177,6 +199,13 @@ public sealed class ReprTrainingTests
                 Net.ClearGrads();
                 task.AfterStep(step);
             }
+        }
+
+        /// <summary>A backward pass that no step follows.</summary>
+        public void Backward()
+        {
+            using var scope = new Scope();
+            task.Step(loader.Next(), new StepContext(++step, 100, 0, 0, 1, new Rng((ulong)step)));
         }
 
         public DroppedFilters Drop() =>

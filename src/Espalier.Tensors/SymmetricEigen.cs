@@ -2,7 +2,7 @@ using System.Numerics;
 using Espalier.Tensors.Threading;
 using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 
-namespace Espalier.Compression;
+namespace Espalier.Tensors;
 
 /// <summary>
 /// Eigenvalues and eigenvectors of a symmetric matrix in double precision: Householder's reduction to three diagonals, then
