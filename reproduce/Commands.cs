@@ -77,8 +77,12 @@ internal static class Commands
                 .Select(n => new ComparisonStart(n, SizeReproduction.Start(n), 0.01f))]);
     }
 
-    private static ComparisonStart Transformer(ParseResult parse) =>
-        new("vit-small-28", parse.GetValue(TrainedVit) ?? UsualVit, 5e-4f);
+    /// <summary>A trained transformer, by the recipe that has its file's name.</summary>
+    private static ComparisonStart Transformer(ParseResult parse)
+    {
+        string file = parse.GetValue(TrainedVit) ?? UsualVit, name = Path.GetFileNameWithoutExtension(file);
+        return new(BaselineReproduction.Names.Contains(name) ? name : Path.GetFileNameWithoutExtension(UsualVit), file, 5e-4f);
+    }
 
     /// <summary>Every way to make trained networks smaller: a table a network and a budget.</summary>
     /// <param name="usual">Steps of a line.</param>

@@ -51,17 +51,23 @@ internal static class CompressionJobs
             foreach (ref float x in t.Span) x /= Math.Max(1, largest);
     }
 
-    /// <summary>A vision transformer of two blocks; and one whose patches come of a small ResNet.</summary>
-    public const string TinyVit = "tiny-vit", TinyHybrid = "tiny-hybrid";
+    /// <summary>A vision transformer of two blocks; and ones whose patches come of a small ResNet, and of some convolutions.</summary>
+    public const string TinyVit = "tiny-vit", TinyHybrid = "tiny-hybrid", TinyConvolutions = "tiny-convolutions";
 
-    /// <summary>The same as a model; also <see cref="TinyVit"/>, of 8 pixels, and <see cref="TinyHybrid"/>, of 32.</summary>
+    /// <summary>The same as a model; also <see cref="TinyVit"/> and <see cref="TinyConvolutions"/>, of 8 pixels, and
+    /// <see cref="TinyHybrid"/>, of 32.</summary>
     public static Model Model(string name, int imageSize = 16, double width = 0.25, ulong seed = 1)
     {
-        if (name is not (TinyVit or TinyHybrid)) return Espalier.Model.FromModule(Net(name, imageSize, width, seed));
+        if (name is not (TinyVit or TinyHybrid or TinyConvolutions)) return Espalier.Model.FromModule(Net(name, imageSize, width, seed));
         var vit = new VisionTransformer(new VitConfig
         {
-            ImageSize = imageSize, PatchSize = name == TinyVit ? 4 : 1, Channels = name == TinyVit ? 1 : 3, HiddenSize = 12, MlpDim = 20,
-            NumHeads = 3, NumLayers = 2, NumClasses = 10, Stem = name == TinyVit ? VitStem.Patches : VitStem.ResNet50,
+            ImageSize = imageSize, PatchSize = name == TinyVit ? 4 : 1, Channels = name == TinyHybrid ? 3 : 1, HiddenSize = 12, MlpDim = 20,
+            NumHeads = 3, NumLayers = 2, NumClasses = 10, Stem = name switch
+            {
+                TinyVit => VitStem.Patches,
+                TinyConvolutions => VitStem.Convolutions,
+                _ => VitStem.ResNet50,
+            },
         }, seed);
         var rng = new Rng(seed, key0: 98);
         foreach (Tensor p in vit.Parameters().Where(p => p.Rank == 1 || p.Shape[0] == 10)) Init.Normal(p, 0.3f, ref rng);

@@ -19,7 +19,8 @@ public sealed class MethodMatrixTests : IDisposable
         ("convnext_tiny", 32), ("regnet_y_400mf", 32),
     ];
 
-    private static readonly (string Network, int Size)[] Transformers = [(CompressionJobs.TinyVit, 8), (CompressionJobs.TinyHybrid, 32)];
+    private static readonly (string Network, int Size)[] Transformers = 
+        [(CompressionJobs.TinyVit, 8), (CompressionJobs.TinyHybrid, 32), (CompressionJobs.TinyConvolutions, 8)];
 
     /// <summary>What works on blocks of transformers only.</summary>
     private static readonly string[] ForTransformers = ["corp", "nvit", "spvit", "vit-slim", "vtp", "wdpruning"];

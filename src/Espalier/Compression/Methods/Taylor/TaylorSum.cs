@@ -81,17 +81,24 @@ internal sealed record ChannelReading(ChannelGroup Group, Tensor Map, int Axis, 
         var slices = groups.SelectMany(g => g.Slices.Select(s => (Group: g, Slice: s))).ToLookup(p => p.Slice.Tensor);
         var readings = new List<ChannelReading>();
         var seen = new HashSet<(Tensor, ChannelGroup)>();
+        Dictionary<Tensor, Op> makers = ops.ToDictionary(op => op.Output);
         foreach (Op op in ops)
         {
             foreach (Tensor weight in op.Inputs)
-            {
                 foreach (var (group, slice) in slices[weight])
-                {
-                    if (Of(op, group, slice) is { } reading && seen.Add((reading.Map, group))) readings.Add(reading);
-                }
-            }
+                    Add(Of(op, group, slice));
+            // Patches of a map are rows that a kernel, flattened, multiplies: what it reads are the map's channels.
+            if (op is LinearOp && makers.GetValueOrDefault(op.Inputs[0]) is PatchesToRowsOp patches
+                && makers.GetValueOrDefault(op.Inputs[1]) is ReshapeOp flat)
+                foreach (var (group, slice) in slices[flat.Inputs[0]])
+                    if (slice is { Role: ChannelRole.Consumer, Axis: 1 }) Add(new(group, patches.Inputs[0], 1, slice.Entries));
         }
         return readings;
+
+        void Add(ChannelReading? reading)
+        {
+            if (reading is not null && seen.Add((reading.Map, reading.Group))) readings.Add(reading);
+        }
     }
 
     private static ChannelReading? Of(Op op, ChannelGroup group, GroupSlice slice) => op switch
