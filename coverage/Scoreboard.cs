@@ -23,20 +23,22 @@ internal static class Scoreboard
             + "DynamicQuantizeLinear QLinearConv QLinearMatMul ConvInteger MatMulInteger Attention RotaryEmbedding").Split(' '),
     ];
 
-    private sealed record Case(string Set, string Name, IReadOnlyList<string> Operators, string? Refusal, bool IsWrong);
+    /// <param name="Refusal">Why it is refused, or what is wrong; null where it passes.</param>
+    internal sealed record Case(string Set, string Name, IReadOnlyList<string> Operators, string? Refusal, bool IsWrong);
+
+    /// <summary>Every case, and what came of it where its operators are listed.</summary>
+    public static List<Case?> Cases(string data)
+    {
+        string[] sets = ["node", "pytorch-converted", "pytorch-operator", "simple"];
+        return [.. sets.SelectMany(set => Directory.GetDirectories(Path.Combine(data, set)).Order(StringComparer.Ordinal)
+            .Select(folder => Try(set, folder)))];
+    }
 
     public static int Run(string data, string page)
     {
-        List<Case> cases = [];
-        int others = 0;
-        foreach (string set in new[] { "node", "pytorch-converted", "pytorch-operator", "simple" })
-        {
-            foreach (string folder in Directory.GetDirectories(Path.Combine(data, set)).Order(StringComparer.Ordinal))
-            {
-                if (Try(set, folder) is { } result) cases.Add(result);
-                else others++;
-            }
-        }
+        List<Case?> all = Cases(data);
+        List<Case> cases = [.. all.OfType<Case>()];
+        int others = all.Count - cases.Count;
         Page.Write(page, "scoreboard", Table(cases, others));
         Case[] wrong = [.. cases.Where(c => c.IsWrong)];
         foreach (Case c in wrong) Console.WriteLine($"WRONG {c.Set}/{c.Name}: {c.Refusal}");

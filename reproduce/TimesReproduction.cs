@@ -39,7 +39,7 @@ internal sealed class TimesReproduction(CommandContext context, string folder, i
                     BlindErrors e = BlindErrors.Of(times.Select(t => t.Error));
                     string row = string.Create(CultureInfo.InvariantCulture, $"| {name} | {batch} | {threads} | ")
                         + string.Create(CultureInfo.InvariantCulture,
-                            $"{1e3 * times.Min(t => t.Measured):0.00} to {1e3 * times.Max(t => t.Measured):0.00} | {e.Median:+0.0%;-0.0%} | ")
+                            $"{1e3 * times.Min(t => t.Measured):0.00} to {1e3 * times.Max(t => t.Measured):0.00} | {Math.Round(e.Median, 3):+0.0%;-0.0%;0.0%} | ")
                         + string.Create(CultureInfo.InvariantCulture, $"{e.Typical:0.0%} | {e.P95:0.0%} | {e.Worst:0.0%} |");
                     context.Terminal.Line(row);
                     text.Append(row).Append('\n');

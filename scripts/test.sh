@@ -43,6 +43,7 @@ missing_packages() {
     [[ -x /usr/bin/chromium ]] || echo chromium
     [[ -x /usr/bin/mpirun ]] || echo openmpi-bin
     [[ -d /usr/share/datasets/fashion-mnist ]] || echo dataset-fashion-mnist
+    [[ -d /usr/share/libonnx-testdata ]] || echo libonnx-testdata
 }
 
 install_packages() {

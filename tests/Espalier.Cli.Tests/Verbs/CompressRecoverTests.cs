@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Espalier.Data;
 using Espalier.Imaging;
 
@@ -34,7 +35,12 @@ public sealed class CompressRecoverTests : IDisposable
             "--recover", "--report", report, .. SmallCnn.Data]).MustSucceed();
         Assert.Contains("recovered without training: ", run.Out, StringComparison.Ordinal);
         Assert.Contains("output's cosine", run.Out, StringComparison.Ordinal);
-        Assert.Contains("without training, from 512 images at most", File.ReadAllText(report), StringComparison.Ordinal);
+        using JsonDocument json = JsonDocument.Parse(File.ReadAllText(report));
+        Assert.Equal("without training, from 512 images at most", json.RootElement.GetProperty("options").GetProperty("recovery").GetString());
+        JsonElement[] layers = [.. Assert.Single(json.RootElement.GetProperty("recoveries").EnumerateArray()).EnumerateArray()];
+        Assert.NotEmpty(layers);
+        Assert.All(layers, l => Assert.InRange(l.GetProperty("after").GetDouble(), 0, l.GetProperty("before").GetDouble() + 1e-9));
+        Assert.All(layers, l => Assert.InRange(l.GetProperty("kept").GetInt32(), 1, l.GetProperty("read").GetInt32()));
     }
 
     /// <summary>CORP makes up for what it removes without being asked; a target that a method does not have is refused.</summary>

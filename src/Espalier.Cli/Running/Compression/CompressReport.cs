@@ -37,6 +37,7 @@ internal static class CompressReport
             After = comparison.After,
             Groups = comparison.Groups,
             Selections = job.Selections,
+            Recoveries = job.Recoveries,
             Stages = job.Stages,
         };
 

@@ -45,6 +45,9 @@ public sealed record CompressionReport
     /// <summary>Each choice of channels by scores.</summary>
     public IReadOnlyList<SelectionRecord> Selections { get; init; } = [];
 
+    /// <summary>For each removal the layers that were fitted without training.</summary>
+    public IReadOnlyList<IReadOnlyList<RecoveredLayer>> Recoveries { get; init; } = [];
+
     /// <summary>Each training.</summary>
     public IReadOnlyList<StageRecord> Stages { get; init; } = [];
 
