@@ -15,7 +15,7 @@ internal sealed record AptLine(string Id, string Name, string Flags, double Time
 
 /// <summary>
 /// The runs behind APT's table of results, in the setting that it was published for: for each seed a plain transformer is trained by
-/// a recipe of its own, and goes on from there plainly and with APT at some budgets, with equal steps and rates.
+/// the recipe of the trained one, and goes on from there plainly and with APT at some budgets, with equal steps and rates.
 /// Two more lines tell what else might have helped: APT's passes with agents that drop nothing, and plain training that takes as
 /// long as APT's. A run that is finished in the folder is not trained again.
 /// </summary>
@@ -29,8 +29,8 @@ internal sealed class AptReproduction(CommandContext context, string folder, str
     /// <summary>The line that the others are held against.</summary>
     public const string Plain = "plain";
 
-    /// <summary>A plain transformer for each seed, and so by a recipe of a quarter of an hour less than the trained network's.</summary>
-    public const string StartRecipe = $"reproduce/recipes/{Network}-short.json";
+    /// <summary>Of the plain transformers that the lines begin with.</summary>
+    public const string StartRecipe = $"reproduce/recipes/{Network}.json";
 
     private const string Start = "start";
     private const string Decayed = "--weight-decay 0.05 --label-smoothing 0.1";

@@ -41,7 +41,7 @@ public sealed class AptReproductionTests : IDisposable
     [Fact]
     public void A_seed_begins_with_the_recipe()
     {
-        TrainPlan start = Runs.Plan(AptReproduction.StartCommand(3)), recipe = BaselineReproduction.Plan("vit-small-28-short", folder, "images");
+        TrainPlan start = Runs.Plan(AptReproduction.StartCommand(3)), recipe = BaselineReproduction.Plan("vit-small-28", folder, "images");
         Assert.Equal(recipe.Options with { Name = "start-3", Seed = 3, EvalEvery = 0, EvalBatchSize = 100 }, start.Options);
         Assert.Equal((recipe.Epochs, recipe.ModelType, recipe.Augmentation), (start.Epochs, start.ModelType, start.Augmentation));
     }
