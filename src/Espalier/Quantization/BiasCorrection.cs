@@ -3,15 +3,16 @@ using Espalier.Tensors;
 namespace Espalier.Quantization;
 
 /// <summary>
-/// Takes out of each bias what rounding the weight adds to the mean of the layer's results: b - (Wq - W) E[x], where x is what
-/// the
+/// Takes out of each bias what rounding the weight adds to the mean of the layer's results: b - (Wq - W) E[x], where x is what the
 /// layers before, already rounded and corrected, give it. Nagel et al., arXiv 1906.04721.
 /// </summary>
 internal static class BiasCorrection
 {
     /// <summary>One pass: each bias is corrected as soon as its layer's input is there.</summary>
+    /// <param name="floatWeights">What the weights were, where the graph has codes in their place by now; else null.</param>
     /// <returns>How many biases.</returns>
-    public static int Apply(Graph graph, IReadOnlyList<QuantisedLayer> layers, IEnumerable<Tensor> images)
+    public static int Apply(Graph graph, IReadOnlyList<QuantisedLayer> layers, IEnumerable<Tensor> images,
+        IReadOnlyDictionary<QuantisedLayer, Tensor>? floatWeights = null)
     {
         ILookup<GraphValue, QuantisedLayer> waiting = layers.Where(l => l.Bias is not null).ToLookup(l => l.Input);
         int count = 0;
@@ -22,7 +23,7 @@ internal static class BiasCorrection
             {
                 foreach (QuantisedLayer layer in waiting[value])
                 {
-                    Correct(layer, Means(x));
+                    Correct(layer, floatWeights?[layer] ?? layer.Weight.Tensor, Means(x));
                     count++;
                 }
             });
@@ -47,12 +48,11 @@ internal static class BiasCorrection
         }
     }
 
-    private static void Correct(QuantisedLayer layer, double[] means)
+    private static void Correct(QuantisedLayer layer, Tensor weight, double[] means)
     {
-        Tensor weight = layer.Weight.Tensor;
         using var scope = new Scope();
         QuantisedValue codes = layer.Codes;
-        Tensor rounded = F.Quantise(weight, codes.Scale, codes.Zero, codes.Format.Low, codes.Format.High, codes.Axis);
+        Tensor rounded = F.Quantise(layer.Weight.Tensor, codes.Scale, codes.Zero, codes.Format.Low, codes.Format.High, codes.Axis);
         float[] shift = Shift(weight, rounded, means);
         for (int o = 0; o < shift.Length; o++) layer.Bias!.Span[o] -= shift[o];
     }

@@ -6,11 +6,11 @@ namespace Espalier.Quantization;
 public static class MixedPrecision
 {
     /// <summary>
-    /// The Kullback-Leibler divergence of the network's answers where only one layer is rounded from its answers where none is,
-    /// for
+    /// The Kullback-Leibler divergence of the network's answers where only one layer is rounded from its answers where none is, for
     /// each layer of a rounded network.
     /// </summary>
-    /// <param name="graph">As <see cref="PostTraining"/> left it.</param>
+    /// <param name="graph">As <see cref="PostTraining"/> left it, without second moments and correction of biases: these leave no
+    /// float weights to compare with.</param>
     /// <param name="images">[N, ..], not many: the network runs once for each layer.</param>
     public static IReadOnlyDictionary<string, double> Sensitivities(Graph graph, IReadOnlyList<string> layers, Tensor images)
     {
@@ -83,13 +83,7 @@ public static class MixedPrecision
         PostTrainingResult result = PostTraining.Run(model.Graph, images, options);
         double reached = quality(model);
         if (reached >= least) return (model, result);
-        string[] order = [];
-        foreach (Tensor batch in images)
-        {
-            IReadOnlyDictionary<string, double> cost = Sensitivities(model.Graph, result.Layers, batch);
-            order = [.. result.Layers.OrderByDescending(l => cost[l])];
-            break;
-        }
+        string[] order = BySensitivity(fresh, images, options);
         // The fewest floats, by halves: quality rises with them, but for noise.
         (Model, PostTrainingResult)? best = null;
         for (int low = 1, high = order.Length - 1; low <= high;)
@@ -114,6 +108,19 @@ public static class MixedPrecision
         model.Dispose();
         return best ?? throw new EspalierException(
             $"the least quality asked for, {least:0.####}, is not reached: {reached:0.####} at best; ask for less, or train with rounding");
+    }
+
+    /// <summary>The layers that would be rounded, the most sensitive first, by the first batch.</summary>
+    internal static string[] BySensitivity(Func<Model> fresh, IEnumerable<Tensor> images, PostTrainingOptions options)
+    {
+        using Model model = fresh();
+        PostTrainingResult result = PostTraining.Run(model.Graph, images, options.Uncorrected);
+        foreach (Tensor batch in images)
+        {
+            IReadOnlyDictionary<string, double> cost = Sensitivities(model.Graph, result.Layers, batch);
+            return [.. result.Layers.OrderByDescending(l => cost[l])];
+        }
+        return [];
     }
 
     /// <summary>Logits where only this layer is rounded; of no layer for null.</summary>

@@ -43,6 +43,10 @@ public sealed record PostTrainingOptions
 
     /// <summary>Bits of the weights of single layers, by name, where they are others.</summary>
     public IReadOnlyDictionary<string, int> LayerBits { get; init; } = new Dictionary<string, int>();
+
+    /// <summary>The same with weights and biases left as they are: what a layer's rounding costs is seen beside the float network, which
+    /// corrections no longer leave in the graph.</summary>
+    internal PostTrainingOptions Uncorrected => this with { SecondMoments = false, CorrectBias = false };
 }
 
 /// <summary>What became of a network.</summary>
@@ -80,9 +84,13 @@ public static class PostTraining
         List<string> notes = made.Notes;
         IReadOnlyList<QuantisedLayer> layers = made.Places.Layers;
         using Recording.PauseBlock pause = Recording.Pause();
+        using var scope = new Scope();
+        // Rounding by second moments leaves codes where the float weights were, and biases are corrected by the difference.
+        Dictionary<QuantisedLayer, Tensor>? floatWeights = options is { SecondMoments: true, CorrectBias: true }
+            ? layers.ToDictionary(l => l, l => l.Weight.Tensor.Clone()) : null;
         if (options.SecondMoments)
             notes.Add($"{SecondMomentRounding.Apply(graph, layers, images)} weights rounded by second moments");
-        if (options.CorrectBias) notes.Add($"{BiasCorrection.Apply(graph, layers, images)} biases corrected");
+        if (options.CorrectBias) notes.Add($"{BiasCorrection.Apply(graph, layers, images, floatWeights)} biases corrected");
         BiasCorrection.Round(layers);
         HashSet<string> used = [.. layers.Select(l => l.Name)];
         string[] floats = [.. graph.Nodes.Where(n => n.Op is Conv2dOp or LinearOp && !used.Contains(n.Name)).Select(n => n.Name)];

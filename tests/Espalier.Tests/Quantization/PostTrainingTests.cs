@@ -63,6 +63,7 @@ public sealed class PostTrainingTests : IDisposable
     [InlineData(true, false, false)]
     [InlineData(false, true, false)]
     [InlineData(false, false, true)]
+    [InlineData(true, true, false)]
     public void FourBitsGainByCorrections(bool moments, bool biases, bool equalise)
     {
         double[] plain = Errors(new PostTrainingOptions { WeightBits = 4, PerChannel = !equalise });
@@ -82,6 +83,37 @@ public sealed class PostTrainingTests : IDisposable
             PostTraining.Run(model.Graph, Calibration(model), options);
             return 1 - Cosine(expected, model.Graph.Run(images).ToArray());
         })];
+    }
+
+    /// <summary>Second moments put codes in the place of the weights that biases are corrected by; the correction is of the weights that
+    /// were there before.</summary>
+    [Fact]
+    public void BiasesAreCorrectedBehindSecondMomentsToo()
+    {
+        var moments = new PostTrainingOptions { WeightBits = 3, SecondMoments = true };
+        float[][] before = Biases(moments), after = Biases(moments with { CorrectBias = true });
+        // Behind the first layer's non-linearity inputs have means, and rounding to three bits moves them.
+        Assert.True(before.Length > 15);
+        foreach (var (x, y) in before.Zip(after).Skip(1)) Assert.InRange(x.Zip(y).Max(p => Math.Abs(p.First - p.Second)), 1e-3f, 10f);
+
+        float[][] Biases(PostTrainingOptions options)
+        {
+            using Model model = Create("resnet20", 16);
+            PostTraining.Run(model.Graph, Calibration(model), options);
+            return [.. model.Graph.Nodes.Where(n => n.Op is Conv2dOp).Select(n => n.Operands[2]!.Tensor.ToArray())];
+        }
+    }
+
+    /// <summary>Which layers are sensitive does not depend on what makes up for their rounding.</summary>
+    [Fact]
+    public void SensitivitiesAreOfTheFloatNetwork()
+    {
+        using Model whole = Create("resnet20", 16);
+        var plain = new PostTrainingOptions { WeightBits = 3 };
+        string[] Order(PostTrainingOptions options) => MixedPrecision.BySensitivity(() => Create("resnet20", 16), Calibration(whole), options);
+        string[] order = Order(plain);
+        Assert.True(order.Length > 10);
+        Assert.Equal(order, Order(plain with { SecondMoments = true, CorrectBias = true }));
     }
 
     [Theory]

@@ -86,7 +86,7 @@ internal sealed class QuantizeRun(QuantizePlan plan, CommandContext context)
         foreach (int b in bits)
         {
             using Model model = original.Copy();
-            PostTrainingResult result = PostTraining.Run(model.Graph, Images(plan.Images), plan.Options with { WeightBits = b });
+            PostTrainingResult result = PostTraining.Run(model.Graph, Images(plan.Images), plan.Options.Uncorrected with { WeightBits = b });
             foreach (Tensor batch in Images(SensitivityImages))
             {
                 costs.Add(MixedPrecision.Sensitivities(model.Graph, result.Layers, batch));
