@@ -161,11 +161,12 @@ internal sealed class OnnxImport
 
     private void Node(OnnxSourceNode node)
     {
-        if (node.Domain.Length > 0 && node.Domain != "com.microsoft")
+        bool standard = node.Domain.Length == 0;
+        if (!standard && node.Domain != OnnxReadMicrosoft.Domain)
             throw new InvalidDataException($"operators of {ReadGuard.Quote(node.Domain)} are not read");
         if (node.Attributes.Values.Any(a => a.IsGraph)) throw new InvalidDataException("control flow is not read");
         var view = new OnnxNodeView(node, source.Opset);
-        if (node.Operator == "Constant")
+        if (standard && node.Operator == "Constant")
         {
             Add(node.Outputs[0], Constant(node.Outputs[0], view));
             return;
@@ -174,7 +175,7 @@ internal sealed class OnnxImport
             : throw new InvalidDataException(
                 $"reads {ReadGuard.Quote(n)}, which is neither an input, a constant nor made before it"))];
         if (node.Outputs.Count == 0) throw new InvalidDataException("gives nothing");
-        if (Folded(view, inputs) is { } folded)
+        if (standard && Folded(view, inputs) is { } folded)
         {
             Add(node.Outputs[0], folded);
             return;

@@ -52,7 +52,7 @@ internal static class OnnxReadProducts
         : transposed ? emit.Transposed(b) : emit.Weight(b);
 
     /// <summary>The last two axes change places.</summary>
-    private static OnnxOperand Turned(OnnxEmitter emit, OnnxOperand x) =>
+    public static OnnxOperand Turned(OnnxEmitter emit, OnnxOperand x) =>
         emit.Permute(x, [.. Enumerable.Range(0, x.Rank - 2), x.Rank - 1, x.Rank - 2]);
 
     private static OnnxOperand Without(OnnxReadCall call, OnnxOperand x, int axis)

@@ -96,14 +96,12 @@ internal static class OnnxReaders
     /// <exception cref="InvalidDataException">The operator is not read, or not as it stands there.</exception>
     public static IReadOnlyList<OnnxOperand> Read(OnnxReadCall call)
     {
+        if (call.Node.Source.Domain.Length > 0) return OnnxReadMicrosoft.Read(call);
         string name = call.Node.Operator;
         if (call.Node.Opset < 7 && call.Node.Has("broadcast") && call.Node.Has("axis")
             && name is not ("Add" or "Sub" or "Mul" or "Div"))
             throw new InvalidDataException("lays its operands beside one another as before opset 7");
-        if (call.Node.Source.Domain.Length == 0
-            && Known.TryGetValue(name, out Func<OnnxReadCall, IReadOnlyList<OnnxOperand>>? read))
-            return read(call);
-        if (call.Node.Source.Domain.Length > 0 && name is not "Gelu") throw new InvalidDataException("is not read");
+        if (Known.TryGetValue(name, out Func<OnnxReadCall, IReadOnlyList<OnnxOperand>>? read)) return read(call);
         if (OnnxTable.OfOperator(name) is { } op && call.Count == 1) return [call.Make(op, call[0])];
         if (OnnxFunctions.Element(name) is { } f)
         {
