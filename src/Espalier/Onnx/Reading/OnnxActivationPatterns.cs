@@ -19,6 +19,11 @@ internal static class OnnxActivationPatterns
                 if (HalfOf(rewriter, node, x) is { } tanh)
                     rewriter.Replace(tanh, new ElementOp(x.Tensor, ElementFunction.GeluTanh), x);
                 break;
+            // PyTorch 1.13 writes ReLU6 so; what is below zero is cut either way.
+            case ClampOp { Low: >= 0 } clamp when OnnxRewriter.Made<ReluOp>(node.Operands[0]) is { } relu:
+                GraphValue uncut = relu.Operands[0]!;
+                rewriter.Replace(node, new ClampOp(uncut.Tensor, clamp.Low, clamp.High), uncut);
+                break;
             case MulOp:
                 Gated(rewriter, node, node.Operands[0]!, node.Operands[1]!);
                 break;
@@ -40,12 +45,16 @@ internal static class OnnxActivationPatterns
                     && Is(f.A, 1 / 6.0) && Is(f.B, 0.5):
                     rewriter.Replace(node, new ElementOp(x.Tensor, ElementFunction.HardSwish), x);
                     return;
-                case { Op: ClampOp { Low: 0, High: 6 } } clamp when OnnxRewriter.Made<AffineOp>(clamp.Operands[0])
-                    is { Op: AffineOp { Scale: 1, Shift: 3 } } shifted && shifted.Operands[0] == x:
-                    if (rewriter.Reader(node.Output) is { Op: AffineOp { Shift: 0 } sixth } last && Is(sixth.Scale, 1 / 6.0))
-                        rewriter.Replace(last, new ElementOp(x.Tensor, ElementFunction.HardSwish), x);
-                    return;
             }
+            // x min(max(x + 3, 0), 6) / 6, wherever the division stands.
+            if (Scaled(gate) is not ({ Producer: { Op: ClampOp { Low: 0, High: 6 } } clamp }, var scaled)
+                || OnnxRewriter.Made<AffineOp>(clamp.Operands[0]) is not { Op: AffineOp { Scale: 1, Shift: 3 } } shifted
+                || shifted.Operands[0] != x) continue;
+            GraphNode? whole = Is(scaled, 1 / 6.0) ? node
+                : scaled == 1 && rewriter.Reader(node.Output) is { Op: AffineOp { Shift: 0 } sixth } last
+                    && Is(sixth.Scale, 1 / 6.0) ? last : null;
+            if (whole is not null) rewriter.Replace(whole, new ElementOp(x.Tensor, ElementFunction.HardSwish), x);
+            return;
         }
     }
 

@@ -19,11 +19,12 @@ internal static class OnnxAttentionPattern
         GraphValue? scores = softmax.Operands[0], bias = null;
         if (OnnxRewriter.Made<AddOp>(scores) is { } add && add.Operands.FirstOrDefault(o => o!.IsWeight) is { } added)
             (bias, scores) = (added, add.Operands.FirstOrDefault(o => o != added, added));
-        while (OnnxRewriter.Made<AffineOp>(scores) is { Op: AffineOp { Shift: 0 } affine } scaled)
-            (scale, scores) = (scale * affine.Scale, scaled.Operands[0]);
+        Shape shape = scores!.Shape;
+        while (scores?.Producer is { } step && (step.Op is AffineOp { Shift: 0 } || KeepsMatrices(step)))
+            (scale, scores) = (scale * ((step.Op as AffineOp)?.Scale ?? 1), step.Operands[0]);
         if (OnnxRewriter.Made<MatMulOp>(scores) is not { Op: MatMulOp { TransposeA: false, TransposeB: false } } product) return;
         GraphNode? mixed = rewriter.Reader(softmax.Output);
-        if (mixed is { Op: DropoutOp }) mixed = rewriter.Reader(mixed.Output);
+        while (mixed is { Op: DropoutOp } || (mixed is not null && KeepsMatrices(mixed))) mixed = rewriter.Reader(mixed.Output);
         if (mixed is not { Op: MatMulOp { TransposeA: false, TransposeB: false } }
             || mixed.Operands[1] is not { IsWeight: false } values) return;
         using var scope = new Scope();
@@ -36,7 +37,7 @@ internal static class OnnxAttentionPattern
         if (v.Scale != 1 || k.First != 0 || v.First != 0 || ofQ.Length != ofK.Length) return;
         if (Joined(rewriter, mixed, images, heads, q.Count, v.Width) is not { } last) return;
         GraphValue? pairs = null;
-        if (bias is not null && (pairs = Pairs(rewriter, bias, product.Output.Shape, heads, k.Count)) is null) return;
+        if (bias is not null && (pairs = Pairs(rewriter, bias, shape, heads, k.Count)) is null) return;
         GraphNode at = last.Node;
         GraphValue[] x =
             [Columns(rewriter, at, q, ofQ, "q"), Columns(rewriter, at, k, ofK, "k"), Columns(rewriter, at, v, ofV, "v")];
@@ -57,6 +58,10 @@ internal static class OnnxAttentionPattern
                 rewriter.OfThree(at.Output).ToArray()), turned);
         }
     }
+
+    /// <summary>Whether a node only says anew how images and heads lie in front of the scores.</summary>
+    private static bool KeepsMatrices(GraphNode node) => node.Op is ReshapeOp && node.Operands[0]!.Shape is { Rank: > 2 } from
+        && node.Output.Shape is { Rank: > 2 } to && (from[-2], from[-1]) == (to[-2], to[-1]);
 
     /// <summary>The value whose columns in that order are the heads', of a linear layer of their own where they are not all of
     /// one.</summary>

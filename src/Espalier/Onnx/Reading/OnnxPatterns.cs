@@ -13,7 +13,7 @@ internal static class OnnxPatterns
         var rewriter = new OnnxRewriter(graph);
         Each(rewriter, OnnxMovePatterns.Tidy);
         Each(rewriter, AddBias);
-        Each(rewriter, LayerNorm);
+        Each(rewriter, OnnxNormPattern.Match);
         Each(rewriter, OnnxActivationPatterns.Match);
         Each(rewriter, OnnxMovePatterns.Sink);
         Each(rewriter, OnnxAttentionPattern.Match);
@@ -51,35 +51,4 @@ internal static class OnnxPatterns
             return;
         }
     }
-
-    /// <summary>(x - mean) / sqrt(mean of its square + epsilon) · gamma + beta.</summary>
-    private static void LayerNorm(OnnxRewriter rewriter, GraphNode node)
-    {
-        if (node.Op is not DivOp || OnnxRewriter.Made<SqrtOp>(node.Operands[1]) is not { } root) return;
-        if (OnnxRewriter.Made<AffineOp>(root.Operands[0])
-            is not { Op: AffineOp { Scale: 1, Shift: > 0 and var epsilon } } shifted) return;
-        if (OnnxRewriter.Made<MeanOp>(shifted.Operands[0]) is not { } variance || !OverLast(variance)) return;
-        if (Centred(node.Operands[0]) is not { } x || Centred(OnnxRewriter.SquareOf(variance.Operands[0])) != x) return;
-        int width = x.Shape[-1];
-        if (Scaled<MulOp>(rewriter, node, width) is not { } mul) return;
-        GraphValue gamma = mul.Weight;
-        (GraphNode Node, GraphValue Weight)? add = Scaled<AddOp>(rewriter, mul.Node, width);
-        GraphValue beta = add?.Weight
-            ?? rewriter.Weight($"{gamma.Name}.shift", new Shape(width), trained: false, to => to.Clear());
-        rewriter.Replace(add?.Node ?? mul.Node, new LayerNormOp(x.Tensor, gamma.Tensor, beta.Tensor, epsilon), x, gamma, beta);
-    }
-
-    private static bool OverLast(GraphNode mean) =>
-        mean.Op is MeanOp { KeepDims: true } op && op.Axes is [var axis] && axis == mean.Operands[0]!.Shape.Rank - 1;
-
-    /// <summary>x, where the value is x less its mean along the last axis.</summary>
-    private static GraphValue? Centred(GraphValue? value) => OnnxRewriter.Made<SubOp>(value) is { } sub
-        && OnnxRewriter.Made<MeanOp>(sub.Operands[1]) is { } mean && OverLast(mean) && mean.Operands[0] == sub.Operands[0]
-        ? sub.Operands[0] : null;
-
-    /// <summary>The one reader of a node, where that joins a weight of the width to it.</summary>
-    private static (GraphNode Node, GraphValue Weight)? Scaled<T>(OnnxRewriter rewriter, GraphNode node, int width)
-        where T : Op => rewriter.Reader(node.Output) is { Op: T } reader
-            && reader.Operands.FirstOrDefault(o => o != node.Output) is { IsWeight: true } weight
-            && weight.Shape == new Shape(width) ? (reader, weight) : null;
 }
