@@ -15,7 +15,8 @@ public sealed record OnnxOptions
     /// <summary>Whether token rows are dropped as the network says; else all are kept.</summary>
     public bool Prune { get; init; } = true;
 
-    /// <summary>What the file calls its graph; null for the model's architecture.</summary>
+    /// <summary>What the file calls its graph; null for the model's architecture, or what the file that it was
+    /// read from calls it.</summary>
     public string? Name { get; init; }
 
     /// <summary>What the file calls the network's outputs; null for "logits", or the graph's names where there are
@@ -94,6 +95,7 @@ public static class OnnxFile
     private static OnnxOptions Of(Model model, OnnxOptions? options)
     {
         options ??= new OnnxOptions();
-        return options with { Name = options.Name ?? model.Card.Architecture, Outputs = options.Outputs ?? model.Card.Outputs };
+        string? name = options.Name ?? model.Card.Architecture ?? OnnxNetwork.GraphName(model.Card);
+        return options with { Name = name, Outputs = options.Outputs ?? model.Card.Outputs };
     }
 }

@@ -143,6 +143,7 @@ public sealed class OnnxTorchTests : IDisposable
         OnnxSource before = Source(Path.Combine(Files, $"{name}.onnx")), after = Source(written);
         Assert.Equal(before.Inputs.Where(i => !before.Initialisers.ContainsKey(i.Name)).Select(i => i.Name), after.Inputs.Select(i => i.Name));
         Assert.Equal(before.Outputs.Select(o => o.Name), after.Outputs.Select(o => o.Name));
+        Assert.Equal(before.GraphName, after.GraphName);
         HashSet<string> outputs = [.. before.Outputs.Select(o => o.Name)];
         OnnxSourceNode[] nodes = [.. before.Nodes.Where(n => operators.Split(' ').Contains(n.Operator) && !n.Outputs.Any(outputs.Contains))];
         Assert.NotEmpty(nodes);

@@ -9,7 +9,7 @@ namespace Espalier.Onnx;
 /// <summary>A file of ONNX as a model: the graph and a card.</summary>
 internal static class OnnxNetwork
 {
-    private const int LongestCard = 1 << 24;
+    private const int LongestCard = 1 << 24, LongestName = 80;
 
     /// <summary>Whether a path names a file of ONNX: by its end, as the format has no beginning of its own.</summary>
     public static bool Is(string path) => path.EndsWith(".onnx", StringComparison.OrdinalIgnoreCase);
@@ -34,10 +34,13 @@ internal static class OnnxNetwork
         }
     }
 
+    /// <summary>What a card says that can be the name of a graph; null where it says nothing so short.</summary>
+    public static string? GraphName(ModelCard card) => card.Description is { Length: > 0 and < LongestName } name ? name : null;
+
     /// <summary>What this library wrote into the file's metadata, or what else it says of itself.</summary>
     private static ModelCard Card(OnnxSource source, string path)
     {
-        ModelCard none = new() { Description = source.GraphName.Length is > 0 and < 80 ? source.GraphName : null };
+        ModelCard none = new() { Description = source.GraphName.Length is > 0 and < LongestName ? source.GraphName : null };
         if (!source.Metadata.TryGetValue(ModelStructure.MetadataKey, out string? text)) return none;
         try
         {
