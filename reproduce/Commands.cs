@@ -18,7 +18,7 @@ internal static class Commands
         Opt.Flag("--train-only", "Train, but do not measure: to share seeds among processes or machines");
     private static readonly Option<bool> Plan =
         Opt.Flag("--plan", "Only say how many hours it takes on this machine, by a few steps");
-    private const string UsualVit = "models/vit-small-28.safetensors";
+    private const string UsualVit = "models/vit-conv-28.safetensors";
     private static readonly Option<string?> TrainedVit = Opt.Text("--model", $"The trained transformer [{UsualVit}]", "FILE");
     private static readonly Option<string?> Output = Opt.Text("--output",
         "The Markdown file whose section is written; by default RESULTS.md in --output-dir", "FILE.md");
