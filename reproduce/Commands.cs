@@ -157,7 +157,7 @@ internal static class Commands
         Option<double[]> budgets =
             Opt.Numbers("--budgets", "Of low rank: shares of the multiply-adds to keep [0.75,0.5,0.35]", 0.01, 0.99);
         Option<bool> quick = Opt.Flag("--quick", "One seed, 100 steps, the budget 0.5, where nothing else is said");
-        Option<string[]> nets = Opt.Choices("--networks", "Only these [all]", [.. RecoveryReproduction.Networks]);
+        Option<string[]> nets = Opt.Choices("--networks", "Only these [all]", [.. SizeReproduction.Trained]);
         Option<string[]> some = Opt.Choices("--methods", "Only these lines [all]",
             [.. SizeMethod.All([]).Select(m => m.Id), "enc", "low-rank"]);
         Option<bool> there = Opt.Flag("--finished", "Train nothing: measure what is finished");
@@ -167,7 +167,7 @@ internal static class Commands
             bool few = parse.GetValue(quick);
             if (few && parse.GetResult(Seeds) is null) seeds = [1];
             double[] shares = parse.GetValue(budgets).Or(few ? [0.5] : [0.75, 0.5, 0.35]);
-            string[] names = parse.GetValue(nets).Or([.. RecoveryReproduction.Networks]), ids = parse.GetValue(some) ?? [];
+            string[] names = parse.GetValue(nets).Or([.. SizeReproduction.Trained]), ids = parse.GetValue(some) ?? [];
             var runs = new SizeReproduction(context, folder, parse.GetValue(Shared.DataDir),
                 parse.GetValue(steps) ?? (few ? 100 : 1000), names, [.. SizeMethod.All(shares).Where(m => ids.Length == 0
                     || ids.Contains(m.Id) || (ids.Contains(m.Method) && m.Flops is not null))]);

@@ -23,6 +23,9 @@ internal sealed class SizeReproduction(CommandContext context, string folder, st
 
     public NetworkRuns Runs { get; } = new(context, folder, Datasets.Open("fashion-mnist", dataDir), 28, steps);
 
+    /// <summary>The networks: one of each kind that was trained to its aim.</summary>
+    public static IReadOnlyList<string> Trained { get; } = ["resnet20", "vgg16-quarter", "vit-conv-28"];
+
     /// <summary>The trained network that everything begins with.</summary>
     public static string Start(string network) => $"models/{network}.safetensors";
 

@@ -109,7 +109,7 @@ internal sealed class SizeResults(SizeReproduction runs, IReadOnlyList<ulong> se
                 What trains has its own training in its steps, at a tenth of the rate of the network's recipe, without augmentation or
                 teacher; the weights of the last step count. {Sentences.Length(steps, 64, images)}
                 """),
-            methods.Any(m => m.Flops is not null) ? "Low rank is without any training." : null,
+            methods.Any(m => m.Flops is not null) ? "Low rank is without any training, and without its check by time, which keeps layers whole that two would not be faster than." : null,
             bits ? "Bits are of weights; values have 8." : null,
             few ? "Those of 4 bits compute in integers, too." : null,
             methods.Any(m => m.Method == "ipq") ? "Code books have up to 256 entries." : null);

@@ -74,11 +74,12 @@ public sealed class QuantisedFileTests : IDisposable
         Assert.Contains("conv1.weight", Refused(a => a == codes, a => new NamedArray(a.Name, [1], a.Data[..1])));
         Assert.Contains("scales are above 0", Refused(a => a.Name == "conv1.weight.scale", a => new NamedArray(a.Name, a.Shape,
             new float[a.Data.Length])));
+        Assert.Contains("conv1.weight.scale", Refused(a => a.Name == "conv1.weight.scale", _ => null));
 
-        string Refused(Func<NamedArray, bool> which, Func<NamedArray, NamedArray> damage)
+        string Refused(Func<NamedArray, bool> which, Func<NamedArray, NamedArray?> damage)
         {
             string damaged = Path.Combine(folder.Path, "damaged.safetensors");
-            Safetensors.Write(damaged, file.Arrays.Values.Select(a => which(a) ? damage(a) : a).Select(a =>
+            Safetensors.Write(damaged, file.Arrays.Values.Select(a => which(a) ? damage(a) : a).OfType<NamedArray>().Select(a =>
                 a.Name == "conv1.weight"
                 ? new SafetensorsEntry(a.Name, ElementType.I8, a.Shape, a.Data.Select(v => (byte)(sbyte)v).ToArray())
                 : SafetensorsEntry.FromFloats(a.Name, a.Shape, a.Data)), file.Metadata);

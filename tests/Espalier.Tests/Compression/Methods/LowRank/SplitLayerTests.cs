@@ -14,6 +14,8 @@ public sealed class SplitLayerTests
     [InlineData(512, 512, 3, SplitForm.Spatial, 768)]
     [InlineData(64, 64, 3, SplitForm.Channel, 58)]
     [InlineData(128, 256, 3, SplitForm.Channel, 209)]
+    [InlineData(512, 512, 3, SplitForm.Channel, 461)]
+    [InlineData(3, 16, 3, SplitForm.Channel, 10)]
     [InlineData(256, 256, 1, SplitForm.Spatial, 128)]
     public void The_rank_at_which_nothing_is_gained(int inputs, int outputs, int kernel, SplitForm form, int most) =>
         Assert.Equal(most, SplitNet.One(new Shape(outputs, inputs, kernel, kernel), 6, form).Layer.Ranks.Most);
@@ -21,6 +23,7 @@ public sealed class SplitLayerTests
     [Theory]
     [InlineData(768, 3072, 614)]
     [InlineData(768, 768, 384)]
+    [InlineData(768, 2304, 576)]
     public void Of_a_linear_layer(int inputs, int outputs, int most) => Assert.Equal(most,
         SplitNet.Linear(inputs, outputs, _ => { }).Layer.Ranks.Most);
 
@@ -38,6 +41,7 @@ public sealed class SplitLayerTests
         SplitLayer first = SplitLayer.Find(graph, SplitForm.Spatial, new SelectionOptions()).Single();
         Assert.Equal((true, SplitForm.Channel, 19, 4_566_016), (first.IsFirst, first.Form, first.Ranks.Most,
             first.Ranks.RankCost));
+        Assert.Equal(86_754_304, 19L * first.Ranks.RankCost);
     }
 
     [Theory]
