@@ -29,7 +29,7 @@ internal static class Commands
         "Runs methods on one data set and writes the table of results.",
         [$"{Start} apt --output-dir runs/apt --output docs/results.md"],
         [Baselines(context), TokenPruning(context), Filters(context), Vit(context), Size(context), Shapes(context),
-            Stack(context), Repr(context), Recover(context), Budget(context), Times(context)]);
+            Stack(context), Repr(context), Depth(context), Recover(context), Budget(context), Times(context)]);
 
     private static Verb Baselines(CommandContext context)
     {
@@ -226,6 +226,17 @@ internal static class Commands
         {
             var runs = new ReprReproduction(context, folder, parse.GetValue(Shared.DataDir), parse.GetValue(steps) ?? 600, seeds,
                 parse.GetValue(tables).Or([.. ReprReproduction.Tables]));
+            runs.Train();
+            return parse.GetValue(TrainOnly) ? null : runs.Section();
+        });
+    }
+
+    private static Verb Depth(CommandContext context)
+    {
+        Option<long?> steps = Steps("of each training", 1000);
+        return Experiment("depth", "What random depth does to a trained network.", [steps], context, (parse, folder, _, seeds) =>
+        {
+            var runs = new DepthReproduction(context, folder, parse.GetValue(Shared.DataDir), parse.GetValue(steps) ?? 1000, seeds);
             runs.Train();
             return parse.GetValue(TrainOnly) ? null : runs.Section();
         });
