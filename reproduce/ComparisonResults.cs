@@ -116,6 +116,8 @@ internal sealed class ComparisonResults(ComparisonRuns runs, IReadOnlyList<ulong
             Has("apt") ? "Where agents decide image by image, multiply-adds are means over the test images." : null,
             Has("l1-distilled") ? "Where a line is taught, by the whole network trained on." : null,
             ats ? "ATS is counted as if no image needed less than its most." : null,
+            Has("spvit") ? "Where SPViT leaves attention in the first blocks only, nobody reads what patches become behind "
+                + "them: sessions leave it out, and its multiply-adds still count it." : null,
             rough is null ? null : $"{rough} no such share: what is told instead is rough, and the table has what was left.",
             rows.All(r => r.Scratch is null) ? "No row has its shape from scratch beside it." : FormattableString.Invariant($"""
                 "From scratch" is the shape that came out with new weights, trained as the whole network was, for {scratchSteps}
