@@ -91,6 +91,7 @@ public sealed class SentencesTests : IDisposable
         Assert.Contains("ATS and Patch Slimming know no such share", all);
         Assert.Contains("trained as the whole network was, for 7", all);
         Assert.Contains("ATS knows no such share", ComparisonResults.Notes([Row("ats")], 7));
+        Assert.Contains("Where SPViT leaves attention in the first blocks only", ComparisonResults.Notes([Row("spvit")], 7));
 
         SizeResult Line(string id) => new(SizeMethod.All([0.5]).Single(m => m.Id == id), Records(), 1, 1, 1, 1, 1);
         string rounded = SizeResults.Notes([Line("ptq8")], 100, 6400);
@@ -101,7 +102,7 @@ public sealed class SentencesTests : IDisposable
         Assert.Contains("100 steps of 64 images are 1.00 epochs", trained);
         Assert.Contains("Those of 4 bits compute in integers", trained);
         Assert.Contains("Code books", trained);
-        Assert.Contains("Low rank is without any training.", SizeResults.Notes([Line("enc-map-0.5")], 100, 6400));
+        Assert.Contains("Low rank is without any training, and without its check by time", SizeResults.Notes([Line("enc-map-0.5")], 100, 6400));
     }
 
     private static RunRecord[] Records() => [new(0.5, 1, 1, 1, "a")];
