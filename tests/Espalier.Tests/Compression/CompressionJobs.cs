@@ -56,13 +56,14 @@ internal static class CompressionJobs
 
     /// <summary>The same as a model; also <see cref="TinyVit"/> and <see cref="TinyConvolutions"/>, of 8 pixels, and
     /// <see cref="TinyHybrid"/>, of 32.</summary>
-    public static Model Model(string name, int imageSize = 16, double width = 0.25, ulong seed = 1)
+    /// <param name="blocks">Of a transformer.</param>
+    public static Model Model(string name, int imageSize = 16, double width = 0.25, ulong seed = 1, int blocks = 2)
     {
         if (name is not (TinyVit or TinyHybrid or TinyConvolutions)) return Espalier.Model.FromModule(Net(name, imageSize, width, seed));
         var vit = new VisionTransformer(new VitConfig
         {
             ImageSize = imageSize, PatchSize = name == TinyVit ? 4 : 1, Channels = name == TinyHybrid ? 3 : 1, HiddenSize = 12, MlpDim = 20,
-            NumHeads = 3, NumLayers = 2, NumClasses = 10, Stem = name switch
+            NumHeads = 3, NumLayers = blocks, NumClasses = 10, Stem = name switch
             {
                 TinyVit => VitStem.Patches,
                 TinyConvolutions => VitStem.Convolutions,

@@ -22,9 +22,9 @@ internal sealed class TinyGolden(string folder, string file)
 
     public static double[] Numbers(JsonElement list) => [.. list.EnumerateArray().Select(x => x.GetDouble())];
 
-    public Model Model()
+    public Model Model(int blocks = 2)
     {
-        Model model = CompressionJobs.Model(CompressionJobs.TinyVit, Size);
+        Model model = CompressionJobs.Model(CompressionJobs.TinyVit, Size, blocks: blocks);
         string[] names = [.. Root.GetProperty("names").EnumerateArray().Select(n => n.GetString()!)];
         Assert.Equal(names.Order(StringComparer.Ordinal), model.Graph.Weights.Keys.Order(StringComparer.Ordinal));
         for (int t = 0; t < names.Length; t++)
@@ -53,9 +53,9 @@ internal sealed class TinyGolden(string folder, string file)
 
     /// <summary>Trains by SGD with momentum and weight decay, as the scripts do.</summary>
     /// <returns>The loss of each step.</returns>
-    public static double[] Train(Model model, float rate, int steps, ITrainingHook hook)
+    public static double[] Train(Model model, float rate, int steps, params ITrainingHook[] hooks)
     {
-        var task = new ClassifierTask(model, new ClassifierTaskOptions { Hooks = [hook] });
+        var task = new ClassifierTask(model, new ClassifierTaskOptions { Hooks = hooks });
         using var sgd = new Sgd(task.ParameterGroups, momentum: 0.9f, weightDecay: 0.01f);
         var losses = new double[steps];
         for (int step = 0; step < steps; step++)

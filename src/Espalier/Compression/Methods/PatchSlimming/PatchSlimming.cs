@@ -130,7 +130,7 @@ public sealed record PatchSlimming : CompressionMethod
     }
 
     /// <summary>Mean significance of each token of block t's output, later blocks being cut as they are.</summary>
-    private double[] Scores(Graph graph, int[][] kept, int t, IEnumerable<Tensor> images)
+    internal double[] Scores(Graph graph, int[][] kept, int t, IEnumerable<Tensor> images)
     {
         Graph cut = graph.Copy();
         int prefix = TransformerBlocks.Of(cut).PrefixTokens;
