@@ -5,6 +5,7 @@ using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Onnx;
 using Espalier.Tensors;
+using Espalier.Tests.Formats.Onnx;
 using Espalier.Training;
 
 namespace Espalier.Tests.Compression.Methods;
@@ -223,6 +224,9 @@ public sealed class SPVitTests
             if (first is 1 or 2) Assert.Contains(onnx.Graph.Nodes, n => n.Op is RowsToMapsOp);
             if (second == 3) Assert.Contains(onnx.Graph.Nodes, n => n.Op is AttentionOp);
             Assert.InRange(Removal.Difference(expected, onnx.Graph.Run(images).ToArray()), 0, 1e-4f);
+            string file = Path.Combine(folder, "a.onnx");
+            float[] there = OnnxRuntime.Floats(OnnxRuntime.Run(file, images.Span, images.Shape[0])["logits"]);
+            Assert.InRange(Removal.Difference(expected, there), 0, 1e-4f);
         }
         finally
         {
