@@ -74,8 +74,12 @@ public sealed class NVitScoresTests
         Assert.Equal(0.0743438, whole - 128 * channel, 1e-7);
         Assert.Equal(6.068e-4, 12 * channel, 1e-7);
         Assert.Equal(0.9697995, 12 * whole, 1e-6);
-        // The other kinds: the widest step of each axis of the table, whose ends are as the savings say.
-        Assert.Equal(2.512e-3, NVitChoice.PerUnit(whole, whole - 3 * 2.512e-3, 3), 1e-12);
+        foreach (var (share, seconds) in new[] { (0.54, 0.5236917), (0.5, 0.4848998), (0.39, 0.3782218), (0.19, 0.1842619) })
+            Assert.Equal(seconds, share * 12 * whole, 1e-6);
+        // Heads, queries and keys, values, hidden units: the widest step of each axis of the table, whose ends are as the savings
+        // say.
+        foreach (var (saving, units) in new[] { (2.512e-3, 3), (1.5e-4, 16), (1.143e-4, 16), (4.919e-6, 128) })
+            Assert.Equal(saving, NVitChoice.PerUnit(whole, whole - units * saving, units), 1e-12);
     }
 
     /// <summary>Of layers that are worth the same the one goes that saves more; dead units never come again.</summary>

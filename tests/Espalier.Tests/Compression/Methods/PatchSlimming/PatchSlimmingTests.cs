@@ -1,5 +1,7 @@
 using Espalier.Compression;
 using Espalier.Compression.Methods.PatchSlimming;
+using Espalier.Models;
+using Espalier.Nn;
 using Espalier.Tensors;
 using Method = Espalier.Compression.Methods.PatchSlimming.PatchSlimming;
 
@@ -47,6 +49,25 @@ public sealed class PatchSlimmingTests
         Assert.Equal(2, same.Length);
         double ratio = (same[0][0] + same[1][0]) / all[0];
         Assert.Contains(Enumerable.Range(1, 4), i => Math.Abs((same[0][i] + same[1][i]) / all[i] - ratio) > 1e-3);
+    }
+
+    /// <summary>Paths that keep to one head rank tokens in another order than all paths do.</summary>
+    [Fact]
+    public void OneHeadAllTheWayRanksOtherwise()
+    {
+        var later = new Attended([[0.1, 0.2, 0.1, 0.6], [0.3, 0.2, 0.1, 0.4]], 1, 4);
+        // The first head looks at the token itself, the second at that from the other end.
+        double[] itself = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
+        var own = new Attended([itself, [.. itself.Chunk(4).Reverse().SelectMany(row => row)]], 4, 4);
+        Assert.Equal([3, 1, 0, 2], Ranking([3.25, 5.8, 1.45, 16.9], sameHead: false));
+        Assert.Equal([3, 1, 2, 0], Ranking([0.73, 5.8, 1.45, 10.6], sameHead: true));
+
+        int[] Ranking(double[] expected, bool sameHead)
+        {
+            double[] scores = Significance.Of([later], own, [8, -8, 9, 1], sameHead);
+            for (int i = 0; i < 4; i++) Assert.Equal(expected[i], scores[i], 1e-12);
+            return [.. Enumerable.Range(0, 4).OrderByDescending(i => scores[i])];
+        }
     }
 
     [Fact]
@@ -111,6 +132,38 @@ public sealed class PatchSlimmingTests
             Assert.Equal(before < 0 ? 0 : Math.Min(16, before + 3), count);
             before = count;
         }
+    }
+
+    /// <summary>Ten more at a time of a block's 49 until its error is small enough: where less is allowed, what was kept before
+    /// stays kept.</summary>
+    [Fact]
+    public void CandidatesGrowByTen()
+    {
+        HashSet<int> before = [];
+        foreach (double epsilon in (double[])[1e9, 0.1, 0.01, 0.001, 0])
+        {
+            VitConfig config = TokenNets.Small with { ImageSize = 28, NumLayers = 3 };
+            using Model model = Model.FromModule(new VisionTransformer(config, 7));
+            using var scope = new Scope();
+            var images = new Tensor(new Shape(2, 1, 28, 28));
+            var rng = new Rng(5);
+            Init.Normal(images, 1, ref rng);
+            var log = new List<string>();
+            int[][] kept = [.. new Method { Epsilon = epsilon, TuneSteps = 0 }.Search(model.Graph, () => [images], log.Add)];
+            for (int t = 1; t >= 0; t--)
+            {
+                int first = kept[t + 1].Length, last = kept[t].Length;
+                int[] counts = [.. log.Where(l => l.StartsWith($"block {t}:", StringComparison.Ordinal)).Select(Positions)];
+                IEnumerable<int> grown = Enumerable.Range(0, 6).Select(r => Math.Min(first + 10 * r, 49));
+                Assert.Equal([.. grown.TakeWhile(n => n < last), last], counts);
+                Assert.Superset(kept[t + 1].ToHashSet(), kept[t].ToHashSet());
+            }
+            Assert.Superset(before, kept[1].ToHashSet());
+            before = [.. kept[1]];
+        }
+        Assert.Equal(49, before.Count);
+
+        static int Positions(string line) => int.Parse(line.Split(' ')[2], System.Globalization.CultureInfo.InvariantCulture);
     }
 
     [Fact]
