@@ -17,4 +17,27 @@ internal static class TokenList
     public static Tensor Keep(Tensor x, IReadOnlyList<int> tokens, int prefix) => tokens.Count == 0 ? F.TakeRows(x, 0, prefix)
         // A list does not look at the scores.
         : F.KeepRows(x, F.Sum(x, 1), KeepRule.Tokens(tokens), prefix);
+
+    /// <summary>What a network gives where no query sees a token that its block is not to see: the class token's row is that of
+    /// the network without them.</summary>
+    /// <param name="seen">Numbers of the tokens that each block sees, those in front among them.</param>
+    public static float[] Masked(Graph graph, Tensor images, IReadOnlyList<IReadOnlyList<int>> seen)
+    {
+        using var scope = new Scope();
+        Graph copy = graph.Copy();
+        foreach (TransformerBlock block in TransformerBlocks.Of(copy).Blocks)
+        {
+            int[] there = Of(block.Input);
+            Tensor mask = Tensor.From(new Shape(1, there.Length), [.. there.Select(t => seen[block.Index].Contains(t) ? 1f : 0)]);
+            GraphNode node = block.Attention;
+            var op = block.AttentionOp;
+            GraphValue[] operands = [.. node.Inputs, copy.Inputs[0]];
+            bool biased = node.Operands.ElementAtOrDefault(3) is not null;
+            GraphValue masked = copy.Add(operands, t => F.Attention(t[0], t[1], t[2], op.Heads, op.Scale, biased ? t[3] : null,
+                F.Reshape(F.Repeat(mask, t[^1]), [t[1].Shape[0]]), op.Mask));
+            copy.Redirect(node.Output, masked, _ => true);
+        }
+        copy.Refresh();
+        return copy.Run(images).ToArray();
+    }
 }

@@ -74,9 +74,11 @@ public sealed record PatchSlimming : CompressionMethod
         long before = graph.CostPerImage.MultiplyAdds;
         IReadOnlyList<int[]> kept = Search(graph,
             () => job.RankingBatches().Select(b => b.ToTensor(job.Model.Channels, job.Model.ImageSize)), job.Log);
-        Apply(graph, kept);
+        float difference;
+        using (new Scope()) difference = CutAndCompare(graph, kept, job.Example(4));
         string cost = string.Create(CultureInfo.InvariantCulture, $"multiply-adds {before} -> {graph.CostPerImage.MultiplyAdds}");
-        job.Log($"{Name}: {cost}; no weight has changed its shape");
+        job.Log($"{Name}: {cost}; no weight has changed its shape; "
+            + FormattableString.Invariant($"differs from the masked network by {difference:0.0e+0}"));
         job.Model.Card = job.Model.Card.With($"{Name}: {cost}");
         job.Train("fine-tune", FineTuneSteps);
     }
@@ -118,6 +120,21 @@ public sealed record PatchSlimming : CompressionMethod
             }
         }
         return kept;
+    }
+
+    /// <summary>Cuts, and says how far the network then is from one of all tokens in which those that are cut are not seen.</summary>
+    internal static float CutAndCompare(Graph graph, IReadOnlyList<int[]> kept, Tensor images)
+    {
+        TransformerBlocks blocks = TransformerBlocks.Of(graph);
+        int prefix = blocks.PrefixTokens;
+        int[][] seen =
+        [
+            [.. Enumerable.Range(0, blocks.Tokens)],
+            .. kept.SkipLast(1).Select(k => Enumerable.Range(0, prefix).Concat(k).ToArray()),
+        ];
+        float[] masked = TokenList.Masked(graph, images, seen);
+        Apply(graph, kept);
+        return Removal.Difference(masked, graph.Run(images).Span);
     }
 
     /// <summary>Leaves a block's output the tokens in front and those of a list.</summary>

@@ -72,28 +72,8 @@ internal sealed class SubNetwork(IReadOnlyList<BlockKept> kept)
         }
     }
 
-    /// <summary>What the network gives where no query sees a key that its block drops: the class token's row is that of the
-    /// network without them.</summary>
-    public float[] MaskedTokens(Graph graph, Tensor images)
-    {
-        using var scope = new Scope();
-        Graph copy = graph.Copy();
-        foreach (TransformerBlock block in TransformerBlocks.Of(copy).Blocks)
-        {
-            int[] there = TokenList.Of(block.Input);
-            Tensor mask = Tensor.From(new Shape(1, there.Length),
-                [.. there.Select(t => kept[block.Index].Tokens.Contains(t) ? 1f : 0)]);
-            GraphNode node = block.Attention;
-            var op = block.AttentionOp;
-            GraphValue[] operands = [.. node.Inputs, copy.Inputs[0]];
-            bool biased = node.Operands.ElementAtOrDefault(3) is not null;
-            GraphValue masked = copy.Add(operands, t => F.Attention(t[0], t[1], t[2], op.Heads, op.Scale, biased ? t[3] : null,
-                F.Reshape(F.Repeat(mask, t[^1]), [t[1].Shape[0]]), op.Mask));
-            copy.Redirect(node.Output, masked, _ => true);
-        }
-        copy.Refresh();
-        return copy.Run(images).ToArray();
-    }
+    /// <summary>What the network gives where no query sees a key that its block drops.</summary>
+    public float[] MaskedTokens(Graph graph, Tensor images) => TokenList.Masked(graph, images, [.. kept.Select(k => k.Tokens)]);
 
     /// <summary>The channels that go: of each dimension of a head its query, key and value.</summary>
     public RemovalPlan Plan(DependencyGraph channels)

@@ -114,6 +114,19 @@ public sealed class PatchSlimmingTests
         TokenNets.CheckReaders(cut);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void CutIsTheSameAsNotSeen(bool distilled)
+    {
+        using Model model = TokenNets.Vit(distilled);
+        using var scope = new Scope();
+        Tensor images = TokenNets.Images(3);
+        float[] whole = model.Graph.Run(images).ToArray();
+        Assert.InRange(Method.CutAndCompare(model.Graph, [[3, 7, 8, 15], [7, 8], [8], []], images), 0, 1e-5f);
+        Assert.True(Removal.Difference(whole, model.Graph.Run(images).Span) > 1e-2f);
+    }
+
     [Fact]
     public void TheSearchKeepsWhatLaterBlocksKeep()
     {
