@@ -13,6 +13,9 @@ internal static class CompressFlags
         Opt.Number("--pretrain-steps", "Steps of ordinary training before the method begins [0]", 0, long.MaxValue);
     private static readonly Option<string?> Output = Opt.Text("--output",
         "Where the smaller network goes [output/NETWORK-METHOD.safetensors, with a number where that is there]", "FILE.safetensors");
+    private static readonly Option<double[]> BudgetList = Opt.Numbers("--budgets",
+        "For vit-slim, shares of the multiply-adds to keep, all by one search: a file each, --output with the share in its name",
+        0.001, 0.999, "SHARE,SHARE");
     private static readonly Option<int?> Rounds = Opt.Number("--rounds", "Rounds of removing and fine-tuning [1]", 1, 1000);
     private static readonly Option<string?> Schedule = Opt.Choice("--schedule", "How rounds get to the target [linear]", "linear", "agp",
         "remaining");
@@ -60,10 +63,19 @@ internal static class CompressFlags
     [
         RecipeFile.Flag,
         Shared.Model, ModelType, Shared.Width, Shared.ImageSize, Shared.Preprocess, Shared.Data, Shared.DataDir, Shared.Strict, PretrainSteps,
-        Output, .. SelectionFlags.All, Rounds, Schedule, TrainSteps, FineTuneSteps, BatchSize, Optimizer, LearningRate, WeightDecay,
+        Output, .. SelectionFlags.All, BudgetList,
+        Rounds, Schedule, TrainSteps, FineTuneSteps, BatchSize, Optimizer, LearningRate, WeightDecay,
         Decay, Warmup, Shared.TrainOnly, .. RecipeFlags.All, RunDir, CheckpointEvery, Shared.Resume, Set, MoveConstants, Recover, Calibration, CalibrationImages, Plan, PlanFile,
         Report, Seed,
     ];
+
+    /// <summary>The budgets of one search; none where one target is enough.</summary>
+    public static IReadOnlyList<double> Budgets(ParseResult p)
+    {
+        if (p.GetValue(BudgetList) is not { Length: > 0 } budgets) return [];
+        return p.GetValue(Output) is not null ? budgets
+            : throw new EspalierException($"{BudgetList.Name}: each has a file that is called after {Output.Name}; give it, too");
+    }
 
     public static CompressPlan Read(ParseResult p, CompressionMethod method)
     {

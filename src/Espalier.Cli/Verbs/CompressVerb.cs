@@ -45,6 +45,8 @@ internal static class CompressVerb
         return FlagNames.In(parse, method.Settings, () =>
         {
             CompressPlan plan = CompressFlags.Read(parse, method);
+            IReadOnlyList<double> budgets = CompressFlags.Budgets(parse);
+            if (budgets.Count > 0) BudgetRuns.Of(plan, budgets);
             // A run that goes on keeps its recipe: what is refused must not change it.
             if (plan is { PlanOnly: false, Method.Training.Resume: false }
                 && ResumedRun.CompressRecipe(plan.Method.Training.OutputDir) is { } state)
@@ -52,7 +54,8 @@ internal static class CompressVerb
                 Folders.MakeFor(state);
                 RecipeFile.Write(state, parse);
             }
-            new CompressRun(plan, context).Run();
+            if (budgets.Count > 0) BudgetRuns.Run(plan, budgets, context);
+            else new CompressRun(plan, context).Run();
             if (plan is { Output: { } output, PlanOnly: false })
             {
                 string recipe = Path.ChangeExtension(output, ".recipe.json");
