@@ -1,4 +1,3 @@
-using Espalier.Compression.Methods.StochasticDepth;
 using Espalier.Data;
 using Espalier.Distributed;
 using Espalier.Imaging;
@@ -42,27 +41,6 @@ public sealed class RanksTests
         for (int i = 0; i < log.Losses.Count; i++) Assert.Equal(log.Losses[i], logs[0].Losses[i], 1e-4);
         Assert.Empty(logs[1].Losses);
         foreach (Model m in ranks) m.Dispose();
-    }
-
-    /// <summary>What is drawn once a step, every rank draws, and alike.</summary>
-    [Fact]
-    public void RanksLeaveOutTheSameBranches()
-    {
-        using Model one = New("vit-tiny-28");
-        Train(one, Shallow(one), Options with { GradientAccumulationSteps = 2 });
-        Model[] ranks = MemoryRanks.Run(2, r =>
-        {
-            Model own = New("vit-tiny-28");
-            Train(own, Shallow(own), Options with { Ranks = r });
-            return own;
-        });
-        foreach (Model rank in ranks) AssertSame(one, rank, 2e-5f, statistics: false);
-        foreach (Model m in ranks) m.Dispose();
-
-        static ClassifierTask Shallow(Model model) => new(model, new ClassifierTaskOptions
-        {
-            Hooks = [new RandomDepth(model.Graph, new StochasticDepth { Rule = SurvivalRule.Uniform, Survival = 0.5 })],
-        });
     }
 
     /// <summary>One rank hears the signal first; both end after the same step, and go on from there as if nothing had been.</summary>
@@ -121,7 +99,7 @@ public sealed class RanksTests
         new Trainer(task, Data(), options).Run(progress);
     }
 
-    private static void AssertSame(Model a, Model b, float tolerance, bool statistics)
+    internal static void AssertSame(Model a, Model b, float tolerance, bool statistics)
     {
         foreach (var (name, weight) in a.Graph.Weights)
         {

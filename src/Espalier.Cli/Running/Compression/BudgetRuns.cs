@@ -1,5 +1,5 @@
 using System.Globalization;
-using Espalier.Compression.Methods.VitSlim;
+using Espalier.Compression;
 
 namespace Espalier.Cli.Running;
 
@@ -12,15 +12,16 @@ internal static class BudgetRuns
     /// </exception>
     public static IReadOnlyList<CompressPlan> Of(CompressPlan plan, IReadOnlyList<double> budgets)
     {
-        if (plan.Method is not VitSlim slim)
-            throw new EspalierException($"--budgets: {plan.Method.Name} has no search that serves several budgets, as vit-slim "
-                + "has; give --target-flops");
-        if (slim.HasTarget)
+        if (plan.Method is not ISharedSearch search)
+            throw new EspalierException($"--budgets: {plan.Method.Name} has no search that serves several budgets, as "
+                + $"{string.Join(", ", CompressionMethods.All.Where(m => m is ISharedSearch).Select(m => m.Name))} has; give --target-flops");
+        if (plan.Method.HasTarget)
             throw new EspalierException("--budgets: are shares of the multiply-adds, so there is no other target; leave it out");
         if (plan.PretrainSteps > 0)
             throw new EspalierException("--budgets: --pretrain-steps would be done for each; train the network first");
         string output = plan.Output!;
-        string searched = slim.Searched.Length > 0 ? slim.Searched : Named(output, "search");
+        string searched = search.Searched.Length > 0 ? search.Searched : Named(output, "search");
+        CompressionMethod method = search.SearchedIn(searched);
         return [.. budgets.Order().Select(budget =>
         {
             string name = budget.ToString(CultureInfo.InvariantCulture);
@@ -28,11 +29,11 @@ internal static class BudgetRuns
             {
                 Output = Named(output, name), PlanFile = plan.PlanFile is { } file ? Named(file, name) : null,
                 Report = plan.Report is { } report ? new ReportFile(Named(report.Path, name)) : null,
-                Method = slim with
+                Method = method with
                 {
-                    Searched = searched, TargetFlops = budget, Training = slim.Training with
+                    TargetFlops = budget, Training = method.Training with
                     {
-                        OutputDir = slim.Training.OutputDir is { } folder ? Path.Combine(folder, name) : null,
+                        OutputDir = method.Training.OutputDir is { } folder ? Path.Combine(folder, name) : null,
                     },
                 },
             };
@@ -43,9 +44,9 @@ internal static class BudgetRuns
     public static void Run(CompressPlan plan, IReadOnlyList<double> budgets, CommandContext context)
     {
         IReadOnlyList<CompressPlan> runs = Of(plan, budgets);
-        string searched = ((VitSlim)runs[0].Method).Searched;
+        string searched = ((ISharedSearch)runs[0].Method).Searched;
         Folders.RefuseInput(searched, plan.Source.Model, "--output");
-        if (((VitSlim)plan.Method).Searched.Length == 0 && File.Exists(searched)) File.Delete(searched);
+        if (((ISharedSearch)plan.Method).Searched.Length == 0 && File.Exists(searched)) File.Delete(searched);
         foreach (CompressPlan run in runs)
         {
             context.Terminal.Line(FormattableString.Invariant($"budget      {run.Method.TargetFlops}"));

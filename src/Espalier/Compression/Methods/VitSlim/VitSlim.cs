@@ -29,7 +29,7 @@ public enum MaskShare
 /// Vision Transformer Slimming (Chavan et al., CVPR 2022, arXiv 2201.00814): soft masks on dimensions of heads, hidden units and
 /// tokens of every block are learnt in one search under an L1 penalty; then any budget is cut from the same ranking.
 /// </summary>
-public sealed record VitSlim : CompressionMethod
+public sealed record VitSlim : CompressionMethod, ISharedSearch
 {
     private static readonly MethodSettings<VitSlim> Known = new()
     {
@@ -115,6 +115,9 @@ public sealed record VitSlim : CompressionMethod
 
     /// <summary>A file that keeps the searched network with its masks, for other budgets; empty for none.</summary>
     public string Searched { get; init; } = "";
+
+    /// <inheritdoc/>
+    public CompressionMethod SearchedIn(string file) => this with { Searched = file };
 
     /// <inheritdoc/>
     public override void Run(CompressionJob job)

@@ -67,6 +67,27 @@ public sealed class RandomDepthTests
             Hooks = [new RandomDepth(model.Graph, new StochasticDepth { PerSample = perSample, Survival = 0.5 })],
         }));
 
+    /// <summary>What is drawn once a step, every rank draws, and alike.</summary>
+    [Fact]
+    public void Ranks_leave_out_the_same_branches()
+    {
+        using Model one = RanksTests.New("vit-tiny-28");
+        RanksTests.Train(one, Shallow(one), RanksTests.Options with { GradientAccumulationSteps = 2 });
+        Model[] ranks = MemoryRanks.Run(2, r =>
+        {
+            Model own = RanksTests.New("vit-tiny-28");
+            RanksTests.Train(own, Shallow(own), RanksTests.Options with { Ranks = r });
+            return own;
+        });
+        foreach (Model rank in ranks) RanksTests.AssertSame(one, rank, 2e-5f, statistics: false);
+        foreach (Model m in ranks) m.Dispose();
+
+        static ClassifierTask Shallow(Model model) => new(model, new ClassifierTaskOptions
+        {
+            Hooks = [new RandomDepth(model.Graph, new StochasticDepth { Rule = SurvivalRule.Uniform, Survival = 0.5 })],
+        });
+    }
+
     [Fact]
     public void Micro_batches_of_a_step_share_their_draws_and_steps_differ()
     {
