@@ -61,18 +61,28 @@ internal sealed class BudgetReproduction(CommandContext context, string folder, 
         string name = FormattableString.Invariant($"{network}-{(byTime ? "time" : "macs")}-{share:0.##}"), start = SizeReproduction.Start(network);
         var selection = new SelectionOptions { TargetTime = share, Global = true, RoundTo = SelectionOptions.Automatic };
         CompressionMethod how = CompressionMethods.Get(Scores) with { Selection = selection, Recover = new RecoverOptions() };
-        RunRecord record = runs.Do(name, () => Model.Open(start), how, job =>
-        {
-            if (byTime)
-            {
-                job.Run();
-                return;
-            }
-            using DependencyGraph graph = job.Graph();
-            ChannelScores scores = ((ImportanceMethod)how).Score(job, graph, selection.Candidates(graph));
-            job.Remove(graph, InMultiplyAdds(graph, scores, selection with { TargetTime = null }, share));
-        });
         using Model model = Model.Open(start);
+        RunRecord record;
+        try
+        {
+            record = runs.Do(name, () => Model.Open(start), how, job =>
+            {
+                if (byTime)
+                {
+                    job.Run();
+                    return;
+                }
+                using DependencyGraph graph = job.Graph();
+                ChannelScores scores = ((ImportanceMethod)how).Score(job, graph, selection.Candidates(graph));
+                job.Remove(graph, InMultiplyAdds(graph, scores, selection with { TargetTime = null }, share));
+            });
+        }
+        catch (EspalierException e)
+        {
+            // A narrow network may be as narrow as channels of whole vectors allow before it takes so little time.
+            context.Terminal.Line($"{name}: {e.Message}");
+            return "out of reach | | ";
+        }
         using Session whole = model.Session(), small = Session.Open(runs.File(name));
         float[] image = new float[model.Channels * model.ImageSize * model.ImageSize];
         Array.Fill(image, 0.5f);
