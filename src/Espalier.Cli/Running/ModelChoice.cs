@@ -121,7 +121,8 @@ internal static class ModelChoice
 
     /// <summary>The size of the data's images where the preset follows it; else null for its own.</summary>
     private static int? Followed(string? preset, DatasetPair data) => preset is not null && Small.Contains(preset)
-        && data.Info.ImageSize is > 0 and <= 64 && data.Info.ImageSize % (VitPresets.Get(preset).PatchSize * VitPresets.Get(preset).StemStride) == 0 ? data.Info.ImageSize : null;
+        && data.Info.ImageSize is > 0 and <= 64 && data.Info.ImageSize % VitPresets.Get(preset).TokenPixels == 0
+        ? data.Info.ImageSize : null;
 
     private static (Model Model, string? Start) OfConfig(VitConfig config, TrainPlan plan, DatasetPair data)
     {

@@ -111,7 +111,7 @@ internal static class NamedNetwork
         if (grid < 1 || grid * grid != patches)
             throw new EspalierException($"{file.Source}: its {tokens} position embeddings, {prefix} of them for "
                 + "extra tokens, are no square grid; is it of another network?");
-        long side = (long)grid * shape.PatchSize * shape.StemStride;
+        long side = (long)grid * shape.TokenPixels;
         return shape with { ImageSize = (int)Math.Min(side, int.MaxValue) };
     }
 

@@ -62,7 +62,7 @@ public sealed record VitConfig
 
     /// <summary>Tokens along one side of the image.</summary>
     [JsonIgnore]
-    public int Grid => ImageSize / StemStride / PatchSize;
+    public int Grid => ImageSize / TokenPixels;
 
     /// <summary>Pixels of the image that one of what the patches are cut from stands for, along each axis.</summary>
     [JsonIgnore]
@@ -72,6 +72,10 @@ public sealed record VitConfig
         VitStem.Convolutions => ConvolutionStem.Stride,
         _ => 16,
     };
+
+    /// <summary>Pixels of the image, along each axis, that a token begins with.</summary>
+    [JsonIgnore]
+    internal int TokenPixels => StemStride * PatchSize;
 
     [JsonIgnore]
     public int PrefixTokens => Distilled ? 2 : 1;
@@ -120,7 +124,7 @@ public sealed record VitConfig
         if (Grid < 1) throw Wrong($"an image of {ImageSize} pixels holds no patch");
         if (Stem == VitStem.Convolutions && HiddenSize % 4 != 0)
             throw Wrong($"hiddenSize {HiddenSize} is not a multiple of 4, as this stem wants it");
-        if (Stem != VitStem.Patches && ImageSize % (StemStride * PatchSize) != 0)
+        if (Stem != VitStem.Patches && ImageSize % TokenPixels != 0)
             throw Wrong($"imageSize {ImageSize} is not a multiple of the stem's {StemStride} pixels times patchSize {PatchSize}");
         if (Stem == VitStem.Patches && ImageSize % PatchSize != 0)
             throw Wrong($"imageSize {ImageSize} is not a multiple of patchSize {PatchSize}");
