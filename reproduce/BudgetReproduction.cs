@@ -77,7 +77,7 @@ internal sealed class BudgetReproduction(CommandContext context, string folder, 
                 job.Remove(graph, InMultiplyAdds(graph, scores, selection with { TargetTime = null }, share));
             });
         }
-        catch (EspalierException e)
+        catch (OutOfReachException e)
         {
             // A narrow network may be as narrow as channels of whole vectors allow before it takes so little time.
             context.Terminal.Line($"{name}: {e.Message}");
@@ -102,7 +102,7 @@ internal sealed class BudgetReproduction(CommandContext context, string folder, 
             double flops = (low + high) / 2;
             try
             {
-                RemovalPlan plan = ChannelSelector.Choose(graph, scores, selection with { TargetFlops = flops });
+                RemovalPlan plan = ChannelSelector.Choose(graph, scores, selection with { TargetFlops = flops }, orNone: true);
                 if (times.Of(plan) > budget)
                 {
                     high = flops;
@@ -110,12 +110,12 @@ internal sealed class BudgetReproduction(CommandContext context, string folder, 
                 }
                 found = plan;
             }
-            catch (EspalierException)
+            catch (OutOfReachException)
             {
                 // So few are out of reach.
             }
             low = flops;
         }
-        return found ?? throw new EspalierException(FormattableString.Invariant($"no share of the multiply-adds takes {share:0.##} of the time"));
+        return found ?? throw new OutOfReachException(FormattableString.Invariant($"no share of the multiply-adds takes {share:0.##} of the time"));
     }
 }

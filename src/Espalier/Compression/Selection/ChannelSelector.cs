@@ -11,7 +11,8 @@ public static class ChannelSelector
     /// Milliseconds that the network takes with a plan carried out; wanted for <see cref="SelectionOptions.TargetLatency"/> only.
     /// </param>
     /// <param name="orNone">Whether the plan may be empty.</param>
-    /// <exception cref="EspalierException">No number of channels reaches the target, or nothing would be removed.</exception>
+    /// <exception cref="OutOfReachException">No number of channels reaches the target.</exception>
+    /// <exception cref="EspalierException">Nothing would be removed.</exception>
     public static RemovalPlan Choose(DependencyGraph graph, ChannelScores scores, SelectionOptions options,
         Func<RemovalPlan, double>? latency = null, bool orNone = false)
     {
@@ -78,7 +79,7 @@ public static class ChannelSelector
         if (least > target)
         {
             string Text(double x) => x.ToString("0.###", CultureInfo.InvariantCulture);
-            throw new EspalierException($"no width reaches {Text(target)} {unit}: with each layer at its least it is {Text(least)}; "
+            throw new OutOfReachException($"no width reaches {Text(target)} {unit}: with each layer at its least it is {Text(least)}; "
                 + "allow narrower layers, more layers, or ask for less");
         }
         int low = 0, high = order.Length;

@@ -23,7 +23,7 @@ internal sealed class TimedSelection(Action<string> log, CancellationToken cance
 
     /// <summary>The fewest channels, in the order of scores and options, with which the time is at most the target; where layers compete,
     /// the widths that lose least by their scores.</summary>
-    /// <exception cref="EspalierException">No number of channels reaches the target.</exception>
+    /// <exception cref="OutOfReachException">No number of channels reaches the target.</exception>
     public RemovalPlan Choose(DependencyGraph graph, ChannelScores scores, SelectionOptions options, bool orNone)
     {
         table ??= TimeTable.Open();
@@ -41,7 +41,7 @@ internal sealed class TimedSelection(Action<string> log, CancellationToken cance
         {
             plan = Within();
         }
-        catch (EspalierException) when (!trusted)
+        catch (OutOfReachException) when (!trusted)
         {
             return Again();
         }
@@ -66,7 +66,7 @@ internal sealed class TimedSelection(Action<string> log, CancellationToken cance
             {
                 plan = Within();
             }
-            catch (EspalierException)
+            catch (OutOfReachException)
             {
                 // It cannot get faster; what there is comes nearest.
                 return plan;

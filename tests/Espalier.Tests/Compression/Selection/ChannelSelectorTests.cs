@@ -1,4 +1,5 @@
 using Espalier.Compression;
+using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Tensors;
 
@@ -102,6 +103,50 @@ public sealed class ChannelSelectorTests : IDisposable
         foreach (var (name, channels) in plan.Channels) Assert.Equal(0, (graph[name].Count - channels.Length) % 4);
     }
 
+    /// <summary>Whole vectors of this processor, or fewer than one; what is inside attention stays as chosen.</summary>
+    [Fact]
+    public void AutomaticRoundingKeepsWholeVectors()
+    {
+        int vector = Map.WholeVectors(1);
+        var options = new SelectionOptions { Ratio = 0.4, RoundTo = SelectionOptions.Automatic };
+        Assert.True(vector is 8 or 16 && options.Multiple == vector);
+        Assert.Equal([vector - 3, vector, 2 * vector, 2 * vector, 2 * vector + 1],
+            [options.Rounded(vector - 3, 128), options.Rounded(vector + 1, 128), options.Rounded(2 * vector - 1, 128),
+                options.Rounded(2 * vector + 1, 128), options.Rounded(2 * vector + 7 * vector / 8, 2 * vector + 1)]);
+        RemovalPlan plan = Choose(options);
+        Assert.All(plan.Channels, p => Assert.True(graph[p.Key].Count - p.Value.Length is var kept && (kept <= vector || kept % vector == 0)));
+        Assert.Contains(plan.Channels, p => graph[p.Key].Count - p.Value.Length > vector);
+        using Tensor weight = Tensor.Unscoped(new Shape(4, 2));
+        foreach (var (kind, kept) in new[] { (ChannelKind.Heads, 19), (ChannelKind.QueryKey, 19), (ChannelKind.Value, 19) })
+            Assert.Equal(kept, options.Rounded(kept, Group("a", weight, kind)));
+    }
+
+    /// <summary>A network that is to lose 70 % in three steps loses the same share in each.</summary>
+    [Fact]
+    public void GeometricStepsByHand() => Assert.Equal([0.66943, 0.44814, 0.3],
+        Enumerable.Range(1, 3).Select(round => Math.Round(PruningSchedule.Remaining.Left(0.3, round, 3), 5)));
+
+    /// <summary>Two layers of four channels whose costs are made up: the best choice under each budget.</summary>
+    [Theory]
+    [InlineData(5, 6)]
+    [InlineData(8, 7)]
+    [InlineData(11, 11)]
+    [InlineData(14, 12)]
+    public void TheBestOfTwoLayersByHand(double budget, double best)
+    {
+        using Tensor a = Tensor.Unscoped(new Shape(4, 2)), b = Tensor.Unscoped(new Shape(4, 2));
+        ChannelGroup first = Group("a", a, ChannelKind.Hidden), second = Group("b", b, ChannelKind.Hidden);
+        // Values 0, 3, 5, 6 and 0, 4, 6, 7 of one to four channels, with times 0, 4, 6, 9 and 0, 3, 5, 8.
+        var scores = new ChannelScores().Set(first, [1, 2, 3, 9]).Set(second, [1, 2, 4, 9]);
+        double Time(RemovalPlan plan) => Cost(plan, first, [9, 6, 4, 0]) + Cost(plan, second, [8, 5, 3, 0]);
+        var options = new SelectionOptions { TargetLatency = budget, Global = true, MinKept = 1 };
+        RemovalPlan plan = BudgetSelection.Improve(ChannelSelector.Choose(graph, scores, options, Time), scores, options, Time, budget);
+        Assert.True(Time(plan) <= budget);
+        Assert.Equal(best, Cost(plan, first, [6, 5, 3, 0]) + Cost(plan, second, [7, 6, 4, 0]));
+
+        static double Cost(RemovalPlan plan, ChannelGroup group, double[] of) => of[plan.Channels.GetValueOrDefault(group.Name, []).Length];
+    }
+
     [Fact]
     public void LayersCanBeLeftAlone()
     {
@@ -120,8 +165,9 @@ public sealed class ChannelSelectorTests : IDisposable
             new() { Ratio = 0.5, TargetFlops = 0.5 }, new() { Ratio = 0.5, RoundTo = 0 }, new() { TargetFlops = 0.00001 },
             new() { Ratio = 0.001 }])
         {
-            Assert.DoesNotContain('\n', Assert.Throws<EspalierException>(() => Choose(bad)).Message);
+            Assert.DoesNotContain('\n', Assert.ThrowsAny<EspalierException>(() => Choose(bad)).Message);
         }
+        Assert.Throws<OutOfReachException>(() => Choose(new() { TargetFlops = 0.00001 }));
     }
 
     [Theory]
@@ -172,10 +218,11 @@ public sealed class ChannelSelectorTests : IDisposable
         });
         if (isomorphic) Assert.Equal(expected, plan.Channels.Select(p => $"{p.Key}:{string.Join(',', p.Value)}"));
         else Assert.False(plan.Channels.ContainsKey("c"));
-
-        static ChannelGroup Group(string name, Tensor weight, ChannelKind kind) => new(name, 0,
-            [new GroupSlice(name + ".weight", weight, 0, ChannelRole.Producer, [[0], [1], [2], [3]])], kind, null);
     }
+
+    /// <summary>Four channels.</summary>
+    private static ChannelGroup Group(string name, Tensor weight, ChannelKind kind) => new(name, 0,
+        [new GroupSlice(name + ".weight", weight, 0, ChannelRole.Producer, [[0], [1], [2], [3]])], kind, null);
 
     [Fact]
     public void Isomorphic_is_a_way_to_compete()

@@ -208,7 +208,7 @@ public sealed class VtpTests
         using Model model = CompressionJobs.Model(CompressionJobs.TinyVit, 8);
         (string, float[])[] before = [.. model.Graph.Weights.Values.Select(w => (w.Name, w.Tensor.ToArray()))];
         CompressionJob job = CompressionJobs.Job(model, new Vtp { TargetFlops = 0.01, TrainSteps = 5 });
-        Assert.Contains("no width reaches 0.01", Assert.Throws<EspalierException>(job.Run).Message);
+        Assert.Contains("no width reaches 0.01", Assert.Throws<OutOfReachException>(job.Run).Message);
         Assert.Empty(job.Stages);
         Assert.Equal(before, model.Graph.Weights.Values.Select(w => (w.Name, w.Tensor.ToArray())));
         using Model cnn = CompressionJobs.Model("resnet20");
