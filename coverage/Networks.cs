@@ -1,14 +1,11 @@
 using System.Globalization;
 using Espalier.Benchmarking;
 using Espalier.Compression;
-using Espalier.Data;
 using Espalier.Formats;
-using Espalier.Imaging;
 using Espalier.Inference;
 using Espalier.Onnx;
 using Espalier.Tensors;
 using Espalier.Tensors.Threading;
-using Espalier.Training;
 
 namespace Espalier.Coverage;
 
@@ -73,7 +70,7 @@ internal sealed class Networks
             cells[4] = Checked(Difference(Array("y.npy").Data, model.Graph.Run(Images()).ToArray()), "PyTorch's output");
         }
         using Session whole = model.Session();
-        var job = new CompressionJob(model, Noise(model), Method());
+        var job = new CompressionJob(model, NoiseImages.For(model), Method());
         job.Run();
         PlanSummary summary = job.Removals.Single().Summary;
         cells[5] = Share(summary.MultiplyAddsAfter, summary.MultiplyAddsBefore);
@@ -98,18 +95,6 @@ internal sealed class Networks
             Groups = ChannelKind.Channels | ChannelKind.Hidden | ChannelKind.Heads | ChannelKind.Stream,
         },
     };
-
-    /// <summary>Images for the check of a removal; nothing is learnt of them.</summary>
-    private static TrainingData Noise(Model model)
-    {
-        int size = model.ImageSize;
-        byte[] pixels = new byte[2 * size * size * model.Channels];
-        var rng = new Rng(5);
-        foreach (ref byte pixel in pixels.AsSpan()) pixel = (byte)rng.NextInt(256);
-        var images = new MemoryDataset("noise", ["none"], size, size, model.Channels, pixels, [0, 0]);
-        ImagePipeline pipeline = ImagePipeline.Eval(Preprocessing.Half(size, model.Channels));
-        return new TrainingData(images, pipeline, images, pipeline);
-    }
 
     private static float Largest(Session session, Tensor images)
     {

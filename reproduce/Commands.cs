@@ -29,7 +29,7 @@ internal static class Commands
         "Runs methods on one data set and writes the table of results.",
         [$"{Start} apt --output-dir runs/apt --output docs/results.md"],
         [Baselines(context), TokenPruning(context), Filters(context), Vit(context), Size(context), Shapes(context),
-            Stack(context), Repr(context), Depth(context), Recover(context), Budget(context), Times(context)]);
+            Stack(context), Repr(context), Depth(context), Recover(context), Budget(context), Times(context), Speed(context)]);
 
     private static Verb Baselines(CommandContext context)
     {
@@ -271,6 +271,17 @@ internal static class Commands
             if (!context.Cancel.IsCancellationRequested) runs.SavePicture(page);
             return section;
         }, bySeeds: false);
+    }
+
+    private static Verb Speed(CommandContext context)
+    {
+        Option<string[]> some = Opt.Choices("--networks", "Only these [all]", [.. SpeedReproduction.Networks]);
+        Option<int[]> batches = Opt.Numbers("--batches", "Images of a call [1,8,64]", 1, 4096);
+        Option<int?> rounds = Opt.Number("--rounds", "Turns of whole and smaller network [7]", 1, 1000);
+        const string what = "Whether half of the multiply-adds is about half of the time.";
+        return Experiment("speed", what, [some, batches, rounds], context, (parse, _, _, _) => new SpeedReproduction(context,
+            parse.GetValue(some).Or([.. SpeedReproduction.Networks]), parse.GetValue(batches).Or(1, 8, 64), parse.GetValue(rounds) ?? 7)
+            .Section(), bySeeds: false);
     }
 
     private static Option<long?> Steps(string what, long usual) =>

@@ -42,10 +42,16 @@ internal sealed class OnnxPeer : IDisposable
     public float[] Run(float[] images, int[]? shape = null)
     {
         shape ??= [.. session.InputMetadata[session.InputNames[0]].Dimensions.Select(n => Math.Max(1, n))];
+        return Run<float>(images, shape, session.OutputNames[0]);
+    }
+
+    /// <summary>Any output.</summary>
+    public T[] Run<T>(float[] images, int[] shape, string output) where T : unmanaged
+    {
         using OrtValue input = OrtValue.CreateTensorValueFromMemory(images, [.. shape.Select(n => (long)n)]);
         using IDisposableReadOnlyCollection<OrtValue> outputs =
-            session.Run(options, [session.InputNames[0]], [input], [session.OutputNames[0]]);
-        return outputs[0].GetTensorDataAsSpan<float>().ToArray();
+            session.Run(options, [session.InputNames[0]], [input], [output]);
+        return outputs[0].GetTensorDataAsSpan<T>().ToArray();
     }
 
     /// <summary>How far another answer is off, relative to the largest value of this one.</summary>

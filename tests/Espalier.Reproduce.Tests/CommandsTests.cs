@@ -4,6 +4,7 @@ using Espalier.Cli;
 
 namespace Espalier.Reproduce.Tests;
 
+[Collection("threads")]
 public sealed partial class CommandsTests : IDisposable
 {
     private readonly string folder = Directory.CreateTempSubdirectory("espalier-test-").FullName;
