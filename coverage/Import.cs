@@ -21,7 +21,9 @@ internal static class Import
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
             $"{Path.GetFileName(path)}: {file >> 20} MiB, {model.ParameterCount / 1e6:0.0} M parameters, {model.Graph.Nodes.Count} nodes; ")
             + string.Create(CultureInfo.InvariantCulture, $"opened in {seconds:0.00} s, ")
-            + string.Create(CultureInfo.InvariantCulture, $"{most >> 20} MiB more at most, {(double)most / file:0.00} of the file"));
+            + string.Create(CultureInfo.InvariantCulture, $"{most >> 20} MiB more at most, {(double)most / file:0.00} of the file; ")
+            + string.Join(", ", new[] { "LayerNorm", "Gelu", "Attention" }.Select(op =>
+                $"{model.Graph.Nodes.Count(n => n.Op.Name == op)} {op}")));
         return 0;
     }
 

@@ -1,4 +1,4 @@
-"""export.py NAME FOLDER: a network of torchvision with random weights as model.onnx, an input as x.npy, what it gives as y.npy."""
+"""export.py NAME FOLDER [SIZE]: a network of torchvision with random weights as model.onnx, an input as x.npy, what it gives as y.npy."""
 import sys
 import warnings
 
@@ -14,6 +14,8 @@ extra = {"weights_backbone": None} if segmentation else {"init_weights": True} i
 # As small as leaves every stage a map: time goes with the size, and nothing else does.
 size = (224 if name == "maxvit_t" or name.startswith(("vgg", "alexnet")) else 139 if name == "inception_v3"
         else 128 if name.endswith("_32") and "vit" in name else 112)
+if len(sys.argv) > 3:
+    size = int(sys.argv[3])
 if name.startswith("vit_"):
     extra["image_size"] = size
 torch.manual_seed(0)
