@@ -36,6 +36,9 @@ public sealed class RefitTests
         Close([0.625, 3.125, 0.125, 0.625], fitted, 1e-12);
         Close([-2.125, 0.375], Bias(fitted), 1e-12);
         Assert.Equal(14.6875, problem.Error(fitted), 1e-10);
+        // What that gives: the cross moments through the same inverse.
+        double[] towardsZero = new RefitProblem(2, 2, new double[4], problem.Covariance, problem.Cross, problem.Variance).Solve(0.5);
+        Close([0.5, 2.5, 0.25, 0.25], towardsZero, 1e-12);
     }
 
     [Fact]
@@ -90,6 +93,37 @@ public sealed class RefitTests
         var whole = new Elimination(w, c, 12);
         whole.Remove(golden.Ints("order"));
         Close([.. layer.Weight], whole.Weight, 1e-8);
+    }
+
+    /// <summary>In double precision throughout: the least costs that were paid, the error of the joint solution, and the error on the
+    /// samples are one number, and both ways lead to the same weights.</summary>
+    [Fact]
+    public void Greedy_costs_are_the_joint_error_to_the_last_digits()
+    {
+        const int n = 12, m = 4, samples = 60;
+        var rng = new Rng(5);
+        double[] x = [.. Enumerable.Range(0, samples * n).Select(_ => (double)rng.NextNormal())];
+        double[] w = [.. Enumerable.Range(0, m * n).Select(_ => (double)rng.NextNormal())];
+        double At(int s, int i) => x[s * n + i] - Enumerable.Range(0, samples).Average(t => x[t * n + i]);
+        double[] c = [.. Enumerable.Range(0, n * n).Select(k => Enumerable.Range(0, samples).Average(s => At(s, k / n) * At(s, k % n)))];
+        var layer = new Elimination(w, c, n);
+        List<int> keep = [.. Enumerable.Range(0, n)];
+        double paid = 0;
+        for (int i = 0; i < 5; i++)
+        {
+            int next = keep.MinBy(j => layer.Cost([j]));
+            paid += layer.Cost([next]);
+            layer.Remove([next]);
+            keep.Remove(next);
+        }
+        int[] kept = [.. keep];
+        var joint = new RefitProblem(m, kept.Length, Columns(w, n, kept), [.. kept.SelectMany(i => kept.Select(j => c[i * n + j]))],
+            Times(w, c, m, n, kept), layer.Total);
+        double[] solved = joint.Solve(0);
+        Close(solved, Columns([.. layer.Weight], n, kept), 1e-12);
+        Assert.Equal(joint.Error(solved), paid, 1e-10);
+        Assert.Equal(Enumerable.Range(0, samples).Average(s => Enumerable.Range(0, m).Sum(o => Math.Pow(Enumerable.Range(0, n)
+            .Sum(i => (w[o * n + i] - layer.Weight[o * n + i]) * At(s, i)), 2))), paid, 1e-10);
     }
 
     [Fact]

@@ -44,6 +44,21 @@ public sealed class RemovalPlanTests : IDisposable
         Assert.Equal(recording.Cost.MultiplyAdds, summary.MultiplyAddsBefore);
     }
 
+    /// <summary>Between layers of four channels products are of two widths: half of the middle saves 16 of them, half of all 24, beside
+    /// those with the one channel in front and behind.</summary>
+    [Fact]
+    public void HalfOfAChainSavesMoreThanItsHalves()
+    {
+        using var scope = new Scope();
+        (string Name, Tensor Value)[] weights = [.. new[] { ("a", 4, 1), ("b", 4, 4), ("c", 4, 4), ("d", 1, 4) }.Select(l =>
+            ($"{l.Item1}.weight", Tensor.Full(new Shape(l.Item2, l.Item3, 1, 1), 0.5f)))];
+        Graph network = Graph.Trace(image => weights.Aggregate(image, (y, w) => F.Relu(F.Conv2d(y, w.Value))), new Shape(1, 1, 1, 1), weights);
+        using var chain = DependencyGraph.Build(network, Tensor.Full(new Shape(1, 1, 1, 1), 1));
+        RemovalPlan middle = new RemovalPlan().Add(chain["b"], 0, 1),
+            all = new RemovalPlan().Add(chain["a"], 0, 1).Add(chain["b"], 0, 1).Add(chain["c"], 0, 1);
+        Assert.Equal((40, 40 - 16, 40 - 24 - 2 - 2), (chain.MultiplyAdds(), chain.MultiplyAdds(middle), chain.MultiplyAdds(all)));
+    }
+
     [Fact]
     public void WhatCannotBeCarriedOutIsRefused()
     {

@@ -22,6 +22,49 @@ public sealed class TimeTableTests
             Assert.Equal(Truth(a, b), family.Of(new TimePoint(1, a, b, 0)), 1e-3 * Truth(a, b));
     }
 
+    /// <summary>A quarter and a half of the way between 1, 3, 2 and 8; and what grows with the square of a width, of which a line between
+    /// two points says 11 % too much.</summary>
+    [Fact]
+    public void Between_measured_points_by_hand()
+    {
+        var family = new TimeFamily();
+        foreach (var (a, b, seconds) in new[] { (100, 100, 1.0), (100, 500, 3), (500, 100, 2), (500, 500, 8) })
+            family.Add(new TimePoint(1, a, b, 0), seconds);
+        Assert.Equal(2.75, family.Of(new TimePoint(1, 200, 300, 0)), 1e-3);
+
+        var squares = new TimeFamily();
+        foreach (int n in (int[])[16, 32, 64, 128]) squares.Add(new TimePoint(1, n, n, 0), 0.01 * n * n);
+        foreach (int n in (int[])[24, 48, 96])
+        {
+            Assert.Equal(0.01 * n * n, squares.Of(new TimePoint(1, n, n, 0)), 1e-3 * n);
+            double line = 0.01 * ((n * 2 / 3.0 * n * 2 / 3.0) + (n * 4 / 3.0 * n * 4 / 3.0)) / 2;
+            Assert.Equal(1.111, line / (0.01 * n * n), 1e-3);
+        }
+    }
+
+    /// <summary>A kernel computes whole vectors, so that its time goes up in steps: exact where widths are rounded up as it does, which
+    /// layers' points are; else 10 % and more off.</summary>
+    [Fact]
+    public void Steps_of_whole_vectors_are_exact_by_rounded_widths()
+    {
+        int vector = Map.WholeVectors(1);
+        double Truth(int n) => 2 + 0.5 * ((n + vector - 1) / vector);
+        var family = new TimeFamily();
+        foreach (int n in (int[])[1, 2, 4, 8, 16]) family.Add(new TimePoint(1, n * vector, 0, 0), Truth(n * vector));
+        int[] widths = [.. Enumerable.Range(vector + 1, 15 * vector - 1)];
+        Assert.All(widths, n => Assert.Equal(Truth(n), family.Of(new TimePoint(1, Map.WholeVectors(n), 0, 0)), 1e-3));
+        Assert.InRange(widths.Max(n => Math.Abs(family.Of(new TimePoint(1, n, 0, 0)) / Truth(n) - 1)), 0.1, 0.2);
+
+        int Outputs(int channels)
+        {
+            using Tensor w = Tensor.Full(new Shape(channels, 3, 3, 3), 0.1f), v = Tensor.Full(new Shape(4, channels, 1, 1), 0.1f);
+            Graph network = Graph.Trace(x => F.Conv2d(F.Relu(F.Conv2d(x, w)), v), new Shape(1, 3, 8, 8), [("w", w), ("v", v)]);
+            return Plan.ShapeOf(network, Precision.Fp32, null).Layers[0].B;
+        }
+        Assert.Equal(2 * vector, Outputs(2 * vector - 1));
+        Assert.Equal(Outputs(2 * vector), Outputs(vector + 1));
+    }
+
     [Fact]
     public void What_was_measured_is_taken_as_it_is_and_neighbours_follow()
     {
