@@ -8,6 +8,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as fn
 import torchvision.models as tv
+from torchvision.models.convnext import CNBlockConfig
 
 from golden import Golden
 
@@ -117,6 +118,9 @@ export("timm", lambda: Vit(TimmAttention, nn.GELU()))
 export("huggingface", lambda: Vit(HuggingFaceAttention, lambda x: 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x ** 3)))), opset=12)
 export("norm17", lambda: Vit(TimmAttention, nn.GELU()), opset=17)
 export("swin", lambda: tv.SwinTransformer(patch_size=[2, 2], embed_dim=8, depths=[2, 1], num_heads=[2, 4], window_size=[3, 3], num_classes=5))
+export("convnext", lambda: tv.ConvNeXt([CNBlockConfig(8, 16, 2), CNBlockConfig(16, None, 1)], num_classes=5))
+export("maxvit", lambda: tv.MaxVit(input_size=(16, 16), stem_channels=8, partition_size=2, block_channels=[8], block_layers=[1], head_dim=4,
+                                   stochastic_depth_prob=0, num_classes=5))
 export("mixed", Mixed)
 export("decoder", lambda: nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.ConvTranspose2d(6, 4, 3, 2, 1, output_padding=1, groups=2), nn.PReLU(4),
                                         nn.ConvTranspose2d(4, 3, 2, 2, bias=False), nn.ReflectionPad2d(1), nn.ELU(0.7)))

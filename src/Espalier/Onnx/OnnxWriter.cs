@@ -36,6 +36,9 @@ internal sealed class OnnxWriter
         HashSet<GraphNode> old = [.. graph.Nodes];
         // One row an image is an image's row: [N, ..], as behind a classifier's choice of the class token.
         tokens.UnionWith(graph.Inputs.Concat(old.Select(n => n.Output)).Where(v => v.Tensor.Rows is { MaxLength: > 1 }));
+        // But the one that attention asks with stays a token, which readers know as a query.
+        foreach (GraphNode attention in old.Where(n => n.Op is AttentionOp))
+            for (GraphValue? q = attention.Operands[0]; q?.Tensor.Rows is { MaxLength: 1 }; q = q.Producer?.Operands[0]) tokens.Add(q);
         GraphPasses.TakeRowsEarly(graph, lastRows: false);
         graph.Refresh();
         tokens.UnionWith(graph.Nodes.Where(n => !old.Contains(n)).Select(n => n.Output));

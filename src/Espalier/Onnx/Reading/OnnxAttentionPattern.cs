@@ -52,7 +52,9 @@ internal static class OnnxAttentionPattern
             string name = at.Name;
             at.Output.Name += ".old";
             GraphValue y = rewriter.Insert(at, name, op, x[0], x[1], x[2], pairs);
-            GraphValue turned = rewriter.Insert(at, rewriter.Free($"{name}.turned"), new PermuteOp(y.Tensor, 1, 0, 2), y);
+            // Of one query it does not matter whether images or tokens come first.
+            GraphValue turned = q.Count == 1 ? y
+                : rewriter.Insert(at, rewriter.Free($"{name}.turned"), new PermuteOp(y.Tensor, 1, 0, 2), y);
             if (turned.Shape == at.Output.Shape) rewriter.Forward(at.Output, turned);
             else rewriter.Replace(at, OnnxRewriter.Reshaped(turned.Tensor, rewriter.OfThree(turned), at.Output.Shape.ToArray(),
                 rewriter.OfThree(at.Output).ToArray()), turned);

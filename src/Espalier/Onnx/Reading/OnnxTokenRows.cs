@@ -37,6 +37,11 @@ internal static class OnnxTokenRows
         }
         if (node.Op is ReshapeOp && node.Operands[0] is { Shape: { Rank: 3 } s } one && s[1] == 1 && node.Output.Shape == new Shape(s[0], s[2]))
         {
+            if (rows[one].Name == $"{node.Name}.slice")
+            {
+                node.Output.Name += ".old";
+                rows[one].Name = rows[one].Name[..^".slice".Length];
+            }
             rewriter.Forward(node.Output, rows[one]);
             return;
         }
@@ -160,10 +165,12 @@ internal static class OnnxTokenRows
             && image[2] % patch == 0 && image[3] % patch == 0 && turned.Operands[0]!.Shape.Rank == 3
             && turned.Operands[0]!.Shape[1] == kernel[0];
         if (!fits) return null;
-        GraphValue rows = rewriter.Insert(at, rewriter.Free($"{made.Name}.patches"), new PatchesToRowsOp(x.Tensor, patch), x);
-        GraphValue matrix = rewriter.Insert(at, rewriter.Free($"{made.Name}.matrix"), new ReshapeOp(weight.Tensor, [1, 3], [1, 1], [-1, -1]), weight);
-        string name = made.Name;
-        made.Output.Name += ".old";
+        // As this library's own files call it: the convolution after what comes of it.
+        GraphNode named = made.Name == $"{turned.Name}.conv" ? turned : made;
+        string name = named.Name;
+        GraphValue rows = rewriter.Insert(at, rewriter.Free($"{name}.patches"), new PatchesToRowsOp(x.Tensor, patch), x);
+        GraphValue matrix = rewriter.Insert(at, rewriter.Free($"{name}.matrix"), new ReshapeOp(weight.Tensor, [1, 3], [1, 1], [-1, -1]), weight);
+        named.Output.Name += ".old";
         return rewriter.Insert(at, name, new LinearOp(rows.Tensor, matrix.Tensor, bias?.Tensor), rows, matrix, bias);
     }
 }
