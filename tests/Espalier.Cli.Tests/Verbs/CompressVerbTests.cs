@@ -32,6 +32,26 @@ public sealed class CompressVerbTests : IDisposable
         Assert.Equal(before, File.ReadAllBytes(second));
     }
 
+    /// <summary>Of this processor: others cost no less.</summary>
+    [Fact]
+    public void Widths_are_whole_vectors_where_nothing_else_is_said()
+    {
+        int vector = new SelectionOptions { RoundTo = SelectionOptions.Automatic }.Multiple;
+        int[] usual = Kept(), any = Kept("--round-to", "1");
+        Assert.Equal(usual, Kept("--round-to", "auto"));
+        Assert.All(usual, kept => Assert.True(kept <= vector || kept % vector == 0, $"{kept} channels"));
+        Assert.Contains(any, kept => kept > vector && kept % vector != 0);
+
+        int[] Kept(params string[] rounding)
+        {
+            string data = folder.File("report.json");
+            Tool.Run(["compress", "l1", "--model-type", "cifar-vgg11", "--width", "0.5", "--img-size", "16", "--data",
+                "fashion-mnist-sample", "--ratio", "0.4", "--report", data, .. rounding]).MustSucceed();
+            using JsonDocument json = JsonDocument.Parse(File.ReadAllText(data));
+            return [.. json.RootElement.GetProperty("groups").EnumerateArray().Select(g => g.GetProperty("kept").GetInt32())];
+        }
+    }
+
     [Theory]
     [InlineData("l1", true)]
     [InlineData("soft-filter", false)]
