@@ -4,7 +4,7 @@ using Espalier.Tensors;
 
 namespace Espalier.Coverage;
 
-/// <summary>A trained transformer with agents beside its ONNX file in ONNX Runtime: the same tokens left, the same output.</summary>
+/// <summary>A trained transformer with agents beside its ONNX file in ONNX Runtime: as many tokens left, the same output.</summary>
 internal static class Agents
 {
     private const int Images = 4;
@@ -29,9 +29,9 @@ internal static class Agents
             float off = (float)OnnxPeer.Difference(peer.Run(image, shape), logits);
             bool equal = left.SequenceEqual(peer.Run<long>(image, shape, "tokens"));
             (same, dropped) = (same && equal && off <= Tolerance, dropped || left[^1] < session.Tokens);
-            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"of {session.Tokens} tokens {string.Join(", ", left)} are left ")
-                + string.Create(CultureInfo.InvariantCulture, $"after the agents of blocks {string.Join(", ", session.AgentLayers)}; ONNX ")
-                + string.Create(CultureInfo.InvariantCulture, $"Runtime: {(equal ? "the same" : "others")}, output off by {off:0.0e+0} of the largest"));
+            Console.WriteLine(FormattableString.Invariant($"of {session.Tokens} tokens {string.Join(", ", left)} are left after the agents ")
+                + FormattableString.Invariant($"of blocks {string.Join(", ", session.AgentLayers)}; ONNX Runtime: ")
+                + FormattableString.Invariant($"{(equal ? "as many" : "others")}, output off by {off:0.0e+0} of the largest"));
         }
         Console.WriteLine(same && dropped ? "passed" : same ? "failed: nothing was dropped" : "failed");
         return same && dropped ? 0 : 1;
