@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A vision transformer as PyTorch exports it takes APT's agents: exports torchvision's network at its own size, says what opening the file
 # costs (three times, each a process of its own), trains two steps with agents, evaluates with tokens dropped, exports with the decisions
-# inside, and compares with ONNX Runtime, image by image. Needs the SDK, Debian's python3-torchvision and 4 GB of memory.
+# inside, and compares with ONNX Runtime, image by image. Needs the SDK and Debian's python3-torchvision.
 #   bash coverage/agents.sh [FOLDER [NETWORK [SIZE]]]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
