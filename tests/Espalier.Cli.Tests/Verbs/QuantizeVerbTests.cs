@@ -1,3 +1,5 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
 using Espalier.Imaging;
 
 namespace Espalier.Cli.Tests.Verbs;
@@ -42,6 +44,24 @@ public sealed class QuantizeVerbTests : IDisposable
         string text = Tool.Run("quantize", "--model", model, "--calibration", Pictures(), "--bits", "2", "--min-accuracy",
             "25").MustSucceed().Out;
         Assert.Contains("same answer", text);
+    }
+
+    /// <summary>Only where they answer otherwise than before; what helps and was not asked for is named.</summary>
+    [Theory]
+    [InlineData("--bits 2 --activation-bits 2 --per-tensor",
+        "leave --per-tensor out, --equalise, --bits 8, --activation-bits 8, --min-accuracy")]
+    [InlineData("--bits 2 --equalise", "try --bits 8, --min-accuracy")]
+    [InlineData("--bits 8", null)]
+    public void Depthwise_networks_that_rounding_takes_apart_are_warned_of(string options, string? help)
+    {
+        string model = SmallCnn.Write(folder.File("model.safetensors"), "mobilenet_v2");
+        string[] run = ["quantize", "--model", model, "--calibration-images", "16", "--limit", "200", .. options.Split(' ')];
+        string text = Tool.Run(run).MustSucceed().Out;
+        string said = Regex.Match(text, @"same answer[^%]*%[^0-9]*([0-9.]+) %").Groups[1].Value;
+        double same = double.Parse(said, CultureInfo.InvariantCulture);
+        Assert.Equal(help is not null, same < 95);
+        if (help is null) Assert.DoesNotContain("warning", text);
+        else Assert.Contains(help, Assert.Single(text.Split('\n'), l => l.StartsWith("warning ", StringComparison.Ordinal)));
     }
 
     [Fact]

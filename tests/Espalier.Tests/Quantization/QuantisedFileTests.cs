@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Espalier.Files;
 using Espalier.Formats;
 using Espalier.Inference;
@@ -58,6 +59,35 @@ public sealed class QuantisedFileTests : IDisposable
         Safetensors.Write(File, [StoredCodes.Of(graph)["codes"].Entry(graph.Weights["codes"], graph)]);
         Assert.Equal(values, Safetensors.Read(File).Arrays["codes"].Data);
         Assert.InRange(new FileInfo(File).Length, 1, 200);
+    }
+
+    /// <summary>A byte for each block, and a book of halves; of numbers that no half holds it is of floats.</summary>
+    [Theory]
+    [InlineData(new[] { 64, 64, 3, 3 }, 9, 0.5f, 4096, 4608, 16.94)]
+    [InlineData(new[] { 64, 64, 3, 3 }, 9, 0.1f, 4096, 9216, 11.08)]
+    [InlineData(new[] { 1024, 1024 }, 8, 0.5f, 131072, 4096, 31.03)]
+    public void WhatACodeBookTakes(int[] sizes, int width, float entry, int codes, int book, double ratio)
+    {
+        using Tensor entries = Tensor.Parameter(new Shape(256, width));
+        using Tensor chosen = Tensor.Unscoped(new Shape(sizes[1..].Aggregate((a, b) => a * b) / width, sizes[0]));
+        entries.Fill(entry);
+        chosen.Fill(0);
+        bool maps = sizes.Length == 4;
+        Graph graph = Graph.Trace(x => maps ? F.Conv2d(x, Weight()) : F.Linear(x, Weight()),
+            maps ? new Shape(1, sizes[1], 3, 3) : new Shape(1, sizes[1]), [("book", entries), ("codes", chosen)]);
+        ModelFormat.Write(File, graph, new ModelCard());
+        byte[] file = System.IO.File.ReadAllBytes(File);
+        using JsonDocument header = JsonDocument.Parse(file.AsMemory(8, (int)BitConverter.ToInt64(file)));
+        Assert.Equal((codes, book), (Bytes("codes"), Bytes("book")));
+        Assert.Equal(ratio, 4.0 * sizes.Aggregate((a, b) => a * b) / (Bytes("codes") + Bytes("book")), 0.005);
+
+        Tensor Weight() => F.CodeBook(entries, chosen, sizes);
+
+        int Bytes(string name)
+        {
+            JsonElement at = header.RootElement.GetProperty(name).GetProperty("data_offsets");
+            return at[1].GetInt32() - at[0].GetInt32();
+        }
     }
 
     [Fact]

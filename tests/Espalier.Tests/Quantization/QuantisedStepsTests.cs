@@ -33,10 +33,16 @@ public class QuantisedStepsTests
     {
         Tensor first = Tensor.From(new Shape(2, 2), [8, -1, 0.25f, -0.5f]), bias = Tensor.From(new Shape(2), [4, 1]);
         Tensor second = Tensor.From(new Shape(2, 2), [0.5f, 1, -0.25f, -2]);
+        Tensor x = Tensor.From(new Shape(3, 2), [1, 2, -0.5f, 0.25f, 3, -7]);
+        float[] before = Run();
         Assert.Equal(3, Equalisation.Equalise(first, bias, second), 1e-6);
         Assert.Equal([2, -0.25f, 0.5f, -1], first.ToArray());
         Assert.Equal([1, 2], bias.ToArray());
         Assert.Equal([2, 0.5f, -1, -1], second.ToArray());
+        // Factors of 4 and 1/2 round nothing.
+        Assert.Equal(before, Run());
+
+        float[] Run() => F.Linear(F.Relu(F.Linear(x, first, bias)), second).ToArray();
     }
 
     [Fact]
@@ -68,6 +74,8 @@ public class QuantisedStepsTests
         Assert.Equal([1, 0], q);
         Assert.Equal(0.088, rounding.Flip(w, q, -7, 7), 1e-9);
         double[] nearest = [1, 1];
+        // Where codes cannot move, the error of the nearest ones.
+        Assert.Equal(0.608, rounding.Flip(w, nearest, 1, 1), 1e-9);
         Assert.Equal(0.088, rounding.Flip(w, nearest, -7, 7), 1e-9);
     }
 
@@ -99,14 +107,31 @@ public class QuantisedStepsTests
         }
     }
 
+    /// <summary>Ranges with scales 0.1 and 0.4 and zero points 10 and 30 share 0.25 and 20.</summary>
     [Fact]
     public void ALayerNormWithARangeForEachChannel()
     {
         Tensor gamma = Tensor.From(new Shape(2), [1, 1]), beta = Tensor.From(new Shape(2), [0, 0]);
-        float[] factors = [0.1f / 0.25f, 0.4f / 0.25f], shifts = [0.1f * (10 - 20), 0.4f * (30 - 20)];
+        var (scale, zero, factors, shifts) = NormRanges.Shared(([-1, -12], [24.5f, 90]), CodeFormat.Activation8);
+        Assert.Equal(0.25f, scale, 1e-6f);
+        Assert.Equal(20, zero);
         NormRanges.OfNorm(gamma, beta, factors, shifts);
-        Assert.Equal([2.5f, 0.625f], gamma.ToArray());
-        Assert.Equal([-2.5f, 2.5f], beta.ToArray());
+        Assert.All(gamma.ToArray().Zip([2.5f, 0.625f]), p => Assert.Equal(p.Second, p.First, 1e-5f));
+        Assert.All(beta.ToArray().Zip([-2.5f, 2.5f]), p => Assert.Equal(p.Second, p.First, 1e-5f));
+    }
+
+    /// <summary>Scales 0.02 and 0.005: a bias of 0.3 is the whole number 3000, and what lies beside it becomes that.</summary>
+    [Fact]
+    public void ABiasIsAWholeNumberOfItsSumsScale()
+    {
+        Tensor weight = Tensor.Parameter(new Shape(2, 1)), bias = Tensor.Parameter(new Shape(2));
+        (bias.Span[0], bias.Span[1]) = (0.30004f, -0.15006f);
+        Graph graph = Graph.Trace(x => F.Linear(x, weight, bias), new Shape(1, 1), [("w", weight), ("b", bias)]);
+        QuantisedValue.Insert(graph, graph.Inputs[0], CodeFormat.Activation8).Scale.Fill(0.02f);
+        QuantisedValue.Insert(graph, graph["w"], CodeFormat.Weight8).Scale.Fill(0.005f);
+        BiasCorrection.Round(QuantisedLayer.Of(graph));
+        Assert.Equal(3000 * 1e-4f, bias.Span[0], 1e-7f);
+        Assert.Equal(-1501 * 1e-4f, bias.Span[1], 1e-7f);
     }
 
     /// <summary>Codes of one scale are those that each channel's own range gives; what reads them gives what it gave.</summary>
@@ -178,7 +203,9 @@ public class QuantisedStepsTests
     public void BitsWithinABudget()
     {
         (long, double)[] a = [(400, 0.8), (800, 0.1)], b = [(1600, 0.3), (3200, 0.02)], c = [(2000, 0.05), (4000, 0.01)];
-        Assert.Equal([1, 1, 0], MixedPrecision.Allocate([a, b, c], 6000)!);
+        int[] best = MixedPrecision.Allocate([a, b, c], 6000)!;
+        Assert.Equal([1, 1, 0], best);
+        Assert.Equal(0.17, new[] { a, b, c }.Zip(best, (l, o) => l[o].Item2).Sum(), 1e-12);
         Assert.Equal([1, 1, 1], MixedPrecision.Allocate([a, b, c], 8000)!);
         Assert.Null(MixedPrecision.Allocate([a, b, c], 3999));
     }

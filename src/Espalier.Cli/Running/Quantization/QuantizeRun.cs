@@ -154,6 +154,21 @@ internal sealed class QuantizeRun(QuantizePlan plan, CommandContext context)
                 ? $" and {result.Floats.Count - 8} more" : "")));
         terminal.Line($"ranges      {plan.Options.Observer} of {Count} images from {Pictures.Name}; numbers on {evaluation.Count} images of "
             + input.Pair.Info.Name);
+        if (DepthwiseLayers.AreLost(model.Graph, outputs.SameAnswer)) Warn(outputs.SameAnswer);
         if (plan.Output is not null) terminal.Line($"model       {plan.Output}");
+    }
+
+    /// <summary>What has not been tried yet, in the order of what it costs.</summary>
+    private void Warn(double agreement)
+    {
+        PostTrainingOptions o = plan.Options;
+        string[] left = [.. new[]
+        {
+            o.PerChannel ? null : "leave --per-tensor out", o.Equalise ? null : "--equalise",
+            o.WeightBits < 8 ? "--bits 8" : null, o.ActivationBits < 8 ? "--activation-bits 8" : null, plan.MinAccuracy is null ? "--min-accuracy" : null,
+        }.OfType<string>()];
+        terminal.Line($"warning     depthwise convolutions lose much by rounding: {Format.Percent(agreement)} same answers, "
+            + $"and less than {Format.Percent(DepthwiseLayers.LeastAgreement)} is not to be used; "
+            + (left.Length > 0 ? $"try {string.Join(", ", left)}" : "train with rounding: compress qat"));
     }
 }

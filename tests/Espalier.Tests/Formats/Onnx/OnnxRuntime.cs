@@ -60,10 +60,29 @@ internal static class OnnxRuntime
         return outputs[0].GetTensorDataAsSpan<float>().ToArray();
     }
 
+    /// <summary>Writes what the runtime makes of a file: the operators that it would run, but for layouts of a single
+    /// machine.</summary>
+    public static void Optimise(string model, string result)
+    {
+        // Before any options: making those makes an environment where there is none.
+        _ = Environment.Value;
+        using var options = new SessionOptions
+        {
+            OptimizedModelFilePath = result, GraphOptimizationLevel = GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+        };
+        Open(model, options).Dispose();
+    }
+
     private static InferenceSession Open(string model)
     {
         _ = Environment.Value;
-        using var options = new SessionOptions { IntraOpNumThreads = 1, InterOpNumThreads = 1 };
+        using var options = new SessionOptions();
+        return Open(model, options);
+    }
+
+    private static InferenceSession Open(string model, SessionOptions options)
+    {
+        (options.IntraOpNumThreads, options.InterOpNumThreads) = (1, 1);
         return new InferenceSession(model, options);
     }
 

@@ -1,3 +1,4 @@
+using Espalier.Compression;
 using Espalier.Compression.Methods.LowRank;
 using Espalier.Tensors;
 using Espalier.Tensors.Threading;
@@ -112,12 +113,80 @@ public sealed class DecompositionTests
             Close([0, 0, 0, 1], d.Sum(1), 1e-14);
         }
         Close([2, 0, 0, 0], Decomposition.Of(w, 2, 2, 2).Sum(1), 1e-14);
+        Assert.Equal(4, Lost([0, 0, 0, 1]), 1e-14);
+        Assert.Equal(16, Lost(Decomposition.Of(w, 2, 2, 2).Sum(1)), 1e-13);
+
+        // Σ G_jj (w_ij - m_ij)², G being diagonal.
+        double Lost(double[] m) => w.Zip(m).Select((p, i) => (i % 2 == 0 ? 1 : 16) * Math.Pow(p.First - p.Second, 2)).Sum();
+    }
+
+    /// <summary>W R = U S Vᵀ with G = R Rᵀ, be R Cholesky's factor or the symmetric root: U S Vᵀ R⁻¹ is what both forms give, and
+    /// S² are the eigenvalues of W G Wᵀ.</summary>
+    [Fact]
+    public void Any_root_of_the_moments_gives_the_same()
+    {
+        double[] w = Random(70, 2), wt = Turned(w, 7), g = Moment(Random(400, 3), 10), gw = Times(w, g, 10, 10);
+        double[] response = Times(gw, w, 10, 7);
+        Decomposition outputs = Decomposition.OfOutputs(wt, 10, 7, response, 7), inputs = Decomposition.OfInputs(wt, 10, 7, g, 7);
+        Close([.. new SymmetricEigen(response, 7).Values], [.. inputs.Values.Select(s => s * s)], 1e-12);
+        Close(outputs.Values, inputs.Values, 1e-12);
+
+        double[] back = Cholesky.Of(g, 10)!.InverseOfLower();
+        var own = new SymmetricEigen(g, 10);
+        foreach (var (root, inverse) in ((double[], double[])[])[(Times(g, back, 10, 10), back), (Power(0.5), Power(-0.5))])
+        {
+            Close(g, Times(root, root, 10, 10), 1e-12);
+            Decomposition white = Decomposition.Of(Times(w, Turned(root, 10), 10, 10), 7, 10, 7);
+            Close(inputs.Values, white.Values, 1e-12);
+            double[] kept = Times(white.Sum(3), Turned(inverse, 10), 10, 10);
+            Close(kept, Turned(inputs.Sum(3), 10), 1e-12);
+            Close(kept, Turned(outputs.Sum(3), 10), 1e-12);
+        }
+
+        double[] Power(double p) => [.. Enumerable.Range(0, 100).Select(i => Enumerable.Range(0, 10).Sum(k =>
+            own.VectorOf(k)[i / 10] * Math.Pow(own.Values[k], p) * own.VectorOf(k)[i % 10]))];
+    }
+
+    /// <summary>All terms are the layer, and two are a response of two dimensions: of values as they are, and around their
+    /// mean.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Nothing_is_lost_where_there_are_ranks_enough(bool centred)
+    {
+        double[] w = Random(70, 2), wt = Turned(w, 7), x = [.. Random(400, 3).Select((v, i) => v + i % 10)];
+        double[] y = Times(x, w, 10, 7);
+        foreach (Decomposition d in Both(x, y, 7))
+        {
+            Close(wt, d.Sum(7), 1e-12);
+            Close(y, Restored(d, x, y, 7), 1e-12);
+        }
+        double[] flat = Times(Random(80, 6), Random(20, 7), 2, 10);
+        double[] moved = [.. flat.Select((v, i) => v + (centred ? i % 10 : 0))];
+        double[] response = Times(moved, w, 10, 7);
+        foreach (Decomposition d in Both(moved, response, 2))
+        {
+            Assert.InRange(d.Values[2], 0, 1e-6);
+            Close(response, Restored(d, moved, response, 2), 1e-11);
+        }
+
+        Decomposition[] Both(double[] x, double[] y, int terms) => [
+            Decomposition.OfInputs(wt, 10, 7, Moment(centred ? Deviations(x, 10) : x, 10), terms),
+            Decomposition.OfOutputs(wt, 10, 7, Moment(centred ? Deviations(y, 7) : y, 7), terms)];
+
+        // What the terms make, and where centred of the mean what they do not.
+        double[] Restored(Decomposition d, double[] x, double[] y, int terms)
+        {
+            double[] made = Times(x, Turned(d.Sum(terms), 10), 10, 7), missing = new double[7];
+            if (centred) for (int i = 0; i < y.Length; i++) missing[i % 7] += (y[i] - made[i]) / (y.Length / 7);
+            return [.. made.Select((v, i) => v + missing[i % 7])];
+        }
     }
 
     [Fact]
     public void Both_sides_give_the_same_and_the_tail_is_the_error()
     {
-        double[] w = Random(70, 2), x = Random(400, 3), wt = [.. Enumerable.Range(0, 70).Select(i => w[i % 7 * 10 + i / 7])];
+        double[] w = Random(70, 2), x = Random(400, 3), wt = Turned(w, 7);
         double[] g = Moment(x, 10), y = Times(x, w, 10, 7), out2 = Moment(y, 7);
         Decomposition inputs = Decomposition.OfInputs(wt, 10, 7, g, 7), outputs = Decomposition.OfOutputs(wt, 10, 7, out2, 7);
         Close(inputs.Values, outputs.Values, 1e-12);
@@ -153,6 +222,13 @@ public sealed class DecompositionTests
             return y.Zip(made, (a, b) => (a - b) * (a - b)).Sum() / (x.Length / 10);
         }
     }
+
+    /// <summary>[n, rows] of [rows, n].</summary>
+    private static double[] Turned(double[] m, int rows) =>
+        [.. Enumerable.Range(0, m.Length).Select(i => m[i % rows * (m.Length / rows) + i / rows])];
+
+    private static double[] Deviations(double[] rows, int n) =>
+        [.. rows.Select((v, i) => v - Enumerable.Range(0, rows.Length / n).Average(r => rows[r * n + i % n]))];
 
     /// <summary>Rows [.., n] times W [m, n] transposed.</summary>
     private static double[] Times(double[] x, double[] w, int n, int m) => [.. Enumerable.Range(0, x.Length / n * m)
