@@ -1,4 +1,5 @@
 using Espalier.Compression;
+using Espalier.Models;
 using Espalier.Tensors;
 
 namespace Espalier.Tests.Compression.Structure;
@@ -22,6 +23,23 @@ public sealed class HiddenTokensTests
         ((TokenMethod)CompressionMethods.Get(name).Set(setting, value)).Apply(model.Graph);
         Assert.True(model.Graph.CostPerImage.MultiplyAdds < whole.CostPerImage.MultiplyAdds || name == "ats");
         Tensor images = TokenNets.Images(3);
+        Assert.InRange(HiddenTokens.Difference(whole, model.Graph, images), 0, 1e-4f);
+        Assert.True(Removal.Difference(whole.Run(images).Span, model.Graph.Run(images).Span) > 1e-3f);
+    }
+
+    /// <summary>A head that reads all rows reads those that are left.</summary>
+    [Theory]
+    [InlineData(VitPool.Mean, "topk", "keep", "0.6")]
+    [InlineData(VitPool.Mean, "tome", "merge", "3")]
+    [InlineData(VitPool.ClassAndMean, "evit", "keep", "0.6")]
+    [InlineData(VitPool.Attention, "random-tokens", "keep", "0.6")]
+    public void Pools_do_not_see_them_either(VitPool pool, string name, string setting, string value)
+    {
+        using var scope = new Scope();
+        using Model model = TokenNets.Vit(form: new VitForm { Pool = pool, QueryKeyNorm = pool == VitPool.Mean });
+        Graph whole = model.Graph.Copy();
+        ((TokenMethod)CompressionMethods.Get(name).Set(setting, value)).Apply(model.Graph);
+        Tensor images = TokenNets.Images(2);
         Assert.InRange(HiddenTokens.Difference(whole, model.Graph, images), 0, 1e-4f);
         Assert.True(Removal.Difference(whole.Run(images).Span, model.Graph.Run(images).Span) > 1e-3f);
     }
