@@ -91,7 +91,6 @@ public sealed class RecipeTests : IDisposable
     [InlineData("a: &a 3\nnum-steps: *a", "anchors and tags")]
     [InlineData("num-steps: !!int 3", "anchors and tags")]
     [InlineData("num-steps: 'three", "not a recipe")]
-    [InlineData("\tnum-steps: 3", "not a recipe")]
     public void What_is_wrong_in_YAML_is_one_line(string text, string expected)
     {
         File.WriteAllText(folder.File("bad.yaml"), text);
