@@ -130,21 +130,23 @@ internal sealed class BaselineReproduction(CommandContext context, string folder
     /// <param name="trained">Whether this command trains what is not trained yet.</param>
     public string Section(IReadOnlyList<Baseline> all, bool drawn, bool trained)
     {
+        bool taught = all.Any(b => b.Teacher is not null);
         string kept = models is null ? "" : ", and what a reader can try every method on: `models/NAME.safetensors`";
         var text = new StringBuilder(FormattableString.Invariant($"""
             ## Trained networks
 
             What the other experiments begin with{kept}. All
             {data.Train.Count:#,0} training images of Fashion-MNIST, none held out; the weights of the last step, one seed. Accuracy is of the
-            {data.Test.Count:#,0} test images, which nothing was chosen by. {Verdict(all)}
+            {data.Test.Count:#,0} test images, which nothing was chosen by.
+            {Verdict(all)}
 
-            | network | accuracy, % | epochs | steps | taught by | parameters | MACs an image | file |
-            | --- | ---: | ---: | ---: | --- | ---: | ---: | ---: |
+            | network | accuracy, % | epochs | steps |{(taught ? " taught by |" : "")} parameters | MACs an image | file |
+            | --- | ---: | ---: | ---: |{(taught ? " --- |" : "")} ---: | ---: | ---: |
 
             """));
         foreach (Baseline b in all)
             text.AppendLine(FormattableString.Invariant($"| `{b.Name}` | {100 * b.Test.Accuracy:0.00} | {b.Epochs:0} | {b.Steps} ")
-                + $"| {(b.Teacher is null ? "" : $"`{Path.GetFileNameWithoutExtension(b.Teacher)}`")} "
+                + (!taught ? "" : $"| {(b.Teacher is null ? "" : $"`{Path.GetFileNameWithoutExtension(b.Teacher)}`")} ")
                 + FormattableString.Invariant($"| {b.Model.ParameterCount / 1e3:0.0} k | {b.Test.MultiplyAdds / 1e6:0.0} M ")
                 + $"| {Format.Bytes(b.Bytes)} |");
         if (drawn) text.Append($"\n![Accuracy by epoch](images/{Drawn})\n");
