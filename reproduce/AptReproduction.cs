@@ -38,6 +38,8 @@ internal sealed class AptReproduction(CommandContext context, string folder, str
 
     public long Steps => steps;
 
+    public RunHours Hours { get; } = new();
+
     public IReadOnlyList<AptLine> Lines => lines;
 
     /// <summary>What is compared, the plain transformer first.</summary>
@@ -85,8 +87,7 @@ internal sealed class AptReproduction(CommandContext context, string folder, str
         {
             context.Terminal.Line($"{id}, seed {seed}: {command}");
             using var run = new TrainRun(Plan(command), data, context);
-            RunOrigin.NoteUnlessDone(new RunFolder(folder, RunName(id, seed)), run.TotalSteps);
-            return run.Run().Completed;
+            return Hours.Train(new RunFolder(folder, RunName(id, seed)), run.TotalSteps, () => run.Run().Completed);
         }
     }
 
@@ -117,9 +118,12 @@ internal sealed class AptReproduction(CommandContext context, string folder, str
         };
     }
 
-    /// <summary>What made the runs of some seeds, as a sentence or some.</summary>
-    public string Made(IEnumerable<ulong> seeds) =>
-        RunOrigin.Sentence(folder, from id in lines.Select(l => l.Id).Prepend(Start) from s in seeds select RunName(id, s));
+    /// <summary>What made the runs of some seeds, and how long they took, in sentences.</summary>
+    public string Made(IEnumerable<ulong> seeds)
+    {
+        string[] names = [.. from id in lines.Select(l => l.Id).Prepend(Start) from s in seeds select RunName(id, s)];
+        return Sentences.Join(RunOrigin.Sentence(folder, names), RunHours.Sentence([.. names.Select(n => RunHours.Of(folder, n))]));
+    }
 
     /// <summary>A name for a run's files.</summary>
     private static string RunName(string line, ulong seed) => $"{line}-{seed}";

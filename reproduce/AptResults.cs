@@ -96,7 +96,7 @@ internal sealed class AptResults(CommandContext context, AptReproduction runs, I
             {Commands.Start} apt --plan
             ```
 
-            {runs.Made(seeds)} The same, model by model (seed {seeds[0]}):
+            {runs.Made(seeds)} {runs.Hours.Measuring()} The same, model by model (seed {seeds[0]}):
 
             ```sh
             {AptReproduction.StartCommand(seeds[0])}

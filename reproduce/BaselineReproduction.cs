@@ -24,11 +24,18 @@ internal sealed record Baseline(string Name, Model Model, ModelEvaluation Test, 
 internal sealed class BaselineReproduction(CommandContext context, string folder, string? dataDir, string? models)
 {
     private const int EvaluationBatch = 250;
-    private const string Accuracy = "eval/accuracy";
+    private const string Accuracy = "eval/accuracy", Plain = "vit-small-28", Convolutional = "vit-conv-28", Drawn = "baselines.svg";
 
     private readonly DatasetPair data = Datasets.Open("fashion-mnist", dataDir);
+    private readonly RunHours hours = new();
 
-    public static IReadOnlyList<string> Names { get; } = ["resnet20", "vgg16-quarter", "vit-small-28", "vit-conv-28"];
+    /// <summary>Accuracies that the networks were to reach; the transformers, as such, 90 %.</summary>
+    private static readonly Dictionary<string, double> Aims = new()
+    {
+        ["resnet20"] = 0.935, ["vgg16-quarter"] = 0.925, [Plain] = 0.9, [Convolutional] = 0.9,
+    };
+
+    public static IReadOnlyList<string> Names { get; } = ["resnet20", "vgg16-quarter", Plain, Convolutional];
 
     /// <summary>The options of a network's training.</summary>
     public static string Recipe(string name) => Path.Combine(AppContext.BaseDirectory, "recipes", name + ".json");
@@ -62,13 +69,12 @@ internal sealed class BaselineReproduction(CommandContext context, string folder
         TrainPlan plan = Plan(name, folder, dataDir);
         var files = new RunFolder(folder, name);
         using var run = new TrainRun(plan, data, context);
-        RunOrigin.NoteUnlessDone(files, run.TotalSteps);
         context.Terminal.Line($"{name}: espalier train --recipe reproduce/recipes/{name}.json");
-        if (!run.Run().Completed) return null;
+        if (!hours.Train(files, run.TotalSteps, () => run.Run().Completed)) return null;
         using Session session = Session.Open(files.Model);
-        ModelEvaluation test = new EvaluationRun(context, session, data.Test, EvaluationBatch).Run(name, prune: false);
+        ModelEvaluation test = Evaluated(name, session);
         Model model = Model.Open(files.Model);
-        string? published = models is null ? null : Path.Combine(models, name + ".safetensors");
+        string? published = models is null ? null : PathOf(name);
         if (published is not null)
         {
             Folders.Make(models!);
@@ -76,9 +82,33 @@ internal sealed class BaselineReproduction(CommandContext context, string folder
                 $"{test.Accuracy:0.00%} of {test.Images} test images; recipe reproduce/recipes/{name}.json"));
             model.Save(published);
         }
+        return Of(plan, run, model, test, published ?? files.Model);
+    }
+
+    /// <summary>Whether there is a file of it among those that are published.</summary>
+    public bool IsPublished(string name) => models is not null && File.Exists(PathOf(name));
+
+    /// <summary>A network that was trained elsewhere, by its file.</summary>
+    public Baseline Published(string name)
+    {
+        TrainPlan plan = Plan(name, folder, dataDir);
+        using var run = new TrainRun(plan with { Options = plan.Options with { OutputDir = null, Resume = false } }, data, context);
+        Model model = Model.Open(PathOf(name));
+        using Session session = model.Session();
+        return Of(plan, run, model, Evaluated(name, session), PathOf(name));
+    }
+
+    private string PathOf(string name) => Path.Combine(models!, name + ".safetensors");
+
+    private ModelEvaluation Evaluated(string name, Session session) =>
+        new EvaluationRun(context, session, data.Test, EvaluationBatch).Run(name, prune: false);
+
+    private Baseline Of(TrainPlan plan, TrainRun run, Model model, ModelEvaluation test, string file)
+    {
+        string name = plan.Options.Name;
         double epochs = (double)run.TotalSteps * plan.Options.BatchSize / run.Counts.Train;
-        return new Baseline(name, model, test, run.TotalSteps, epochs, new FileInfo(published ?? files.Model).Length,
-            plan.Recipe.Teacher, Curve(files.History, epochs / run.TotalSteps));
+        return new Baseline(name, model, test, run.TotalSteps, epochs, new FileInfo(file).Length, plan.Recipe.Teacher,
+            Curve(new RunFolder(folder, name).History, epochs / run.TotalSteps));
     }
 
     /// <summary>How long a training will take on this machine from its beginning, by a few steps.</summary>
@@ -96,8 +126,11 @@ internal sealed class BaselineReproduction(CommandContext context, string folder
     }
 
     /// <summary>The section of the page of results.</summary>
-    public string Section(IReadOnlyList<Baseline> all)
+    /// <param name="drawn">Whether there is a picture of curves.</param>
+    /// <param name="trained">Whether this command trains what is not trained yet.</param>
+    public string Section(IReadOnlyList<Baseline> all, bool drawn, bool trained)
     {
+        bool taught = all.Any(b => b.Teacher is not null);
         string kept = models is null ? "" : ", and what a reader can try every method on: `models/NAME.safetensors`";
         var text = new StringBuilder(FormattableString.Invariant($"""
             ## Trained networks
@@ -105,22 +138,24 @@ internal sealed class BaselineReproduction(CommandContext context, string folder
             What the other experiments begin with{kept}. All
             {data.Train.Count:#,0} training images of Fashion-MNIST, none held out; the weights of the last step, one seed. Accuracy is of the
             {data.Test.Count:#,0} test images, which nothing was chosen by.
+            {Verdict(all)}
 
-            | network | accuracy, % | epochs | steps | taught by | parameters | MACs an image | file |
-            | --- | ---: | ---: | ---: | --- | ---: | ---: | ---: |
+            | network | accuracy, % | epochs | steps |{(taught ? " taught by |" : "")} parameters | MACs an image | file |
+            | --- | ---: | ---: | ---: |{(taught ? " --- |" : "")} ---: | ---: | ---: |
 
             """));
         foreach (Baseline b in all)
             text.AppendLine(FormattableString.Invariant($"| `{b.Name}` | {100 * b.Test.Accuracy:0.00} | {b.Epochs:0} | {b.Steps} ")
-                + $"| {(b.Teacher is null ? "" : $"`{Path.GetFileNameWithoutExtension(b.Teacher)}`")} "
+                + (!taught ? "" : $"| {(b.Teacher is null ? "" : $"`{Path.GetFileNameWithoutExtension(b.Teacher)}`")} ")
                 + FormattableString.Invariant($"| {b.Model.ParameterCount / 1e3:0.0} k | {b.Test.MultiplyAdds / 1e6:0.0} M ")
                 + $"| {Format.Bytes(b.Bytes)} |");
+        if (drawn) text.Append($"\n![Accuracy by epoch](images/{Drawn})\n");
         text.Append($"""
 
-            ![Accuracy by epoch](images/baselines.svg)
-
-            Each is made by `espalier train --recipe reproduce/recipes/NAME.json`; all of them and this section by the first line,
+            Each is made by `espalier train --recipe reproduce/recipes/NAME.json`; {(trained ? "all of them and this section by the first line"
+                : "this section by the first line from their files, and all of them by the same without `--finished`")},
             while the second says how long that takes. {RunOrigin.Sentence(folder, all.Select(b => b.Name))}
+            {RunHours.Sentence([.. all.Select(b => RunHours.Of(folder, b.Name))])} {hours.Measuring()}
 
             ```sh
             {GivenCommand.Of(context, "baselines")}
@@ -129,6 +164,28 @@ internal sealed class BaselineReproduction(CommandContext context, string folder
 
             """);
         return text.ToString();
+    }
+
+    /// <summary>Which networks reached what they were to, and what convolutions gave.</summary>
+    internal static string Verdict(IReadOnlyList<Baseline> all)
+    {
+        string[] below = [.. all.Where(b => b.Test.Accuracy < Aims[b.Name]).Select(b => $"`{b.Name}`")];
+        string aims = string.Join(", ", all.Select(b => FormattableString.Invariant($"{100 * Aims[b.Name]:0.#}")));
+        double? Of(string name) => all.FirstOrDefault(b => b.Name == name)?.Test.Accuracy;
+        string? gain = Of(Convolutional) - Of(Plain) is not { } more ? null
+            : $"`{Convolutional}` has the blocks of `{Plain}` behind three convolutions, attention that begins as trained ones are, and "
+                + FormattableString.Invariant($"mirror images: {100 * more:+0.00;-0.00} points.");
+        return Sentences.Join($"They were to reach {aims} %: all do{(below.Length == 0 ? "" : " but " + string.Join(", ", below))}.", gain);
+    }
+
+    /// <summary>Draws the curves beside a page, where all of them are there or none were drawn before.</summary>
+    /// <returns>Whether there is a picture now.</returns>
+    public static bool SavePicture(IReadOnlyList<Baseline> all, string page)
+    {
+        Baseline[] known = [.. all.Where(b => b.Curve.Count > 0)];
+        bool there = File.Exists(Plot.PathOf(page, Drawn)), draws = known.Length == all.Count || (!there && known.Length > 0);
+        if (draws) Picture(known).Save(page, Drawn);
+        return draws || there;
     }
 
     /// <summary>Accuracy by epoch.</summary>

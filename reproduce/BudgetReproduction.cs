@@ -46,7 +46,7 @@ internal sealed class BudgetReproduction(CommandContext context, string folder, 
             }
         text.Append($"""
 
-            Timed with {Workers.Threads} threads. {runs.Made} The command:
+            Timed with {Workers.Threads} threads. {runs.Made} {runs.Hours.Measuring()} The command:
 
             ```sh
             {GivenCommand.Of(context, "budget")}
@@ -56,26 +56,40 @@ internal sealed class BudgetReproduction(CommandContext context, string folder, 
         return text.ToString();
     }
 
+    /// <summary>How long all lines will take on this machine, by one of each kind: none trains, and what is measured of layers is kept.
+    /// </summary>
+    public IEnumerable<(string Name, TimeSpan Time)> Estimates() =>
+        from network in networks
+        from byTime in new[] { false, true }
+        select ($"{network}, {Shares.Length} shares by {(byTime ? "time" : "multiply-adds")}", Shares.Length * runs.Estimate(
+            () => Model.Open(SizeReproduction.Start(network)), _ => Method(Shares[0]), job => Remove(job, Shares[0], byTime), 0));
+
+    private static CompressionMethod Method(double share) => CompressionMethods.Get(Scores) with
+    {
+        Selection = new() { TargetTime = share, Global = true, RoundTo = SelectionOptions.Automatic }, Recover = new RecoverOptions(),
+    };
+
+    private static void Remove(CompressionJob job, double share, bool byTime)
+    {
+        if (byTime)
+        {
+            job.Run();
+            return;
+        }
+        var how = (CompressionMethod)job.Options;
+        using DependencyGraph graph = job.Graph();
+        ChannelScores scores = ((ImportanceMethod)how).Score(job, graph, how.Selection.Candidates(graph));
+        job.Remove(graph, InMultiplyAdds(graph, scores, how.Selection with { TargetTime = null }, share));
+    }
+
     private string Line(string network, double share, bool byTime)
     {
         string name = FormattableString.Invariant($"{network}-{(byTime ? "time" : "macs")}-{share:0.##}"), start = SizeReproduction.Start(network);
-        var selection = new SelectionOptions { TargetTime = share, Global = true, RoundTo = SelectionOptions.Automatic };
-        CompressionMethod how = CompressionMethods.Get(Scores) with { Selection = selection, Recover = new RecoverOptions() };
         using Model model = Model.Open(start);
         RunRecord record;
         try
         {
-            record = runs.Do(name, () => Model.Open(start), how, job =>
-            {
-                if (byTime)
-                {
-                    job.Run();
-                    return;
-                }
-                using DependencyGraph graph = job.Graph();
-                ChannelScores scores = ((ImportanceMethod)how).Score(job, graph, selection.Candidates(graph));
-                job.Remove(graph, InMultiplyAdds(graph, scores, selection with { TargetTime = null }, share));
-            });
+            record = runs.Do(name, () => Model.Open(start), Method(share), job => Remove(job, share, byTime));
         }
         catch (OutOfReachException e)
         {

@@ -1,4 +1,5 @@
 using System.Text;
+using Espalier.Compression;
 using Espalier.Evaluation;
 using Espalier.Inference;
 using Espalier.Tensors;
@@ -73,7 +74,7 @@ internal sealed class ComparisonResults(ComparisonRuns runs, IReadOnlyList<ulong
             {Sentences.Length(runs.Steps, ComparisonRuns.BatchSize, runs.Runs.Train.Count)}
 
             The start is `{Path.GetFileName(runs.Start.File)}`; {Sentences.Of(runs.Tuned(new()).Training)}, no augmentation, no teacher, all
-            {runs.Runs.Images}, seeds {string.Join(',', seeds)}, the last weights count. {Notes(rows, runs.ScratchSteps)} {runs.Runs.Made}
+            {runs.Runs.Images}, seeds {string.Join(',', seeds)}, the last weights count. {Notes(rows, runs.ScratchSteps)} {Masked(rows)} {runs.Runs.Made} {runs.Runs.Hours.Measuring()}
 
             """));
         foreach (double budget in runs.Budgets)
@@ -123,6 +124,18 @@ internal sealed class ComparisonResults(ComparisonRuns runs, IReadOnlyList<ulong
                 "From scratch" is the shape that came out with new weights, trained as the whole network was, for {scratchSteps}
                 steps: as many as it and its fine-tuning had together.
                 """));
+    }
+
+    /// <summary>How far smaller networks were from masked ones, where it is kept.</summary>
+    internal static string Masked(IReadOnlyList<ComparedResult> rows)
+    {
+        (string Name, double Value)[] all = [.. from row in rows from r in row.BySeed
+            where r.Findings?.ContainsKey(CompressionJob.MaskedDifference) == true
+            select (row.Name, r.Findings![CompressionJob.MaskedDifference])];
+        if (all.Length == 0) return "";
+        var (name, value) = all.MaxBy(x => x.Value);
+        return FormattableString.Invariant($"When what is removed went, outputs of {all.Select(x => x.Name).Distinct().Count()} methods differed from ")
+            + FormattableString.Invariant($"those of the network that only masks it by {value:0.0e0} at most ({name}).");
     }
 
     /// <summary>What beats what, in words.</summary>

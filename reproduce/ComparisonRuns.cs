@@ -18,7 +18,7 @@ internal sealed record ComparisonStart(string Network, string File, float Learni
 /// and for as many steps as it and its fine-tuning had together.
 /// </summary>
 internal sealed class ComparisonRuns(CommandContext context, string folder, string? dataDir, ComparisonStart start, long steps,
-    IReadOnlyList<double> budgets, IReadOnlyList<ComparedMethod> methods, bool scratch)
+    IReadOnlyList<double> budgets, IReadOnlyList<ComparedMethod> methods, bool scratch, RunHours? hours = null)
 {
     public const int BatchSize = 64;
 
@@ -44,7 +44,7 @@ internal sealed class ComparisonRuns(CommandContext context, string folder, stri
     /// <summary>The lines of the table at each of them.</summary>
     public IReadOnlyList<ComparedMethod> Methods { get; } = [.. methods.Where(m => m.NotFor != start.Network)];
 
-    public NetworkRuns Runs { get; } = new(context, folder, Datasets.Open("fashion-mnist", dataDir), 28, steps);
+    public NetworkRuns Runs { get; } = new(context, folder, Datasets.Open("fashion-mnist", dataDir), 28, steps, hours: hours);
 
     /// <summary>What could not be done, and why: "METHOD at BUDGET" to a line.</summary>
     public IReadOnlyDictionary<string, string> Refused => refused;

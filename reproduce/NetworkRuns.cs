@@ -15,8 +15,9 @@ namespace Espalier.Reproduce;
 /// <summary>Runs of a reproduction, each with its files in one folder: what is finished there is not done again.</summary>
 /// <param name="steps">Training steps that a run of the folder has; null where that cannot be chosen.</param>
 /// <param name="share">What other processes may work on at the same time; null for what mpirun says.</param>
+/// <param name="hours">Of all runs of an experiment that has several folders; null for its own.</param>
 internal sealed class NetworkRuns(CommandContext context, string folder, DatasetPair pair, int imageSize, long? steps = null,
-    WorkShare? share = null)
+    WorkShare? share = null, RunHours? hours = null)
 {
     private const int EvaluationBatch = 250, Few = 8;
     private const string StepsFile = "steps.txt";
@@ -27,6 +28,8 @@ internal sealed class NetworkRuns(CommandContext context, string folder, Dataset
     private readonly SortedSet<string> looked = new(StringComparer.Ordinal);
     private readonly WorkShare? share = share ?? WorkShare.Of(folder);
 
+    public RunHours Hours { get; } = hours ?? new RunHours();
+
     public IImageDataset Train => pair.Train;
 
     public IImageDataset Test => pair.Test;
@@ -36,13 +39,13 @@ internal sealed class NetworkRuns(CommandContext context, string folder, Dataset
     /// <summary>What came of a run; null where it is not finished.</summary>
     public RunRecord? Record(string name)
     {
-        RunRecord? record = RunRecord.Read(Path.Combine(folder, name + ".json"));
+        RunRecord? record = RunRecord.Read(PathOf(name));
         if (record is not null) looked.Add(name);
         return record;
     }
 
-    /// <summary>What made the finished runs that were asked for, as a sentence or some.</summary>
-    public string Made => RunOrigin.Sentence(folder, looked);
+    /// <summary>What made the finished runs that were asked for, and how long they took, in sentences.</summary>
+    public string Made => Sentences.Join(RunOrigin.Sentence(folder, looked), RunHours.Sentence([.. looked.Select(n => RunRecord.Read(PathOf(n))!.Seconds)]));
 
     /// <summary>All training and all test images, in words.</summary>
     public string Images => FormattableString.Invariant($"{Train.Count:#,0} training and {Test.Count:#,0} test images");
@@ -60,7 +63,12 @@ internal sealed class NetworkRuns(CommandContext context, string folder, Dataset
         long trained = 0, Augmentation augmentation = Augmentation.None)
     {
         RequireSteps();
-        if (Record(name) is { } finished) return finished;
+        return Record(name) ?? Hours.Work(() => Claimed(name, open, options, work, trained, augmentation));
+    }
+
+    private RunRecord Claimed(string name, Func<Model> open, CompressionOptions options, Action<CompressionJob> work, long trained,
+        Augmentation augmentation)
+    {
         if (share is null) return Worked(name, open, options, work, trained, augmentation);
         if (!share.Claim(name)) return share.Wait(name, () => Record(name), context.Cancel);
         try
@@ -94,7 +102,8 @@ internal sealed class NetworkRuns(CommandContext context, string folder, Dataset
             var job = new CompressionJob(model, Data(model, augmentation), options with { Training = training }, progress,
                 context.Cancel);
             work(job);
-            findings = job.Findings.GroupBy(f => f.Name).ToDictionary(g => g.Key, g => g.Average(f => f.Value));
+            findings = job.Findings.GroupBy(f => f.Name).ToDictionary(g => g.Key,
+                g => g.Key == CompressionJob.MaskedDifference ? g.Max(f => f.Value) : g.Average(f => f.Value));
             return job.Stages.Sum(s => s.Steps);
         });
         double seconds = Math.Round((Environment.CpuUsage.TotalTime - before).TotalSeconds, 1);
@@ -104,7 +113,7 @@ internal sealed class NetworkRuns(CommandContext context, string folder, Dataset
         var record = new RunRecord(found.Accuracy, model.ParameterCount, (long)found.MultiplyAdds, trained + done,
             RunRecord.ShapeOf(model), seconds, findings.Count > 0 ? findings : null);
         looked.Add(name);
-        record.Write(Path.Combine(folder, name + ".json"));
+        record.Write(PathOf(name));
         if (Directory.Exists(states)) Directory.Delete(states, recursive: true);
         return record;
     }
@@ -150,6 +159,8 @@ internal sealed class NetworkRuns(CommandContext context, string folder, Dataset
         FreshWeights.Fill(model.Graph, seed);
         return model;
     }
+
+    private string PathOf(string name) => Path.Combine(folder, name + ".json");
 
     private TrainingData Data(Model net, Augmentation augmentation)
     {

@@ -68,10 +68,14 @@ internal sealed class Plot(string xName, double xFrom, double xTo, string yName,
     /// <summary>Writes the picture into the folder "images" beside a page.</summary>
     public void Save(string page, string name)
     {
-        string images = Path.Combine(Path.GetDirectoryName(Path.GetFullPath(page))!, "images");
-        Directory.CreateDirectory(images);
-        AtomicFile.Write(Path.Combine(images, name), stream => stream.Write(Encoding.UTF8.GetBytes(ToString())));
+        string path = PathOf(page, name);
+        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+        AtomicFile.Write(path, stream => stream.Write(Encoding.UTF8.GetBytes(ToString())));
     }
+
+    /// <summary>Where the picture of a page lies.</summary>
+    public static string PathOf(string page, string name) =>
+        Path.Combine(Path.GetDirectoryName(Path.GetFullPath(page))!, "images", name);
 
     private double X(double x) => Left + (x - xFrom) / (xTo - xFrom) * (Width - Left - Right);
 

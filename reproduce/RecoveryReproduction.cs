@@ -54,7 +54,7 @@ internal sealed class RecoveryReproduction(CommandContext context, string folder
         text.Append($"""
 
             Seconds are of one processor, for choosing, fitting to {new RecoverOptions().Images} images without labels and removing.
-            One seed. {runs.Made}
+            One seed. {runs.Made} {runs.Hours.Measuring()}
 
             ```sh
             {GivenCommand.Of(context, "recovery")}
@@ -64,13 +64,23 @@ internal sealed class RecoveryReproduction(CommandContext context, string folder
         return text.ToString();
     }
 
+    /// <summary>How long every run will take on this machine, by a few steps.</summary>
+    public IEnumerable<(string Name, TimeSpan Time)> Estimates() =>
+        from network in networks
+        let recipe = BaselineReproduction.Plan(network, null, dataDir)
+        from method in Methods
+        from recover in new[] { false, true }
+        select ($"{network}, {method}{(recover ? ", recovered" : "")}", runs.Estimate(() => Model.Open(SizeReproduction.Start(network)),
+            few => BaselineReproduction.Tuned(recipe, Options(method, few, recover)), job => job.Run(), steps));
+
     private RunRecord Do(TrainPlan recipe, string start, string network, string method, long tuning, bool recover)
     {
         string name = $"{network}-{method}-{(recover ? "recovered" : "plain")}-{tuning}";
-        CompressionMethod how = CompressionMethods.Get(method) with
-        {
-            TargetFlops = Share, FineTuneSteps = tuning, Seed = Seed, Recover = recover ? new RecoverOptions() : null,
-        };
-        return runs.Do(name, () => Model.Open(start), BaselineReproduction.Tuned(recipe, how), job => job.Run());
+        return runs.Do(name, () => Model.Open(start), BaselineReproduction.Tuned(recipe, Options(method, tuning, recover)), job => job.Run());
     }
+
+    private static CompressionMethod Options(string method, long tuning, bool recover) => CompressionMethods.Get(method) with
+    {
+        TargetFlops = Share, FineTuneSteps = tuning, Seed = Seed, Recover = recover ? new RecoverOptions() : null,
+    };
 }

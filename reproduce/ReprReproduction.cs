@@ -67,11 +67,8 @@ internal sealed class ReprReproduction(CommandContext context, string folder, st
                   from column in Columns
                   select (Seed: seed, Line: line, Column: column);
         foreach (var (seed, line, column) in runs.Mine(all, r => Name(r.Line.Id, r.Column.Id, r.Seed)))
-            runs.Do(Name(line.Id, column.Id, seed), () => runs.New(Network, 1, seed), Options(seed, line.Reverse), job =>
-            {
-                if (line.Repr) job.Run();
-                else job.Train("train", steps);
-            }, augmentation: column.Kind);
+            runs.Do(Name(line.Id, column.Id, seed), () => runs.New(Network, 1, seed), Options(seed, line.Reverse),
+                job => Train(job, line.Repr), augmentation: column.Kind);
     }
 
     private void TrainOn()
@@ -79,11 +76,26 @@ internal sealed class ReprReproduction(CommandContext context, string folder, st
         var all = from seed in seeds from remedy in Remedies select (Seed: seed, Remedy: remedy);
         foreach (var (seed, remedy) in Trainings.Mine(all, r => TrainedName(r.Remedy.Id, r.Seed)))
             Trainings.Do(TrainedName(remedy.Id, seed), Open, Options(seed, remedy.Settings ?? []),
-                job =>
-            {
-                if (remedy.Settings is not null) job.Run();
-                else job.Train("train", steps);
-            });
+                job => Train(job, remedy.Settings is not null));
+    }
+
+    /// <summary>How long every run with one seed will take on this machine, by a few steps.</summary>
+    public IEnumerable<(string Name, TimeSpan Time)> Estimates(ulong seed)
+    {
+        if (tables.Contains(OfPaper))
+            foreach (var (_, name, repr, reverse) in Lines)
+                yield return ($"{Network}, {name}", Columns.Count * runs.Estimate(() => runs.New(Network, 1, seed),
+                    few => Options(seed, reverse) with { TrainSteps = few }, job => Train(job, repr), steps));
+        if (tables.Contains(OfTrained))
+            foreach (var (_, name, settings) in Remedies)
+                yield return ($"{Trained}, {name}", Trainings.Estimate(Open,
+                    few => Options(seed, settings ?? []) with { TrainSteps = few }, job => Train(job, settings is not null), steps));
+    }
+
+    private static void Train(CompressionJob job, bool repr)
+    {
+        if (repr) job.Run();
+        else job.Train("train", job.Options.TrainSteps);
     }
 
     private static Model Open() => Model.Open(SizeReproduction.Start(Trained));
@@ -92,10 +104,10 @@ internal sealed class ReprReproduction(CommandContext context, string folder, st
 
     private static string TrainedName(string id, ulong seed) => $"{Trained}-{id}-{seed}";
 
-    private CompressionOptions Options(ulong seed, (string Name, string Value)[] settings)
+    private CompressionMethod Options(ulong seed, (string Name, string Value)[] settings)
     {
-        CompressionOptions usual = Options(seed, reverse: false);
-        var method = settings.Aggregate((CompressionMethod)usual, (m, s) => m.Set(s.Name, s.Value));
+        CompressionMethod usual = Options(seed, reverse: false);
+        CompressionMethod method = settings.Aggregate(usual, (m, s) => m.Set(s.Name, s.Value));
         return method with { Training = usual.Training with { LearningRate = TrainedRate } };
     }
 
@@ -103,7 +115,7 @@ internal sealed class ReprReproduction(CommandContext context, string folder, st
 
     // As in the paper: a fifth of the run before the first drop, a tenth thin, plain SGD at one rate, so that restored filters
     // can still learn.
-    private CompressionOptions Options(ulong seed, bool reverse) =>
+    private CompressionMethod Options(ulong seed, bool reverse) =>
         CompressionMethods.Get("repr").Set("end", "full").Set("reverse", reverse ? "yes" : "no") with
     {
         TrainSteps = steps,
@@ -111,37 +123,35 @@ internal sealed class ReprReproduction(CommandContext context, string folder, st
         Training = new TrainOptions { BatchSize = BatchSize, LearningRate = LearningRate, Momentum = 0, Schedule = "constant" },
     };
 
-    /// <summary>The section of the page of results.</summary>
+    /// <summary>The section of the page of results: a part for each table.</summary>
     public string Section()
     {
-        bool paper = tables.Contains(OfPaper), other = tables.Contains(OfTrained);
-        string?[] parts = [paper ? NewSection() : null, other ? TrainedSection() : null];
-        return $"""
-            ## RePr on Fashion-MNIST
-
-            {string.Join("\n", parts.OfType<string>())}
-            This section is written by
-
-            ```sh
-            {GivenCommand.Of(context, "repr")}
-            ```
-
-            {Sentences.Join(paper ? runs.Made : null, other ? Trainings.Made : null)}
-
-            """;
+        string?[] parts = [tables.Contains(OfPaper) ? NewSection() : null, tables.Contains(OfTrained) ? TrainedSection() : null];
+        return $"## RePr on Fashion-MNIST\n\n{string.Join("\n", parts.OfType<string>())}";
     }
+
+    /// <summary>How a part ends: what made its runs, and the command.</summary>
+    private string Ending(NetworkRuns of) => $"""
+        {of.Made} {of.Hours.Measuring()}
+
+        ```sh
+        {GivenCommand.Of(context, "repr")}
+        ```
+
+        """;
 
     private string NewSection()
     {
         string list = string.Join(',', seeds);
         return $"""
+            ### The network of its paper
+
             Does RePr improve the network of its paper (`{Network}`)? {runs.Images},
             seeds {list}; {steps} steps of {BatchSize} for every line, {Sentences.Of(Options(seeds[0], reverse: false).Training)}.
             {Dropping()}
 
             {Table()}
-            Accuracy in per cent: the mean over the seeds ± the sample standard deviation, and by seed.
-
+            Accuracy in per cent: the mean over the seeds ± the sample standard deviation, and by seed. {Ending(runs)}
             """;
     }
 
@@ -149,12 +159,15 @@ internal sealed class ReprReproduction(CommandContext context, string folder, st
     {
         RunRecord start = Trainings.Do($"{Trained}-whole", Open, Options(seeds[0], []), _ => { });
         return $"""
+            ### A trained network
+
             Do filters that come back learn anything? `{SizeReproduction.Start(Trained)}` ({Share(start.Accuracy)}), {Trainings.Images}, {steps} steps
             of {BatchSize} at the rate {TrainedRate}, seeds {string.Join(',', seeds)}. The gradients are the mean norm of the restored filters' over that of the others in their
             layer; the losses are of training images, with all filters and without those that had come back last, before
             each drop but the first and at the end:
 
             {TrainedTable()}
+            {Ending(Trainings)}
             """;
     }
 
@@ -177,7 +190,7 @@ internal sealed class ReprReproduction(CommandContext context, string folder, st
     /// <summary>What the method does here, by its settings.</summary>
     private string Dropping()
     {
-        CompressionMethod method = (CompressionMethod)Options(seeds[0], reverse: false);
+        CompressionMethod method = Options(seeds[0], reverse: false);
         string Setting(string name) => method.Settings.Single(s => s.Name == name).Of(method);
         string Steps(string name, string usual) => Setting(name) == "0" ? usual : $"{Setting(name)} steps";
         double share = 100 * double.Parse(Setting("drop"), CultureInfo.InvariantCulture);

@@ -11,7 +11,8 @@ internal static class ResultsPage
 
     /// <summary>
     /// Writes a section, which begins with a heading "## ...", in place of the one of that heading; other sections of the file
-    /// stay as they are. A file that is not there is begun.
+    /// stay as they are. A file that is not there is begun. Where nothing stands between that heading and the section's first part,
+    /// "### ...", it is of parts alone: each takes the place of the part of its heading, and what else the section has stays.
     /// </summary>
     public static void Write(string path, string section)
     {
@@ -22,23 +23,40 @@ internal static class ResultsPage
 
     internal static string Replaced(string page, string section)
     {
-        string heading = section[..section.IndexOf('\n')];
-        List<string> parts = Sections(page);
-        int at = parts.FindIndex(p => p.StartsWith(heading + "\n", StringComparison.Ordinal));
-        if (at < 0) parts.Add(section);
-        else parts[at] = section;
-        return string.Join('\n', parts.Select(p => p.TrimEnd('\n') + "\n"));
+        List<string> sections = Split(page, "## ");
+        Put(sections, section, merged: true);
+        return Joined(sections);
     }
 
-    /// <summary>What stands before the first section, then each section.</summary>
-    private static List<string> Sections(string page)
+    /// <summary>Puts a part in the place of the one of the same heading, or behind all.</summary>
+    private static void Put(List<string> parts, string part, bool merged = false)
+    {
+        string heading = part[..(part.IndexOf('\n') + 1)];
+        int at = parts.FindIndex(p => p.StartsWith(heading, StringComparison.Ordinal));
+        if (at < 0) parts.Add(part);
+        else parts[at] = merged ? Merged(parts[at], part, heading) : part;
+    }
+
+    private static string Merged(string old, string section, string heading)
+    {
+        List<string> parts = Split(section, "### ");
+        if (parts.Count == 1 || parts[0].Trim() != heading.Trim()) return section;
+        List<string> all = Split(old, "### ");
+        foreach (string part in parts.Skip(1)) Put(all, part);
+        return Joined(all);
+    }
+
+    private static string Joined(List<string> parts) => string.Join('\n', parts.Select(p => p.TrimEnd('\n') + "\n"));
+
+    /// <summary>What stands before the first heading of a kind, then each with what follows it.</summary>
+    private static List<string> Split(string page, string mark)
     {
         var parts = new List<string> { "" };
         bool code = false;
         foreach (string line in page.TrimEnd('\n').Split('\n'))
         {
             if (line.StartsWith("```", StringComparison.Ordinal)) code = !code;
-            if (!code && line.StartsWith("## ", StringComparison.Ordinal)) parts.Add("");
+            if (!code && line.StartsWith(mark, StringComparison.Ordinal)) parts.Add("");
             parts[^1] += line + "\n";
         }
         return parts;

@@ -23,12 +23,9 @@ internal sealed record RunOrigin(int Threads, string Build)
             JsonSerializer.Serialize(stream, [.. before, now], RunOriginJson.Default.RunOriginArray));
     }
 
-    /// <summary>The same for a run of `train`, where any of its steps is still to be done.</summary>
-    public static void NoteUnlessDone(RunFolder run, long steps)
-    {
-        bool done = File.Exists(run.Model) && TrainingHistory.Read(run.History) is [.., var last] && last.Step == steps;
-        if (!done) Note(run.Directory, run.Name);
-    }
+    /// <summary>Whether no step of a run of `train` is still to be done.</summary>
+    public static bool IsDone(RunFolder run, long steps) =>
+        File.Exists(run.Model) && TrainingHistory.Read(run.History) is [.., var last] && last.Step == steps;
 
     /// <summary>What made some runs, as a sentence or some.</summary>
     public static string Sentence(string folder, IEnumerable<string> names)

@@ -10,7 +10,8 @@ namespace Espalier.Reproduce;
 /// <param name="Steps">Optimiser steps that the weights have behind them.</param>
 /// <param name="Shape">The same for networks of the same shapes.</param>
 /// <param name="Seconds">Of the processor, from where the run was last begun to its end, without measuring; null of older records.</param>
-/// <param name="Findings">What the method found out on its way: the mean of each; null of older records.</param>
+/// <param name="Findings">What the method found out on its way, the mean of each, of differences from masked networks the largest; null of
+/// older records.</param>
 internal sealed record RunRecord(double Accuracy, long Parameters, double MultiplyAdds, long Steps, string Shape, double? Seconds = null,
     IReadOnlyDictionary<string, double>? Findings = null)
 {

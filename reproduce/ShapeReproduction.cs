@@ -60,6 +60,21 @@ internal sealed class ShapeReproduction(
         return Text(rows);
     }
 
+    /// <summary>How long it will take on this machine, by a step and a pass of the whole network, as if no method did more than train.
+    /// </summary>
+    public IEnumerable<(string Name, TimeSpan Time)> Estimates()
+    {
+        yield return ($"{network}, {methods.Count} methods, as if each only trained", methods.Count * runs.Estimate(New,
+            _ => Options(new CompressionOptions { Seed = Seed }), job => job.Train("train", 2), Steps));
+        using var scope = new Scope();
+        using Model model = New();
+        using Session session = model.Session();
+        IReadOnlyList<Tensor> images = ModelSpeed.Batches(runs.Test, session, Timed, 1);
+        double second = ModelSpeed.ImagesPerSecond([new(ModelSpeed.Pass(session, session.Pruning), images)], 1)[0];
+        yield return ("test images and rounds, as if nothing was removed",
+            (methods.Count + 1) * TimeSpan.FromSeconds((runs.Test.Count + (Rounds + 2) * Timed) / second));
+    }
+
     /// <summary>A run's files: those of another network or share are others.</summary>
     private string Name(string id) => $"{asked}-{id}";
 
@@ -131,7 +146,7 @@ internal sealed class ShapeReproduction(
 
             {Timed} images of {size} pixels at a time, {Workers.Threads} threads ({KernelInfo.Name} kernels), all networks in turn, the
             median of {Rounds} rounds. Multiply-adds are means over these images. The last column says how far the logits of ONNX
-            Runtime on the exported file are off, relative to the largest. {runs.Made} The command:
+            Runtime on the exported file are off, relative to the largest. {runs.Made} {runs.Hours.Measuring()} The command:
 
             ```sh
             {GivenCommand.Of(context, "shapes")}

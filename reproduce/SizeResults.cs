@@ -79,7 +79,7 @@ internal sealed class SizeResults(SizeReproduction runs, IReadOnlyList<ulong> se
             {Notes([.. tables.SelectMany(t => t.Rows)], runs.Steps, runs.Runs.Train.Count)} All
             {runs.Runs.Test.Count:#,0} test images. A line has one accuracy for each of the seeds {string.Join(", ", seeds)} that it was run
             with; "same answer" is on how many of the test images it says what the network says as it was trained. Files are whole, headers
-            included; "bound" is of the weights, were codes packed to their entropy. {runs.Runs.Made}
+            included; "bound" is of the weights, were codes packed to their entropy. {runs.Runs.Made} {runs.Runs.Hours.Measuring()}
 
             """));
         foreach (var (network, rows) in tables) text.Append($"\n### {network}\n\n").Append(Table(rows));

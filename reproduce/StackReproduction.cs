@@ -31,7 +31,7 @@ internal sealed class StackReproduction(CommandContext context, string folder, C
     private const string Large = "ViT-B_16", ByNvit = "nvit", ByApt = "apt", InBits = "int8";
     private const ulong Seed = 1;
 
-    private readonly NetworkRuns large = new(context, Path.Combine(folder, "large"), Sample(), LargeSize);
+    private readonly NetworkRuns large = new(context, Path.Combine(folder, "large"), Sample(), LargeSize, hours: vit.Runs.Hours);
 
     /// <summary>Makes what is not made yet, measures and gives the section of the page.</summary>
     public string Section()
@@ -55,6 +55,16 @@ internal sealed class StackReproduction(CommandContext context, string folder, C
         context.Terminal.Line(Table(trained));
         context.Terminal.Line(Table(random));
         return Text(trained, random);
+    }
+
+    /// <summary>How long the trainings will take on this machine, by a few steps.</summary>
+    public IEnumerable<(string Name, TimeSpan Time)> Estimates()
+    {
+        Model Open() => Model.Open(vit.Start.File);
+        yield return ("NViT", vit.Runs.Estimate(Open, few => vit.Tuned(Narrowing(few)), job => job.Run(), vit.Steps));
+        yield return ("APT, as if of the whole network", vit.Runs.Estimate(Open, few => vit.Tuned(Dropping(few)), job => job.Run(), vit.Steps));
+        yield return ($"{Large}, {2 * Few} steps, as if of the whole network", large.Estimate(() => large.New(Large, 1, Seed),
+            _ => Shortly(new CompressionOptions { Seed = Seed }), job => job.Train("train", 2), 2 * Few));
     }
 
     private static DatasetPair Sample()
@@ -145,7 +155,7 @@ internal sealed class StackReproduction(CommandContext context, string folder, C
 
             {Table(random)}
             {Batch} images at a time, {Workers.Threads} threads ({KernelInfo.Name} kernels), all in turn, the median of {Rounds} rounds.
-            Multiply-adds are means over images. {vit.Runs.Made} With random weights: {large.Made} The command:
+            Multiply-adds are means over images. {vit.Runs.Made} With random weights: {large.Made} {vit.Runs.Hours.Measuring()} The command:
 
             ```sh
             {GivenCommand.Of(context, "stack")}

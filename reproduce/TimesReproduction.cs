@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using System.Text;
 using Espalier.Benchmarking;
@@ -15,7 +16,12 @@ internal sealed class TimesReproduction(CommandContext context, string folder, i
     /// <summary>A CNN, one with depthwise convolutions, a transformer.</summary>
     private static readonly (string Name, int Size)[] Networks = [("resnet20", 32), ("mobilenet_v2", 32), ("vit-small-28", 28)];
 
+    private const int Few = 3;
+
+    private static readonly int[] Threads = [.. ((int[])[1, Environment.ProcessorCount]).Distinct()], Batches = [1, 8];
+
     private readonly List<(string Name, BlindTime[] Times)> tried = [];
+    private readonly RunHours hours = new();
 
     /// <summary>Measures all and gives the section of the page.</summary>
     public string Section()
@@ -30,9 +36,9 @@ internal sealed class TimesReproduction(CommandContext context, string folder, i
         text.Append("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
         foreach (var (name, size) in Networks)
         {
-            foreach (int threads in ((int[])[1, Environment.ProcessorCount]).Distinct())
+            foreach (int threads in Threads)
             {
-                foreach (int batch in (int[])[1, 8])
+                foreach (int batch in Batches)
                 {
                     BlindTime[] times = Try(name, size, batch, threads);
                     tried.Add(($"{name}, {batch} images, {threads} threads", times));
@@ -46,8 +52,28 @@ internal sealed class TimesReproduction(CommandContext context, string folder, i
                 }
             }
         }
-        text.Append(CultureInfo.InvariantCulture, $"\n{machine.Cpu}, {machine.Cores} processors.\n\n![Predicted and measured times](images/times.svg)\n");
+        text.Append(CultureInfo.InvariantCulture, $"\n{machine.Cpu}, {machine.Cores} processors. {hours.Measuring()}\n\n![Predicted and measured times](images/times.svg)\n");
         return text.ToString();
+    }
+
+    /// <summary>How long all will take on this machine, by a few networks of each kind; what is measured of layers meanwhile is kept.
+    /// </summary>
+    public IEnumerable<(string Name, TimeSpan Time)> Estimates()
+    {
+        foreach (var (name, size) in Networks)
+            foreach (int threads in Threads)
+                foreach (int batch in Batches)
+                {
+                    TimeSpan measuring = TimeSpan.Zero, trying = TimeSpan.Zero;
+                    long began = Stopwatch.GetTimestamp();
+                    int tried = 0;
+                    foreach (BlindTime _ in Trials(name, size, batch, threads, Few, 0, () => measuring = Stopwatch.GetElapsedTime(began)))
+                    {
+                        trying = Stopwatch.GetElapsedTime(began) - measuring;
+                        tried++;
+                    }
+                    yield return ($"{name}, {batch} images, {threads} threads", measuring + trying * ((double)count / Math.Max(1, tried)));
+                }
     }
 
     /// <summary>Predicted times over measured ones, both as shares of the largest of their network, on logarithmic axes.</summary>
@@ -88,6 +114,19 @@ internal sealed class TimesReproduction(CommandContext context, string folder, i
         string file = Path.Combine(folder, FormattableString.Invariant($"{name}-{batch}-{threads}.csv"));
         List<BlindTime> all = [.. Known(file).Take(count)];
         if (all.Count == count) return [.. all];
+        foreach (BlindTime t in Trials(name, size, batch, threads, count, all.Count, () => { }))
+        {
+            all.Add(t);
+            File.AppendAllText(file, FormattableString.Invariant($"{t.Predicted:r},{t.Measured:r}\n"));
+            context.Cancel.ThrowIfCancellationRequested();
+        }
+        return [.. all];
+    }
+
+    /// <param name="first">How many were tried before.</param>
+    /// <param name="measured">Called when layers are measured, and networks begin.</param>
+    private IEnumerable<BlindTime> Trials(string name, int size, int batch, int threads, int most, int first, Action measured)
+    {
         int before = Workers.Threads;
         Workers.Threads = threads;
         try
@@ -99,13 +138,8 @@ internal sealed class TimesReproduction(CommandContext context, string folder, i
             TimeTable table = TimeTable.Open(Path.Combine(folder, "times.json"));
             var times = new NetworkTimes(graph, table, groups, batch);
             times.Measure(cancel: context.Cancel);
-            foreach (BlindTime t in BlindTest.Run(graph, times, groups, count, first: all.Count))
-            {
-                all.Add(t);
-                File.AppendAllText(file, FormattableString.Invariant($"{t.Predicted:r},{t.Measured:r}\n"));
-                context.Cancel.ThrowIfCancellationRequested();
-            }
-            return [.. all];
+            measured();
+            foreach (BlindTime t in BlindTest.Run(graph, times, groups, most, first: first)) yield return t;
         }
         finally
         {
@@ -119,9 +153,8 @@ internal sealed class TimesReproduction(CommandContext context, string folder, i
     /// <summary>Writes the picture beside the page.</summary>
     public void SavePicture(string page)
     {
-        string images = Path.Combine(Path.GetDirectoryName(Path.GetFullPath(page))!, "images");
-        Directory.CreateDirectory(images);
-        string picture = Picture();
-        AtomicFile.Write(Path.Combine(images, "times.svg"), stream => stream.Write(Encoding.UTF8.GetBytes(picture)));
+        string picture = Picture(), path = Plot.PathOf(page, "times.svg");
+        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+        AtomicFile.Write(path, stream => stream.Write(Encoding.UTF8.GetBytes(picture)));
     }
 }

@@ -53,6 +53,8 @@ internal static class Readers
                 file => ByPath(folder, file, ".json", path => RemovalPlan.Load(path))),
             new("recipe", [Text("""{"verb":"train","model-type":"resnet20","num-steps":4690,"data":"fashion-mnist-sample","learning-rate":0.1}""")],
                 file => ByPath(folder, file, ".json", path => RecipeFile.Read(path))),
+            new("recipe in YAML", [Text("verb: train\nmodel-type: resnet20 # small\n\"num-steps\": 4690\ndata: 'fashion-mnist-sample'\n"), Text("{lr: 0.1, x: ~}")],
+                file => ByPath(folder, file, ".yaml", path => RecipeFile.Read(path))),
             new("training history", [Text("{\"step\":10,\"lr\":0.03,\"loss\":2.1}\n{\"step\":20,\"lr\":0.03,\"loss\":1.9,\"eval/accuracy\":0.4}\n")],
                 file => ByPath(folder, file, ".jsonl", path => TrainingHistory.Read(path))),
             new("CLIP's vocabulary", [Text("#version: 0.2\ni n\nt h\nth e</w>\na n\nr e\n"), Zipped(Text("#version: 0.2\ni n\nt h\nth e</w>\na n\n"))],

@@ -23,10 +23,29 @@ public sealed partial class CommandsTests : IDisposable
         Assert.Equal((0, ""), Run([.. command, "--threads", "2"]));
         Assert.Equal(trained, File.GetLastWriteTimeUtc(Path.Combine(folder, "vanilla-c3-repr-moved-7.json")));
         string text = File.ReadAllText(page);
-        Assert.Contains("## RePr on Fashion-MNIST", text);
+        Assert.StartsWith("# Results\n\n## RePr on Fashion-MNIST\n\n### The network of its paper\n", text);
+        Assert.Matches("rounds sums differently\\. Processor time of the runs: [0-9]+ (seconds|minutes)\\. Measuring for this page took ", text);
         Assert.Contains($"\n{Commands.Start} repr --tables paper --steps 10 --seeds 7 --threads 2\n", text);
         Assert.Contains("The 6 runs were made by 1 thread of ", text);
         Assert.Matches(@"\n\| RePr, least overlap dropped \| [\d.]+ ± [\d.]+ \| [\d.]+ \| [\d.]+ ± [\d.]+ \| ", text);
+    }
+
+    /// <summary>All of them take longer than one would wait for without a word.</summary>
+    [Fact]
+    public void Every_experiment_says_how_long_it_takes() => Assert.All(Commands.Build(Context(TextWriter.Null)).Subcommands,
+        verb => Assert.Contains(verb.Options, o => o.Name == "--plan"));
+
+    [Theory]
+    [InlineData("repr", "--tables", "paper", "--steps", "600", "--seeds", "1,2")]
+    [InlineData("shapes", "--network", "vit-tiny-28", "--methods", "l1")]
+    public void A_plan_is_hours_and_leaves_nothing(params string[] command)
+    {
+        var said = new StringWriter();
+        int code = Commands.Run([.. command, "--plan", "--output-dir", Path.Combine(folder, "runs")],
+            new CommandContext(new Terminal(said, said, false, 120), default));
+        Assert.True(code == 0, said.ToString());
+        Assert.Matches(@"\n *[0-9]+\.[0-9]{2} h  all, as fast as the machine is now", said.ToString());
+        Assert.Empty(Directory.GetFiles(folder, "*", SearchOption.AllDirectories));
     }
 
     [Theory]

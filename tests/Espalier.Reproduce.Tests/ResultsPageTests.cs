@@ -20,6 +20,22 @@ public sealed class ResultsPageTests : IDisposable
     [Fact]
     public void The_same_section_again_changes_nothing() => Assert.Equal(Page, ResultsPage.Replaced(Page, "## Two\n\nsecond\n"));
 
+    private const string Parts = "# Results\n\n## One\n\nintroduction\n\n### a\n\nold a\n\n### b\n\nold b\n\n## Two\n\n### a\n\nother a\n";
+
+    [Fact]
+    public void A_section_of_parts_alone_takes_the_place_of_these()
+    {
+        Assert.Equal(Parts.Replace("old b", "new b", StringComparison.Ordinal), ResultsPage.Replaced(Parts, "## One\n\n### b\n\nnew b\n"));
+        Assert.Equal(Parts.Replace("old b\n", "old b\n\n### c\n\nnew c\n", StringComparison.Ordinal),
+            ResultsPage.Replaced(Parts, "## One\n\n### c\n\nnew c\n"));
+        Assert.Equal(Parts + "\n## Three\n\n### b\n\nnew b\n", ResultsPage.Replaced(Parts, "## Three\n\n### b\n\nnew b\n"));
+    }
+
+    [Fact]
+    public void One_that_says_something_first_is_the_whole_section() =>
+        Assert.Equal("# Results\n\n## One\n\nall\n\n### b\n\nnew b\n\n## Two\n\n### a\n\nother a\n",
+            ResultsPage.Replaced(Parts, "## One\n\nall\n\n### b\n\nnew b\n"));
+
     [Fact]
     public void A_page_is_begun_where_there_is_none()
     {

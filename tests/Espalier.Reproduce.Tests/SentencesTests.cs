@@ -43,14 +43,16 @@ public sealed class SentencesTests : IDisposable
     public void A_run_that_is_done_keeps_what_made_it()
     {
         var run = new RunFolder(folder, "a");
-        RunOrigin.NoteUnlessDone(run, 20);
+        var hours = new RunHours();
+        bool Train(long steps) => hours.Train(run, steps, () => true);
+        Assert.True(Train(20));
         string made = Path.Combine(folder, "a.made.json"), before = File.ReadAllText(made);
         File.WriteAllText(run.Model, "");
         File.WriteAllText(run.History, "{\"step\":10,\"loss\":1}\n");
         Workers.Threads = threads + 1;
-        RunOrigin.NoteUnlessDone(run, 10);
+        Assert.True(Train(10));
         Assert.Equal(before, File.ReadAllText(made));
-        RunOrigin.NoteUnlessDone(run, 20);
+        Assert.True(Train(20));
         Assert.NotEqual(before, File.ReadAllText(made));
     }
 

@@ -7,7 +7,8 @@ namespace Espalier.Cli.Options;
 
 /// <summary>
 /// A run's options as a file: <c>{"verb":"train","model-type":"resnet20","num-steps":4690}</c>, under the names that they have on
-/// the command line. Such a file is read as if its options stood there, so that every option, and every check of it, is the same.
+/// the command line, or the same in YAML. Such a file is read as if its options stood there, so that every option, and every check of
+/// it, is the same.
 /// </summary>
 internal static partial class RecipeFile
 {
@@ -22,7 +23,7 @@ internal static partial class RecipeFile
         ["--no-augment", "--augment"]];
 
     public static Option<string?> Flag { get; } = Opt.Text("--recipe",
-        "Take options from a file such as every run writes beside its result; those given besides count more", "FILE.json");
+        "Take options from a file such as every run writes beside its result; those given besides count more", "FILE");
 
     /// <summary>The arguments with the options of the recipe that they name, but for those that they give themselves.</summary>
     /// <exception cref="EspalierException">The file cannot be read, is for another verb, or has an option that the verb has not.
@@ -104,6 +105,7 @@ internal static partial class RecipeFile
     internal static JsonProperty[] Read(string path)
     {
         byte[] text = SmallFile.Read(path, MostBytes, "a recipe");
+        if (YamlRecipe.Is(path)) text = YamlRecipe.ToJson(text, path);
         try
         {
             JsonElement recipe = JsonDocument.Parse(text,
@@ -127,5 +129,5 @@ internal static partial class RecipeFile
 
     /// <summary>What JSON and the command line write alike.</summary>
     [GeneratedRegex(@"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?\z")]
-    private static partial Regex Number();
+    internal static partial Regex Number();
 }

@@ -14,8 +14,12 @@ internal static class ModelChoice
 {
     private const string FolderName = "folder";
 
-    /// <summary>The larger presets are for images of 224 pixels whatever the data's size is; these follow the data.</summary>
-    private static readonly HashSet<string> Small = new(StringComparer.OrdinalIgnoreCase) { "vit-small-28", "vit-tiny-28", "vit-conv-28" };
+    /// <summary>The larger presets are for images of 224 pixels whatever the data's size is; these follow the data, and nobody publishes
+    /// weights of them.</summary>
+    internal static readonly IReadOnlySet<string> Small = new HashSet<string>(StringComparer.OrdinalIgnoreCase)
+    {
+        "vit-small-28", "vit-tiny-28", "vit-conv-28",
+    };
 
     /// <summary>
     /// The network to train: of the shape that the configuration file says, else of the preset, else the checkpoint's own, else the

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Espalier.Cli.Display;
+using Espalier.Cli.Running;
 using Espalier.Models;
 using Espalier.Nn;
 using Spectre.Console;
@@ -9,6 +10,8 @@ namespace Espalier.Cli.Verbs;
 /// <summary>`espalier models`: the networks that have names, what they cost, and where trained weights for them are.</summary>
 internal static class ModelsVerb
 {
+    private const string Unpublished = "none: to be trained";
+
     public static Command Create(CommandContext context)
     {
         var verb = new Verb("models", "Lists the networks by name: size, cost of an image, where trained weights are published.",
@@ -38,7 +41,8 @@ internal static class ModelsVerb
     /// <summary>Who publishes weights under these names, to be given by --model or --pretrained.</summary>
     private static string Source(string name) => name switch
     {
-        "vit-small-28" or "vit-tiny-28" or "vit-conv-28" or "vanilla-c3" or "xception" or "resnet20" or "resnet56" or "resnet110" or "densenet40" => "none: to be trained",
+        _ when ModelChoice.Small.Contains(name) => Unpublished,
+        "vanilla-c3" or "xception" or "resnet20" or "resnet56" or "resnet110" or "densenet40" => Unpublished,
         _ when name.StartsWith("preresnet", StringComparison.Ordinal) || name.StartsWith("cifar-", StringComparison.Ordinal)
             => "own runs of its authors' code",
         _ when name.StartsWith("DeiT", StringComparison.Ordinal) => "facebookresearch/deit, timm",

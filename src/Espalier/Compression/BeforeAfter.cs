@@ -11,7 +11,10 @@ namespace Espalier.Compression;
 /// does.</param>
 /// <param name="Bytes">Of its file.</param>
 /// <param name="Milliseconds">Median of one image through a session, both networks of a comparison in turn.</param>
-public sealed record ModelNumbers(long Parameters, double MultiplyAdds, double Accuracy, long Bytes, double Milliseconds);
+/// <param name="MillisecondsOfBatch">The same of an image among <see cref="BeforeAfter.TimedBatch"/> at a time; 0 where it was not
+/// measured.</param>
+public sealed record ModelNumbers(long Parameters, double MultiplyAdds, double Accuracy, long Bytes, double Milliseconds,
+    double MillisecondsOfBatch = 0);
 
 /// <summary>A layer, or layers that go together, that could lose channels.</summary>
 /// <param name="Name">As of a <see cref="ChannelGroup"/>.</param>
@@ -27,6 +30,9 @@ public sealed record Comparison(ModelNumbers Before, ModelNumbers After, OutputC
 /// <summary>Measures a job's model before and after: made when the job has not run yet, asked when it has.</summary>
 public sealed class BeforeAfter
 {
+    /// <summary>Images at a time that are timed, besides one.</summary>
+    public const int TimedBatch = 16;
+
     private const int MostImages = 512;
 
     private readonly CompressionJob job;
@@ -56,8 +62,14 @@ public sealed class BeforeAfter
         ModelNumbers after = Numbers(job.Model, graph, labelled ? job.Evaluate().Scalars["accuracy"] : outputs.SameAnswer);
         Dictionary<string, int> kept = graph.Groups.ToDictionary(g => g.Name, g => g.Count);
         using var scope = new Scope();
-        (double first, double second) = SideBySide.Milliseconds(whole, left, job.Example(1).ToArray(), burst);
-        return new Comparison(before with { Milliseconds = first }, after with { Milliseconds = second }, outputs,
+        float[] image = job.Example(1).ToArray(), batch = [.. Enumerable.Repeat(image, TimedBatch).SelectMany(x => x)];
+        // Where images decide how many tokens stay, the sixteen are sixteen images.
+        Tensor some = job.Example(TimedBatch);
+        if (some.Shape[0] == TimedBatch) some.Span.CopyTo(batch);
+        var (first, second) = SideBySide.Milliseconds(whole, left, image, burst);
+        var (firstOfBatch, secondOfBatch) = SideBySide.Milliseconds(whole, left, batch, burst, TimedBatch);
+        return new Comparison(before with { Milliseconds = first, MillisecondsOfBatch = firstOfBatch },
+            after with { Milliseconds = second, MillisecondsOfBatch = secondOfBatch }, outputs,
             [.. groups.Select(g => g with { Kept = kept.GetValueOrDefault(g.Name) })]);
     }
 

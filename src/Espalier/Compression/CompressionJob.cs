@@ -18,6 +18,10 @@ namespace Espalier.Compression;
 public sealed class CompressionJob(Model model, TrainingData data, CompressionOptions options,
     ITrainingProgress? progress = null, CancellationToken cancel = default)
 {
+    /// <summary>Among the <see cref="Findings"/>, for each removal: the largest difference of an output between the masked network and
+    /// the smaller one.</summary>
+    public const string MaskedDifference = "difference from the masked network";
+
     private readonly List<RemovalReport> removals = [];
     private readonly List<SelectionRecord> selections = [];
     private readonly List<StageRecord> stages = [];
@@ -249,8 +253,16 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
         Log($"removed {what}: "
             + FormattableString.Invariant($"parameters {s.ParametersBefore} -> {s.ParametersAfter}, ")
             + FormattableString.Invariant($"multiply-adds {s.MultiplyAddsBefore} -> {s.MultiplyAddsAfter}; ")
-            + FormattableString.Invariant($"differs from the masked network by {report.Difference:0.0e+0}"));
+            + FromMasked(report.Difference));
         foreach (string note in report.Notes) Log(note);
+    }
+
+    /// <summary>How far the network is from the one in which what was removed is only masked, as the end of a line; kept among the
+    /// <see cref="Findings"/>.</summary>
+    internal string FromMasked(float difference)
+    {
+        if (float.IsFinite(difference)) Find(MaskedDifference, difference);
+        return FormattableString.Invariant($"differs from the masked network by {difference:0.0e+0}");
     }
 
     /// <summary>

@@ -35,15 +35,27 @@ public abstract record TokenMethod : CompressionMethod
     {
         Graph graph = job.Model.Graph;
         long before = graph.CostPerImage.MultiplyAdds;
+        // What drops tokens already would choose otherwise among hidden ones.
+        bool all = (CompressionOrder.TraitsOf(graph) & (NetworkTraits.DropsTokens | NetworkTraits.HasAgents)) == 0;
+        Graph? whole = all && IsCompared ? graph.Copy() : null;
         TokenMethod how = Applied(graph);
         long after = graph.CostPerImage.MultiplyAdds;
         bool dynamic = graph.Nodes.Any(n => n.Op is KeepRowsOp { Rule.By: KeepBy.Limit });
         string cost = dynamic ? "images decide how many multiply-adds are left"
             : string.Create(CultureInfo.InvariantCulture, $"multiply-adds {before} -> {after}");
-        job.Log($"{Name}: {cost}; no weight has changed");
+        string same = "";
+        if (whole is not null)
+        {
+            using var scope = new Scope();
+            same = "; " + job.FromMasked(HiddenTokens.Difference(whole, graph, job.Example(4)));
+        }
+        job.Log($"{Name}: {cost}; no weight has changed{same}");
         job.Model.Card = job.Model.Card.With($"{Name}: {cost}");
         how.Train(job);
     }
+
+    /// <summary>Whether the shorter network is compared with the one that hides what is gone, before any training.</summary>
+    private protected virtual bool IsCompared => true;
 
     /// <summary>Puts the ops in, and says with which settings.</summary>
     private TokenMethod Applied(Graph graph)

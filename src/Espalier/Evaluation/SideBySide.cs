@@ -67,20 +67,22 @@ public static class SideBySide
         return channels > 1 ? best : maps[place] > 0 ? 1 : 0;
     }
 
-    /// <summary>Median milliseconds of one image through each: quick passes in bursts, the two in turn, so that what disturbs the
+    /// <summary>Median milliseconds of an image through each: quick passes in bursts, the two in turn, so that what disturbs the
     /// machine disturbs both.</summary>
+    /// <param name="images">Those of a pass, one after another.</param>
     /// <param name="burst">How long each is run before it is the other's turn.</param>
-    public static (double First, double Second) Milliseconds(Session first, Session second, float[] image, TimeSpan burst)
+    /// <param name="count">Images of a pass.</param>
+    public static (double First, double Second) Milliseconds(Session first, Session second, float[] images, TimeSpan burst, int count = 1)
     {
-        IReadOnlyList<long[]> samples = new Rounds { MinTime = burst }.Measure(Pass(first), Pass(second));
+        IReadOnlyList<long[]> samples = new Rounds { MinTime = burst, Repeats = count > 1 ? 5 : 10 }.Measure(Pass(first), Pass(second));
         return (Median(samples[0]), Median(samples[1]));
 
         Action Pass(Session session)
         {
-            float[] output = new float[session.ResultValues];
-            return () => session.Run(image, 1, output);
+            float[] output = new float[count * session.ResultValues];
+            return () => session.Run(images, count, output);
         }
 
-        static double Median(long[] nanoseconds) => SampleStatistics.Of(nanoseconds).P50 / 1e6;
+        double Median(long[] nanoseconds) => SampleStatistics.Of(nanoseconds).P50 / 1e6 / count;
     }
 }

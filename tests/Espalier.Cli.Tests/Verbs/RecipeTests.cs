@@ -63,6 +63,52 @@ public sealed class RecipeTests : IDisposable
         Assert.Contains(expected, Tool.Run("train", "--recipe", folder.File("bad.json")).MustFail(2));
     }
 
+    /// <summary>Each says the same as the line of JSON beside it.</summary>
+    [Theory]
+    [InlineData("# comment\nverb: train\nlearning-rate: 1e-3 # as usual\nname: \"12\"\n", """{"verb":"train","learning-rate":1e-3,"name":"12"}""")]
+    [InlineData("no-augment: true\nresume: False\nwidth: ~\nseed:\n", """{"no-augment":true,"resume":false,"width":null,"seed":null}""")]
+    [InlineData("{data: folder, 'schedule': cosine}", """{"data":"folder","schedule":"cosine"}""")]
+    [InlineData("---\nname: .5\nlr: 010\nx: yes\n...\n", """{"name":".5","lr":"010","x":"yes"}""")]
+    public void YAML_says_the_same(string yaml, string json)
+    {
+        Assert.Equal(json, System.Text.Encoding.UTF8.GetString(Options.YamlRecipe.ToJson(System.Text.Encoding.UTF8.GetBytes(yaml), "a.yaml")));
+        File.WriteAllText(folder.File("a.yml"), yaml);
+        Assert.Equal(json.Count(c => c == ':'), Options.RecipeFile.Read(folder.File("a.yml")).Length);
+    }
+
+    [Theory]
+    [InlineData("num-stepps: 3", "'train' has no option 'num-stepps' (do you mean 'num-steps'?)")]
+    [InlineData("verb: compress", "is a recipe of 'compress', not of 'train'")]
+    [InlineData("num-steps: many", "--num-steps must be a whole number")]
+    [InlineData("num-steps: 3\nnum-steps: 4", "not a recipe")]
+    [InlineData("num-steps: [3]", "not a recipe in line 1: the value of a recipe's option is a text, a number, true or false")]
+    [InlineData("num-steps: {a: 3}", "is a text, a number, true or false")]
+    [InlineData("? [a]\n: 3", "a name is a text")]
+    [InlineData("- num-steps", "no list of names with values")]
+    [InlineData("", "no list of names with values")]
+    [InlineData("num-steps: 3\n---\nnum-steps: 3", "several documents")]
+    [InlineData("num-steps: &a 3", "anchors and tags")]
+    [InlineData("a: &a 3\nnum-steps: *a", "anchors and tags")]
+    [InlineData("num-steps: !!int 3", "anchors and tags")]
+    [InlineData("num-steps: 'three", "not a recipe")]
+    public void What_is_wrong_in_YAML_is_one_line(string text, string expected)
+    {
+        File.WriteAllText(folder.File("bad.yaml"), text);
+        string said = Tool.Run("train", "--recipe", folder.File("bad.yaml")).MustFail(2);
+        Assert.Contains(expected, said);
+        Assert.DoesNotContain('\n', said.Trim());
+    }
+
+    /// <summary>Nothing is nested, so that nothing grows; nothing longer than a recipe is read.</summary>
+    [Fact]
+    public void Long_and_deep_YAML_is_refused_at_once()
+    {
+        File.WriteAllText(folder.File("deep.yaml"), "a: " + new string('[', 500_000));
+        Assert.Contains("is a text", Tool.Run("train", "--recipe", folder.File("deep.yaml")).MustFail(2));
+        File.WriteAllText(folder.File("long.yaml"), "a: " + new string('x', 2 << 20));
+        Assert.Contains("is longer than", Tool.Run("train", "--recipe", folder.File("long.yaml")).MustFail(2));
+    }
+
     [Fact]
     public void A_recipe_that_is_not_there_is_named() =>
         Assert.Contains("none.json", Tool.Run("compress", "--recipe", folder.File("none.json")).MustFail(2));

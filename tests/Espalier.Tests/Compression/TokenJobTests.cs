@@ -38,6 +38,7 @@ public sealed class TokenJobTests : IDisposable
         if (name != "ats") Assert.InRange(model.Graph.CostPerImage.MultiplyAdds, 1, (name == "patch-slimming" ? 1 : 0.7) * cost);
         Assert.Single(model.Card.History);
         Assert.Single(job.Stages);
+        Assert.InRange(Assert.Single(job.Findings, f => f.Name == CompressionJob.MaskedDifference).Value, 0, 1e-4);
         model.Save(path);
         using Model read = Model.Open(path);
         Assert.Contains(name, Assert.Single(read.Card.History), StringComparison.Ordinal);

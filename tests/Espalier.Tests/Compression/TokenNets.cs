@@ -18,9 +18,9 @@ internal static class TokenNets
 
     /// <summary>17 tokens (18 with a distillation token) through 4 blocks, random weights and a head that tells classes
     /// apart.</summary>
-    public static Model Vit(bool distilled = false, ulong seed = 7, int classes = 5)
+    public static Model Vit(bool distilled = false, ulong seed = 7, int classes = 5, VitForm? form = null)
     {
-        var vit = new VisionTransformer(Small with { Distilled = distilled, NumClasses = classes }, seed);
+        var vit = new VisionTransformer(Small with { Distilled = distilled, NumClasses = classes }, seed, form);
         var rng = new Rng(seed, key0: 3);
         foreach (var (name, p) in vit.NamedParameters())
             if (p.Rank == 1 || name.Contains("head", StringComparison.Ordinal) || name.Contains("token",

@@ -19,6 +19,7 @@ internal static class CompressNumbers
         table.Row("output's cosine", "1", Format.Number(comparison.Outputs.Cosine, "0.0000"), "");
         Row("file", before.Bytes, after.Bytes, Format.Bytes);
         Row("ms an image", before.Milliseconds, after.Milliseconds, x => Format.Number(x, "0.000"));
+        Row($"ms, {BeforeAfter.TimedBatch} at a time", before.MillisecondsOfBatch, after.MillisecondsOfBatch, x => Format.Number(x, "0.000"));
         return table;
 
         void Row(string name, double x, double y, Func<double, string> format) =>

@@ -43,7 +43,7 @@ internal sealed class CompressRun(CompressPlan plan, CommandContext context)
         string compared = input.IsNoise ? "on noise, since nobody named a data set (--data NAME)"
             : $"on {input.Pair.Test.Count} {(input.IsLabelled ? "test images of" : "held-out images without labels from")} "
                 + input.Pair.Info.Name;
-        terminal.Line($"{compared}; the time is of one image at a time, both in turn");
+        terminal.Line($"{compared}; times are of an image, both networks in turn");
         if (plan.PlanFile is not null)
             terminal.Line(planned ? $"plan        {plan.PlanFile}" : "plan        none: channels were not removed");
         if (plan.Report is not null) terminal.Line($"report      {plan.Report.Path}");

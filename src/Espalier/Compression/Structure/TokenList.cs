@@ -29,15 +29,25 @@ internal static class TokenList
         {
             int[] there = Of(block.Input);
             Tensor mask = Tensor.From(new Shape(1, there.Length), [.. there.Select(t => seen[block.Index].Contains(t) ? 1f : 0)]);
-            GraphNode node = block.Attention;
-            var op = block.AttentionOp;
-            GraphValue[] operands = [.. node.Inputs, copy.Inputs[0]];
-            bool biased = node.Operands.ElementAtOrDefault(3) is not null;
-            GraphValue masked = copy.Add(operands, t => F.Attention(t[0], t[1], t[2], op.Heads, op.Scale, biased ? t[3] : null,
-                F.Reshape(F.Repeat(mask, t[^1]), [t[1].Shape[0]]), op.Mask));
-            copy.Redirect(node.Output, masked, _ => true);
+            Hide(copy, block, mask);
         }
         copy.Refresh();
         return copy.Run(images).ToArray();
+    }
+    /// <summary>Lets no query of a block see keys of 0.</summary>
+    /// <param name="mask">[1, T], the same of every image.</param>
+    /// <param name="bias">[1, T], added to the scores of keys where attention has no bias of its own; null for none.</param>
+    public static void Hide(Graph graph, TransformerBlock block, Tensor mask, Tensor? bias = null)
+    {
+        GraphNode node = block.Attention;
+        var op = block.AttentionOp;
+        GraphValue[] operands = [.. node.Inputs, graph.Inputs[0]];
+        bool biased = node.Operands.ElementAtOrDefault(3) is not null;
+        GraphValue masked = graph.Add(operands, t =>
+        {
+            Tensor OfKeys(Tensor x) => F.Reshape(F.Repeat(x, t[^1]), [t[1].Shape[0]]);
+            return F.Attention(t[0], t[1], t[2], op.Heads, op.Scale, biased ? t[3] : bias is null ? null : OfKeys(bias), OfKeys(mask), op.Mask);
+        });
+        graph.Redirect(node.Output, masked, _ => true);
     }
 }

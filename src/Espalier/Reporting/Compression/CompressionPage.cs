@@ -26,7 +26,7 @@ internal static class CompressionPage
         Headline.Figure(page, Figures.Ratio(before.Milliseconds / after.Milliseconds), "the speed",
             $"{Figures.Significant(after.Milliseconds)} ms an image instead of {Figures.Significant(before.Milliseconds)}");
         page.Add($"</dl>");
-        HtmlPage.Section(page, "Before and after", "Ratios are of after to before. The time is of one image at a time, both "
+        HtmlPage.Section(page, "Before and after", "Ratios are of after to before. Times are of an image, both "
             + "networks measured in turn on one machine.", content => Numbers(content, before, after));
         if (report.Groups.Count > 0)
             HtmlPage.Section(page, "Channels kept", "Layers that could lose channels, in the order of the forward pass. Layers "
@@ -56,6 +56,10 @@ internal static class CompressionPage
         Row("File, bytes", Figures.Count(before.Bytes), Figures.Count(after.Bytes), (double)after.Bytes / before.Bytes);
         Row("Milliseconds an image", Figures.Significant(before.Milliseconds), Figures.Significant(after.Milliseconds),
             after.Milliseconds / before.Milliseconds);
+        // Reports of before this was measured have none.
+        if (before.MillisecondsOfBatch > 0)
+            Row($"The same, {BeforeAfter.TimedBatch} at a time", Figures.Significant(before.MillisecondsOfBatch),
+                Figures.Significant(after.MillisecondsOfBatch), after.MillisecondsOfBatch / before.MillisecondsOfBatch);
         page.Add($"</tbody></table>");
 
         void Row(string name, string x, string y, double? ratio)

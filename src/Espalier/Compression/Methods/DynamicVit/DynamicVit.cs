@@ -105,9 +105,11 @@ public sealed record DynamicVit : TokenMethod
         using Model before = job.Model.Copy();
         job.Train("predictors", TrainSteps + FineTuneSteps, new DynamicHook(this, graph, before.Graph));
         using var scope = new Scope();
-        job.Log(FormattableString.Invariant(
-            $"the network differs from one that hides dropped tokens by {DynamicTraining.Difference(graph, job.Example(4)):0.0e+0}"));
+        job.Log($"{Name}: {job.FromMasked(DynamicTraining.Difference(graph, job.Example(4)))}");
     }
+
+    /// <summary>Not before its predictors have learnt anything.</summary>
+    private protected override bool IsCompared => false;
 
     private protected override void CheckBlocks(TransformerBlocks blocks)
     {

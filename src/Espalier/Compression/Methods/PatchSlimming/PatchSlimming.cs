@@ -77,8 +77,7 @@ public sealed record PatchSlimming : CompressionMethod
         float difference;
         using (new Scope()) difference = CutAndCompare(graph, kept, job.Example(4));
         string cost = string.Create(CultureInfo.InvariantCulture, $"multiply-adds {before} -> {graph.CostPerImage.MultiplyAdds}");
-        job.Log($"{Name}: {cost}; no weight has changed its shape; "
-            + FormattableString.Invariant($"differs from the masked network by {difference:0.0e+0}"));
+        job.Log($"{Name}: {cost}; no weight has changed its shape; {job.FromMasked(difference)}");
         job.Model.Card = job.Model.Card.With($"{Name}: {cost}");
         job.Train("fine-tune", FineTuneSteps);
     }
