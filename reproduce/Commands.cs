@@ -281,9 +281,12 @@ internal static class Commands
         Option<int[]> batches = Opt.Numbers("--batches", "Images of a call [1,8,64]", 1, 4096);
         Option<int?> rounds = Opt.Number("--rounds", "Turns of whole and smaller network [7]", 1, 1000);
         const string what = "Whether half of the multiply-adds is about half of the time.";
-        return Experiment("speed", what, [some, batches, rounds], context, (parse, _, _, _) => new SpeedReproduction(context,
-            parse.GetValue(some).Or([.. SpeedReproduction.Networks]), parse.GetValue(batches).Or(1, 8, 64), parse.GetValue(rounds) ?? 7)
-            .Section(), bySeeds: false);
+        return Experiment.Of("speed", what, [some, batches, rounds], context, (parse, _, _, _) =>
+        {
+            var runs = new SpeedReproduction(context, parse.GetValue(some).Or([.. SpeedReproduction.Networks]),
+                parse.GetValue(batches).Or(1, 8, 64), parse.GetValue(rounds) ?? 7);
+            return parse.GetValue(Experiment.Plan) ? Experiment.Show(context, runs.Estimates()) : runs.Section();
+        }, bySeeds: false);
     }
 
     private static Option<long?> Steps(string what, long usual) =>
