@@ -1,5 +1,6 @@
 """Golden values of APT from the PyTorch reference: a random checkpoint under the original's names, the tokens left after
-each agent and the logits for some Fashion-MNIST images, and the weights after four three-stream training steps.
+each agent and the logits for some Fashion-MNIST images, and the weights after four three-stream training steps; once more
+after four steps in which agents are paid by agreement and judge in the company that they leave.
 
     /usr/bin/python3 tests/goldens/make_apt.py ../shared/reference
 
@@ -19,7 +20,7 @@ import apt_torch  # noqa: E402
 
 SOURCE = pathlib.Path("/usr/share/datasets/fashion-mnist")
 TARGET = pathlib.Path(__file__).resolve().parent.parent / "Espalier.Tests" / "Goldens" / "Apt"
-IMAGES, BATCH, STEPS, RATE = 64, 16, 4, 0.03
+IMAGES, BATCH, STEPS, RATE, MARGIN = 64, 16, 4, 0.03, 0.002
 CONFIG = {"imageSize": 28, "patchSize": 4, "channels": 1, "hiddenSize": 32, "mlpDim": 64, "numHeads": 4, "numLayers": 6,
           "numClasses": 10, "pruneLayers": [1, 3]}
 
@@ -47,6 +48,46 @@ def model():
             elif "norm" in name:
                 p.add_(torch.randn_like(p) * 0.1)
     return apt
+
+
+def suffix(apt, h, first, alive):
+    """Logits from the input of block `first` on, in which only tokens of `alive` [B, T] are seen."""
+    mask = torch.where(alive, 0.0, -10000.0)[:, None, None, :]
+    for block in apt.transformer.encoder.layer[first:]:
+        h = block(h, mask)
+    return apt.head(apt.transformer.encoder.encoder_norm(h)[:, 0])
+
+
+def acting_step(apt, x, y, optimizer):
+    """One step with rewards by agreement, in the company that the agents themselves leave."""
+    encoder = apt.transformer.encoder
+    with torch.no_grad():
+        whole = apt(x)[0].log_softmax(-1)
+    h = apt.transformer.embeddings(x)
+    alive = torch.ones(h.shape[:2], dtype=torch.bool)
+    seen, agent = [], 0
+    for i, block in enumerate(encoder.layer):
+        h = block(h, torch.where(alive, 0.0, -10000.0)[:, None, None, :])
+        if i in encoder.clip_layer_id:
+            p = encoder.clip_layer[agent](h.detach()).softmax(-1)[:, :, 1]
+            act = alive & (p > 0.5)
+            act[:, 0] = False
+            seen.append((i, h.detach(), alive, alive & ~act, p.detach()))
+            alive, agent = alive & ~act, agent + 1
+    torch.nn.functional.cross_entropy(apt.head(encoder.encoder_norm(h)[:, 0]), y).backward()
+    for agent, (i, h, alive, kept, p) in enumerate(seen):
+        usable = alive[:, 1:].any(1)
+        unsure = torch.where(alive[:, 1:], (p[:, 1:] - 0.5).abs(), torch.tensor(9.0)).argmin(1) + 1
+        probed = torch.nn.functional.one_hot(unsure, h.shape[1]).bool()
+        with torch.no_grad():
+            paid = [(whole.exp() * (suffix(apt, h, i + 1, some).log_softmax(-1) - whole)).sum(1)
+                    for some in (kept & ~probed, kept | probed)]
+        label = (paid[0] - paid[1] > -MARGIN).long()
+        logits = encoder.clip_layer[agent](h)[probed]
+        torch.nn.functional.cross_entropy(logits[usable], label[usable]).backward()
+    torch.nn.utils.clip_grad_norm_(apt.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 def main():
@@ -79,6 +120,12 @@ def main():
         batch = slice(step * BATCH, (step + 1) * BATCH)
         apt_torch.train_step(apt, x[batch], y[batch], optimizer)
     torch.save(apt.state_dict(), TARGET / "trained.pth")
+    apt = model()
+    optimizer = torch.optim.SGD(apt.parameters(), lr=RATE, momentum=0.9)
+    for step in range(STEPS):
+        batch = slice(step * BATCH, (step + 1) * BATCH)
+        acting_step(apt, x[batch], y[batch], optimizer)
+    torch.save(apt.state_dict(), TARGET / "trained-acting.pth")
     print("tokens after the agents:", np.mean([r["tokens"] for r in rows], axis=0))
 
 

@@ -91,6 +91,8 @@ internal sealed class TrainFlags
         "How much of the pruned pass's target is what the unpruned pass says [0.5 from scratch, else 0]", 0f, 1f, "SHARE");
     private readonly Option<float?> pruneFrom = Opt.Number("--prune-from", "Share of the run in which only the unpruned model "
         + "is trained, before the agents begin [0.2 from scratch, else 0]", 0f, 1f, "SHARE");
+    private readonly Option<string?> reward = Opt.Choice("--reward", "What an agent is paid by: the answer staying as it was, or the true "
+        + "class's probability, as published [agreement with --init or --pretrained and --target-flops, else true-class]", "agreement", "true-class");
     private readonly Option<string?> clip =
         Opt.Choice("--clip", "Limit the norm of backbone and agents each on its own (groups), or "
         + "jointly [groups from scratch; joint, the published procedure, with --init or --pretrained]", "groups", "joint");
@@ -98,7 +100,8 @@ internal sealed class TrainFlags
         "Probability that a probe drops a random token and not its agent's choice [0.5]", 0f, 1f, "P");
     private readonly Option<int?> probes = Opt.Number("--probes", "Probes an image and agent in each step [1]", 1, 1024);
     private readonly Option<string?> context = Opt.Choice("--agent-context",
-        "Train agents on unpruned features, or on what earlier agents leave [plain]", "plain", "pruned");
+        "Train agents on unpruned features, on what earlier agents leave, or on what they themselves leave, too [acting with "
+        + "--reward agreement, else plain]", "plain", "pruned", "acting");
     private readonly Option<bool> faithful = Opt.Flag("--faithful", "APT's original code with its defects, for comparisons");
     private readonly Option<float?> keepBias = Opt.Number("--keep-bias",
         "Added to new agents' \"keep\" logit: an untrained agent drops less [0]", -100f, 100f, "LOGIT");
@@ -114,7 +117,7 @@ internal sealed class TrainFlags
             ema, amp, checkpointActivations, syncBatchNorm, dropout,
             .. RecipeFlags.All, augment, noAugment, noShuffle, seed,
             evalEvery, evalBatchSize, evalLimit, holdOut, checkpointEvery, logEvery, Shared.Resume, overwrite,
-            targetFlops, rewardMargin, plainLoss, selfDistill, pruneFrom, clip, exploration, probes, context, keepBias,
+            targetFlops, rewardMargin, plainLoss, selfDistill, pruneFrom, reward, clip, exploration, probes, context, keepBias,
             faithful])
         {
             verb.Options.Add(option);
@@ -234,10 +237,11 @@ internal sealed class TrainFlags
         Set("plain-loss", p.GetValue(plainLoss));
         Set("self-distill", p.GetValue(selfDistill));
         Set("prune-from", p.GetValue(pruneFrom));
+        if (p.GetValue(reward) is { } paid) result = result.Set("reward", paid);
         Set("probes", p.GetValue(probes));
         Set("keep-bias", p.GetValue(keepBias));
         if (p.GetValue(context) is { } company) result = result.Set("context", company);
-        if (original) result = result.Set("reward-dropout", "yes").Set("explore-batch-range", "yes");
+        if (original) result = result.Set("reward-dropout", "yes").Set("explore-batch-range", "yes").Set("reward", p.GetValue(reward) ?? "true-class");
         if (p.GetValue(Shared.Config) is { } file && VitConfig.Read(file).PruneLayers is { Length: > 0 } layers)
             result = result.Set("layers", string.Join('+', layers));
         return result;
@@ -258,7 +262,7 @@ internal sealed class TrainFlags
     }
 
     private Option[] AptOnly =>
-        [targetFlops, rewardMargin, plainLoss, selfDistill, pruneFrom, clip, exploration, probes, context, keepBias, faithful];
+        [targetFlops, rewardMargin, plainLoss, selfDistill, pruneFrom, reward, clip, exploration, probes, context, keepBias, faithful];
 
     private static Option? Given(ParseResult p, IEnumerable<Option> options) =>
         options.FirstOrDefault(o => p.GetResult(o) is { Implicit: false });

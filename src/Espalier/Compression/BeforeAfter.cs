@@ -60,6 +60,7 @@ public sealed class BeforeAfter
         OutputComparison outputs = SideBySide.Outputs(whole, left, job.EvaluationBatches(MostImages));
         using DependencyGraph graph = job.Graph();
         ModelNumbers after = Numbers(job.Model, graph, labelled ? job.Evaluate().Scalars["accuracy"] : outputs.SameAnswer);
+        if (left.Pruning.IsUneven) after = after with { MultiplyAdds = Mean(left, job.EvaluationBatches(MostImages)) };
         Dictionary<string, int> kept = graph.Groups.ToDictionary(g => g.Name, g => g.Count);
         using var scope = new Scope();
         float[] image = job.Example(1).ToArray(), batch = [.. Enumerable.Repeat(image, TimedBatch).SelectMany(x => x)];
@@ -71,6 +72,22 @@ public sealed class BeforeAfter
         return new Comparison(before with { Milliseconds = first, MillisecondsOfBatch = firstOfBatch },
             after with { Milliseconds = second, MillisecondsOfBatch = secondOfBatch }, outputs,
             [.. groups.Select(g => g with { Kept = kept.GetValueOrDefault(g.Name) })]);
+    }
+
+    /// <summary>Multiply-adds of an image where each decides how many tokens stay.</summary>
+    private static double Mean(Session session, IEnumerable<Tensor> batches)
+    {
+        var trace = new TokenTrace();
+        double sum = 0;
+        int images = 0;
+        foreach (Tensor batch in batches)
+        {
+            int count = batch.Shape[0];
+            session.Run(batch.Span, count, new float[count * session.ResultValues], trace);
+            for (int b = 0; b < count; b++) sum += session.MultiplyAdds(trace.Counts(b));
+            images += count;
+        }
+        return sum / Math.Max(1, images);
     }
 
     private ModelNumbers Numbers(Model model, DependencyGraph graph, double accuracy) =>

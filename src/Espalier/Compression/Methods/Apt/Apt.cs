@@ -12,6 +12,10 @@ public enum AgentContext
 
     /// <summary>On the features that the earlier agents leave, as at inference.</summary>
     Pruned,
+
+    /// <summary>On what the earlier agents and the one in question itself leave: a probe takes one more token away or puts one back.
+    /// Among many tokens that show the same thing each looks worthless; here it is seen what the last of them is worth.</summary>
+    Acting,
 }
 
 /// <summary>
@@ -36,8 +40,25 @@ public sealed record Apt : CompressionMethod, ITrainingMethod
             "how much of the pruned pass's target is what the unpruned pass says" },
         { "prune-from", m => m.PruneFrom, (m, x) => m with { PruneFrom = x }, 0f, 1f,
             "share of the run in which only the unpruned model is trained" },
-        { "context", m => m.Context, (m, x) => m with { Context = x },
-            "train agents on unpruned features, or on what earlier agents leave" },
+        { "reward", m => m.Reward is { } r ? r == AgentReward.Agreement ? "agreement" : "true-class" : "usual", (m, x) => x switch
+            {
+                "usual" => m with { Reward = null },
+                "agreement" => m with { Reward = AgentReward.Agreement },
+                "true-class" => m with { Reward = AgentReward.TrueClass },
+                _ => null,
+            },
+            "what a probe is paid by: the answer staying as it was, or the true class; usually the former where there is a budget",
+            "one of usual, agreement, true-class", nameof(Reward) },
+        { "context", m => m.Context is { } c ? c.ToString().ToLowerInvariant() : "usual", (m, x) => x switch
+            {
+                "usual" => m with { Context = null },
+                "plain" => m with { Context = AgentContext.Plain },
+                "pruned" => m with { Context = AgentContext.Pruned },
+                "acting" => m with { Context = AgentContext.Acting },
+                _ => null,
+            },
+            "train agents on unpruned features, on what earlier agents leave, or on what they themselves leave, too",
+            "one of usual, plain, pruned, acting", nameof(Context) },
         { "probes", m => m.Probes, (m, x) => m with { Probes = x }, 1, 1024, "probes an image and agent in each step" },
         { "reward-dropout", m => m.RewardDropout, (m, x) => m with { RewardDropout = x }, "dropout in the passes that rewards come of" },
         { "explore-batch-range", m => m.ExploreBatchRange, (m, x) => m with { ExploreBatchRange = x },
@@ -96,7 +117,13 @@ public sealed record Apt : CompressionMethod, ITrainingMethod
     /// </summary>
     public float PruneFrom { get; init; }
 
-    public AgentContext Context { get; init; } = AgentContext.Plain;
+    /// <summary>What a probe is paid by; null: the answer about the whole image where there is a <see cref="Budget"/>, else the true
+    /// class's probability, as published.</summary>
+    public AgentReward? Reward { get; init; }
+
+    /// <summary>In which company of tokens a probe's token is judged; null: <see cref="AgentContext.Acting"/> where agents are paid by
+    /// <see cref="AgentReward.Agreement"/>, else unpruned features, as published.</summary>
+    public AgentContext? Context { get; init; }
 
     /// <summary>Probes an image and agent in each step; the published procedure has one.</summary>
     public int Probes { get; init; } = 1;
@@ -121,10 +148,10 @@ public sealed record Apt : CompressionMethod, ITrainingMethod
     /// For a model that is not fine-tuned but trained from nothing: the unpruned pass is trained, too, teaches the pruned one, and
     /// has the first fifth of the run for itself.
     /// </summary>
-    public static Apt FromScratch => new() { PlainLoss = 1, SelfDistill = 0.5f, PruneFrom = 0.2f };
+    public static Apt FromScratch => new() { PlainLoss = 1, SelfDistill = 0.5f, PruneFrom = 0.2f, Reward = AgentReward.TrueClass };
 
     /// <summary>The published code as it is, defects included.</summary>
-    public static Apt Faithful => new() { RewardDropout = true, ExploreBatchRange = true };
+    public static Apt Faithful => new() { RewardDropout = true, ExploreBatchRange = true, Reward = AgentReward.TrueClass };
 
     /// <inheritdoc/>
     public float? UsualDropout => RewardDropout ? 0.1f : null;
@@ -149,6 +176,12 @@ public sealed record Apt : CompressionMethod, ITrainingMethod
         Apt how = Budget is null && Selection.TargetFlops is { } share ? this with { Budget = (float)share } : this;
         job.Train("agents", steps, how.NewTask(job.Model, UsualDropout ?? 0, Task.LabelSmoothing, Seed));
     }
+
+    internal AgentReward PaidBy => Reward ?? (Budget is null ? AgentReward.TrueClass : AgentReward.Agreement);
+
+    internal AgentContext Company => Context ?? (PaidBy == AgentReward.Agreement ? AgentContext.Acting : AgentContext.Plain);
+
+    internal bool Acts => Company == AgentContext.Acting;
 
     /// <summary>All options by name, as a training state keeps them.</summary>
     internal IEnumerable<(string Name, string Value)> Identity() =>

@@ -36,6 +36,11 @@ public sealed class AptTask : ITrainingTask
     public AptTask(Model model, Apt options, float dropout = 0, float labelSmoothing = 0)
     {
         options.Check();
+        if (options.PaidBy == AgentReward.Agreement && options.Budget is null && options.RewardMargin <= 0)
+        {
+            throw new EspalierException("agents that are paid by agreement lose with every token, so that none would go: give a Budget, or "
+                + "a RewardMargin above 0");
+        }
         (this.model, this.options, this.dropout, this.labelSmoothing) = (model, options, dropout, labelSmoothing);
         passes = new AptPasses(model.Graph);
         model.Graph.SetDropout(dropout);
@@ -271,7 +276,7 @@ public sealed class AptTask : ITrainingTask
     {
         int prefix = passes.PrefixTokens;
         var probes = new List<(int Agent, AptProbes Probe, int Reference)>();
-        var references = new List<float[]> { TrueClassProbability(observed.Logits, labels) };
+        var references = new List<float[]> { AptRewards.Of(options.PaidBy, observed.Logits, labels, observed.Logits) };
         Tensor? packed = null;
         var slots = new List<int>();        // which probe or reference each stretch of images in the packed batch is
         for (int agent = 0; agent < passes.Agents.Count; agent++)
@@ -279,12 +284,12 @@ public sealed class AptTask : ITrainingTask
             if (packed is not null) packed = passes.Part(agent, packed, Rewards);
             int reference = 0;
             Tensor context = observed.AgentInputs[agent];
-            if (options.Context == AgentContext.Pruned && agent > 0)
+            if (options.Acts || (options.Company == AgentContext.Pruned && agent > 0))
             {
                 context = pruned.AgentInputs[agent];
                 reference = references.Count;
                 references.Add([]);
-                Join(context, -reference);
+                if (!options.Acts) Join(context, -reference);
             }
             else if (RewardDropoutNeedsOwnPrefix)
             {
@@ -292,17 +297,18 @@ public sealed class AptTask : ITrainingTask
             }
             for (int k = 0; k < options.Probes; k++)
             {
-                AptProbes probe = AptProbes.Pick(passes.Agents[agent], context, prefix, options, ref rng);
+                AptProbes probe = AptProbes.Pick(passes.Agents[agent], context, prefix, options, ref rng, Threshold);
+                if (options.Acts && k == 0) Join(probe.Kept(), -reference);
                 probes.Add((agent, probe, reference));
                 Join(probe.Rows(), probes.Count - 1);
             }
         }
 
-        float[] probability = TrueClassProbability(passes.Part(passes.Agents.Count, packed!, Rewards), labels);
+        float[] paid = AptRewards.Of(options.PaidBy, passes.Part(passes.Agents.Count, packed!, Rewards), labels, observed.Logits);
         var after = new float[probes.Count][];
         for (int s = 0; s < slots.Count; s++)
         {
-            float[] p = probability[(s * labels.Length)..((s + 1) * labels.Length)];
+            float[] p = paid[(s * labels.Length)..((s + 1) * labels.Length)];
             if (slots[s] < 0) references[-slots[s]] = p;
             else after[slots[s]] = p;
         }
@@ -334,18 +340,6 @@ public sealed class AptTask : ITrainingTask
 
     /// <summary>With dropout in the rewards each probe pass of the published code draws its own masks from the first block on.</summary>
     private bool RewardDropoutNeedsOwnPrefix => options.RewardDropout && dropout > 0;
-
-    /// <summary>p(true class) of each row of logits; the rows are the batch's images over and over.</summary>
-    private static float[] TrueClassProbability(Tensor logits, int[] labels)
-    {
-        using (Recording.Pause())
-        {
-            Tensor p = F.Softmax(logits);
-            var result = new float[p.Shape[0]];
-            for (int b = 0; b < result.Length; b++) result[b] = p.Span[b * p.Shape[1] + labels[b % labels.Length]];
-            return result;
-        }
-    }
 
     /// <summary>Multiply-adds of the self-pruned pass over those of the dense model.</summary>
     private double ComputeShare(AptOutput output)

@@ -64,6 +64,40 @@ public sealed class AptProbesTests
         Assert.Equal(Math.Abs(after - before), rewards.MeanAbsolute, 1e-6);
     }
 
+    /// <summary>What the agent drops is put back, what it keeps is taken away, and either way the reward is that of dropping.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Where_an_agent_acts_its_choice_is_changed_in_one_token(bool keeps)
+    {
+        TokenAgent agent = NewAgent();
+        using var scope = new Scope();
+        Tensor x = Random(RowSet.Uniform(1, 6));
+        float[] p = agent.PruneProbabilities(x);
+        float between = keeps ? p[1..].Max() + 0.01f : p[1..].Min() - 0.01f;
+        var rng = new Rng(2);
+        AptProbes probe = AptProbes.Pick(agent, x, 1, new Apt { Exploration = 0, Context = AgentContext.Acting }, ref rng, between);
+        int unsure = 1 + IndexOfMax([.. p[1..].Select(q => keeps ? q : -q)]);
+        Assert.Equal(unsure, probe.Dropped[0]);
+        Assert.Equal(keeps ? 6 : 1, probe.Kept().Shape[0]);
+        Assert.Equal(keeps ? 5 : 2, probe.Rows().Shape[0]);
+        // The changed choice is paid more: it is worth dropping the kept token, and worth keeping the dropped one.
+        probe.Loss(agent, [0.5f], [0.6f], 0, out ProbeRewards rewards);
+        Assert.Equal(keeps ? 1 : 0, rewards.PruneShare);
+    }
+
+    [Fact]
+    public void Rewards_by_hand()
+    {
+        using var scope = new Scope();
+        // Softmax of (log 3, 0) is (3/4, 1/4).
+        Tensor whole = Tensor.From(new Shape(1, 2), [MathF.Log(3), 0]), answers = Tensor.From(new Shape(2, 2), [MathF.Log(3), 0, 0, 0]);
+        Assert.Equal([0.25f, 0.5f], AptRewards.Of(AgentReward.TrueClass, answers, [1], whole));
+        float[] paid = AptRewards.Of(AgentReward.Agreement, answers, [1], whole);
+        Assert.Equal(0, paid[0], 1e-7f);
+        Assert.Equal(0.75 * Math.Log(0.5 / 0.75) + 0.25 * Math.Log(0.5 / 0.25), paid[1], 1e-6);
+    }
+
     private static TokenAgent NewAgent()
     {
         var rng = new Rng(1);

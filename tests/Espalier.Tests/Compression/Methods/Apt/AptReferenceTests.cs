@@ -41,10 +41,16 @@ public sealed class AptReferenceTests
     }
 
     [Fact]
-    public void Four_training_steps_give_the_references_weights()
+    public void Four_training_steps_give_the_references_weights() => AssertTrained(new Apt { Exploration = 0 }, "trained.pth");
+
+    [Fact]
+    public void Four_steps_paid_by_agreement_give_the_references_weights() => AssertTrained(
+        new Apt { Exploration = 0, Reward = AgentReward.Agreement, RewardMargin = 0.002f }, "trained-acting.pth");
+
+    private static void AssertTrained(Apt apt, string file)
     {
         using Model model = Model.Open(AptGolden.Path("random.pth"), new OpenOptions { Config = Config });
-        var task = new AptTask(model, new Apt { Exploration = 0 });
+        var task = new AptTask(model, apt);
         var optimizer = new Sgd(ParameterGroup.Of(model.Graph), momentum: 0.9f);
         using var loader = AptGolden.Loader(Datasets.Open("fashion-mnist", AptGolden.Path("")).Train, 16);
         for (int step = 0; step < 4; step++)
@@ -56,7 +62,7 @@ public sealed class AptReferenceTests
             foreach (var (_, parameter) in model.Graph.Parameters) parameter.ClearGrad();
         }
 
-        Checkpoint expected = CheckpointFile.Read(AptGolden.Path("trained.pth"));
+        Checkpoint expected = CheckpointFile.Read(AptGolden.Path(file));
         foreach (var (name, tensor) in model.Graph.Parameters)
         {
             float[] reference = expected[name].Data;

@@ -98,6 +98,25 @@ public sealed class AptTaskTests
     }
 
     [Fact]
+    public void A_budget_pays_by_agreement_where_nothing_else_is_said()
+    {
+        Assert.Equal((AgentReward.TrueClass, AgentContext.Plain), Resolved(new Apt()));
+        Assert.Equal((AgentReward.Agreement, AgentContext.Acting), Resolved(new Apt { Budget = 0.5f }));
+        Assert.Equal((AgentReward.TrueClass, AgentContext.Plain), Resolved(Apt.FromScratch with { Budget = 0.5f }));
+        Assert.Equal((AgentReward.TrueClass, AgentContext.Plain), Resolved(Apt.Faithful with { Budget = 0.5f }));
+
+        static (AgentReward, AgentContext) Resolved(Apt apt) => (apt.PaidBy, apt.Company);
+    }
+
+    [Fact]
+    public void Agreement_that_could_drop_nothing_is_refused()
+    {
+        using Model model = NewModel(randomHead: true);
+        Assert.Contains("Budget", Assert.Throws<EspalierException>(
+            () => new AptTask(model, new Apt { Reward = AgentReward.Agreement })).Message);
+    }
+
+    [Fact]
     public void Backbone_and_agents_are_groups_of_their_own()
     {
         using Model model = NewModel(randomHead: true);
@@ -110,6 +129,7 @@ public sealed class AptTaskTests
     [Theory]
     [InlineData(AgentContext.Plain)]
     [InlineData(AgentContext.Pruned)]
+    [InlineData(AgentContext.Acting)]
     public void Every_context_trains_both_agents(AgentContext context)
     {
         using Model model = NewModel(randomHead: true);
@@ -181,6 +201,7 @@ public sealed class AptTaskTests
             new() { Exploration = 0.4f }, new() { RewardMargin = 0.1f }, new() { Budget = 0.5f }, new() { PlainLoss = 1 },
             new() { SelfDistill = 0.5f }, new() { PruneFrom = 0.1f }, new() { Context = AgentContext.Pruned }, new() { Probes = 2 },
             new() { RewardDropout = true }, new() { ExploreBatchRange = true },
+            new() { Reward = AgentReward.Agreement, RewardMargin = 0.2f },
         ];
         // New agents' bias and places are in the model.
         Assert.Equal(new Apt().Settings.Count - 2, others.Length);

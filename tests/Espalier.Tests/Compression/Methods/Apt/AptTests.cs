@@ -1,6 +1,11 @@
 using Espalier.Compression;
 using Espalier.Compression.Methods.Apt;
+using Espalier.Data;
+using Espalier.Evaluation;
+using Espalier.Inference;
 using Espalier.Models;
+using Espalier.Tensors;
+using Espalier.Training;
 
 namespace Espalier.Tests.Compression.Methods;
 
@@ -15,6 +20,31 @@ public sealed class AptTests
         Assert.Equal(("agents", 3L), (job.Stages.Single().Name, job.Stages.Single().Steps));
         Assert.Single(TokenAgent.Find(model.Graph));
         Assert.InRange(job.Evaluate().Scalars["accuracy"], 0, 1);
+    }
+
+    /// <summary>One image says little about a network whose images decide.</summary>
+    [Fact]
+    public void MultiplyAddsAreTheMeanOfTheImages()
+    {
+        using Model model = CompressionJobs.Model(CompressionJobs.TinyVit, 8), before = CompressionJobs.Model(CompressionJobs.TinyVit, 8);
+        CompressionJob job = CompressionJobs.Job(model, new Apt { TrainSteps = 3, Layers = [0], TargetFlops = 0.8 });
+        var compared = new BeforeAfter(job, before);
+        job.Run();
+        ModelEvaluation Evaluated(float threshold, HashSet<int> left)
+        {
+            model.SetKeepRule(KeepRule.AtLeast(-threshold));
+            using Session session = model.Session();
+            TrainingData data = CompressionJobs.Data(8);
+            using var loader = new DataLoader(data.Evaluation, data.EvaluationPipeline, 32);
+            return new Evaluator(session).Run(loader.Once(), image => left.Add(image.Tokens[^1]));
+        }
+
+        (ModelEvaluation Mean, HashSet<int> Left) found = Enumerable.Range(20, 60).Select(t =>
+        {
+            var left = new HashSet<int>();
+            return (Evaluated(t / 100f, left), left);
+        }).First(e => e.left.Count > 1);
+        Assert.Equal(found.Mean.MultiplyAdds, compared.Measure(TimeSpan.FromMilliseconds(1)).After.MultiplyAdds, 1e-6);
     }
 
     [Fact]
