@@ -65,8 +65,8 @@ internal static class CompressFlags
         Shared.Model, ModelType, Shared.Width, Shared.ImageSize, Shared.Preprocess, Shared.Data, Shared.DataDir, Shared.Strict, PretrainSteps,
         Output, .. SelectionFlags.All, BudgetList,
         Rounds, Schedule, TrainSteps, FineTuneSteps, BatchSize, Optimizer, LearningRate, WeightDecay,
-        Decay, Warmup, Shared.TrainOnly, .. RecipeFlags.All, RunDir, CheckpointEvery, Shared.Resume, Set, MoveConstants, Recover, Calibration, CalibrationImages, Plan, PlanFile,
-        Report, Seed,
+        Decay, Warmup, Shared.TrainOnly, .. RecipeFlags.All, .. AugmentFlags.All, RunDir, CheckpointEvery, Shared.Resume, Set,
+        MoveConstants, Recover, Calibration, CalibrationImages, Plan, PlanFile, Report, Seed,
     ];
 
     /// <summary>The budgets of one search; none where one target is enough.</summary>
@@ -134,7 +134,7 @@ internal static class CompressFlags
         Model = p.GetValue(Shared.Model), ModelType = p.GetValue(ModelType), Width = p.GetValue(Shared.Width),
         ImageSize = p.GetValue(Shared.ImageSize), Preprocess = p.GetValue(Shared.Preprocess),
         Data = p.GetValue(Shared.Data), DataDir = p.GetValue(Shared.DataDir), Strict = p.GetValue(Shared.Strict),
-        Calibration = p.GetValue(Calibration),
+        Calibration = p.GetValue(Calibration), Augmentation = AugmentFlags.Read(p),
     };
 
     public static ReportFile? ReadReport(ParseResult p) => p.GetValue(Report) is { } path ? new ReportFile(path) : null;

@@ -2,7 +2,6 @@ using System.CommandLine;
 using System.Globalization;
 using Espalier.Cli.Running;
 using Espalier.Compression;
-using Espalier.Data;
 using Espalier.Models;
 using Espalier.Optim;
 using Espalier.Tensors;
@@ -66,11 +65,6 @@ internal sealed class TrainFlags
     private readonly Option<float?> dropout =
         Opt.Number("--dropout", "[0.1 for the published models, 0 for small and own ones]", 0f, 0.99f, "RATE");
     private readonly Option<bool> noShuffle = Opt.Flag("--no-shuffle", "Take the training images in the data set's order");
-    private readonly Option<bool> noAugment =
-        Opt.Flag("--no-augment", "Train on the images as they are; the same as --augment none");
-    private readonly Option<string?> augment = Opt.Choice("--augment",
-        "What is done to training images [pad-crop-flip for Fashion-MNIST, else resized-crop]", "default", "none",
-        "flip", "resized-crop", "pad-crop-flip", "color-jitter", "rand-augment", "deit");
     private readonly Option<ulong?> seed = Opt.Number("--seed", "Of everything random [42]", 0UL, ulong.MaxValue);
     private readonly Option<double?> freeze = Opt.Number("--freeze",
         "Passes over the training images in which only the new head is trained, before everything is [0]", 0.0, 1e6, "PASSES");
@@ -115,7 +109,7 @@ internal sealed class TrainFlags
             steps, epochs, freeze,
             batchSize, accumulation, optimizer, learningRate, decay, warmup, weightDecay, maxGradNorm, Shared.TrainOnly,
             ema, amp, checkpointActivations, syncBatchNorm, dropout,
-            .. RecipeFlags.All, augment, noAugment, noShuffle, seed,
+            .. RecipeFlags.All, .. AugmentFlags.All, noShuffle, seed,
             evalEvery, evalBatchSize, evalLimit, holdOut, checkpointEvery, logEvery, Shared.Resume, overwrite,
             targetFlops, rewardMargin, plainLoss, selfDistill, pruneFrom, reward, clip, exploration, probes, context, keepBias,
             faithful])
@@ -130,8 +124,6 @@ internal sealed class TrainFlags
         bool apt = p.GetValue(method) != "none", scratch = p.GetValue(init) is null && p.GetValue(pretrained) is null;
         if (p.GetValue(init) is not null && p.GetValue(pretrained) is not null)
             throw new EspalierException("--init and --pretrained both say where to start; give one of them");
-        if (p.GetValue(noAugment) && p.GetValue(augment) is { } kind and not "none")
-            throw new EspalierException($"--no-augment and --augment {kind} contradict each other; give one of them");
         if (p.GetValue(steps) is not null && p.GetValue(epochs) is not null)
             throw new EspalierException("--num-steps and --epochs both say how long to train; give one of them");
         string? start = p.GetValue(init) ?? p.GetValue(pretrained);
@@ -168,17 +160,7 @@ internal sealed class TrainFlags
             AveragedWeights = p.GetValue(Shared.Averaged),
             Dropout = p.GetValue(dropout),
             Recipe = RecipeFlags.Read(p),
-            Augmentation = p.GetValue(noAugment) ? Augmentation.None : p.GetValue(augment) switch
-            {
-                "none" => Augmentation.None,
-                "flip" => Augmentation.Flip,
-                "resized-crop" => Augmentation.RandomResizedCrop,
-                "pad-crop-flip" => Augmentation.PadCropFlip,
-                "color-jitter" => Augmentation.ColorJitter,
-                "rand-augment" => Augmentation.RandAugment,
-                "deit" => Augmentation.Deit,
-                _ => Augmentation.Default,
-            },
+            Augmentation = AugmentFlags.Read(p),
             HoldOut = p.GetValue(holdOut) ?? (p.GetValue(faithful) ? 0 : null),
             EvalLimit = p.GetValue(evalLimit),
             Epochs = p.GetValue(epochs)

@@ -76,6 +76,22 @@ public sealed class CompressVerbTests : IDisposable
     }
 
     [Fact]
+    public void Fine_tuning_sees_images_as_they_are_or_augmented()
+    {
+        Assert.NotEqual(Tuned("--no-augment"), Tuned("--augment", "pad-crop-flip"));
+        Assert.Equal(Tuned("--no-augment"), Tuned("--augment", "none"));
+        Assert.Contains("contradict", Tool.Run("compress", "l1", "--model-type", "cifar-vgg11", "--no-augment", "--augment", "flip").MustFail(2));
+
+        byte[] Tuned(params string[] how)
+        {
+            string output = folder.File("tuned.safetensors");
+            Tool.Run(["compress", "l1", "--model-type", "cifar-vgg11", "--width", "0.1", "--img-size", "16", "--data", "fashion-mnist-sample",
+                "--fine-tune-steps", "2", "--batch-size", "16", "--ratio", "0.5", "--output", output, .. how]).MustSucceed();
+            return File.ReadAllBytes(output);
+        }
+    }
+
+    [Fact]
     public void A_report_is_a_page_or_data() => Assert.Contains("report.txt", Tool.Run("compress", "l1", "--model-type", "cifar-vgg11",
         "--report", folder.File("report.txt")).MustFail(2));
 

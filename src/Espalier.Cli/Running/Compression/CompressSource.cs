@@ -29,6 +29,9 @@ internal sealed record CompressSource
     /// <summary>A folder of images without labels, to look at; on its own it is the data set, of which nothing is learnt.</summary>
     public string? Calibration { get; init; }
 
+    /// <summary>What is done to training images.</summary>
+    public Augmentation Augmentation { get; init; } = Augmentation.Default;
+
     /// <summary>A picture that cannot be read ends the work; else it is left out and named in the end.</summary>
     public bool Strict { get; init; }
 
@@ -52,7 +55,7 @@ internal sealed record CompressSource
             model.Card = model.Card with { Preprocessing = p };
             ImagePipeline evaluation = ImagePipeline.Eval(p);
             return new CompressInput(model, pair, p,
-                new TrainingData(pair.Train, labelled ? ImagePipeline.Train(pair.Info, p) : evaluation, pair.Test, evaluation))
+                new TrainingData(pair.Train, labelled ? ImagePipeline.Train(pair.Info, p, Augmentation) : evaluation, pair.Test, evaluation))
             {
                 Calibration = labelled ? pictures : null, Skipped = skipped ?? pair.Skipped,
             };
