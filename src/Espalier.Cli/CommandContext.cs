@@ -20,6 +20,9 @@ internal sealed record CommandContext(Terminal Terminal, CancellationToken Cance
     /// <summary>What <c>-</c> in the place of a file writes.</summary>
     public Func<Stream> StandardOutput { get; init; } = Console.OpenStandardOutput;
 
+    /// <summary>How long each of two networks is timed before it is the other's turn, where they are compared.</summary>
+    public TimeSpan Burst { get; init; } = TimeSpan.FromSeconds(0.3);
+
     private const int MostNamed = 20;
     private readonly List<SkippedFiles> skipped = [];
 

@@ -35,7 +35,7 @@ internal static class Tool
     {
         var error = new StringWriter();
         var terminal = new Terminal(TextWriter.Synchronized(output), error, Interactive: false, Width: 120);
-        int code = CommandLine.Run(args, new CommandContext(terminal, cancel));
+        int code = CommandLine.Run(args, new CommandContext(terminal, cancel) { Burst = TimeSpan.FromMilliseconds(1) });
         return new Outcome(code, output.ToString()!, error.ToString());
     }
 

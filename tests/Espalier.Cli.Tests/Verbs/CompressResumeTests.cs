@@ -14,12 +14,9 @@ public sealed class CompressResumeTests : IDisposable
     [InlineData("l1", "--ratio 0.3 --rounds 2", "fine-tune 1/2: ", "1-train 2-fine-tune-1-2 3-fine-tune-2-2")]
     [InlineData("repr", "--ratio 0.3", "step 4 of 4", "1-train 2-repr 3-fine-tune")]
     [InlineData("enc", "--target-flops 0.7 --set timed=no,search=model", "enc: ranks ", "1-train 2-fine-tune")]
-    [InlineData("enc", "--target-flops 0.7 --set timed=no", "step 4 of 4", "1-train 2-fine-tune")]
     [InlineData("low-rank", "--target-flops 0.7 --set timed=no,images=32", "step 4 of 4", "1-train 2-fine-tune")]
     [InlineData("qat", "--set bits=4,images=16", "step 4 of 4", "1-train 2-qat 3-fine-tune")]
     [InlineData("quant-noise", "--set images=16", "step 4 of 4", "1-train 2-quant-noise 3-fine-tune")]
-    [InlineData("quant-noise", "--set kind=proxy", "step 4 of 4", "1-train 2-quant-noise 3-fine-tune")]
-    [InlineData("quant-noise", "--set kind=centroids,entries=16", "step 4 of 4", "1-train 2-quant-noise 3-fine-tune")]
     [InlineData("ipq", "--set entries=16,stages=2,noise=0.1", "codes 1 of 2: ",
         "1-train 2-noise 3-codes-1-of-2 4-codes-2-of-2")]
     public void It_ends_bit_for_bit_like_one_that_was_not_stopped(string method, string options, string stopAt, string stages)

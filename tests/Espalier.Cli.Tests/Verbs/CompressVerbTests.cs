@@ -79,7 +79,6 @@ public sealed class CompressVerbTests : IDisposable
     public void Fine_tuning_sees_images_as_they_are_or_augmented()
     {
         Assert.NotEqual(Tuned("--no-augment"), Tuned("--augment", "pad-crop-flip"));
-        Assert.Equal(Tuned("--no-augment"), Tuned("--augment", "none"));
         Assert.Contains("contradict", Tool.Run("compress", "l1", "--model-type", "cifar-vgg11", "--no-augment", "--augment", "flip").MustFail(2));
 
         byte[] Tuned(params string[] how)

@@ -10,8 +10,6 @@ namespace Espalier.Cli.Running;
 /// <summary>A network made smaller, and what it was before and after.</summary>
 internal sealed class CompressRun(CompressPlan plan, CommandContext context)
 {
-    private static readonly TimeSpan BurstTime = TimeSpan.FromSeconds(0.3);
-
     private readonly Terminal terminal = context.Terminal;
     private bool planned;
 
@@ -78,7 +76,7 @@ internal sealed class CompressRun(CompressPlan plan, CommandContext context)
         if (plan.Output is not null) model.Save(plan.Output);
         planned = job.LastPlan is not null;
         if (plan.PlanFile is not null) job.LastPlan?.Save(plan.PlanFile);
-        Comparison numbers = comparison.Measure(BurstTime);
+        Comparison numbers = comparison.Measure(context.Burst);
         if (plan.Report is { } file)
         {
             CompressionReport report = CompressReport.Of(plan, job, input, numbers, context.Arguments);

@@ -19,8 +19,6 @@ internal sealed class QuantizeRun(QuantizePlan plan, CommandContext context)
     /// <summary>Images that the two networks' outputs are compared on, at most.</summary>
     private const int ComparedImages = 10_000;
 
-    private static readonly TimeSpan BurstTime = TimeSpan.FromSeconds(0.3);
-
     private readonly Terminal terminal = context.Terminal;
     private CompressInput input = null!;
     private IImageDataset evaluation = null!;
@@ -137,7 +135,7 @@ internal sealed class QuantizeRun(QuantizePlan plan, CommandContext context)
         OutputComparison outputs = Outputs(floats, codes);
         double after = input.IsLabelled ? Accuracy(codes) : outputs.SameAnswer;
         float[] image = [.. CalibrationImages.Of(evaluation, input.Data.EvaluationPipeline, 1).SelectMany(x => x.ToArray())];
-        var (slow, fast) = SideBySide.Milliseconds(floats, codes, image, BurstTime);
+        var (slow, fast) = SideBySide.Milliseconds(floats, codes, image, context.Burst);
         Table table = Tables.New("", "before", "after", "ratio");
         table.Row(input.IsLabelled ? "accuracy" : "same answer", Format.Percent(before), Format.Percent(after),
             Format.Number(100 * (after - before), "+0.00;-0.00") + " points");
