@@ -36,6 +36,10 @@ internal sealed class AptReproduction(CommandContext context, string folder, str
     private const string Decayed = "--weight-decay 0.05 --label-smoothing 0.1";
     private const string Taught = "--plain-loss 1 --self-distill 0.5 --clip groups";
 
+    /// <summary>What agents are paid by: the answer that stays, the usual, and as published.</summary>
+    private static readonly (string Id, string Name, string Flag)[] Rewards =
+        [("", "", ""), ("-true-class", " paid by the true class", " --reward true-class")];
+
     public long Steps => steps;
 
     public RunHours Hours { get; } = new();
@@ -47,8 +51,8 @@ internal sealed class AptReproduction(CommandContext context, string folder, str
     public static IReadOnlyList<AptLine> All(IReadOnlyList<double> budgets) =>
     [
         new(Plain, "plain", $"--method none {Decayed}"),
-        .. from budget in budgets let share = FormattableString.Invariant($"{budget:0.##}")
-           select new AptLine($"apt-{share}", $"APT, budget {share}", $"--target-flops {share} {Taught} {Decayed}"),
+        .. from budget in budgets from paid in Rewards let share = FormattableString.Invariant($"{budget:0.##}")
+           select new AptLine($"apt-{share}{paid.Id}", $"APT{paid.Name}, budget {share}", $"--target-flops {share}{paid.Flag} {Taught} {Decayed}"),
         new("control", "APT's passes, nothing dropped", $"--keep-bias 100 --reward-margin -1 {Taught} {Decayed}"),
         new("longer", "plain, 2.5 times the steps", $"--method none {Decayed}", 2.5),
     ];

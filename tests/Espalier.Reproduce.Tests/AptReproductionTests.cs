@@ -19,10 +19,11 @@ public sealed class AptReproductionTests : IDisposable
     {
         using (Model start = Model.Create("vit-small-28", classes: 10, imageSize: 28)) start.Save(Path.Combine(folder, "start-3.safetensors"));
         TrainPlan[] plans = [.. Runs.Lines.Select(l => Runs.Plan(Runs.Command(l, 3)))];
-        Assert.Equal(["plain", "apt-0.85", "apt-0.5", "control", "longer"], Runs.Lines.Select(l => l.Id));
-        Assert.Equal([false, true, true, true, false], plans.Select(p => p.Method is not null));
-        Assert.Equal(["0.85", "0.5", "none"], plans[1..4].Select(p => Setting(p, "budget")));
-        Assert.Equal([70L, 70, 70, 70, 175], plans.Select(p => p.Options.Steps));
+        Assert.Equal(["plain", "apt-0.85", "apt-0.85-true-class", "apt-0.5", "apt-0.5-true-class", "control", "longer"], Runs.Lines.Select(l => l.Id));
+        Assert.Equal([false, true, true, true, true, true, false], plans.Select(p => p.Method is not null));
+        Assert.Equal(["0.85", "0.85", "0.5", "0.5", "none"], plans[1..6].Select(p => Setting(p, "budget")));
+        Assert.Equal(["usual", "true-class", "usual", "true-class"], plans[1..5].Select(p => Setting(p, "reward")));
+        Assert.Equal([70L, 70, 70, 70, 70, 70, 175], plans.Select(p => p.Options.Steps));
         foreach (TrainPlan plan in plans)
         {
             Assert.Equal(plans[0].Options with
@@ -51,7 +52,7 @@ public sealed class AptReproductionTests : IDisposable
     {
         Assert.Equal(["plain", "control"], AptReproduction.Of([0.5], "control").Select(l => l.Id));
         var e = Assert.Throws<EspalierException>(() => AptReproduction.Of([0.5], "apt-0.3"));
-        Assert.Contains("there is no 'apt-0.3'; there are plain, apt-0.5, control, longer", e.Message);
+        Assert.Contains("there is no 'apt-0.3'; there are plain, apt-0.5, apt-0.5-true-class, control, longer", e.Message);
     }
 
     /// <summary>Differences 1, 2 and 3 points: mean 2, deviation 1, and 4.303 / sqrt(3) times it.</summary>
