@@ -37,7 +37,7 @@ internal sealed class DepthReproduction(CommandContext context, string folder, s
         foreach (var (seed, line) in runs.Mine(all, r => Name(r.Line.Id, r.Seed)))
         {
             runs.Do(Name(line.Id, seed), () => Model.Open(SizeReproduction.Start(Network)), Options(seed, 0, line.Settings ?? []),
-                job => Train(job, line.Settings is not null));
+                job => NetworkRuns.RunOrTrain(job, line.Settings is not null));
             CompressionOptions cut = Options(seed, Gone, []) with { TrainSteps = 0 };
             runs.Do(Cut(line.Id, seed), () => runs.Open(Name(line.Id, seed)), cut, job => job.Run());
         }
@@ -46,13 +46,7 @@ internal sealed class DepthReproduction(CommandContext context, string folder, s
     /// <summary>How long every run with one seed will take on this machine, by a few steps.</summary>
     public IEnumerable<(string Name, TimeSpan Time)> Estimates(ulong seed) => Lines.Select(line => (line.Name,
         runs.Estimate(() => Model.Open(SizeReproduction.Start(Network)), few => Options(seed, 0, line.Settings ?? []) with { TrainSteps = few },
-            job => Train(job, line.Settings is not null), steps)));
-
-    private static void Train(CompressionJob job, bool random)
-    {
-        if (random) job.Run();
-        else job.Train("train", job.Options.TrainSteps);
-    }
+            job => NetworkRuns.RunOrTrain(job, line.Settings is not null), steps)));
 
     private static string Name(string id, ulong seed) => $"{Network}-{id}-{seed}";
 

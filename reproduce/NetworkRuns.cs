@@ -160,6 +160,13 @@ internal sealed class NetworkRuns(CommandContext context, string folder, Dataset
         return model;
     }
 
+    /// <summary>Trains by the job's method, or plainly for as many steps.</summary>
+    public static void RunOrTrain(CompressionJob job, bool byMethod)
+    {
+        if (byMethod) job.Run();
+        else job.Train("train", job.Options.TrainSteps);
+    }
+
     private string PathOf(string name) => Path.Combine(folder, name + ".json");
 
     private TrainingData Data(Model net, Augmentation augmentation)

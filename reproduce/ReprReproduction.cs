@@ -68,7 +68,7 @@ internal sealed class ReprReproduction(CommandContext context, string folder, st
                   select (Seed: seed, Line: line, Column: column);
         foreach (var (seed, line, column) in runs.Mine(all, r => Name(r.Line.Id, r.Column.Id, r.Seed)))
             runs.Do(Name(line.Id, column.Id, seed), () => runs.New(Network, 1, seed), Options(seed, line.Reverse),
-                job => Train(job, line.Repr), augmentation: column.Kind);
+                job => NetworkRuns.RunOrTrain(job, line.Repr), augmentation: column.Kind);
     }
 
     private void TrainOn()
@@ -76,7 +76,7 @@ internal sealed class ReprReproduction(CommandContext context, string folder, st
         var all = from seed in seeds from remedy in Remedies select (Seed: seed, Remedy: remedy);
         foreach (var (seed, remedy) in Trainings.Mine(all, r => TrainedName(r.Remedy.Id, r.Seed)))
             Trainings.Do(TrainedName(remedy.Id, seed), Open, Options(seed, remedy.Settings ?? []),
-                job => Train(job, remedy.Settings is not null));
+                job => NetworkRuns.RunOrTrain(job, remedy.Settings is not null));
     }
 
     /// <summary>How long every run with one seed will take on this machine, by a few steps.</summary>
@@ -85,17 +85,11 @@ internal sealed class ReprReproduction(CommandContext context, string folder, st
         if (tables.Contains(OfPaper))
             foreach (var (_, name, repr, reverse) in Lines)
                 yield return ($"{Network}, {name}", Columns.Count * runs.Estimate(() => runs.New(Network, 1, seed),
-                    few => Options(seed, reverse) with { TrainSteps = few }, job => Train(job, repr), steps));
+                    few => Options(seed, reverse) with { TrainSteps = few }, job => NetworkRuns.RunOrTrain(job, repr), steps));
         if (tables.Contains(OfTrained))
             foreach (var (_, name, settings) in Remedies)
                 yield return ($"{Trained}, {name}", Trainings.Estimate(Open,
-                    few => Options(seed, settings ?? []) with { TrainSteps = few }, job => Train(job, settings is not null), steps));
-    }
-
-    private static void Train(CompressionJob job, bool repr)
-    {
-        if (repr) job.Run();
-        else job.Train("train", job.Options.TrainSteps);
+                    few => Options(seed, settings ?? []) with { TrainSteps = few }, job => NetworkRuns.RunOrTrain(job, settings is not null), steps));
     }
 
     private static Model Open() => Model.Open(SizeReproduction.Start(Trained));

@@ -219,11 +219,11 @@ internal sealed class TrainFlags
         Set("plain-loss", p.GetValue(plainLoss));
         Set("self-distill", p.GetValue(selfDistill));
         Set("prune-from", p.GetValue(pruneFrom));
-        if (p.GetValue(reward) is { } paid) result = result.Set("reward", paid);
+        if ((p.GetValue(reward) ?? (original ? "true-class" : null)) is { } paid) result = result.Set("reward", paid);
         Set("probes", p.GetValue(probes));
         Set("keep-bias", p.GetValue(keepBias));
         if (p.GetValue(context) is { } company) result = result.Set("context", company);
-        if (original) result = result.Set("reward-dropout", "yes").Set("explore-batch-range", "yes").Set("reward", p.GetValue(reward) ?? "true-class");
+        if (original) result = result.Set("reward-dropout", "yes").Set("explore-batch-range", "yes");
         if (p.GetValue(Shared.Config) is { } file && VitConfig.Read(file).PruneLayers is { Length: > 0 } layers)
             result = result.Set("layers", string.Join('+', layers));
         return result;

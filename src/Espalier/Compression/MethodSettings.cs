@@ -68,12 +68,27 @@ public sealed class MethodSettings<T> : IReadOnlyList<MethodSetting>
         [CallerArgumentExpression(nameof(get))] string property = "")
         where TWord : struct, Enum
     {
-        Dictionary<string, TWord> words = Enum.GetValues<TWord>().ToDictionary(w => Word(w));
+        Dictionary<string, TWord> words = Words<TWord>();
         Add(name, m => Word(get(m)), (m, text) => words.TryGetValue(text, out TWord word) ? set(m, word) : null, meaning,
             $"one of {string.Join(", ", words.Keys)}", property);
-
-        static string Word(TWord word) => JsonNamingPolicy.KebabCaseLower.ConvertName(word.ToString());
     }
+
+    /// <summary>The same, or "usual" for null: other settings say which it is.</summary>
+    public void Add<TWord>(string name, Func<T, TWord?> get, Func<T, TWord?, T> set, string meaning,
+        [CallerArgumentExpression(nameof(get))] string property = "")
+        where TWord : struct, Enum
+    {
+        const string usually = "usual";
+        Dictionary<string, TWord> words = Words<TWord>();
+        Add(name, m => get(m) is { } own ? Word(own) : usually,
+            (m, text) => text == usually ? set(m, null) : words.TryGetValue(text, out TWord word) ? set(m, word) : null, meaning,
+            $"one of {usually}, {string.Join(", ", words.Keys)}", property);
+    }
+
+    private static Dictionary<string, TWord> Words<TWord>() where TWord : struct, Enum =>
+        Enum.GetValues<TWord>().ToDictionary(w => Word(w));
+
+    private static string Word<TWord>(TWord word) where TWord : struct, Enum => JsonNamingPolicy.KebabCaseLower.ConvertName(word.ToString());
 
     /// <summary>A number from <paramref name="low"/> to <paramref name="high"/>.</summary>
     public void Add<TNumber>(string name, Func<T, TNumber> get, Func<T, TNumber, T> set, TNumber low, TNumber high,
