@@ -32,6 +32,7 @@ internal sealed class AptResults(CommandContext context, AptReproduction runs, I
     private const int TimedBatch = 256, TimedBatches = 4, Rounds = 15;
 
     private readonly DatasetPair data = Datasets.Open("fashion-mnist", dataDir);
+    private readonly List<(string Name, DroppedPatches Dropped)> dropped = [];
 
     public IReadOnlyList<AptResult> Measure()
     {
@@ -46,8 +47,7 @@ internal sealed class AptResults(CommandContext context, AptReproduction runs, I
                 if (models[i][0].AgentLayers.Count == 0) rows.Add((name, models[i], false));
                 else rows.AddRange([($"{name}, pruned", models[i], true), ($"{name}, unpruned", models[i], false)]);
             }
-            var evaluations = rows.Select(r => r.Models.Select((m, s) =>
-                new EvaluationRun(context, m, data.Test, 100).Run($"{r.Name}, seed {seeds[s]}", r.Prune)).ToArray()).ToArray();
+            var evaluations = rows.Select(r => Evaluate(r.Name, r.Models, r.Prune)).ToArray();
 
             using var scope = new Scope();
             IReadOnlyList<Tensor> batches = ModelSpeed.Batches(data.Test, models[0][0], TimedBatch, TimedBatches);
@@ -62,6 +62,34 @@ internal sealed class AptResults(CommandContext context, AptReproduction runs, I
         {
             foreach (Inference.Session m in models.SelectMany(m => m)) m.Dispose();
         }
+    }
+
+    /// <summary>Each seed's model on the test images; what a pruned one drops is counted beside it.</summary>
+    private ModelEvaluation[] Evaluate(string name, Inference.Session[] models, bool prune)
+    {
+        DroppedPatches? patches = prune ? new DroppedPatches(data.Test, models[0]) : null;
+        ModelEvaluation[] found = [.. models.Select((m, s) =>
+            new EvaluationRun(context, m, data.Test, 100).Run($"{name}, seed {seeds[s]}", prune, patches is null ? null : patches.Add))];
+        if (patches?.All is { EmptyDropped: 0, OthersDropped: 0 }) patches = null;
+        if (patches is not null) dropped.Add((name.Replace(", pruned", ""), patches));
+        return found;
+    }
+
+    /// <summary>What the agents learned to let go of; nothing where no line drops any token.</summary>
+    private string Patches()
+    {
+        if (dropped.Count == 0) return "";
+        string all = string.Join("; ", dropped.Select(d => $"{d.Name}: {Part(d.Dropped.All)}"));
+        return $"""
+
+            Which patches are gone behind the last agent, over all seeds: of those in which every pixel is 0, and of the others
+            ({all}).
+
+            {DroppedPatches.Table(dropped)}
+            """;
+
+        static string Part(DroppedPatches.Counts n) => FormattableString.Invariant(
+            $"{100.0 * n.EmptyDropped / (n.EmptyDropped + n.OthersDropped):0} % of what goes is empty");
     }
 
     /// <summary>The section of the page of results: the table, how it came about, and the commands behind each line.</summary>
@@ -88,7 +116,7 @@ internal sealed class AptResults(CommandContext context, AptReproduction runs, I
             Accuracy is the mean over the seeds ± the sample standard deviation. Images a second: batches of {TimedBatch},
             {Workers.Threads} threads ({KernelInfo.Name} kernels), all models in turn, median of {Rounds} rounds; compare the
             ratios, not the absolute figures.
-
+            {Patches()}
             The first line writes this section, the second says how long a seed takes, each line for itself:
 
             ```sh

@@ -21,7 +21,7 @@ internal static class Commands
         "Runs methods on one data set and writes the table of results.",
         [$"{Start} apt --output-dir runs/apt --output docs/results.md"],
         [Baselines(context), TokenPruning(context), Filters(context), Vit(context), Size(context), Shapes(context),
-            Stack(context), Repr(context), Depth(context), Recover(context), Budget(context), Times(context), Speed(context)]);
+            Stack(context), Repr(context), Depth(context), Curve(context), Recover(context), Budget(context), Times(context), Speed(context)]);
 
     private static Verb Baselines(CommandContext context)
     {
@@ -234,6 +234,19 @@ internal static class Commands
             runs.Train();
             return parse.GetValue(Experiment.TrainOnly) ? null : runs.Section();
         });
+    }
+
+    private static Verb Curve(CommandContext context)
+    {
+        Option<long?> steps = Steps("after each round", 200);
+        Option<string[]> some = Opt.Choices("--networks", "Only these [all]", [.. SizeReproduction.Trained]);
+        const string what = "Accuracy over the removed share, round by round.";
+        return Experiment.Of("curve", what, [steps, some], context, (parse, folder, page, _) =>
+        {
+            var runs = new CurveReproduction(context, folder, parse.GetValue(Shared.DataDir), parse.GetValue(steps) ?? 200,
+                parse.GetValue(some).Or([.. SizeReproduction.Trained]));
+            return parse.GetValue(Experiment.Plan) ? Experiment.Show(context, runs.Estimates()) : runs.Section(page);
+        }, bySeeds: false);
     }
 
     private static Verb Recover(CommandContext context)
