@@ -33,7 +33,8 @@ internal static class ShareTargets
     {
         double whole = (double)(blocks.Blocks.Count / 4) / blocks.Blocks.Count;
         int count = (int)(blocks.Tokens * (share - whole) / (1 - whole) + 1e-9);
-        return count >= 2 ? method.Set("count", count.ToString(CultureInfo.InvariantCulture)) : throw Unreachable(method, share);
+        if (count < 2) throw Unreachable(method, share);
+        return method.Set("count", count.ToString(CultureInfo.InvariantCulture)) with { Selection = new SelectionOptions() };
     }
 
     /// <summary>Patch Slimming with nearly the smallest error that is large enough: doubled or halved from the usual one until the

@@ -16,7 +16,7 @@ internal static class ParseErrors
         ["--weights"] = ["--pretrained", "--model"], ["--checkpoint"] = ["--model", "--init"], ["--finetune"] = ["--pretrained"],
         ["--data-path"] = ["--data-dir"], ["--root"] = ["--data-dir"], ["--imgsz"] = ["--img-size"], ["--smoothing"] = ["--label-smoothing"],
         ["--freeze-backbone"] = ["--freeze"], ["--clip-grad"] = ["--max-grad-norm"], ["--model-ema"] = ["--ema"],
-        ["--drop"] = ["--dropout"], ["--output"] = ["--output-dir"], ["--model"] = ["--model-type"],
+        ["--drop"] = ["--dropout"], ["--output"] = ["--output-dir"], ["--model"] = ["a network's name is --model-type here, a file to start from --init or --pretrained"],
         ["--device"] = ["there is the CPU only, by --threads"], ["--gpu"] = ["there is the CPU only, by --threads"],
         ["--amp"] = ["training is in float32"], ["--workers"] = ["pictures are read beside the training by themselves"],
         ["--num-classes"] = ["the classes are those of the data"],

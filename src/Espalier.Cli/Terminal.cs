@@ -40,6 +40,10 @@ internal sealed record Terminal(TextWriter Out, TextWriter Error, bool Interacti
         return new Terminal(System.Console.Out, System.Console.Error, interactive, width);
     }
 
+    /// <summary>Where progress goes while standard output is for what a program reads: bars of a terminal stay, lines go to standard
+    /// error.</summary>
+    public Terminal BesideData() => Interactive ? this : this with { Out = Error };
+
     /// <summary>The same, where another process speaks: nothing is written.</summary>
     public Terminal Silent() => new(TextWriter.Null, TextWriter.Null, Interactive: false, PlainWidth);
 

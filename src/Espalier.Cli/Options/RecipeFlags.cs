@@ -44,6 +44,8 @@ internal static class RecipeFlags
                 .FirstOrDefault(o => p.GetResult(o) is { Implicit: false });
             if (idle is not null) throw new EspalierException($"{idle.Name} needs a teacher; give --teacher FILE");
         }
+        if (p.GetValue(Distillation) == "deit-hard" && p.GetValue(Temperature) is not null)
+            throw new EspalierException($"{Temperature.Name} softens probabilities, and deit-hard takes the answer alone; leave it out");
         return new Recipe
         {
             Teacher = p.GetValue(Teacher),

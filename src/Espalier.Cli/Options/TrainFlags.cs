@@ -33,7 +33,7 @@ internal sealed class TrainFlags
     private readonly Option<int?> evalBatchSize =
         Opt.Number("--eval-batch-size", "Images a batch in evaluation [32]", 1, 1 << 20);
     private readonly Option<long?> evalEvery = Opt.Number("--eval-every",
-        "Steps between evaluations; 0 for one at the end [500]", 0, long.MaxValue);
+        "Steps between evaluations; 0 for one at the end [500; for folders ten times in the run]", 0, long.MaxValue);
     private readonly Option<int?> evalLimit = Opt.Number("--eval-limit", "Evaluate on the first N images only", 1, int.MaxValue);
     private readonly Option<double?> holdOut =
         Opt.Number("--hold-out", "Share of the training images that is kept to choose the best "
@@ -135,9 +135,9 @@ internal sealed class TrainFlags
         bool folder = ModelChoice.IsFolder(data);
         (string? type, int? size) = (p.GetValue(Shared.ModelType), p.GetValue(Shared.ImageSize));
         if (folder && start is null && type is null && p.GetValue(Shared.Config) is null)
-            (type, size) = ModelChoice.UsualOfPhotos(size, p.GetValue(method) == "apt" || Given(p, AptOnly) is not null);
+            (type, size) = ModelChoice.UsualOfPhotos(size, p.GetValue(method) == "apt" || Given(p, [initialWeights, .. AptOnly]) is not null);
         bool cnn = !ModelChoice.IsTransformer(type, start);
-        if (cnn) RefuseTransformerOnly(p);
+        if (cnn) RefuseTransformerOnly(p, start ?? type!);
         else if (p.GetValue(Shared.Width) is not null) throw ModelChoice.NoWidth(p.GetValue(Shared.ModelType) ?? "the model");
         apt &= !cnn;
         if (!apt) RefuseAptOnly(p, cnn);
@@ -234,9 +234,8 @@ internal sealed class TrainFlags
         }
     }
 
-    private void RefuseTransformerOnly(ParseResult p)
+    private void RefuseTransformerOnly(ParseResult p, string source)
     {
-        string source = p.GetValue(init) ?? p.GetValue(pretrained) ?? p.GetValue(Shared.ModelType)!;
         string? wrong = p.GetValue(method) == "apt" ? "--method apt drops tokens, and it has none; leave it out"
             : p.GetValue(Shared.Config) is not null ? "--config is of transformers; use --model-type, --width and --img-size"
             : p.GetValue(initialWeights) is not null ? $"{initialWeights.Name} is of transformers; leave it out" : null;

@@ -37,6 +37,7 @@ internal sealed class BenchModel : IDisposable
             (AgentLayers, Dataset, IsTransformer) = (session.AgentLayers, session.Dataset, session.Tokens > 0);
         }
         HasAgents = AgentLayers.Count > 0;
+        if (parse.GetValue(Shared.Threshold) is not null) Checkpoints.RequireAgents(HasAgents, Source, "--threshold");
         if (!needsAgents || HasAgents) return;
         if (!IsTransformer)
         {

@@ -38,6 +38,7 @@ internal static class Checkpoints
             throw new EspalierException("--threshold and --keep-share both say what the agents drop; give one of them");
         if (parse.GetValue(Shared.Precision) is { } name)
             options = (options ?? new SessionOptions()) with { Precision = Enum.Parse<Precision>(name, ignoreCase: true) };
+        RefuseWidth(parse, path);
         Session model = Session.Open(path, Shape(parse), options);
         try
         {
@@ -72,6 +73,7 @@ internal static class Checkpoints
     public static Model OpenOrCreate(ParseResult parse, string what, bool anyInput = false)
     {
         string? path = parse.GetValue(Shared.Model);
+        if (path is not null) RefuseWidth(parse, path);
         Model model = path is null ? ModelChoice.Create(parse, what) : Model.Open(path, Shape(parse) with { AnyInput = anyInput });
         try
         {
@@ -88,13 +90,20 @@ internal static class Checkpoints
         }
     }
 
-    /// <summary>What --config and --model-type say of a file's network.</summary>
+    /// <summary>What --config, --model-type and --img-size say of a file's network.</summary>
     public static OpenOptions Shape(ParseResult parse) => new()
     {
+        ImageSize = parse.GetValue(Shared.ImageSize),
         Architecture = parse.GetValue(Shared.ModelType),
         Config = parse.GetValue(Shared.Config) is { } file ? VitConfig.Read(file) : null,
         AveragedWeights = parse.GetValue(Shared.Averaged),
     };
+
+    private static void RefuseWidth(ParseResult parse, string path)
+    {
+        if (parse.GetValue(Shared.Width) is not null)
+            throw new EspalierException($"{path}: says its own shape, so --width has no meaning; leave it out");
+    }
 
     /// <summary>Whether images of so many channels are in picture files.</summary>
     public static void RequirePictures(int channels, string source)

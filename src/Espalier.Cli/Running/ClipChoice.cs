@@ -46,7 +46,7 @@ internal static class ClipChoice
     public static List<float[]> Encode(ClipModel model, IReadOnlyList<string> files, CommandContext context)
     {
         const int Batch = 32;
-        return Watch.Run(context.Terminal, "images", files.Count, report =>
+        return Watch.Run(context.Terminal.BesideData(), "images", files.Count, report =>
         {
             var features = new List<float[]>();
             for (int start = 0; start < files.Count; start += Batch)

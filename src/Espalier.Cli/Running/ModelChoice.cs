@@ -92,6 +92,8 @@ internal static class ModelChoice
         string? file = parse.GetValue(Shared.Config);
         string name = file ?? parse.GetValue(Shared.ModelType)
             ?? throw new EspalierException($"say what to {what}: --model FILE, --model-type NAME or --config FILE.json");
+        if (file is not null && (parse.GetValue(Shared.ModelType) is not null || parse.GetValue(Shared.ImageSize) is not null))
+            throw new EspalierException($"{file}: gives the whole shape; leave --model-type and --img-size out");
         double? width = parse.GetValue(Shared.Width);
         if (width is not null && (file is not null || !CnnPresets.Names.Contains(name))) throw NoWidth(name);
         if (file is not null) return Model.FromModule(new VisionTransformer(VitConfig.Read(file)));

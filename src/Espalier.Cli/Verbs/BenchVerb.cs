@@ -63,6 +63,7 @@ internal static class BenchVerb
     {
         string format = ChooseFormat(parse);
         string? output = parse.GetValue(Output);
+        Folders.MakeFor(output);
         using var model = new BenchModel(parse, needsAgents: parse.GetValue(KeepShares).Or().Length > 0);
         BenchPlan plan = Plan(parse, model);
         using InputImages images = InputImages.Take(plan.BatchSizes.Max(), model.Preprocessing,
@@ -70,8 +71,8 @@ internal static class BenchVerb
 
         // What a program reads must not have lines of progress in it.
         Terminal terminal = context.Terminal;
-        bool piped = output is null && format != "table" && !terminal.Interactive;
-        var run = new BenchRun(piped ? terminal with { Out = terminal.Error } : terminal, context.Cancel, model, images, plan);
+        bool isData = output is null && format != "table";
+        var run = new BenchRun(isData ? terminal.BesideData() : terminal, context.Cancel, model, images, plan);
         var (peak, results) = run.Measure();
         var report = new BenchReport(MachineInfo.Collect(), Path.GetFileName(model.Source), model.Parameters,
             model.DenseMultiplyAdds, model.Preprocessing.Size, model.AgentLayers, RandomAgents: !model.HasAgents, images.Source,

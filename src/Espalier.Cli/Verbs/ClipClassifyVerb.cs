@@ -53,6 +53,9 @@ internal static class ClipClassifyVerb
         if (given.Length == 0 && parse.GetValue(Save) is null) throw new EspalierException("say which images to label");
         if (parse.GetValue(Save) is not null
             && classes.Length == 0) throw new EspalierException("--save is for classes; give --class");
+        if (texts.Length > 0 && parse.GetValue(Templates) is { Length: > 0 })
+            throw new EspalierException("--template is for names of classes; give --class in the place of --text");
+        Folders.MakeFor(parse.GetValue(Save));
         using ClipModel model = ClipChoice.Open(parse, context);
         ZeroShot? zero = classes.Length == 0 ? null : ZeroShot.Of(model, classes, Sentences(parse.GetValue(Templates) ?? []));
         if (parse.GetValue(Save) is { } path) Write(parse, zero!, path, context);

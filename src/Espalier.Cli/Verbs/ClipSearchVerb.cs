@@ -46,6 +46,7 @@ internal static class ClipSearchVerb
             throw new EspalierException("say what to look for with --text or --image");
         if (!Directory.Exists(folder)) throw new EspalierException($"{folder}: no such folder");
         string path = parse.GetValue(Index) ?? Path.Combine(folder, IndexName);
+        Folders.MakeFor(path);
         EmbeddingIndex? known = File.Exists(path) ? EmbeddingIndex.Open(path) : null;
         using ClipModel model = ClipChoice.Open(parse, context);
         EmbeddingIndex index = Updated(parse, folder, path, model, known, context);
@@ -67,7 +68,7 @@ internal static class ClipSearchVerb
                 throw new EspalierException($"{path}: is of another model; leave --no-update out to make it again");
             return known;
         }
-        EmbeddingIndex index = Watch.Run(context.Terminal, "images", 1, report => EmbeddingIndex.Of(folder, model, known,
+        EmbeddingIndex index = Watch.Run(context.Terminal.BesideData(), "images", 1, report => EmbeddingIndex.Of(folder, model, known,
             (file, e) => context.Terminal.ErrorLine($"espalier: left out: {Errors.OneLine(e.Message)}"),
             (done, all) => report((double)done / all), context.Cancel));
         if (known is null || !index.Images.SequenceEqual(known.Images) || !known.IsOf(model)) index.Save(path);

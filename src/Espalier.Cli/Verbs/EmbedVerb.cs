@@ -42,9 +42,10 @@ internal static class EmbedVerb
         string[] texts = parse.GetValue(ClipChoice.Texts) ?? [], given = parse.GetValue(Images) ?? [];
         if (texts.Length > 0 == given.Length > 0) throw new EspalierException("give images, or texts with --text; one of both");
         string path = parse.GetValue(ClipChoice.Model) ?? throw new EspalierException("say which model with --model FILE");
+        Folders.MakeFor(parse.GetValue(Output));
         List<string> names = texts.Length > 0 ? [.. texts] : [.. PictureFiles.Of(given, strict: false, context)];
         List<float[]> vectors;
-        OpenOptions options = Checkpoints.Shape(parse) with { ImageSize = parse.GetValue(Shared.ImageSize) };
+        OpenOptions options = Checkpoints.Shape(parse);
         if (texts.Length == 0 && (options != new OpenOptions() || FeatureNetwork.Is(path)))
         {
             using var network = FeatureNetwork.Open(path, options, new SessionOptions { Precision = ClipChoice.Options(parse, context).Precision });

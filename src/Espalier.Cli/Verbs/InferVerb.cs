@@ -51,6 +51,10 @@ internal static class InferVerb
             throw new EspalierException($"{path}: --curve moves the agents' threshold, so it needs "
                 + "a checkpoint with agents, and no --no-prune");
 
+        if (!prune && (parse.GetValue(Shared.Threshold) is not null || parse.GetValue(Shared.KeepShare) is not null))
+            throw new EspalierException("--no-prune keeps every token, so --threshold and --keep-share have no meaning; leave one of them out");
+        if (parse.GetValue(Split) == "val" && pair.Validation is null)
+            context.Terminal.Line("split       no images of their own to validate with: these are the test images");
         PreprocessChoice.Show(context.Terminal, model.Preprocessing);
         var run = new EvaluationRun(context, model, data, parse.GetValue(BatchSize) ?? 32);
         var counts = new TokenCounts(model.Tokens > 0 ? 1 + model.AgentLayers.Count : 0);

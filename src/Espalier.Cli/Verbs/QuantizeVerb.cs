@@ -65,6 +65,8 @@ internal static class QuantizeVerb
     private static QuantizePlan Read(ParseResult p)
     {
         if (p.GetValue(Shared.Model) is null) throw new EspalierException("say which network: --model FILE");
+        if (p.GetValue(TargetSize) is not null && p.GetValue(Bits) is not null)
+            throw new EspalierException($"{TargetSize.Name} chooses 4 or 8 bits for each layer; leave {Bits.Name} out");
         return new QuantizePlan
         {
             Source = new CompressSource

@@ -45,6 +45,7 @@ internal static class ReportVerb
         string output = parse.GetValue(Output)
             ?? Path.Combine(Path.GetDirectoryName(Path.GetFullPath(checkpoint))!, "report.html");
 
+        Folders.MakeFor(output);
         int batchSize = parse.GetValue(BatchSize) ?? 32;
         var evaluation = new EvaluationRun(context, model, data, batchSize);
         var rows = new List<ModelRow>();
@@ -87,6 +88,8 @@ internal static class ReportVerb
                 ? $"{source}: no run in it (a file NAME{HistorySuffix}); give a checkpoint"
                 : $"{source}: several runs in it ({string.Join(", ", names)}); say which with --name");
         var found = new RunFolder(source, names[0]);
+        if (!File.Exists(found.History))
+            throw new EspalierException($"{source}: no run {names[0]} in it; there are {string.Join(", ", Histories(source).DefaultIfEmpty("none"))}");
         return (found.Finished
             ?? throw new EspalierException($"{source}: the run {names[0]} has no checkpoint yet"), found);
     }

@@ -42,6 +42,9 @@ internal static class TrainVerb
         if (!plan.Options.Resume && !plan.Overwrite && new[] { files.State, files.Model }.FirstOrDefault(File.Exists) is { } there)
             throw new EspalierException($"{there}: is of an earlier run; --resume goes on with it, --overwrite begins again in its "
                 + "place, and --name NAME begins another");
+        if (plan.Options.Resume && !plan.Overwrite && !File.Exists(files.State) && File.Exists(files.Model))
+            throw new EspalierException($"{files.State}: is gone, so that the run cannot go on; --init {files.Model} with another --name "
+                + "trains its network on, --overwrite begins again");
         using var run = new TrainRun(plan, context.Opened(Datasets.Open(plan.Data, plan.DataDir, strict: plan.Strict)), context);
         Announce(run, plan, terminal);
         Folders.MakeFor(files.Recipe);

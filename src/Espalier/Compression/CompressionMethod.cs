@@ -21,6 +21,12 @@ public abstract record CompressionMethod : CompressionOptions
     /// <summary>Whether a target says how much work or how many channels are left; else none may be given.</summary>
     public virtual bool TakesTarget => true;
 
+    /// <summary>Whether it trains in its own way before it removes, for <see cref="CompressionOptions.TrainSteps"/>.</summary>
+    public virtual bool TrainsFirst => false;
+
+    /// <summary>Whether <see cref="CompressionOptions.Recover"/> has anything to fit: channels that go, and what read them.</summary>
+    public virtual bool Recovers => Removes;
+
     /// <summary>Whether it looks at labels, besides any training.</summary>
     public virtual bool NeedsLabels => true;
 
@@ -65,6 +71,10 @@ public abstract record CompressionMethod : CompressionOptions
         if (Rounds < 1) throw new EspalierException($"Rounds is {Rounds}; it is at least 1");
         if (TrainSteps < 0 || FineTuneSteps < 0)
             throw new EspalierException($"TrainSteps is {TrainSteps} and FineTuneSteps {FineTuneSteps}; both are at least 0");
+        if (TrainSteps > 0 && !TrainsFirst)
+            throw new EspalierException($"{Name} trains nothing before it removes; leave TrainSteps out, FineTuneSteps are trained afterwards");
+        if (Recover is not null && !Recovers)
+            throw new EspalierException($"{Name} removes no channels here, so there is nothing to fit again; leave Recover out");
         Recover?.Checked();
         if (RankBatches < 0) throw new EspalierException($"RankBatches is {RankBatches}; it is at least 0");
     }

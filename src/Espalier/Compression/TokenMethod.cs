@@ -57,10 +57,15 @@ public abstract record TokenMethod : CompressionMethod
     /// <summary>Whether the shorter network is compared with the one that hides what is gone, before any training.</summary>
     private protected virtual bool IsCompared => true;
 
+    /// <summary>The setting that says how many tokens stay, which a target would contradict; null where there is none.</summary>
+    private protected abstract string? OwnNumber { get; }
+
     /// <summary>Puts the ops in, and says with which settings.</summary>
     private TokenMethod Applied(Graph graph)
     {
         TransformerBlocks blocks = TransformerBlocks.Of(graph);
+        if (HasTarget && OwnNumber is { } own)
+            throw new EspalierException($"{Name} goes by {own}; leave TargetFlops and all other targets out");
         CheckBlocks(blocks);
         TokenMethod how = Fitted(graph, blocks);
         how.Edit(blocks);

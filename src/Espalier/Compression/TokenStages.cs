@@ -31,6 +31,8 @@ public abstract record TokenStages : TokenMethod
                 nameof(Blocks) },
         };
 
+    private protected sealed override string? OwnNumber => Keep is null ? null : nameof(Keep);
+
     private protected sealed override TokenMethod Fitted(Graph graph, TransformerBlocks blocks)
     {
         // By thousandths.

@@ -1,3 +1,4 @@
+using Espalier.Compression;
 namespace Espalier.Cli.Tests.Verbs;
 
 /// <summary>A run of `compress` that was stopped goes on with --resume.</summary>
@@ -52,6 +53,6 @@ public sealed class CompressResumeTests : IDisposable
 
     private static string[] Arguments(string[] own) =>
         ["compress", .. own, .. own.Contains("--width") ? [.. SmallCnn.Preset[..2], .. SmallCnn.Preset[4..]] : SmallCnn.Preset,
-            .. SmallCnn.Data, "--pretrain-steps", "3", "--train-steps", "4", "--fine-tune-steps",
-            "4", "--batch-size", "16"];
+            .. SmallCnn.Data, "--pretrain-steps", "3", .. CompressionMethods.Get(own[0]).TrainsFirst ? ["--train-steps", "4"] : Array.Empty<string>(),
+            "--fine-tune-steps", "4", "--batch-size", "16"];
 }

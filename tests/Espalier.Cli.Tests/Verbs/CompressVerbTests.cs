@@ -61,8 +61,8 @@ public sealed class CompressVerbTests : IDisposable
         foreach (string report in new[] { page, data })
         {
             Outcome done = Tool.Run("compress", method, "--model-type", "cifar-vgg11", "--width", "0.1", "--img-size", "16", "--data",
-                "fashion-mnist-sample", "--train-steps", "2", "--fine-tune-steps", "2", "--batch-size", "16", "--ratio", "0.5",
-                "--report", report).MustSucceed();
+                "fashion-mnist-sample", .. scored ? Array.Empty<string>() : ["--train-steps", "2"], "--fine-tune-steps", "2",
+                "--batch-size", "16", "--ratio", "0.5", "--report", report).MustSucceed();
             Assert.Contains($"report      {report}", done.Out);
         }
         Assert.Contains("Channels kept", File.ReadAllText(page));
@@ -205,10 +205,16 @@ public sealed class CompressVerbTests : IDisposable
     [InlineData("l1", "--train-only nothing*", "matches 'nothing*' of --train-only")]
     [InlineData("repr", "--train-steps 10 --train-only classifier*", "leave --train-only out")]
     [InlineData("stochastic-depth", "--model-type resnet20 --set remove=0", "set --train-steps")]
+    [InlineData("l1", "--ratio 0.5 --train-steps 3", "leave --train-steps out, --fine-tune-steps are trained afterwards")]
+    [InlineData("enc", "--target-flops 0.5 --recover", "leave --recover out")]
+    [InlineData("l1", "--ratio 0.5 --calibration-images 8", "--calibration-images is of --recover")]
+    [InlineData("l1", "--ratio 0.5 --plan --report page.html", "--plan trains and measures nothing")]
+    [InlineData("ats", "--model-type vit-tiny-28 --target-flops 0.5", "ats goes by --set count; leave --target-flops")]
+    [InlineData("tome", "--model-type vit-tiny-28 --target-flops 0.5 --set merge=3", "tome goes by --set merge; leave --target-flops")]
     public void Errors_name_flags(string method, string options, string expected)
     {
         string[] own = options.Split(' ');
-        string[] network = own.Contains("--model-type") ? ["--img-size", "16"] : SmallCnn.Preset;
+        string[] network = own.Contains("--model-type") ? own.Contains("vit-tiny-28") ? [] : ["--img-size", "16"] : SmallCnn.Preset;
         Assert.Contains(expected, Tool.Run(["compress", method, .. own, .. network, .. SmallCnn.Data]).MustFail(2));
     }
 

@@ -141,6 +141,8 @@ public sealed class GateTests : IDisposable
     /// <summary>Learned factors on the outputs of all layers that may lose channels, driven towards zero; the smallest go.</summary>
     private sealed record GatedUnits : CompressionMethod
     {
+        public override bool TrainsFirst => true;
+
         public override string Name => "gated-units";
 
         public override string Purpose => "an example";

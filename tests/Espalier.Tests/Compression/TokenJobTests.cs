@@ -26,8 +26,8 @@ public sealed class TokenJobTests : IDisposable
     public void RunAsJobs(string name)
     {
         CompressionMethod method = CompressionMethods.Get(name) with { FineTuneSteps = 2, RankBatches = 1 };
-        if (name == "ats") method = method.Set("count", "6");
-        method = name == "patch-slimming" ? method.Set("tune", "2") : method with { TargetFlops = 0.7 };
+        method = name == "patch-slimming" ? method.Set("tune", "2") : name == "ats" ? method.Set("count", "6")
+            : method with { TargetFlops = 0.7 };
         using Model model = TokenNets.Vit(classes: 10);
         long parameters = model.ParameterCount, cost = model.Graph.CostPerImage.MultiplyAdds;
         CompressionJob job = CompressionJobs.Job(model, method);

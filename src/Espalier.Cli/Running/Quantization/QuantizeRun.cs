@@ -41,7 +41,8 @@ internal sealed class QuantizeRun(QuantizePlan plan, CommandContext context)
         var (model, result) = Rounded(original);
         using (model)
         {
-            string bits = plan.Options.WeightBits == 8 && plan.Options.ActivationBits == 8 ? "8 bits"
+            string bits = plan.TargetSize is not null ? $"4 or 8 bits, values in {plan.Options.ActivationBits}"
+                : plan.Options.WeightBits == 8 && plan.Options.ActivationBits == 8 ? "8 bits"
                 : $"{plan.Options.WeightBits} bits, values in {plan.Options.ActivationBits}";
             model.Card = model.Card.With(
                 $"quantised after training: {result.Layers.Count} layers in {bits}, {plan.Options.Observer} of {Count} images");

@@ -46,6 +46,9 @@ public sealed record Ats : TokenMethod
         FewerQueries.Check(blocks, Name);
     }
 
+    /// <summary>Images decide how many tokens stay, which no target knows.</summary>
+    private protected override string OwnNumber => nameof(Count);
+
     private protected override TokenMethod Fitted(Graph graph, TransformerBlocks blocks) => this;
 
     private protected override void Edit(TransformerBlocks blocks)

@@ -65,6 +65,9 @@ public sealed record Apt : CompressionMethod, ITrainingMethod
     public override IReadOnlyList<MethodSetting> Settings => Known;
 
     /// <inheritdoc/>
+    public override bool TrainsFirst => true;
+
+    /// <inheritdoc/>
     public override IReadOnlyList<Refusal> Refuses => [new(NetworkTraits.DropsTokens | NetworkTraits.MergesTokens
         | NetworkTraits.FewerQueries, "its threshold would rule all places where tokens go"), CompressionOrder.Grid,
         CompressionOrder.FewBits];

@@ -52,6 +52,9 @@ public sealed record DynamicVit : TokenMethod
     public override IReadOnlyList<MethodSetting> Settings => Known;
 
     /// <inheritdoc/>
+    public override bool TrainsFirst => true;
+
+    /// <inheritdoc/>
     public override IReadOnlyList<Refusal> Refuses => [.. base.Refuses, new(NetworkTraits.DropsTokens | NetworkTraits.HasAgents,
         "it hides tokens of images that have all of them, to learn which are worth keeping")];
 
@@ -120,6 +123,8 @@ public sealed record DynamicVit : TokenMethod
             if (block.Attention.Inputs.Count() > 3 || block.AttentionOp.Mask != AttentionMask.None)
                 throw new EspalierException($"dynamicvit: block {block.Index} has an attention with a bias or a mask of its own");
     }
+
+    private protected override string? OwnNumber => Keep is null ? null : nameof(Keep);
 
     private protected override TokenMethod Fitted(Graph graph, TransformerBlocks blocks)
     {

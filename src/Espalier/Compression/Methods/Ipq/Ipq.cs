@@ -59,6 +59,9 @@ public sealed record Ipq : CompressionMethod
     public override IReadOnlyList<MethodSetting> Settings => Known;
 
     /// <inheritdoc/>
+    public override bool TrainsFirst => true;
+
+    /// <inheritdoc/>
     public override bool Removes => false;
 
     /// <inheritdoc/>

@@ -31,6 +31,9 @@ public sealed record LowRank : CompressionMethod
     /// <inheritdoc/>
     public override IReadOnlyList<MethodSetting> Settings => Known;
 
+    /// <summary>Layers are split, and no channel goes that others read.</summary>
+    public override bool Recovers => false;
+
     /// <inheritdoc/>
     public override IReadOnlyList<Refusal> Refuses => [CompressionOrder.FewBits];
 

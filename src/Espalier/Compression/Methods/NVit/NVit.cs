@@ -41,6 +41,9 @@ public sealed record NVit : CompressionMethod
     public override IReadOnlyList<MethodSetting> Settings => Known;
 
     /// <inheritdoc/>
+    public override bool TrainsFirst => true;
+
+    /// <inheritdoc/>
     public override IReadOnlyList<Refusal> Refuses => [CompressionOrder.FewBits];
 
     /// <summary>Steps between prunings.</summary>

@@ -53,6 +53,9 @@ public sealed record Qat : CompressionMethod
     public override IReadOnlyList<MethodSetting> Settings => Known;
 
     /// <inheritdoc/>
+    public override bool TrainsFirst => true;
+
+    /// <inheritdoc/>
     public override bool Removes => false;
 
     /// <inheritdoc/>

@@ -46,6 +46,9 @@ public sealed record QuantNoise : CompressionMethod
     public override IReadOnlyList<MethodSetting> Settings => Known;
 
     /// <inheritdoc/>
+    public override bool TrainsFirst => true;
+
+    /// <inheritdoc/>
     public override bool Removes => false;
 
     /// <inheritdoc/>

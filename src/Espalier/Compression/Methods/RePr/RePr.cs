@@ -66,6 +66,9 @@ public sealed record RePr : CompressionMethod
     public override IReadOnlyList<MethodSetting> Settings => Known;
 
     /// <inheritdoc/>
+    public override bool TrainsFirst => true;
+
+    /// <inheritdoc/>
     public override bool Removes => EndThin;
 
     /// <summary>S1, steps at full size before a drop; 0 for a fifth of the training (the paper: 20 of 100 epochs).</summary>

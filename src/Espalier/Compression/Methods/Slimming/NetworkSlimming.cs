@@ -38,6 +38,9 @@ public sealed record NetworkSlimming : CompressionMethod
     /// <inheritdoc/>
     public override IReadOnlyList<MethodSetting> Settings => Known;
 
+    /// <inheritdoc/>
+    public override bool TrainsFirst => true;
+
     /// <summary>Weight of the penalty lambda · Σ|gamma|; the paper has 1e-4 for VGG, 1e-5 for ResNet and DenseNet.</summary>
     public double Lambda { get; init; } = 1e-4;
 

@@ -33,6 +33,9 @@ public sealed record SoftFilter : CompressionMethod
     /// <inheritdoc/>
     public override IReadOnlyList<MethodSetting> Settings => Known;
 
+    /// <inheritdoc/>
+    public override bool TrainsFirst => true;
+
     /// <summary>Steps between zeroings; 0 for a tenth of the training. The paper zeroes after each epoch.</summary>
     public long Every { get; init; }
 

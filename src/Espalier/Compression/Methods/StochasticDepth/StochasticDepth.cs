@@ -42,6 +42,9 @@ public sealed record StochasticDepth : CompressionMethod
     public override IReadOnlyList<MethodSetting> Settings => Known;
 
     /// <inheritdoc/>
+    public override bool TrainsFirst => true;
+
+    /// <inheritdoc/>
     public override bool Removes => Remove != 0;
 
     /// <summary>Probability that the last block runs in a step, in (0, 1]; the paper has 0.5 for 110 layers.</summary>

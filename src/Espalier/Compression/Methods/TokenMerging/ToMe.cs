@@ -66,6 +66,8 @@ public sealed record ToMe : TokenMethod
                 throw new EspalierException($"tome: the attention of block {block.Index} has a bias; take Proportional = false");
     }
 
+    private protected override string? OwnNumber => Merge is null ? null : nameof(Merge);
+
     private protected override TokenMethod Fitted(Graph graph, TransformerBlocks blocks) => Merge is not null ? this
         : Mildest(graph, blocks.Tokens / 2 + 1, n => this with { Merge = n });
 

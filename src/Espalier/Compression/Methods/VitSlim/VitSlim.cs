@@ -71,6 +71,9 @@ public sealed record VitSlim : CompressionMethod, ISharedSearch
     public override IReadOnlyList<MethodSetting> Settings => Known;
 
     /// <inheritdoc/>
+    public override bool TrainsFirst => true;
+
+    /// <inheritdoc/>
     public override IReadOnlyList<Refusal> Refuses =>
         TokenWeight > 0 ? [CompressionOrder.Grid, CompressionOrder.FewBits] : [CompressionOrder.FewBits];
 

@@ -53,6 +53,9 @@ public sealed record Vtp : CompressionMethod
     public override IReadOnlyList<MethodSetting> Settings => Known;
 
     /// <inheritdoc/>
+    public override bool TrainsFirst => true;
+
+    /// <inheritdoc/>
     public override IReadOnlyList<Refusal> Refuses => [CompressionOrder.FewBits];
 
     /// <summary>Weight of the penalty lambda · Σ|a|.</summary>

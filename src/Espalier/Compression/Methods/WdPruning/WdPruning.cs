@@ -36,6 +36,9 @@ public sealed record WdPruning : CompressionMethod
     public override IReadOnlyList<MethodSetting> Settings => Known;
 
     /// <inheritdoc/>
+    public override bool TrainsFirst => true;
+
+    /// <inheritdoc/>
     public override IReadOnlyList<Refusal> Refuses => [CompressionOrder.FewBits];
 
     /// <summary>Blocks, from 1, with a classifier behind them: "10", "6/10", "usual" or "none".</summary>
