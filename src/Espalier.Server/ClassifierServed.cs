@@ -31,19 +31,25 @@ internal sealed class ClassifierServed : ServedModel
 
     public override int Waiting => batcher.Waiting;
 
-    public override async Task<PictureAnswer> Predict(Image image, Question question, CancellationToken cancel)
+    public override Task<PictureAnswer> Predict(Image image, Question question, CancellationToken cancel)
     {
         Pruning pruning = question.Pruning ?? session.Pruning;
         if (pruning.IsActive && session.AgentLayers.Count == 0)
             throw new Refusal(StatusCodes.Status400BadRequest, $"{Name} has no agents that drop tokens; say no threshold or keep");
         float[] input = ArrayPool<float>.Shared.Rent(predictor.InputValues);
         predictor.Prepare(image, input.AsSpan(0, predictor.InputValues));
+        string? picture = question.Picture ? Gallery.DataUrl(Gallery.Fit(ImagePipeline.Seen(session.Preprocessing, image))) : null;
+        return Answer(input, pruning, question, picture, cancel);
+    }
+
+    /// <summary>Without the picture as it was sent: hundreds of megabytes may wait otherwise.</summary>
+    private async Task<PictureAnswer> Answer(float[] input, Pruning pruning, Question question, string? picture, CancellationToken cancel)
+    {
         Answered computed = await batcher.Ask(new Prepared(input, pruning), cancel);
         Prediction said = computed.Prediction;
         if (!said.Probabilities.All(float.IsFinite))
             throw new Refusal(StatusCodes.Status500InternalServerError, $"{Name} gives no numbers; the model is damaged");
         IEnumerable<int> best = said.Ranking.Take(question.Top);
-        string? picture = question.Picture ? Gallery.DataUrl(Gallery.Fit(ImagePipeline.Seen(session.Preprocessing, image))) : null;
         return new PictureAnswer([.. best.Select(c => new ClassShare(c, said.Name(c), said.Probabilities[c]))], said.Tokens,
             said.Kept, session.MultiplyAdds(said.Tokens), computed.Milliseconds, computed.Batch, picture);
     }

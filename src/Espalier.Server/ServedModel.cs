@@ -80,19 +80,20 @@ internal abstract class ServedModel(string name) : IAsyncDisposable
 internal sealed class FeaturesServed : ServedModel
 {
     private readonly FeatureNetwork network;
-    private readonly Batcher<Image, float[]> batcher;
+    // What waits is as large as the network's input, whatever picture was sent.
+    private readonly Batcher<float[], float[]> batcher;
 
     public FeaturesServed(ModelInfo info, FeatureNetwork network, ServerSettings settings) : base(info.Name)
     {
         (Info, this.network) = (info, network);
-        batcher = new Batcher<Image, float[]>(settings.MostTogether, settings.Queue, Run);
+        batcher = new Batcher<float[], float[]>(settings.MostTogether, settings.Queue, Run);
     }
 
     public override ModelInfo Info { get; }
 
     public override int Waiting => batcher.Waiting;
 
-    public override Task<float[]> Embed(Image image, CancellationToken cancel) => batcher.Ask(image, cancel);
+    public override Task<float[]> Embed(Image image, CancellationToken cancel) => batcher.Ask(network.Prepare(image), cancel);
 
     public override async ValueTask DisposeAsync()
     {
@@ -100,11 +101,11 @@ internal sealed class FeaturesServed : ServedModel
         network.Dispose();
     }
 
-    private float[][] Run(IReadOnlyList<Image> images)
+    private float[][] Run(IReadOnlyList<float[]> inputs)
     {
         long started = Stopwatch.GetTimestamp();
-        float[][] features = [.. images.Select(i => ClipModel.Normalised(network.Encode(i)))];
-        Count(images.Count, started);
+        float[][] features = [.. inputs.Select(i => ClipModel.Normalised(network.EncodePrepared(i)))];
+        Count(inputs.Count, started);
         return features;
     }
 }
@@ -113,13 +114,13 @@ internal sealed class FeaturesServed : ServedModel
 internal sealed class ClipServed : ServedModel
 {
     private readonly ClipModel model;
-    private readonly Batcher<Image, float[]> images;
+    private readonly Batcher<float[], float[]> images;
     private readonly Batcher<string, float[]> texts;
 
     public ClipServed(string name, ClipModel model, ServerSettings settings) : base(name)
     {
         this.model = model;
-        images = new Batcher<Image, float[]>(settings.MostTogether, settings.Queue, i => Run(i.Count, () => model.EncodeImage(i)));
+        images = new Batcher<float[], float[]>(settings.MostTogether, settings.Queue, i => Run(i.Count, () => model.EncodePrepared(i)));
         texts = new Batcher<string, float[]>(settings.MostTogether, settings.Queue,
             t => Run(t.Count, () => model.EncodeText(t, truncate: true)));
         Info = new ModelInfo(name, model.Description, 0, model.Preprocessing.Size, 0, 0, [], 0, 0, Pruning.None.ToString(), null,
@@ -130,7 +131,7 @@ internal sealed class ClipServed : ServedModel
 
     public override int Waiting => images.Waiting + texts.Waiting;
 
-    public override Task<float[]> Embed(Image image, CancellationToken cancel) => images.Ask(image, cancel);
+    public override Task<float[]> Embed(Image image, CancellationToken cancel) => images.Ask(model.Prepare(image), cancel);
 
     public override Task<float[]> Embed(string text, CancellationToken cancel) =>
         model.KnowsTexts ? texts.Ask(text, cancel) : base.Embed(text, cancel);

@@ -83,10 +83,12 @@ internal sealed class Service : IAsyncDisposable
         decoders.Dispose();
     }
 
-    /// <summary>The file's name without its ending; with a number where that is taken.</summary>
+    /// <summary>The file's name without its ending, the folder's, or that of a published model; with a number where that is taken.
+    /// </summary>
     private static string NameOf(string path, List<ServedModel> models)
     {
-        string name = Path.GetFileNameWithoutExtension(path), unique = name;
+        string name = File.Exists(path) ? Path.GetFileNameWithoutExtension(path)
+            : Directory.Exists(path) ? Path.GetFileName(Path.TrimEndingDirectorySeparator(path)) : path, unique = name;
         for (int i = 2; models.Exists(m => m.Name == unique); i++) unique = $"{name}-{i}";
         return unique;
     }

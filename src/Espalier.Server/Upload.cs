@@ -13,6 +13,10 @@ internal sealed class Upload(ServerSettings settings)
 {
     private const int MostImages = 64, LongestBoundary = 70;
 
+    /// <summary>Characters of a text. CLIP reads some 77 tokens, and what is behind them is cut; splitting much longer words takes long.
+    /// </summary>
+    private const int LongestText = 4096;
+
     /// <summary>
     /// The engine's own limit of a body is this many times ours. Past its limit the engine closes the connection, and a client that
     /// still sends sees a broken pipe instead of the answer. Past ours the answer is sent, and the rest of the body is read and
@@ -66,13 +70,14 @@ internal sealed class Upload(ServerSettings settings)
         try
         {
             EmbedRequest? asked = JsonSerializer.Deserialize(body, AnswerJson.Default.EmbedRequest);
-            if (asked?.Texts is { Count: > 0 and <= MostImages } texts && texts.All(t => t is not null)) return texts;
+            if (asked?.Texts is { Count: > 0 and <= MostImages } texts
+                && texts.All(t => t is { Length: <= LongestText })) return texts;
         }
         catch (JsonException)
         {
             // Said below, as what is no list of texts.
         }
-        throw Damaged($$"""the body is not {"texts":["..."]} with 1 to {{MostImages}} texts""");
+        throw Damaged($$"""the body is not {"texts":["..."]} with 1 to {{MostImages}} texts of at most {{LongestText}} characters""");
     }
 
     private async Task<List<byte[]>> Parts(HttpRequest request, string boundary, CancellationToken cancel)

@@ -75,6 +75,16 @@ public sealed class RowSet : IEquatable<RowSet>
     internal static RowSet Mixed(ReadOnlySpan<int> lengths, int[] tokens) =>
         new(FromLengths(lengths).starts, tokens) { InOrder = false };
 
+    /// <summary>Rows whose tokens are given.</summary>
+    internal static RowSet Of(ReadOnlySpan<int> lengths, int[] tokens)
+    {
+        int[] starts = FromLengths(lengths).starts;
+        bool rising = true;
+        for (int b = 0; b < lengths.Length; b++)
+            for (int row = starts[b] + 1; row < starts[b + 1]; row++) rising &= tokens[row] > tokens[row - 1];
+        return new RowSet(starts, tokens) { InOrder = rising };
+    }
+
     /// <summary>The images of <paramref name="first"/> followed by those of <paramref name="second"/>.</summary>
     public static RowSet Concat(RowSet first, RowSet second)
     {

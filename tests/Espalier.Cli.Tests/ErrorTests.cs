@@ -104,7 +104,7 @@ public sealed class ErrorTests : IDisposable
     [InlineData("leave --model-type and --img-size out", "bench --config shape.json --img-size 28")]
     [InlineData("has no state of the run nobody", "train --resume --name nobody")]
     [InlineData("leave --bits out", "quantize --model no-such-file --bits 4 --target-size 0.2")]
-    [InlineData("deit-hard takes the answer alone", "train --teacher no-such-file --distillation deit-hard --temperature 2")]
+    [InlineData("deit-hard takes the answer alone", "train --method none --teacher no-such-file --distillation deit-hard --temperature 2")]
     [InlineData("--template is for names of classes", "clip classify boot.png --model no-such-file --text dog --template plain")]
     [InlineData("cannot name a run", "train --data fashion-mnist-sample --name ../up --num-steps 1")]
     [InlineData("--model FILE", "infer --data fashion-mnist-sample")]

@@ -94,8 +94,7 @@ public sealed class ClipModel : IDisposable
                 if (tokenizer is not null) return tokenizer;
                 RequireTexts();
                 string path = options.Vocabulary
-                    ?? ClipWeights.FetchAsync(ClipWeights.Vocabulary, options.Directory,
-                        options.Progress).GetAwaiter().GetResult();
+                    ?? Downloader.Wait(() => ClipWeights.FetchAsync(ClipWeights.Vocabulary, options.Directory, options.Progress));
                 return tokenizer = ClipTokenizer.Open(path, vocabulary);
             }
         }
@@ -183,6 +182,19 @@ public sealed class ClipModel : IDisposable
             pipeline.Run(images[i], ref none, values);
         });
 
+    /// <summary>A picture as the image tower's input. Several threads may do this at once.</summary>
+    internal float[] Prepare(Image picture)
+    {
+        var values = new float[3 * image.ImageSize * image.ImageSize];
+        var none = new Rng(0);
+        pipeline.Run(picture, ref none, values);
+        return values;
+    }
+
+    /// <summary><see cref="EncodeImage"/> of pictures that were prepared.</summary>
+    internal float[][] EncodePrepared(IReadOnlyList<float[]> inputs) =>
+        Encoded(image, inputs.Count, 3 * image.ImageSize * image.ImageSize, (i, values) => inputs[i].CopyTo(values));
+
     /// <summary>Features of texts, not normalised.</summary>
     /// <param name="texts">At most as long as the model reads: see <see cref="ClipTokenizer.Encode(IReadOnlyList{string}, int,
     /// bool)"/>.</param>
@@ -256,7 +268,7 @@ public sealed class ClipModel : IDisposable
     {
         if (File.Exists(path) || Directory.Exists(path)) return path;
         if (ClipWeights.Find(path) is { } preset)
-            return ClipWeights.FetchAsync(preset.File, options.Directory, options.Progress).GetAwaiter().GetResult();
+            return Downloader.Wait(() => ClipWeights.FetchAsync(preset.File, options.Directory, options.Progress));
         IEnumerable<string> names = ClipWeights.All.Select(p => p.Name);
         throw new EspalierException($"{path}: no such file, folder or model{Near.Hint(path, names)}; models are "
             + string.Join(", ", names));

@@ -122,9 +122,7 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
     internal IReadOnlySet<string> LayersLeftAlone()
     {
         string[] layers = [.. model.Graph.Nodes.Where(n => n.Op is Conv2dOp or LinearOp).Select(n => n.Name)];
-        foreach (string pattern in options.Selection.Keep)
-            if (!layers.Any(l => SelectionOptions.Matches(l, pattern)))
-                throw new EspalierException($"no layer matches '{pattern}'{Near.Hint(pattern, layers)}");
+        options.Selection.RequireKept(layers);
         return layers.Where(l => options.Selection.Keep.Any(p => SelectionOptions.Matches(l, p))).ToHashSet();
     }
 
@@ -175,6 +173,9 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
     public RemovalPlan Select(DependencyGraph graph, ChannelScores scores, SelectionOptions selection, bool orNone = false)
     {
         using var scope = new Scope();
+        foreach (var (group, worth) in selection.UnequalHeads ? scores.Groups.ToArray() : [])
+            if (group.Kind is ChannelKind.QueryKey or ChannelKind.Value && scores.Staying(group) == 0)
+                scores.Set(group, worth, graph.OneOfEachHead(group, worth));
         RemovalPlan plan = Kept(selection, () => selection.IsTimed
             ? timed.Choose(graph, scores, selection, orNone)
             : ChannelSelector.Choose(graph, scores, selection, null, orNone));
@@ -216,6 +217,10 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
         plan.Save(path);
         return plan;
     }
+
+    /// <summary>Whether a run that is resumed was stopped in the stage that comes next or behind it.</summary>
+    internal bool HasState(string stage) => options.Training is { Resume: true, OutputDir: { } folder }
+        && File.Exists(new RunFolder(folder, StageName(stage)).State);
 
     /// <summary>The stage's number and name, as files may be called.</summary>
     private string StageName(string stage) => FormattableString.Invariant($"{stages.Count + 1}-")

@@ -64,7 +64,7 @@ public static class Datasets
         if (name == "folder" && dataDir == null)
             throw new EspalierException("folder: say which folder (it holds a folder of images a class).");
         string? found = Find(name, dataDir);
-        if (found == null && download && CanFetch(name)) found = FetchAsync(name, dataDir, progress).GetAwaiter().GetResult();
+        if (found == null && download && CanFetch(name)) found = Downloader.Wait(() => FetchAsync(name, dataDir, progress));
         string directory = found ?? dataDir ?? DefaultDirectory(name);
         return name switch
         {

@@ -24,6 +24,10 @@ public sealed class Downloader : IDisposable
 {
     private readonly HttpClient client;
 
+    /// <summary>Fetches something and waits for it, on another thread than a program's own, which may be the one that answers are handed
+    /// to.</summary>
+    internal static T Wait<T>(Func<Task<T>> fetch) => Task.Run(fetch).GetAwaiter().GetResult();
+
     public Downloader(HttpMessageHandler? handler = null)
     {
         // The limits below are for one wait; a whole file may take as long as it needs.

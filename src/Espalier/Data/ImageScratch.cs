@@ -6,6 +6,7 @@ namespace Espalier.Data;
 public sealed class ImageScratch
 {
     private const int MaxKept = 32;
+    private const long MaxBytes = 64 << 20;
     private readonly List<Image> images = [];
     private int used;
 
@@ -22,10 +23,12 @@ public sealed class ImageScratch
         return images[used++];
     }
 
-    /// <summary>Takes all pictures back; forgets the unused ones where sizes vary so much that they pile up.</summary>
+    /// <summary>Takes all pictures back; forgets the unused ones where sizes vary so much that they pile up, and all where they are large.
+    /// </summary>
     public void Reset()
     {
         if (images.Count > MaxKept) images.RemoveRange(used, images.Count - used);
+        if (images.Sum(i => (long)i.Pixels.Length) > MaxBytes) images.Clear();
         used = 0;
     }
 }

@@ -50,11 +50,20 @@ public sealed class FeatureNetwork : IDisposable
     }
 
     /// <summary>Features of a picture, not normalised.</summary>
-    public float[] Encode(Image image)
+    public float[] Encode(Image image) => EncodePrepared(Prepare(image));
+
+    /// <summary>The picture as the network's input. Several threads may do this at once.</summary>
+    internal float[] Prepare(Image image)
     {
-        var (input, features) = (new float[session.Channels * session.ImageSize * session.ImageSize], new float[Width]);
+        var input = new float[session.Channels * session.ImageSize * session.ImageSize];
         var none = new Rng(0);
         pipeline.Run(image, ref none, input);
+        return input;
+    }
+
+    internal float[] EncodePrepared(float[] input)
+    {
+        var features = new float[Width];
         session.Run(input, 1, features);
         return features;
     }

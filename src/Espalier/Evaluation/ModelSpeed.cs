@@ -25,7 +25,7 @@ public static class ModelSpeed
                 m.Pass(batch);
             }
         }))]);
-        return [.. samples.Select((s, i) => models[i].Batches.Sum(b => b.Shape[0]) * 1e9 / SampleStatistics.Of(s).P50)];
+        return [.. samples.Select((s, i) => models[i].Batches.Sum(b => b.Shape[0]) * 1e9 / Math.Max(1, SampleStatistics.Of(s).P50))];
     }
 
     /// <summary>The first images of a data set as batches for a model.</summary>

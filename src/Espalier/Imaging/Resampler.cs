@@ -20,7 +20,8 @@ public enum Interpolation
 public static class Resampler
 {
     private const int PrecisionBits = 32 - 8 - 2;
-    private const int MaxCached = 256;
+    /// <summary>Weights that are kept, and numbers that each may have: those of photographs have some thousand.</summary>
+    private const int MaxCached = 256, MostNumbers = 1 << 16;
 
     private static readonly ConcurrentDictionary<(int, long, long, int, Interpolation), Weights> Cache = new();
 
@@ -161,7 +162,7 @@ public static class Resampler
         // Random crops ask for few hundred lengths; a folder of pictures of every size must not fill the memory.
         if (Cache.TryGetValue((from, to, position, count, kind), out var weights)) return weights;
         weights = new Weights(from, to, position, count, kind);
-        if (Cache.Count < MaxCached) Cache.TryAdd((from, to, position, count, kind), weights);
+        if (Cache.Count < MaxCached && weights.Count <= MostNumbers) Cache.TryAdd((from, to, position, count, kind), weights);
         return weights;
     }
 
@@ -169,6 +170,8 @@ public static class Resampler
     private sealed class Weights
     {
         private readonly int[] first, start, values;
+
+        public int Count => values.Length;
 
         /// <param name="position">The first output position of <paramref name="count"/>, of <paramref name="to"/> in all.</param>
         public Weights(int from, long to, long position, int count, Interpolation kind)

@@ -53,11 +53,17 @@ internal static unsafe class SkiaReader
         }
     }
 
+    /// <summary>That of JPEG and GIF.</summary>
+    private const int LongestSide = 65535;
+
     /// <summary>1, 2, 4 or 8: what the sides are divided by.</summary>
     private static int Reduction(int width, int height, ImageKind kind, string name, long maxPixels, long maxSource)
     {
         if (width < 1 || height < 1)
             throw new EspalierException($"{name}: damaged image: its header says {width} x {height} pixels.");
+        // What is scaled passes through a picture as long as one side and as wide as the result.
+        if (width > LongestSide || height > LongestSide)
+            throw new EspalierException($"{name}: {width} x {height} pixels: a side has at most {LongestSide}; cut it, or scale it down.");
         bool reducible = kind is ImageKind.Jpeg or ImageKind.Png;
         // The others are decoded whole, four bytes a pixel, before they are copied.
         long limit = reducible ? maxPixels : maxPixels / 2;

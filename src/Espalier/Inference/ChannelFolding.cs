@@ -118,7 +118,7 @@ internal static class ChannelFolding
         }
         // Batch norm and ReLU between them: they go first, for all channels, and the convolution may take them along later.
         if (reader is not AffineLayer { Output.Readers: [ConvLayer { Filters.Groups: 1 } behind] } affine
-            || behind.Input != affine.Output || arrange.HasNothing)
+            || behind.Input != affine.Output || arrange.HasNothing || graph.Outputs.Contains(affine.Output))
         {
             return false;
         }

@@ -33,8 +33,9 @@ internal static class CodeMaps
         foreach (Layer layer in net.Layers.ToArray())
         {
             Map y = layer.Output;
-            if (layer is PoolLayer or FlattenLayer) y.Codes = layer.Input.Codes is not null && rounded.ContainsKey(y)
-                ? layer.Input.Codes : null;
+            // What nobody takes as codes reads floats, and gives floats.
+            if (layer is PoolLayer or FlattenLayer)
+                y.Codes = layer.Input.Codes is not null && Takes(net, layer, layer.Input, convs, rounded) ? layer.Input.Codes : null;
             else if (layer is MeanLayer mean && mean.Input.Codes is not null) IntoMean(net, mean, convs, rounded);
             else if (layer is QuantiseLayer || (layer is ConvLayer conv && convs.Contains(conv)))
                 y.Codes = rounded.TryGetValue(y, out CodeStep step) && HasTaker(net, y, convs, rounded) ? step : null;
@@ -66,7 +67,10 @@ internal static class CodeMaps
     private static bool IsOfCodes(ConvLayer conv, Dictionary<Map, CodeStep> rounded)
     {
         Filters f = conv.Filters;
-        if (!rounded.ContainsKey(conv.Input) || !f.AreCodes || conv.InputScale is not null) return false;
+        if (!rounded.TryGetValue(conv.Input, out CodeStep x) || !f.AreCodes || conv.InputScale is not null) return false;
+        // Kernels read channels by four, and what is flattened has no room around pixels.
+        if (conv.Input.Producer is FlattenLayer flat && flat.Input.Channels % 4 != 0) return false;
+        if (!conv.IsProduct && !f.BiasesFit(x.Scale)) return false;
         bool depthwise = f.Groups > 1 && f.Groups == f.Channels && f.Channels == f.Outputs;
         return depthwise ? f.Taps <= CodesDepthwise.MostTaps : (long)f.Channels / f.Groups * f.Taps <= CodesConv.MostProducts;
     }
@@ -146,7 +150,7 @@ internal static class CodeMaps
                 || r is PoolLayer or FlattenLayer && r.Output.Codes is null).Distinct()];
             if (others.Length == 0 && !net.Outputs.Contains(map)) continue;
             Map floats = map.Like(map.Channels);
-            int at = net.Layers.IndexOf(map.Producer!) + 1;
+            int at = net.Layers.FindIndex(l => l.Output == map) + 1;
             foreach (Layer reader in others) reader.Inputs = Array.ConvertAll(reader.Inputs, m => m == map ? floats : m);
             net.ReplaceOutput(map, floats);
             net.Layers.Insert(at, new DequantiseLayer(floats, map));

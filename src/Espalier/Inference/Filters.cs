@@ -90,6 +90,18 @@ internal sealed unsafe class Filters
     public bool AreCodes => codes is not null && before is null && Array.TrueForAll(rowScales, s => s != 0)
         && (columnScales is null || Array.TrueForAll(columnScales, s => s is 0 or 1));
 
+    /// <summary>The largest bias of a product of codes, in units of its sums.</summary>
+    public const int MostBias = 1 << 30;
+
+    /// <summary>Whether the biases are whole numbers of the sums' units that fit; of codes only.</summary>
+    /// <param name="scale">Of the codes that are read.</param>
+    public bool BiasesFit(float scale)
+    {
+        for (int o = 0; o < Outputs; o++)
+            if (rows[o] >= 0 && Math.Abs(bias[o]) > MostBias * Math.Abs(codes![rows[o]] * rowScales[o] * scale)) return false;
+        return true;
+    }
+
     /// <summary>Writes the codes of the weights, what a unit of each output's stands for, and biases.</summary>
     /// <param name="target">[Outputs, Channels/Groups, kh, kw].</param>
     /// <param name="floats">Room for as many floats.</param>

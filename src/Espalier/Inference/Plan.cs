@@ -288,7 +288,7 @@ internal sealed unsafe class Plan : IDisposable
             for (int o = 0; o < outputs; o++)
             {
                 scales.Data[o] *= x.Scale;
-                s[o] = (int)Math.Clamp(Math.Round((double)b[o] / scales.Data[o]), -(1 << 30), 1 << 30);
+                s[o] = (int)Math.Clamp(Math.Round((double)b[o] / scales.Data[o]), -Filters.MostBias, Filters.MostBias);
             }
             return new CodesConvStep(CodesConv.Create(filters.Channels, outputs, filters.Groups, c, s, x.Zero, shape), conv, scales, from, to,
                 Residual(conv));

@@ -43,13 +43,13 @@ internal sealed record Reading(Map Map, Shape Shape, int Images, Form Form, int[
         : Shape.With(0, Form == Form.Rows ? lane.Rows(Map) : Shape[0] / Images * lane.Images);
 
     /// <summary>Which rows the tensor has; null where it is none of rows.</summary>
-    public RowSet? RowsOf(Lane lane)
+    public unsafe RowSet? RowsOf(Lane lane)
     {
         if (Form != Form.Rows || Map.Axis is not { } axis) return null;
         ReadOnlySpan<int> starts = lane.StartsOf(axis);
         Span<int> lengths = new int[lane.Images];
         for (int b = 0; b < lengths.Length; b++) lengths[b] = starts[b + 1] - starts[b];
-        return RowSet.FromLengths(lengths);
+        return RowSet.Of(lengths, new ReadOnlySpan<int>(lane.Tokens(axis), starts[^1]).ToArray());
     }
 
     /// <summary>From memory to a tensor's elements.</summary>

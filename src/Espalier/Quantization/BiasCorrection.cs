@@ -14,7 +14,9 @@ internal static class BiasCorrection
     public static int Apply(Graph graph, IReadOnlyList<QuantisedLayer> layers, IEnumerable<Tensor> images,
         IReadOnlyDictionary<QuantisedLayer, Tensor>? floatWeights = null)
     {
-        ILookup<GraphValue, QuantisedLayer> waiting = layers.Where(l => l.Bias is not null).ToLookup(l => l.Input);
+        ILookup<GraphValue, QuantisedLayer> waiting = layers
+            // A bias that several layers share cannot be corrected for each.
+            .Where(l => l.Bias is not null && BatchNormFolding.Readers(graph, l.Node.Operands[2]!) == 1).ToLookup(l => l.Input);
         int count = 0;
         foreach (Tensor batch in images)
         {
@@ -23,7 +25,7 @@ internal static class BiasCorrection
             {
                 foreach (QuantisedLayer layer in waiting[value])
                 {
-                    Correct(layer, floatWeights?[layer] ?? layer.Weight.Tensor, Means(x));
+                    Correct(layer, floatWeights?[layer] ?? layer.Weight.Tensor, Means(x, layer.Node.Op is Conv2dOp));
                     count++;
                 }
             });
@@ -78,10 +80,10 @@ internal static class BiasCorrection
         return shift;
     }
 
-    /// <summary>Of each channel: of maps [N, C, H, W], or of the last axis.</summary>
-    private static double[] Means(Tensor x)
+    /// <summary>Of each channel.</summary>
+    /// <param name="maps">Whether x is maps [N, C, H, W] that a convolution reads; else channels are the last axis, whatever the rank.</param>
+    private static double[] Means(Tensor x, bool maps)
     {
-        bool maps = x.Rank == 4;
         int channels = maps ? x.Shape[1] : x.Shape[-1], area = maps ? x.Shape[2] * x.Shape[3] : 1;
         var means = new double[channels];
         long rows = x.Length / area;

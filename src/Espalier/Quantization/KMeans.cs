@@ -22,10 +22,14 @@ internal static class KMeans
     {
         int n = points.Length / width, count = centres.Length / width;
         int[] nearest = Assign(points, centres, width);
+        // Where points are alike some centres stay without any, whatever is tried: that is found out once.
+        bool hopeless = false;
         for (int round = 0; round < rounds; round++)
         {
-            for (int attempt = 0; attempt < MostAttempts && Split(nearest, centres, width, ref rng); attempt++)
+            int attempt = 0;
+            for (; !hopeless && attempt < MostAttempts && Split(nearest, centres, width, ref rng); attempt++)
                 nearest = Assign(points, centres, width);
+            hopeless |= attempt == MostAttempts;
             var (sums, sizes) = (new double[centres.Length], new int[count]);
             for (int p = 0; p < n; p++)
             {

@@ -38,7 +38,8 @@ internal static class NormRanges
             GraphNode[] readers = [.. graph.Nodes.Where(n => n.Inputs.Contains(node.Output))];
             bool fits = !graph.Outputs.Contains(node.Output) && readers.All(r => r.Op is LinearOp && layers.Contains(r.Name)
                 && r.Operands[0] == node.Output
-                && r.Inputs.Count(i => i == node.Output) == 1 && r.Operands[2] is { IsWeight: true });
+                && r.Inputs.Count(i => i == node.Output) == 1 && r.Operands[2] is { IsWeight: true } bias
+                && BatchNormFolding.Readers(graph, bias) == 1);
             if (!fits || node.Operands is not [_, { IsWeight: true } gamma, { IsWeight: true } beta]) continue;
             if (BatchNormFolding.Readers(graph, gamma) != 1 || BatchNormFolding.Readers(graph, beta) != 1) continue;
             var (scale, zero, factors, shifts) = exponents.GetValueOrDefault(node.Output)?.Shared() ?? Shared(seen, format);
@@ -56,9 +57,14 @@ internal static class NormRanges
         CodeFormat format)
     {
         var channels = seen.Min.Zip(seen.Max, format.Fit).ToArray();
-        float scale = channels.Average(c => c.Scale);
-        int zero = (int)Math.Clamp(Math.Round(channels.Average(c => (double)c.Zero)), format.Low, format.High);
-        return (scale, zero, [.. channels.Select(c => c.Scale / scale)], [.. channels.Select(c => c.Scale * (c.Zero - zero))]);
+        // A channel that is always 0 has no scale to share: any would do for it, and its factor would be in the weights behind it.
+        bool[] dead = [.. seen.Min.Zip(seen.Max, (min, max) => min == 0 && max == 0)];
+        int[] live = [.. Enumerable.Range(0, channels.Length).Where(c => !dead[c])];
+        if (live.Length == 0) live = [0];
+        float scale = live.Average(c => channels[c].Scale);
+        int zero = (int)Math.Clamp(Math.Round(live.Average(c => (double)channels[c].Zero)), format.Low, format.High);
+        return (scale, zero, [.. channels.Select((x, c) => dead[c] ? 1 : x.Scale / scale)],
+            [.. channels.Select((x, c) => dead[c] ? 0 : x.Scale * (x.Zero - zero))]);
     }
 
     /// <summary>gamma / r, (beta + d) / r.</summary>

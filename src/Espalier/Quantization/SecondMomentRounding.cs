@@ -24,6 +24,8 @@ internal static class SecondMomentRounding
         var sources = new Dictionary<MomentSource, List<QuantisedLayer>>();
         foreach (QuantisedLayer layer in layers)
         {
+            // Moments are of maps there, with channels on axis 1.
+            if (layer.Node.Op is LinearOp && layer.Input.Shape.Rank == 4) continue;
             MomentSource source = MomentSource.InputOf(layer.Node);
             int columns = source.Channels * source.Rows.Taps;
             if (columns != layer.Weight.Shape.Length / layer.Weight.Shape[0] || columns > MostColumns) continue;

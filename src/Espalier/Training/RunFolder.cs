@@ -41,8 +41,10 @@ public sealed partial class RunFolder
 
     public string Events => System.IO.Path.Combine(Directory, "events", Name);
 
-    /// <summary>The model that the run is for: the best pruned one, the best one, or the last one; null where there is none.</summary>
-    public string? Finished => new[] { Best("pruned"), Best(), Model }.FirstOrDefault(File.Exists);
+    /// <summary>The model that the run is for: the best pruned one or the best one, of an earlier run of this name neither; else the last
+    /// one; null where there is none.</summary>
+    public string? Finished => new[] { Best("pruned"), Best() }.Where(File.Exists).MaxBy(File.GetLastWriteTimeUtc)
+        ?? (File.Exists(Model) ? Model : null);
 
     /// <param name="selection">One of <see cref="EvaluationResult.Selections"/>; null where there is only one.</param>
     public string Best(string? selection = null) =>

@@ -187,6 +187,7 @@ public sealed record TrainOptions
         ("Seed", Text(Seed)),
         ("Shuffle", Shuffle ? "yes" : "no"),
         ("FreezeSteps", Text(FreezeSteps)),
+        ("FreezeExcept", string.Join(',', FreezeExcept)),
         ("Precision", $"{Precision}"),
         ("SyncBatchNorm", SyncBatchNorm && Ranks is { Count: > 1 and var count } ? $"over {count}" : "no"),
     ];

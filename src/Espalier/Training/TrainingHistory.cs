@@ -104,7 +104,7 @@ public sealed class TrainingHistory : IDisposable
     {
         string[] earlier = Directory.Exists(folder) ? Directory.GetFiles(folder, "events.out.tfevents.*") : [];
         var points = earlier.SelectMany(path => EventReader.Read(path).Scalars).Where(p => IsKept(p.Tag, p.Step, last, evaluated))
-            .OrderBy(p => p.WallTime).ToArray();
+            .DistinctBy(p => (p.Tag, p.Step)).OrderBy(p => p.WallTime).ToArray();
         var writer = new EventWriter(folder);
         foreach (ScalarEvent p in points) writer.AddScalar(p.Tag, p.Value, p.Step, p.WallTime);
         writer.Flush();

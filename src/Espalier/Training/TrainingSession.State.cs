@@ -23,7 +23,7 @@ internal sealed partial class TrainingSession
             saved = step;
             return;
         }
-        using (ema?.Swap()) task.SaveModel(folder.Model);
+        using (ema?.Swap()) untrained.Released(() => task.SaveModel(folder.Model));
         history?.Flush();
 
         var state = new StateWriter();
@@ -91,6 +91,7 @@ internal sealed partial class TrainingSession
         // What states of earlier versions may lack, with what it was then where that is known.
         Dictionary<string, string?> young = task.Identity.ToDictionary(o => o.Name, _ => (string?)null);
         young[Augmentation] = null;
+        young[nameof(TrainOptions.FreezeExcept)] = null;
         young[nameof(TrainOptions.FreezeSteps)] = "0";
         young[nameof(TrainOptions.Precision)] = $"{Precision.Fp32}";
         young[nameof(TrainOptions.SyncBatchNorm)] = "no";

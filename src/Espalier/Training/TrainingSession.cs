@@ -49,7 +49,7 @@ internal sealed partial class TrainingSession : IDisposable
         optimizer = Optimizers.Create(options.Optimizer, task.ParameterGroups, options.Momentum, options.WeightDecay);
         all = [.. task.Graph.Parameters.Select(p => p.Value)];
         UntrainedParameters.Check(task.Graph, options.TrainOnly);
-        untrained = Untrained();
+        folder = options.OutputDir is { } directory ? new RunFolder(directory, options.Name) : null;
         // As they are at the beginning: a task may change them while it trains.
         groups = string.Join("; ", optimizer.Groups.Select(g => string.Create(CultureInfo.InvariantCulture,
             $"{g.Name} {g.Parameters.Count} x{g.LearningRateScale} decay {g.WeightDecay ?? options.WeightDecay}")))
@@ -57,13 +57,14 @@ internal sealed partial class TrainingSession : IDisposable
         clipped = options.ClipGroups
             ? [.. optimizer.Groups.Select(g => g.Parameters.Select(p => p.Value).ToArray())]
             : [[.. optimizer.Parameters.Select(p => p.Value)]];
-        folder = options.OutputDir is { } directory ? new RunFolder(directory, options.Name) : null;
         ema = options.EmaDecay is { } decay ? new Ema(Weights(), decay) : null;
         loader = new DataLoader(data.Train, data.TrainPipeline, options.MicroBatchSize, options.Shuffle, options.Seed,
             dropLast: true, options.DataThreads, prefetch: Math.Max(2, options.DataThreads),
             share: options.Ranks is { } of ? (of.Rank, of.Count) : null);
         evaluation = new DataLoader(data.Evaluation, data.EvaluationPipeline, options.EvalBatchSize,
             threads: options.DataThreads);
+        // The last of all: what fails before must not leave the network held still.
+        untrained = Untrained();
     }
 
     public TrainResult Run()
@@ -257,7 +258,8 @@ internal sealed partial class TrainingSession : IDisposable
                 if (double.IsNaN(value) || (best.TryGetValue(name, out double before) && value <= before)) continue;
                 best[name] = value;
                 newBest.Add(name);
-                if (folder is not null && options.Writes) task.SaveModel(folder.Best(result.Selections.Count == 1 ? null : name));
+                if (folder is not null && options.Writes)
+                    untrained.Released(() => task.SaveModel(folder.Best(result.Selections.Count == 1 ? null : name)));
             }
         }
         history?.Write(step, result.Scalars.Select(s => KeyValuePair.Create(TrainingHistory.EvaluationPrefix + s.Key, s.Value)));

@@ -44,6 +44,21 @@ internal sealed class UntrainedParameters : IDisposable
         foreach (Tensor p in parameters) p.ClearGrad();
     }
 
+    /// <summary>Does something to the network as it is without being held still, such as writing it down: a file says which weights are
+    /// parameters.</summary>
+    public void Released(Action work)
+    {
+        Hold(false);
+        try
+        {
+            work();
+        }
+        finally
+        {
+            Hold(true);
+        }
+    }
+
     public void Dispose() => Hold(false);
 
     private void Hold(bool still)

@@ -53,6 +53,6 @@ public sealed class CompressResumeTests : IDisposable
 
     private static string[] Arguments(string[] own) =>
         ["compress", .. own, .. own.Contains("--width") ? [.. SmallCnn.Preset[..2], .. SmallCnn.Preset[4..]] : SmallCnn.Preset,
-            .. SmallCnn.Data, "--pretrain-steps", "3", .. CompressionMethods.Get(own[0]).TrainsFirst ? ["--train-steps", "4"] : Array.Empty<string>(),
+            .. SmallCnn.Data, "--pretrain-steps", "3", .. (CompressionMethods.Get(own[0]).TrainsFirst ? ["--train-steps", "4"] : Array.Empty<string>()),
             "--fine-tune-steps", "4", "--batch-size", "16"];
 }

@@ -60,9 +60,9 @@ public sealed class CompressVerbTests : IDisposable
         string page = folder.File("report.html"), data = folder.File("report.json");
         foreach (string report in new[] { page, data })
         {
-            Outcome done = Tool.Run("compress", method, "--model-type", "cifar-vgg11", "--width", "0.1", "--img-size", "16", "--data",
-                "fashion-mnist-sample", .. scored ? Array.Empty<string>() : ["--train-steps", "2"], "--fine-tune-steps", "2",
-                "--batch-size", "16", "--ratio", "0.5", "--report", report).MustSucceed();
+            Outcome done = Tool.Run(["compress", method, "--model-type", "cifar-vgg11", "--width", "0.1", "--img-size", "16", "--data",
+                "fashion-mnist-sample", .. (scored ? Array.Empty<string>() : ["--train-steps", "2"]), "--fine-tune-steps", "2",
+                "--batch-size", "16", "--ratio", "0.5", "--report", report]).MustSucceed();
             Assert.Contains($"report      {report}", done.Out);
         }
         Assert.Contains("Channels kept", File.ReadAllText(page));

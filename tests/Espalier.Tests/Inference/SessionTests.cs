@@ -1,3 +1,4 @@
+using Espalier.Compression;
 using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Tensors;
@@ -127,7 +128,7 @@ public sealed class SessionTests : IDisposable
         "gelu of maps",
         "flatten to rows", "split and join", "norm of slices", "relu between linear layers", "gate", "product with a matrix",
         "gelu and residual", "rows by hand", "scores to the end", "heads of their own widths", "causal", "causal to the end",
-        "bias of pairs", "linear behind linear",
+        "bias of pairs", "bias of pairs of tokens that are left", "linear behind linear",
     ];
 
     /// <summary>Ops without a form of their own run as they are.</summary>
@@ -183,9 +184,12 @@ public sealed class SessionTests : IDisposable
             "causal" => net.Classify(F.Add(rows, Mixed(rows, AttentionMask.Causal))),
             "causal to the end" => net.Linear(Mixed(rows, AttentionMask.Causal), "head", 4),
             "bias of pairs" => net.Classify(F.Add(rows, Mixed(rows, AttentionMask.None, net["bias", 2, 5, 5]))),
+            "bias of pairs of tokens that are left" => net.Classify(F.Add(Left(), Mixed(Left(), AttentionMask.None, net["bias", 2, 5, 5]))),
             "scores to the end" => net.Score(F.Reshape(F.Exp(F.Mul(rows, 0.1f)), rows.Shape[0], 16), "agent"),
             _ => throw new ArgumentException(name),
         };
+
+        Tensor Left() => TokenList.Keep(rows, [2, 4], 1);
     }
 
     private Tensor Mixed(Tensor rows, AttentionMask mask = AttentionMask.None, Tensor? bias = null) => net.Linear(

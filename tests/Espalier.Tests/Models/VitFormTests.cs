@@ -71,7 +71,7 @@ public sealed class VitFormTests : IDisposable
             _ => method,
         };
         if (method.Removes) method = method with { Ratio = 0.3 };
-        else if (name != "patch-slimming") method = method with { TargetFlops = 0.8 };
+        else if (name is not ("patch-slimming" or "ats")) method = method with { TargetFlops = 0.8 };
         using Model model = Net(form, TokenNets.Small with { NumClasses = 10 });
         long cost = model.Graph.CostPerImage.MultiplyAdds, parameters = model.ParameterCount;
         CompressionJob job = CompressionJobs.Job(model, method);

@@ -4,6 +4,7 @@ using Espalier.Quantization;
 using Espalier.Tensors;
 using Espalier.Tests.Formats.Onnx;
 using Espalier.Tests.Imaging;
+using Espalier.Tests.Inference;
 
 namespace Espalier.Tests.Quantization;
 
@@ -31,6 +32,39 @@ public sealed class QuantisedSessionTests : IDisposable
             float[] expected = model.Graph.Run(images).ToArray(), actual = new float[expected.Length];
             session.Run(images.Span, batch, actual);
             Assert.InRange(PostTrainingTests.Cosine(expected, actual), 0.9995, 1.0001);
+        }
+    }
+
+    /// <summary>Codes stay codes only as long as whoever reads them takes them: a pooling beside a convolution whose result is joined
+    /// with other floats, and channels that are not a multiple of four behind a flattening.</summary>
+    [Theory]
+    [InlineData("pooling that is joined")]
+    [InlineData("flattening of 30 channels")]
+    public void CodesEndWhereNobodyTakesThem(string name)
+    {
+        var net = new GraphNet();
+        Graph graph = net.Trace(x =>
+        {
+            Tensor maps = Codes(F.Relu(Conv(Codes(x), "a", name.StartsWith('p') ? 8 : 30, 1)));
+            if (name.StartsWith('f'))
+                return Linear(Codes(F.Relu(Linear(Codes(F.Flatten(maps)), "b", 12))), "c", 5);
+            Tensor narrower = F.Relu(Conv(maps, "b", 8, 2)), pooled = Codes(F.MaxPool2d(maps, 3, 2, 1));
+            return net.Linear(F.GlobalAvgPool2d(F.Concat(1, narrower, pooled)), "head", 5);
+        }, 2, 3, 8, 8);
+        // Biases become whole numbers of the sums' units, so that a number near the middle of two codes may be either.
+        GraphNet.AssertSame(graph, tolerance: 0.05);
+
+        Tensor Conv(Tensor x, string layer, int outputs, int stride) => F.Conv2d(x,
+            WeightCodes(net[$"{layer}.weight", outputs, x.Shape[1], 3, 3]), net[$"{layer}.bias", outputs], stride, 1);
+        Tensor Linear(Tensor x, string layer, int outputs) =>
+            F.Linear(x, WeightCodes(net[$"{layer}.weight", outputs, x.Shape[1]]), net[$"{layer}.bias", outputs]);
+        Tensor Codes(Tensor x) => F.Quantise(x, Step("step", 0.03f), Step("zero", 110), 0, 255);
+        Tensor WeightCodes(Tensor weight) => F.Quantise(weight, Step("weight step", 0.01f), null, -127, 127);
+        Tensor Step(string weight, float value)
+        {
+            Tensor step = net[weight, 1];
+            step.Fill(value);
+            return step;
         }
     }
 

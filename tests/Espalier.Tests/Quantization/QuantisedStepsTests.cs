@@ -113,6 +113,11 @@ public class QuantisedStepsTests
     {
         Tensor gamma = Tensor.From(new Shape(2), [1, 1]), beta = Tensor.From(new Shape(2), [0, 0]);
         var (scale, zero, factors, shifts) = NormRanges.Shared(([-1, -12], [24.5f, 90]), CodeFormat.Activation8);
+        // A channel that is always 0 changes nothing for the others.
+        var beside = NormRanges.Shared(([-1, 0, -12], [24.5f, 0, 90]), CodeFormat.Activation8);
+        Assert.Equal((scale, zero), (beside.Scale, beside.Zero));
+        Assert.Equal([factors[0], 1, factors[1]], beside.Factors);
+        Assert.Equal([shifts[0], 0, shifts[1]], beside.Shifts);
         Assert.Equal(0.25f, scale, 1e-6f);
         Assert.Equal(20, zero);
         NormRanges.OfNorm(gamma, beta, factors, shifts);

@@ -91,6 +91,42 @@ public sealed class TrainOnlyTests
             Assert.True(v.Key.StartsWith("classifier", StringComparison.Ordinal) != whole[v.Key].SequenceEqual(v.Value), v.Key));
     }
 
+    /// <summary>What was held still is no buffer of a file: whoever goes on from it trains all.</summary>
+    [Fact]
+    public void FilesKnowAllParameters()
+    {
+        string folder = Directory.CreateTempSubdirectory("espalier-test-").FullName;
+        try
+        {
+            using Model net = Model.FromModule(CompressionJobs.Net("resnet20"));
+            string[] all = [.. net.Graph.Parameters.Select(p => p.Name)];
+            Run(new ClassifierTask(net, new ClassifierTaskOptions()),
+                new TrainOptions { TrainOnly = ["linear*"], OutputDir = folder, Name = "head" });
+            string[] files = Directory.GetFiles(folder, "*.safetensors");
+            Assert.Equal(2, files.Length);
+            foreach (string file in files)
+            {
+                using Model read = Model.Open(file);
+                Assert.Equal(all, read.Graph.Parameters.Select(p => p.Name));
+            }
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    /// <summary>A run that cannot begin leaves the network as it was.</summary>
+    [Fact]
+    public void ARunThatCannotBeginHoldsNothingStill()
+    {
+        using Model net = Model.FromModule(CompressionJobs.Net("resnet20"));
+        int all = net.Graph.Parameters.Count();
+        Assert.Throws<EspalierException>(() => Run(new ClassifierTask(net, new ClassifierTaskOptions()),
+            new TrainOptions { TrainOnly = ["linear*"], OutputDir = "nowhere", Name = "my/run" }));
+        Assert.Equal(all, net.Graph.Parameters.Count());
+    }
+
     private static void Run(ITrainingTask task, TrainOptions options) => new Trainer(task, CompressionJobs.Data(16),
         options with { Steps = 5, BatchSize = 16, DataThreads = 0, EvalEvery = 0, WarmupSteps = 0 }).Run();
 

@@ -110,13 +110,27 @@ public sealed record SelectionOptions
     /// <exception cref="EspalierException">A pattern matches no layer, or nothing is left to remove.</exception>
     public IReadOnlyList<ChannelGroup> Candidates(DependencyGraph graph)
     {
-        foreach (string pattern in Keep)
-            if (!graph.Groups.Any(g => Matches(g, pattern))) throw NoLayer(graph.Groups, pattern);
+        RequireKept(graph);
         ChannelGroup[] left = [.. graph.Groups.Where(g => Groups.HasFlag(g.Kind) && g.Inexact is null && !Keeps(g))];
         Require(left.Length > 0, $"the model has no layers whose channels could be removed ({Groups})"
             + (graph.Groups.Any(g => g.IsStream) && !Streams ? "; those of residual streams go with Streams" : ""));
         Ratio?.CheckPatterns(left);
         return Ratio is null ? left : [.. left.Where(g => Ratio.Of(g) != 0)];
+    }
+
+    /// <exception cref="EspalierException">A pattern of <see cref="Keep"/> matches no layer.</exception>
+    internal void RequireKept(DependencyGraph graph)
+    {
+        foreach (string pattern in Keep)
+            if (!graph.Groups.Any(g => Matches(g, pattern))) throw NoLayer(graph.Groups, pattern);
+    }
+
+    /// <summary>The same of layers by their names.</summary>
+    internal void RequireKept(IReadOnlyList<string> layers)
+    {
+        foreach (string pattern in Keep)
+            if (!layers.Any(l => Matches(l, pattern)))
+                throw new EspalierException($"no layer matches '{pattern}'{Near.Hint(pattern, layers)}");
     }
 
     /// <summary>What is wrong where a pattern fits none of these.</summary>
@@ -143,8 +157,13 @@ public sealed record SelectionOptions
 
     /// <summary>The same for a group: what is inside attention's heads is no map of whole vectors, so that it stays as chosen where
     /// nobody asked for a number.</summary>
-    internal int Rounded(int kept, ChannelGroup group) => RoundTo == Automatic
-        && group.Kind is ChannelKind.Heads or ChannelKind.QueryKey or ChannelKind.Value ? kept : Rounded(kept, group.Count);
+    internal int Rounded(int kept, ChannelGroup group)
+    {
+        if (RoundTo == Automatic && group.Kind is ChannelKind.Heads or ChannelKind.QueryKey or ChannelKind.Value) return kept;
+        int rounded = Rounded(kept, group.Count), least = Fewest(group);
+        // Not below what a layer keeps in any case.
+        return rounded >= least ? rounded : Math.Min(group.Count, (least + Multiple - 1) / Multiple * Multiple);
+    }
 
     /// <summary>
     /// Where all layers compete, with a threshold in the place of a share of all channels: the score at place floor(n · share) in

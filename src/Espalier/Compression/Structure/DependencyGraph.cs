@@ -134,6 +134,24 @@ public sealed class DependencyGraph : IDisposable
         return attentions.Select(a => (a.Node, Array.ConvertAll(a.Query, c => !IsKept(c, removed))));
     }
 
+    /// <summary>Of a group inside attention's heads one channel of each head, the one of most worth: a head cannot lose all of its
+    /// queries and keys, or all of its values, and stay.</summary>
+    internal IEnumerable<int> OneOfEachHead(ChannelGroup group, double[] worth)
+    {
+        bool queries = group.Kind == ChannelKind.QueryKey;
+        foreach (var (node, query, value) in attentions)
+        {
+            HeadLayout heads = ((IOfHeads)node.Op).Heads;
+            for (int h = 0; h < heads.Count; h++)
+            {
+                int[] columns = (queries ? heads.QueryColumns : heads.ValueColumns)[h..(h + 2)].ToArray();
+                int[] own = [.. (queries ? query : value)[columns[0]..columns[1]].SelectMany(c => c).Select(c => c - group.First)
+                    .Where(k => k >= 0 && k < group.Count).Distinct()];
+                if (own.Length > 0) yield return own.MaxBy(k => worth[k]);
+            }
+        }
+    }
+
     internal Tensor Example { get; }
 
     /// <summary>All parameters and buffers.</summary>

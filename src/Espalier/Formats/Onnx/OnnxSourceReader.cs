@@ -153,7 +153,14 @@ internal static class OnnxSourceReader
                 default: reader.Skip(); break;
             }
         }
-        // An empty list is there only by its type.
+        // Writers that leave zeros out say only the type; so with empty lists.
+        value = type switch
+        {
+            1 => value with { Float = value.Float ?? 0 },
+            2 => value with { Int = value.Int ?? 0 },
+            3 => value with { Text = value.Text ?? "" },
+            _ => value,
+        };
         if (ints.Count > 0 || type == 7) value = value with { Ints = ints };
         if (floats.Count > 0 || type == 6) value = value with { Floats = floats };
         return (name, value);

@@ -45,6 +45,8 @@ internal sealed class OnnxSourceTensor
         Shape = [.. dims.Select(n => (int)n)];
         if (External is not null) return;
         int there = Ints.Count + Floats.Count + Doubles.Count;
+        int own = Type switch { OnnxType.Float => Floats.Count, OnnxType.Double => Doubles.Count, _ => Ints.Count };
+        if (there != own || (there > 0 && Stored.Length > 0)) throw Wrong("has numbers of another type, or twice");
         if (there == 0 ? Stored.Length != ByteLength : there != Count)
             throw Wrong($"is [{string.Join(",", Shape)}] of type {Type}, and has {(there == 0 ? $"{Stored.Length} bytes" : $"{there} numbers")}");
     }

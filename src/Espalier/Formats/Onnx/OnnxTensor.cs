@@ -58,6 +58,7 @@ internal sealed record OnnxTensor(string Name, OnnxType Type, long[] Shape, Acti
     private static int ElementSize(OnnxType type) => type switch
     {
         OnnxType.UInt8 or OnnxType.Int8 or OnnxType.Bool => 1,
+        OnnxType.Float16 or OnnxType.BFloat16 => 2,
         OnnxType.Int64 => 8,
         _ => 4,
     };

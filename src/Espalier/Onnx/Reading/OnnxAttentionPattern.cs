@@ -199,7 +199,8 @@ internal static class OnnxAttentionPattern
                     for (int i = 0; i < Count; i++)
                         for (int c = 0; c < Width; c++, at++)
                             if (Places[at] != ((long)n * Tokens + first + i) * all + columns[h * Width + c]) return null;
-            bool linear = OnnxRewriter.Made<LinearOp>(Root) is not null,
+            // Rows of a layer's weight can be put into any order; of what is computed, a rounded weight too, only a run can be cut out.
+            bool linear = OnnxRewriter.Made<LinearOp>(Root) is { Op: LinearOp { Residual: null, Gelu: false } } made && made.Operands[1]!.IsWeight,
                 run = !columns.Where((c, i) => c != columns[0] + i).Any();
             return linear || run ? columns : null;
         }

@@ -7,6 +7,8 @@ namespace Espalier.Onnx;
 /// <summary>Makes ops of what a file says: nodes and weights of the graph, with names of the file.</summary>
 internal sealed class OnnxEmitter(OnnxBudget budget)
 {
+    private const int MostNodes = 1 << 18;
+
     private readonly GraphBuilder builder = new();
     private readonly HashSet<string> taken = new(StringComparer.Ordinal);
     private readonly Dictionary<(OnnxOperand, string), OnnxOperand> forms = [];
@@ -38,6 +40,7 @@ internal sealed class OnnxEmitter(OnnxBudget budget)
     /// <summary>An op on operands; constants among them become weights.</summary>
     public OnnxOperand Node(string op, OpSettings settings, params IReadOnlyList<OnnxOperand?> operands)
     {
+        if (made > MostNodes) throw new InvalidDataException("it becomes more nodes than any network has");
         OnnxOperand?[] all = [.. operands.Select(o => o is { IsConstant: true } ? Weight(o) : o)];
         GraphValue value = builder.Node($"%{made++}", op, [.. all.Select(o => o?.Value)], settings);
         Tensor more;

@@ -81,7 +81,9 @@ internal sealed class OnnxFewBits
     private OnnxOperand Numbers(OnnxEmitter emit, bool transposed)
     {
         int[] dims = codes.Dims;
-        return emit.Weight(Plain(), transposed ? "numbers.transposed" : "numbers", transposed ? [dims[1],
+        // By the scales too: one list of codes may stand for several weights.
+        string form = $"numbers.{scale.Name}" + (zero is null ? "" : $".{zero.Name}") + (transposed ? ".transposed" : "");
+        return emit.Weight(Plain(), form, transposed ? [dims[1],
             dims[0]] : dims, to =>
         {
             float[] values = new float[to.Length];
@@ -96,7 +98,7 @@ internal sealed class OnnxFewBits
     public OnnxOperand Bias(OnnxEmitter emit, OnnxOperand bias, OnnxOperand inputScale)
     {
         double[] input = inputScale.Two.Values, own = scale.Two.Values;
-        OnnxOperand weight = emit.Weight(bias, "numbers", bias.Dims, to =>
+        OnnxOperand weight = emit.Weight(bias, $"numbers.{inputScale.Name}.{scale.Name}", bias.Dims, to =>
         {
             OnnxEmitter.Read(bias, to);
             for (int i = 0; i < to.Length; i++) to[i] *= (float)input[0] * (float)own[own.Length == 1 ? 0 : i];

@@ -112,7 +112,11 @@ internal sealed class OnnxFoldCall(OnnxNodeView node, OnnxArray?[] inputs)
         ? this[operand].Values is [var v, ..] ? v : otherwise
         : node.Has(attribute) ? node.Float(attribute, 0) : otherwise;
 
-    public OnnxArray Map(Func<double, double> f) => this[0] with { Values = Array.ConvertAll(this[0].Values, v => f(v)) };
+    public OnnxArray Map(Func<double, double> f)
+    {
+        bool single = this[0].Type == OnnxType.Float;
+        return this[0] with { Values = Array.ConvertAll(this[0].Values, v => single ? (float)f(v) : f(v)) };
+    }
 
     public OnnxArray Pair(Func<double, double, double> f) => Pair(this[0], Count > 1 ? this[1] : null, f);
 
@@ -147,7 +151,9 @@ internal sealed class OnnxFoldCall(OnnxNodeView node, OnnxArray?[] inputs)
         int[] dims = OnnxArray.Joint(a.Dims, b.Dims);
         double[] x = a.Expanded(dims).Values, z = b.Expanded(dims).Values;
         var y = new double[x.Length];
-        for (int i = 0; i < y.Length; i++) y[i] = f(x[i], z[i]);
+        // Sizes are computed with such numbers: 10 times the float 0.7 is 7, and rounded down one less where it is not rounded to a float.
+        bool single = a.Type == OnnxType.Float;
+        for (int i = 0; i < y.Length; i++) y[i] = single ? (float)f(x[i], z[i]) : f(x[i], z[i]);
         return new OnnxArray(a.Type, dims, y);
     }
 }

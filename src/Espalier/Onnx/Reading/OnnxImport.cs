@@ -198,15 +198,20 @@ internal sealed class OnnxImport
         string name = node.Source.Outputs[0];
         if (node.Operator is "Shape" or "Size" && inputs is [{ } x])
             return OnnxOperand.Constant(name, OnnxReadShapes.ShapeOf(node, x.Dims), OnnxReadShapes.ShapeOf(node, x.DimsOfThree));
+        // Of the operand that it is to be like only the type counts.
+        if (node.Operator == "CastLike" && inputs is [{ IsConstant: true, Stored: null or { Count: <= OnnxArray.Most } } c, { } like])
+            return OnnxOperand.Constant(name, new OnnxFoldCall(node, [c.Two]).Cast(like.Type),
+                c.Varies ? new OnnxFoldCall(node, [c.Three]).Cast(like.Type) : null, c.IsWeight && like.Type.IsFloat());
         if (inputs.Any(i => i is { IsConstant: false }) || node.Source.Outputs.Skip(1).Any(o => o.Length > 0)) return null;
         // PyTorch before 2.0 writes equal weights once and calls them by this: each is a weight of its own.
         if (node.Operator == "Identity" && inputs is [{ } same]) return same.Named(name);
         if (inputs.Any(i => i is { Stored.Count: > OnnxArray.Most })) return null;
+        budget.Spend(inputs.Sum(i => i is null ? 0L : i.Stored?.Count ?? i.Two.Values.Length));
         if (OnnxFold.Run(node, [.. inputs.Select(i => i?.Two)]) is not { } two) return null;
         OnnxArray? three = inputs.Any(i => i is { Varies: true }) ? OnnxFold.Run(node, [.. inputs.Select(i => i?.Three)]) : null;
         budget.Spend(OnnxBudget.Computed * ((long)two.Values.Length + (three?.Values.Length ?? 0)));
         bool moved = inputs[0] is { IsWeight: true } && !two.IsWhole && node.Operator is "Transpose" or "Reshape" or "Unsqueeze"
-            or "Squeeze" or "Gather" or "Concat" or "Expand" or "Slice" or "Flatten";
+            or "Squeeze" or "Gather" or "Concat" or "Expand" or "Slice" or "Flatten" or "Cast";
         return OnnxOperand.Constant(name, two, three, moved);
     }
 

@@ -5,6 +5,9 @@ namespace Espalier.Onnx;
 /// <summary>Reshapes and reorderings of axes: those that follow one another become one, those that undo one another go.</summary>
 internal static class OnnxMovePatterns
 {
+    /// <summary>In front of one layer; no exporter writes as many.</summary>
+    private const int MostMoves = 64;
+
     public static void Tidy(OnnxRewriter rewriter, GraphNode node)
     {
         if (!rewriter.Graph.Nodes.Contains(node)) return;
@@ -54,7 +57,9 @@ internal static class OnnxMovePatterns
     /// Where images are not the first axis, as in PyTorch's attention, a linear layer is done before the reordering instead of
     /// after it, which leaves the reordering to what undoes it.
     /// </summary>
-    public static void Sink(OnnxRewriter rewriter, GraphNode node)
+    public static void Sink(OnnxRewriter rewriter, GraphNode node) => Sink(rewriter, node, 0);
+
+    private static void Sink(OnnxRewriter rewriter, GraphNode node, int depth)
     {
         if (node.Op is ReshapeOp or PermuteOp)
         {
@@ -75,7 +80,7 @@ internal static class OnnxMovePatterns
             new LinearOp(x.Tensor, linear.Inputs[1], linear.Bias, null, linear.Gelu), x, node.Operands[1], node.Operands[2]);
         GraphValue moved = rewriter.Replace(node, move.Op.On([y.Tensor]), y);
         if (!output) moved.Name = rewriter.Free($"{name}.moved");
-        Sink(rewriter, y.Producer!);
+        if (depth < MostMoves) Sink(rewriter, y.Producer!, depth + 1);
         Tidy(rewriter, moved.Producer!);
     }
 

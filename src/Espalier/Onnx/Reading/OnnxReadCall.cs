@@ -35,6 +35,9 @@ internal sealed class OnnxReadCall(OnnxEmitter emit, OnnxNodeView node, OnnxOper
     public OnnxArray? Fixed(int operand) => Constant(operand) is not { } c ? null : c.Varies
         ? throw new InvalidDataException($"its operand {operand} depends on the number of images") : c.Two;
 
+    /// <summary>The same of one that must be there.</summary>
+    public OnnxArray Given(int operand) => Fixed(operand) ?? throw new InvalidDataException($"its operand {operand} is missing");
+
     /// <summary>A constant operand [N, ..] that is the same for every image, as [1, ..].</summary>
     public OnnxArray OfEachImage(int operand)
     {

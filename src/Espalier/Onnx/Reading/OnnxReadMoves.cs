@@ -17,7 +17,7 @@ internal static class OnnxReadMoves
     {
         OnnxOperand x = call[0];
         int axis = OnnxArray.Axis(call.Node.Int("axis", 0), x.Rank);
-        OnnxArray list = call.Fixed(1)!;
+        OnnxArray list = call.Given(1);
         (int[][] two, int[][] three) = (OnnxMoves.Whole(x.Dims), OnnxMoves.Whole(x.DimsOfThree));
         two[axis] = OnnxMoves.Indices(list, x.Dims[axis]);
         three[axis] = OnnxMoves.Indices(list, x.DimsOfThree[axis]);
@@ -27,11 +27,11 @@ internal static class OnnxReadMoves
     }
 
     public static OnnxOperand GatherElements(OnnxReadCall call) =>
-        Picked(call, call[0], OnnxMoves.GatherElements(call.Node, call[0].Dims, call.Fixed(1)!), call.Fixed(1)!.Dims);
+        Picked(call, call[0], OnnxMoves.GatherElements(call.Node, call[0].Dims, call.Given(1)), call.Given(1).Dims);
 
     public static OnnxOperand GatherNd(OnnxReadCall call)
     {
-        int[] places = OnnxMoves.GatherNd(call.Node, call[0].Dims, call.Fixed(1)!, out int[] dims);
+        int[] places = OnnxMoves.GatherNd(call.Node, call[0].Dims, call.Given(1), out int[] dims);
         return Picked(call, call[0], places, dims);
     }
 
@@ -114,7 +114,7 @@ internal static class OnnxReadMoves
             throw new InvalidDataException("it adds up or multiplies; only replacing is read");
         if (!x.Dims.AsSpan().SequenceEqual(x.DimsOfThree))
             throw new InvalidDataException("it replaces entries of certain images");
-        int[] places = OnnxMoves.GatherNd(call.Node, x.Dims, call.Fixed(1)!, out int[] dims);
+        int[] places = OnnxMoves.GatherNd(call.Node, x.Dims, call.Given(1), out int[] dims);
         int count = OnnxArray.Count(x.Dims);
         int[] order = [.. Enumerable.Range(0, count)];
         for (int i = 0; i < places.Length; i++) order[places[i]] = count + i;
@@ -128,7 +128,7 @@ internal static class OnnxReadMoves
     public static OnnxOperand CumSum(OnnxReadCall call)
     {
         OnnxOperand x = call[0];
-        int axis = OnnxArray.Axis(call.Fixed(1)!.Longs()[0], x.Rank), n = x.Dims[axis];
+        int axis = OnnxArray.Axis(call.Given(1).Longs()[0], x.Rank), n = x.Dims[axis];
         bool exclusive = call.Node.Int("exclusive", 0) != 0, reverse = call.Node.Int("reverse", 0) != 0;
         OnnxOperand ones = call.Emit.Made([n, n], i =>
         {

@@ -12,7 +12,11 @@ internal static class OnnxReadNorms
         if (training) throw new InvalidDataException("is in training mode");
         if (call.Node.Int("spatial", 1) == 0) throw new InvalidDataException("normalises every pixel for itself");
         float momentum = Math.Clamp(1 - call.Node.Float("momentum", 0.9f), 0, 1);
-        OnnxOperand[] vectors = [.. Enumerable.Range(1, 4).Select(i => call[i].IsConstant ? call.Emit.Weight(call[i]) : call[i])];
+        // Statistics follow the images in training, so that they are no other weight's tensor, whatever the file writes once.
+        string own = $"statistic.{call.Node.Source.Outputs[0]}";
+        OnnxOperand[] vectors = [.. Enumerable.Range(1, 4).Select(i => !call[i].IsConstant ? call[i]
+            : i < 3 || call[i].Varies ? call.Emit.Weight(call[i])
+            : call.Emit.Weight(call[i], $"{own}.{i}", call[i].Dims, to => OnnxEmitter.Read(call[i], to)))];
         foreach (OnnxOperand statistic in vectors[2..])
             if (statistic.Value!.IsWeight) statistic.Value.Tensor.RequiresGrad = false;
         return AsMaps(call, x, maps => call.Emit.Node("BatchNorm2d",

@@ -10,7 +10,8 @@ internal static class OnnxReadQuantised
     /// <summary>round(x / scale) + zero, cut to the type's range.</summary>
     public static OnnxOperand Quantise(OnnxReadCall call)
     {
-        OnnxType type = call.Optional(2)?.Type ?? OnnxType.UInt8;
+        // Without a zero point the type is an attribute, since opset 21.
+        OnnxType type = call.Optional(2)?.Type ?? (call.Node.Int("output_dtype", 0) is not 0 and var named ? (OnnxType)named : OnnxType.UInt8);
         if (IsKnown(call, 1, 2) && !call[0].Varies)
             return Codes(call, call[0], call[1], call.Optional(2), type, call.Node.Int("axis", 1));
         return Rounded(call, call[0], Along(call, call[1], call[0]), call.Optional(2) is { } z ? Along(call, z, call[0]) : null,

@@ -40,7 +40,7 @@ internal static class OnnxReadReductions
         bool largest = call.Node.Int("largest", 1) != 0;
         OnnxOperand x = largest ? call[0] : call.Make("Neg", call[0]);
         int axis = OnnxArray.Axis(call.Node.Int("axis", -1), x.Rank), n = x.Dims[axis];
-        long k = call.Has(1) ? call.Fixed(1)!.Longs()[0] : call.Node.Int("k", 0);
+        long k = call.Has(1) ? call.Given(1).Longs()[0] : call.Node.Int("k", 0);
         if (k < 1 || k > Math.Min(n, Most)) throw new InvalidDataException($"it takes {k} of {n} entries; up to {Most} are read");
         OnnxOperand own = emit.Made([n, .. Enumerable.Repeat(1, x.Rank - 1 - axis)], i => i);
         OnnxOperand gone = emit.Made([1], _ => float.NegativeInfinity);

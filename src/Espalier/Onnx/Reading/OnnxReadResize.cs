@@ -73,7 +73,7 @@ internal static class OnnxReadResize
         for (int i = 0; i < along.Length; i++)
         {
             int axis = along[i];
-            target[axis] = scales is not null ? (int)Math.Floor(Math.Clamp(dims[axis] * scales[i], 0, 1 << 20))
+            target[axis] = scales is not null ? (int)Math.Floor(Math.Clamp((float)(dims[axis] * scales[i]), 0, 1 << 20))
                 : lengths[i];
             factors[axis] = scales?[i] ?? target[axis] / (double)dims[axis];
             // A size that was written for a certain number of images.

@@ -54,7 +54,7 @@ internal static class OnnxReadRotary
             OnnxArray list;
             if (call.Has(3))
             {
-                OnnxArray all = call.Fixed(operand)!;
+                OnnxArray all = call.Given(operand);
                 if (all.Dims.Length != 2) throw new InvalidDataException($"its operand {operand} is [{string.Join(",", all.Dims)}]");
                 list = all.Take([OnnxMoves.Indices(call.OfEachImage(3), all.Dims[0]), [.. Enumerable.Range(0, all.Dims[1])]]);
             }

@@ -77,6 +77,7 @@ internal static class OnnxReadShapes
     public static OnnxOperand Expand(OnnxReadCall call)
     {
         OnnxOperand x = call[0];
+        if (!call.Has(1)) throw new InvalidDataException("its operand 1 is missing");
         int[] two = call.Two(1)!.Ints(), three = call.Three(1)!.Ints();
         if (call.FixedImages > 1 && two.Length == x.Rank && x.Rank > 0 && two[0] == call.FixedImages
             && x.Dims[0] != x.DimsOfThree[0])

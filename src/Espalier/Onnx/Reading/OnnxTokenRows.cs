@@ -14,12 +14,18 @@ internal static class OnnxTokenRows
         var rows = new Dictionary<GraphValue, GraphValue>();
         foreach (GraphNode node in rewriter.Graph.Nodes.ToArray())
         {
-            if (Assembled(rewriter, node) is { } begun) rows[node.Output] = begun;
+            if (Assembled(rewriter, node) is { } begun) Begin(node, begun);
             else if (Maps(rewriter, node) is { } maps) rewriter.Forward(node.Output, maps);
-            else if (RowsOfMaps(rewriter, node, rows) is { } grid) rows[node.Output] = grid;
+            else if (RowsOfMaps(rewriter, node, rows) is { } grid) Begin(node, grid);
             else if (node.Inputs.Any(rows.ContainsKey)) Convert(rewriter, node, rows);
         }
         rewriter.Sweep();
+
+        void Begin(GraphNode node, GraphValue made)
+        {
+            rows[node.Output] = made;
+            if (rewriter.Graph.Outputs.Contains(node.Output)) Back(rewriter, node, node.Output, rows);
+        }
     }
 
     private static void Convert(OnnxRewriter rewriter, GraphNode node, Dictionary<GraphValue, GraphValue> rows)

@@ -124,6 +124,25 @@ public sealed class TransformerCutTests : IDisposable
         Assert.Equal(before, Logits());
     }
 
+    /// <summary>Of a head that counts for nothing one index stays of queries and keys, since its values stay.</summary>
+    [Theory]
+    [InlineData(ChannelKind.QueryKey)]
+    [InlineData(ChannelKind.Value)]
+    public void No_head_is_emptied_on_one_side(ChannelKind kind)
+    {
+        using Model model = CompressionJobs.Model(CompressionJobs.TinyVit, 8);
+        TransformerBlock block = TransformerBlocks.Of(model.Graph).Blocks[0];
+        int width = block.Heads.QueryWidthOf(0);
+        foreach (GraphNode layer in new[] { block.Query, block.Key, block.Value })
+            layer.Operands[1]!.Tensor.Span[..(width * layer.Operands[1]!.Shape[1])].Clear();
+        CompressionJobs.Job(model, CompressionMethods.Get("l1") with
+        {
+            Selection = new SelectionOptions { Groups = kind, UnequalHeads = true, Ratio = 0.5 },
+        }).Run();
+        HeadLayout heads = TransformerBlocks.Of(model.Graph).Blocks[0].Heads;
+        Assert.Equal(1, kind == ChannelKind.QueryKey ? heads.QueryWidthOf(0) : heads.ValueWidthOf(0));
+    }
+
     [Fact]
     public void Costs_follow_by_arithmetic()
     {

@@ -161,6 +161,10 @@ public sealed record Apt : CompressionMethod, ITrainingMethod
     {
         long steps = TrainSteps + FineTuneSteps;
         if (steps == 0) throw new EspalierException("apt trains agents, so that it needs steps, but TrainSteps is 0");
+        if (Task.Mixing.IsOn || Task.Distillation is not null)
+            throw new EspalierException("apt has losses of its own: leave mixing of images and the teacher out");
+        if (HasTarget && (Selection.TargetFlops is null || Budget is not null))
+            throw new EspalierException("apt takes TargetFlops or a Budget, and no other target");
         Apt how = Budget is null && Selection.TargetFlops is { } share ? this with { Budget = (float)share } : this;
         job.Train("agents", steps, how.NewTask(job.Model, UsualDropout ?? 0, Task.LabelSmoothing, Seed));
     }

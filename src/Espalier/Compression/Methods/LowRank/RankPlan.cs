@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Security.Cryptography;
 using System.Text;
 using Espalier.Formats;
 using Espalier.Tensors;
@@ -104,7 +105,11 @@ internal sealed class RankPlan(CompressionJob job, CompressionMethod method, IRe
     }
 
     private string? StatePath => timed && method.Training.OutputDir is { } folder
-        ? Path.Combine(folder, $"{method.Name}-ranks.txt") : null;
+        ? Path.Combine(folder, $"{method.Name}-ranks-{Asked}.txt") : null;
+
+    /// <summary>A name for what was asked for: another target has other ranks.</summary>
+    private string Asked => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(
+        $"{method.Selection} {string.Join(',', method.Selection.Keep)} {string.Join(' ', method.Settings.Select(s => s.Of(method)))}")))[..8];
 
     /// <summary>Times differ from run to run: what was chosen by them before an interruption stays chosen.</summary>
     private int[] Keep(int[] ranks)

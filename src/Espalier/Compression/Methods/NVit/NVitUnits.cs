@@ -94,6 +94,7 @@ internal sealed class NVitUnits
     /// <exception cref="EspalierException">It is no vision transformer, or nothing may go.</exception>
     public static NVitUnits Of(Graph network, DependencyGraph graph, SelectionOptions selection, ChannelKind kinds)
     {
+        selection.RequireKept(graph);
         IReadOnlyList<TransformerBlock> blocks = TransformerBlocks.Of(network).Blocks;
         var layers = new List<NVitLayer>();
         foreach (ChannelGroup group in graph.Groups.Where(g => kinds.HasFlag(g.Kind) && g.Inexact is null && !selection.Keeps(g)))

@@ -42,6 +42,13 @@ internal sealed class Original : IDisposable
         }
     }
 
+    /// <summary>Gives some weights back what they were.</summary>
+    public void Restore(IReadOnlySet<Tensor> some)
+    {
+        foreach (var (weight, copy) in weights)
+            if (some.Contains(weight)) weight.CopyFrom(copy);
+    }
+
     public void Dispose()
     {
         foreach (var (_, copy) in weights) copy.Dispose();
@@ -75,6 +82,9 @@ internal sealed class BlockPair
         Graph first = copy.Between([blocks[t].Input], [blocks[t].Output]);
         own = [.. first.Parameters];
     }
+
+    /// <summary>Forgets all tuning of the first block.</summary>
+    public void Restore() => original.Restore(own.Select(p => p.Value).ToHashSet());
 
     /// <summary>The mean squared error of what the second block keeps.</summary>
     public double Error(IEnumerable<Tensor> images)

@@ -111,7 +111,9 @@ public sealed record PatchSlimming : CompressionMethod
             {
                 kept[t] = [.. kept[t + 1].Concat(rest.Take(r)).Order()];
                 var pair = new BlockPair(original, graph, kept, t);
-                if (kept[t].Length < all.Length) pair.Tune(images, TuneSteps, (float)TuneRate, ClipNorm);
+                // A block that keeps all positions is the original's, whatever was tuned for fewer.
+                if (kept[t].Length == all.Length) pair.Restore();
+                else pair.Tune(images, TuneSteps, (float)TuneRate, ClipNorm);
                 double error = kept[t].Length < all.Length ? pair.Error(images()) : 0;
                 log?.Invoke(string.Create(CultureInfo.InvariantCulture,
                     $"block {t}: {kept[t].Length} positions, error {error:0.0000}"));

@@ -84,7 +84,8 @@ public sealed record SPVit : CompressionMethod
         job.Log("attention's places: " + string.Join(' ', blocks.Select(b => Places[b.Operation])) + "; hidden units: "
             + string.Join(' ', blocks.Select(b => $"{b.OpenUnits}/{b.UnitCount}")));
         float difference = Convert(job, blocks);
-        Gate.Remove(graph, blocks.Select(b => b.Hidden).OfType<Gate>());
+        // Closed units are read by nobody, as in the search: what is fitted or moved when they go must not see what they were before.
+        Gate.Fold(graph, blocks.Select(b => b.Hidden).OfType<Gate>());
         int gone = blocks.Count(b => b.Operation != SearchedBlock.Attention);
         if (gone > 0)
         {
@@ -116,6 +117,7 @@ public sealed record SPVit : CompressionMethod
     {
         TransformerBlocks network = TransformerBlocks.Of(graph);
         int patches = network.Tokens - network.PrefixTokens;
+        selection.RequireKept([.. network.Blocks.Select(SearchedBlock.LayersOf).SelectMany(l => new[] { l.Attention, l.Mlp })]);
         SearchedBlock[] blocks = [.. network.Blocks.Select(b =>
         {
             var (attention, mlp) = SearchedBlock.LayersOf(b);

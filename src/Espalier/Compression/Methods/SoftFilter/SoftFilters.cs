@@ -22,7 +22,7 @@ internal sealed class SoftFilters(IReadOnlyList<ChannelGroup> groups, SelectionO
         {
             double[] norms = [.. Enumerable.Range(0, group.Count).Select(k => Norm(group, k))];
             int count = Math.Min(Count(group.Count, shares.Of(group)), group.Count - selection.Fewest(group));
-            int gone = group.Count - selection.Rounded(group.Count - count, group.Count);
+            int gone = group.Count - selection.Rounded(group.Count - count, group);
             plan.Add(group, Enumerable.Range(0, group.Count).OrderBy(k => norms[k]).ThenBy(k => k).Take(gone));
         }
         return plan;

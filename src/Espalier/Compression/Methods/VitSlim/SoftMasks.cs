@@ -5,13 +5,14 @@ using Espalier.Training;
 namespace Espalier.Compression.Methods.VitSlim;
 
 /// <summary>The soft masks of one block; null for what is not searched.</summary>
-/// <param name="Attention">One a dimension of all heads: queries, keys and values are multiplied with it.</param>
+/// <param name="Attention">One a dimension of all heads, or of some together: queries, keys and values are multiplied with it.</param>
+/// <param name="Shared">Of each dimension of all heads, which entry of <paramref name="Attention"/> is its mask.</param>
 /// <param name="Hidden">One a hidden unit of the MLP, behind its activation.</param>
 /// <param name="Tokens">One a token that the block sees, [1, T, 1]: what attention and the MLP read of it is multiplied with its
 /// hyperbolic tangent.</param>
 /// <param name="Ids">Which tokens these are.</param>
 /// <param name="Heads">Of the block, which has so many <paramref name="Units"/>.</param>
-internal sealed record BlockMasks(Tensor? Attention, Tensor? Hidden, Tensor? Tokens, int[] Ids, HeadLayout Heads, int Units);
+internal sealed record BlockMasks(Tensor? Attention, int[] Shared, Tensor? Hidden, Tensor? Tokens, int[] Ids, HeadLayout Heads, int Units);
 
 /// <summary>
 /// Learned multipliers in every block of a vision transformer (arXiv 2201.00814, section 3): they are trained with the weights
@@ -93,7 +94,7 @@ internal sealed class SoftMasks : ITrainingHook
         {
             if (blocks[b].Attention is { } attention)
             {
-                float[] factors = Attention(attention, blocks[b].Heads);
+                float[] factors = [.. blocks[b].Shared.Select(mask => attention.Span[mask])];
                 foreach (GraphNode layer in (GraphNode[])[found[b].Query, found[b].Key, found[b].Value])
                     foreach (GraphValue weight in layer.Operands.Skip(1).Take(2).OfType<GraphValue>())
                         edit.Change(weight.Tensor, values => Scale(values, factors, values.Length / factors.Length));
@@ -107,13 +108,16 @@ internal sealed class SoftMasks : ITrainingHook
         edit.Commit();
     }
 
-    /// <summary>The mask of each dimension of all heads, whatever dimensions share one.</summary>
-    public static float[] Attention(Tensor mask, HeadLayout heads)
+    /// <summary>The number of the mask of each dimension of all heads.</summary>
+    public static int[] MaskOf(MaskShare shared, HeadLayout heads)
     {
-        float[] values = mask.ToArray();
         int width = heads.QueryWidth / heads.Count;
-        return values.Length == heads.QueryWidth ? values
-            : [.. Enumerable.Range(0, heads.QueryWidth).Select(i => values[mask.Rank == 2 ? i / width : i % width])];
+        return [.. Enumerable.Range(0, heads.QueryWidth).Select(i => shared switch
+        {
+            MaskShare.Head => i / width,
+            MaskShare.Dimension => i % width,
+            _ => i,
+        })];
     }
 
     /// <summary>Values of <paramref name="run"/> neighbours have one factor, again and again through all of them.</summary>
@@ -133,6 +137,10 @@ internal sealed class SoftMasks : ITrainingHook
             if (!same || (options.Shared != MaskShare.None && !heads.IsUniform))
                 throw new EspalierException($"'{block.Attention.Name}' has {heads}; vit-slim needs values as wide as queries"
                     + (options.Shared == MaskShare.None ? "" : ", and heads that are alike to share masks"));
+            if (options.Fold && (block.Attention.Operands[0] != block.Query.Output || block.Attention.Operands[1] != block.Key.Output
+                || block.Attention.Operands[2] != block.Value.Output))
+                throw new EspalierException($"'{block.Attention.Name}' reads queries or keys through a norm, which no mask folds through; leave "
+                    + "Fold out");
             attention = New(1, options.Shared switch
             {
                 MaskShare.Head => new Shape(heads.Count, 1),
@@ -157,7 +165,7 @@ internal sealed class SoftMasks : ITrainingHook
                 Put(norm.Output, graph.InsertAfter(norm.Output, [graph.Inputs[0]], t =>
                     F.Mul(t[0], F.Reshape(F.Repeat(F.Tanh(tokens), t[1]), t[0].Shape[0], 1)), Named(name + "tokens", tokens)));
         }
-        blocks.Add(new BlockMasks(attention, hidden, tokens, TokenList.Of(block.Input), heads,
+        blocks.Add(new BlockMasks(attention, MaskOf(options.Shared, heads), hidden, tokens, TokenList.Of(block.Input), heads,
             block.Fc2.Op.Inputs[1].Shape[1]));
     }
 

@@ -48,8 +48,15 @@ internal sealed class SubNetwork(IReadOnlyList<BlockKept> kept)
     {
         TransformerBlocks blocks = TransformerBlocks.Of(graph);
         return new SubNetwork([.. blocks.Blocks.Select(b => new BlockKept(
-            First(b.Heads.QueryWidth, options.AttentionWeight), First(b.Fc2.Operands[0]!.Shape[-1], options.HiddenWeight),
+            Dimensions(b.Heads), First(b.Fc2.Operands[0]!.Shape[-1], options.HiddenWeight),
             [.. TokenList.Of(b.Input).Where(t => options.TokenWeight == 0 || t < blocks.PrefixTokens)]))]);
+
+        bool[] Dimensions(HeadLayout heads)
+        {
+            int[] masks = SoftMasks.MaskOf(options.Shared, heads);
+            int fewest = options.FewestMasks(masks.Max() + 1);
+            return [.. masks.Select(m => options.AttentionWeight == 0 || m < fewest)];
+        }
 
         bool[] First(int count, double weight) =>
             [.. Enumerable.Range(0, count).Select(i => weight == 0 || i < options.Selection.Fewest(count))];

@@ -130,7 +130,11 @@ public sealed record VitSlim : CompressionMethod, ISharedSearch
         if (Selection.Ratio?.OfAll is null && Selection.TargetFlops is null)
             throw new EspalierException("vit-slim takes one ratio for all or a target of multiply-adds");
         Graph graph = job.Model.Graph;
-        bool there = Searched.Length > 0 && File.Exists(Searched);
+        if (Selection.Keep.Count > 0 || Selection.Isomorphic || Selection.UnequalHeads || Selection.Groups != new SelectionOptions().Groups)
+            throw new EspalierException("vit-slim searches all blocks: leave Keep, Groups, Isomorphic and UnequalHeads out");
+        // A run that was stopped behind its search has it in its state, where its stages are counted.
+        bool there = Searched.Length > 0 && File.Exists(Searched) && !job.HasState("search");
+        if (!there && TrainSteps == 0) throw new EspalierException("TrainSteps is 0: vit-slim learns its masks in training");
         SoftMasks masks = Inserted(job, there);
         if (!there) job.Train("search", TrainSteps, masks);
         if (!there && Searched.Length > 0) job.Model.Save(Searched);
@@ -146,7 +150,10 @@ public sealed record VitSlim : CompressionMethod, ISharedSearch
 
     /// <summary>The sub-network of a budget for what has none of its own.</summary>
     internal SubNetwork At(double budget, MaskRanking ranking) => ranking.At(Attention > 0 ? Attention : budget,
-        Hidden > 0 ? Hidden : budget, Tokens > 0 ? Tokens : budget, Rule, Selection.Fewest);
+        Hidden > 0 ? Hidden : budget, Tokens > 0 ? Tokens : budget, Rule, FewestMasks, Selection.Fewest);
+
+    /// <summary>Fewest of attention's masks that stay; of whole heads one is enough.</summary>
+    internal int FewestMasks(int count) => Shared == MaskShare.Head ? 1 : Selection.Fewest(count);
 
     /// <summary>Puts masks in; where the narrowest sub-network costs too much, says so and leaves the network as it is.</summary>
     private SoftMasks Inserted(CompressionJob job, bool searched)
@@ -218,16 +225,16 @@ public sealed record VitSlim : CompressionMethod, ISharedSearch
 }
 
 /// <summary>What each entry of each block was worth when the search ended.</summary>
-/// <param name="Attention">Block by block, one a dimension of all heads; empty where attention was not searched.</param>
+/// <param name="Attention">Block by block, one a mask; empty where attention was not searched.</param>
+/// <param name="Shared">The mask of each dimension of all heads.</param>
 /// <param name="Ids">The tokens that each block sees.</param>
-internal sealed record MaskRanking(double[][] Attention, double[][] Hidden, double[][] Tokens, int[][] Ids, int Prefix,
+internal sealed record MaskRanking(double[][] Attention, int[][] Shared, double[][] Hidden, double[][] Tokens, int[][] Ids, int Prefix,
     (int Attention, int Hidden)[] Widths)
 {
     public static MaskRanking Of(SoftMasks masks, bool magnitude)
     {
         return new MaskRanking(
-            All(m => m.Attention is null ? [] : SoftMasks.Attention(m.Attention, m.Heads)),
-            All(m => m.Hidden?.ToArray() ?? []), All(m => [.. (m.Tokens?.ToArray() ?? []).Select(MathF.Tanh)]),
+            All(m => m.Attention?.ToArray() ?? []), [.. masks.Blocks.Select(m => m.Shared)], All(m => m.Hidden?.ToArray() ?? []), All(m => [.. (m.Tokens?.ToArray() ?? []).Select(MathF.Tanh)]),
             [.. masks.Blocks.Select(m => m.Ids)], masks.PrefixTokens,
             [.. masks.Blocks.Select(m => (m.Heads.QueryWidth, m.Units))]);
 
@@ -236,9 +243,13 @@ internal sealed record MaskRanking(double[][] Attention, double[][] Hidden, doub
     }
 
     /// <summary>The sub-network of some budgets.</summary>
-    public SubNetwork At(double attention, double hidden, double tokens, SlimRule rule, Func<int, int> fewest)
+    /// <param name="fewestMasks">Fewest of attention's masks that a block keeps.</param>
+    /// <param name="fewest">Fewest hidden units.</param>
+    public SubNetwork At(double attention, double hidden, double tokens, SlimRule rule, Func<int, int> fewestMasks, Func<int, int> fewest)
     {
-        bool[][] dimensions = SubNetwork.Choose(Attention, attention, rule, fewest);
+        // Masks are chosen, and with each all dimensions that share it.
+        bool[][] left = SubNetwork.Choose(Attention, attention, rule, fewestMasks);
+        bool[][] dimensions = [.. left.Select((masks, b) => masks.Length == 0 ? [] : Shared[b].Select(m => masks[m]).ToArray())];
         bool[][] units = SubNetwork.Choose(Hidden, hidden, rule, fewest);
         int most = Ids.Max(ids => ids.Max()) + 1;
         bool[][] chosen = SubNetwork.Choose(Tokens, tokens, rule, _ => 0);

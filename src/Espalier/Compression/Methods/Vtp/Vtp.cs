@@ -74,6 +74,8 @@ public sealed record Vtp : CompressionMethod
         {
             Global = true, UnequalHeads = true, Groups = ChannelKind.Channels | ChannelKind.Hidden | ChannelKind.Value,
         }).Checked();
+        if (TrainSteps == 0 && Score == VtpScore.Gate)
+            throw new EspalierException("TrainSteps is 0: vtp learns its scores in training");
         Graph graph = job.Model.Graph;
         for (int round = 1; round <= Rounds; round++)
         {

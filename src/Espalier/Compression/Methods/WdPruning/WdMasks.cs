@@ -111,15 +111,24 @@ internal sealed class WdMasks
 
         WdLayer? Layer(HeadLayout? heads, params GraphNode[] nodes)
         {
-            GraphValue weight = nodes[0].Operands[1]!;
-            string name = weight.Name[..weight.Name.LastIndexOf('.')];
-            return keeps(name) ? null
-                : new WdLayer(name, weight.Tensor, [.. nodes.Select(n => Gate.Insert(graph, n.Output, heads))], initial);
+            return nodes.Any(n => keeps(LayerOf(n))) ? null
+                : new WdLayer(LayerOf(nodes[0]), nodes[0].Operands[1]!.Tensor, [.. nodes.Select(n => Gate.Insert(graph, n.Output, heads))], initial);
         }
 
         static double Weights(GraphNode node) => node.Operands[1]!.Tensor.Length;
 
         double Work(GraphNode node) => (double)node.Op.Cost.MultiplyAdds / graph.Inputs[0].Shape[0];
+    }
+
+    /// <summary>The layers that can be masked, by name.</summary>
+    public static IReadOnlyList<string> LayersOf(Graph graph) => [.. TransformerBlocks.Of(graph).Blocks.SelectMany(b =>
+        new[] { b.Query, b.Key, b.Value, b.Projection, b.Fc1, b.Fc2 }).Select(LayerOf)];
+
+    /// <summary>What stands before ".weight"; weights of imported networks may have names without a dot.</summary>
+    private static string LayerOf(GraphNode node)
+    {
+        string name = node.Operands[1]!.Name;
+        return name.LastIndexOf('.') is > 0 and var dot ? name[..dot] : name;
     }
 
     public void Apply(double lower = 0)

@@ -63,6 +63,7 @@ public sealed record WdPruning : CompressionMethod
         SelectionOptions selection = Allowed();
         int[] exits = ExitsOf(TransformerBlocks.Of(graph));
         long parameters = job.Model.ParameterCount, work = graph.CostPerImage.MultiplyAdds;
+        selection.RequireKept(WdMasks.LayersOf(graph));
         WdMasks masks = WdMasks.Insert(graph, name => selection.Keep.Any(p => SelectionOptions.Matches(name, p)), Initial);
         double target = selection.Ratio?.OfAll is { } ratio ? 1 - ratio : selection.TargetFlops!.Value;
         try
@@ -84,7 +85,8 @@ public sealed record WdPruning : CompressionMethod
         masks.Apply(lower);
         End(job, logits[chosen], parameters, work, masks.Blocks.Count - depths[chosen]);
         WdLayer[] left = [.. masks.Blocks.Take(depths[chosen]).SelectMany(b => b.Layers)];
-        Gate.Remove(graph, left.SelectMany(l => l.Gates));
+        // Masked rows become zero, as they were in training: what is fitted or moved when they go must not see what they were before.
+        Gate.Fold(graph, left.SelectMany(l => l.Gates));
         Narrow(job, left);
         job.Train("fine-tune", FineTuneSteps);
 

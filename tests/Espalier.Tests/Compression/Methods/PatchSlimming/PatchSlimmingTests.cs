@@ -199,6 +199,18 @@ public sealed class PatchSlimmingTests
         }
     }
 
+    /// <summary>Blocks that need all positions are what they were, whatever was tuned for fewer.</summary>
+    [Fact]
+    public void KeepingAllForgetsTheTuning()
+    {
+        using Model model = TokenNets.Vit(), fresh = TokenNets.Vit();
+        using var scope = new Scope();
+        IReadOnlyList<int[]> kept = new Method { Epsilon = 0, TuneSteps = 2, TuneRate = 1e-3, Step = 8 }
+            .Search(model.Graph, () => [TokenNets.Images(4)]);
+        Assert.All(kept.SkipLast(1), k => Assert.Equal(16, k.Length));
+        foreach (var (name, value) in model.Graph.Parameters) Assert.Equal(fresh.Graph[name].Tensor.ToArray(), value.ToArray());
+    }
+
     [Fact]
     public void RefusesOtherNetworks()
     {

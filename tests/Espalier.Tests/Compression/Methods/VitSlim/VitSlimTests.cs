@@ -220,15 +220,18 @@ public sealed class VitSlimTests
         Assert.InRange(Removal.Difference(expected, there), 0, 1e-5f);
     }
 
+    /// <summary>Heads stay or go whole, or stay alike, whatever share of the masks a budget asks for.</summary>
     [Theory]
-    [InlineData(MaskShare.Head)]
-    [InlineData(MaskShare.Dimension)]
-    public void Dimensions_may_share_masks(MaskShare shared)
+    [InlineData(MaskShare.Head, SlimRule.Threshold)]
+    [InlineData(MaskShare.Head, SlimRule.Count)]
+    [InlineData(MaskShare.Dimension, SlimRule.Threshold)]
+    [InlineData(MaskShare.Dimension, SlimRule.Count)]
+    public void Dimensions_may_share_masks(MaskShare shared, SlimRule rule)
     {
         using Model model = CompressionJobs.Model(CompressionJobs.TinyVit, 8);
         CompressionJobs.Job(model, new VitSlim
         {
-            Ratio = 0.4, Shared = shared, TrainSteps = 2, TokenWeight = 0, Rule = SlimRule.Threshold,
+            Ratio = 0.4, Shared = shared, TrainSteps = 2, TokenWeight = 0, Rule = rule,
         }).Run();
         Assert.All(TransformerBlocks.Of(model.Graph).Blocks, b => Assert.True(b.Heads.IsUniform, $"{b.Heads}"));
     }

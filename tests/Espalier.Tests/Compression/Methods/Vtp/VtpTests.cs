@@ -212,7 +212,8 @@ public sealed class VtpTests
         Assert.Empty(job.Stages);
         Assert.Equal(before, model.Graph.Weights.Values.Select(w => (w.Name, w.Tensor.ToArray())));
         using Model cnn = CompressionJobs.Model("resnet20");
-        job = CompressionJobs.Job(cnn, new Vtp());
+        Assert.Contains("TrainSteps is 0", Assert.Throws<EspalierException>(CompressionJobs.Job(model, new Vtp()).Run).Message);
+        job = CompressionJobs.Job(cnn, new Vtp { TrainSteps = 1 });
         Assert.Contains("no vision transformer", Assert.Throws<EspalierException>(job.Run).Message);
     }
 

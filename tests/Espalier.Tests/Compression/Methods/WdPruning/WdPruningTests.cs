@@ -159,6 +159,25 @@ public sealed class WdPruningTests
         }
     }
 
+    /// <summary>Masked rows are zero when they go, as in training, so that there is nothing of them to move into what stays.</summary>
+    [Fact]
+    public void Rows_that_go_have_no_constants()
+    {
+        float[][] logits = [.. new[] { false, true }.Select(moves =>
+        {
+            using Model model = CompressionJobs.Model(CompressionJobs.TinyVit, 8);
+            foreach (GraphValue bias in model.Graph.Weights.Values.Where(w => w.Name.EndsWith("bias", StringComparison.Ordinal)))
+                foreach (ref float x in bias.Tensor.Span) x += 0.5f;
+            CompressionJobs.Job(model, new WdPruning
+            {
+                Exits = "none", TargetFlops = 0.5, TrainSteps = 3, RankBatches = 1, Initial = 1, Rate = 0.3, MoveConstants = moves,
+            }).Run();
+            using var scope = new Scope();
+            return model.Graph.Run(TinyGolden.Images(0)).ToArray();
+        })];
+        Assert.InRange(Removal.Difference(logits[0], logits[1]), 0, 1e-5f);
+    }
+
     [Fact]
     public void Goes_on_where_it_stopped()
     {
