@@ -19,7 +19,25 @@ public sealed partial class Graph
         HashSet<GraphNode> old = [.. nodes];
         GraphValue made = Add([value, .. others], forward, weights);
         Redirect(value, made, old.Contains);
+        MoveBehind(made);
         return Edited(made);
+    }
+
+    /// <summary>Nodes that read a value, or what such nodes give, and stand before the one that makes it move behind it.</summary>
+    private void MoveBehind(GraphValue value)
+    {
+        if (value.Producer is not { } maker) return;
+        HashSet<GraphValue> later = [value];
+        var early = new List<GraphNode>();
+        foreach (GraphNode node in nodes.TakeWhile(n => n != maker))
+            if (node.Inputs.Any(later.Contains))
+            {
+                early.Add(node);
+                later.Add(node.Output);
+            }
+        if (early.Count == 0) return;
+        nodes.RemoveAll(early.Contains);
+        nodes.InsertRange(nodes.IndexOf(maker) + 1, early);
     }
 
     /// <summary>Adds ops that read some values; nobody reads their result yet.</summary>

@@ -10,7 +10,7 @@ namespace Espalier;
 /// <summary>What a model's file says of it beside the network itself.</summary>
 public sealed record ModelCard
 {
-    private const int MostLines = 1 << 16, MostClasses = 1 << 20, LongestLine = 4096;
+    private const int MostLines = 1 << 16, MostClasses = 1 << 20, LongestLine = 4096, MostMetadata = 256;
 
     /// <summary>The name of the network that it was made from: "resnet50".</summary>
     public string? Architecture { get; init; }
@@ -42,6 +42,10 @@ public sealed record ModelCard
     /// <summary>What a file of ONNX that it was read from calls its outputs; null where it was not.</summary>
     public IReadOnlyList<string>? Outputs { get; init; }
 
+    /// <summary>What a file of ONNX that it was read from says of itself in words of its own, such as its author and licence; written into
+    /// such files again. Null where it was read from none, or nothing is said.</summary>
+    public IReadOnlyDictionary<string, string>? Metadata { get; init; }
+
     /// <summary>What was done to it since, a line each: "trained for 10 epochs", "l1: 41 % of the multiply-adds left".</summary>
     public IReadOnlyList<string> History
     {
@@ -63,6 +67,7 @@ public sealed record ModelCard
         bool named = Classes is null || (Classes.Count <= MostClasses && Classes.All(c => c is not null && Short(c)));
         Require(named, "has a class without a name");
         Require(Outputs is null || Outputs.All(Short), "has an output without a name");
+        Require(Metadata is null || (Metadata.Count <= MostMetadata && Metadata.All(m => IsMetadata(m.Key, m.Value))), "has metadata that is none");
         Require(LogitScale is null or (> 0 and <= 1e6f), "has a scale of logits that is none");
         bool images = graph.Inputs[0].Shape.Rank == 4;
         Require(images || Preprocessing is null, "says how pictures are prepared, and it is of no pictures");
@@ -77,6 +82,16 @@ public sealed record ModelCard
             if (!condition) throw new EspalierException($"{source}: its card {message}");
         }
     }
+
+    /// <summary>What of a file's own words is kept, sorted: short ones, and not too many.</summary>
+    internal static IReadOnlyDictionary<string, string>? Kept(IEnumerable<KeyValuePair<string, string>> words)
+    {
+        var kept = new SortedDictionary<string, string>(StringComparer.Ordinal);
+        foreach (var (name, value) in words.Where(w => IsMetadata(w.Key, w.Value)).Take(MostMetadata)) kept[name] = value;
+        return kept.Count == 0 ? null : kept;
+    }
+
+    private static bool IsMetadata(string name, string? value) => name.Length is > 0 and <= LongestLine && value is { Length: <= LongestLine };
 
     internal void Write(Utf8JsonWriter json) => JsonSerializer.Serialize(json, this, CardJson.Default.ModelCard);
 

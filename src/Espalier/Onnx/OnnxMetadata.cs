@@ -13,6 +13,10 @@ namespace Espalier.Onnx;
 /// </summary>
 internal static class OnnxMetadata
 {
+    /// <summary>The names that this library writes itself.</summary>
+    public static IReadOnlySet<string> Own { get; } =
+        new HashSet<string>(StringComparer.Ordinal) { ModelStructure.MetadataKey, "input_size", "mean", "std", "class_names" };
+
     /// <summary>With the model's card as the block: <c>{"format":2,"card":{...}}</c>, as model files have it beside their
     /// graph.</summary>
     public static List<KeyValuePair<string, string>> Of(Model model)
@@ -27,8 +31,9 @@ internal static class OnnxMetadata
             model.Card.Write(json);
             json.WriteEndObject();
         }
-        return Of(Encoding.UTF8.GetString(buffer.ToArray()), model.ImageSize, model.Channels, model.Card.Preprocessing,
-            model.Card.Classes);
+        List<KeyValuePair<string, string>> own = Of(Encoding.UTF8.GetString(buffer.ToArray()), model.ImageSize, model.Channels,
+            model.Card.Preprocessing, model.Card.Classes);
+        return [.. own, .. (model.Card.Metadata ?? new Dictionary<string, string>()).Where(m => !Own.Contains(m.Key))];
     }
 
     /// <param name="block">JSON.</param>

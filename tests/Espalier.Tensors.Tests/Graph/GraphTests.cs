@@ -180,6 +180,32 @@ public class GraphTests
         Assert.NotEqual(plain.Run(x).ToArray(), graph.Run(x).ToArray());
     }
 
+    /// <summary>What reads the value comes behind the new ops, also where these read something that is made later.</summary>
+    [Fact]
+    public void ReadersMoveBehindWhatTheyRead()
+    {
+        using var scope = new Scope();
+        Graph graph = Graph.Trace(x =>
+        {
+            Tensor first = F.Relu(x), second = F.Exp(first), third = F.Tanh(second);
+            return F.Add(third, F.Exp(x));
+        }, new Shape(2, 4), []);
+        GraphValue relu = graph.Nodes[0].Output, later = graph.Nodes[3].Output;
+        graph.InsertAfter(relu, [later], t => F.Add(t[0], t[1]));
+        Tensor x = Images(3, 4);
+        float[] expected = [.. x.ToArray().Select(v => MathF.Tanh(MathF.Exp(MathF.Max(0, v) + MathF.Exp(v))) + MathF.Exp(v))];
+        float[] actual = graph.Run(x).ToArray();
+        for (int i = 0; i < expected.Length; i++) Assert.Equal(expected[i], actual[i], 1e-5f);
+
+        static Tensor Images(int count, int width)
+        {
+            var rng = new Rng(5);
+            var t = new Tensor(new Shape(count, width));
+            foreach (ref float v in t.Span) v = rng.NextFloat(-1, 1);
+            return t;
+        }
+    }
+
     [Fact]
     public void ANodeIsReplacedOrLeftOut()
     {

@@ -50,6 +50,22 @@ public sealed class OnnxImportTests : IDisposable
         Assert.Equal(File.ReadAllBytes(first), File.ReadAllBytes(second));
     }
 
+    /// <summary>Its author and licence, from file to file; what this library says itself is not taken for a file's own words.</summary>
+    [Fact]
+    public void AFilesOwnWordsSurvive()
+    {
+        using Model model = Model.Create("resnet20", classes: 5, imageSize: 32, width: 0.25);
+        model.Card = model.Card with { Metadata = new Dictionary<string, string> { ["model_author"] = "somebody", ["model_license"] = "MIT" } };
+        string first = Path.Combine(folder.Path, "first.onnx"), kept = Path.Combine(folder.Path, "kept.safetensors");
+        model.ExportOnnx(first);
+        using (Model read = Model.Open(first)) read.Save(kept);
+        using Model again = Model.Open(kept);
+        Assert.Equal(model.Card.Metadata, again.Card.Metadata);
+        again.ExportOnnx(first);
+        using Model last = Model.Open(first);
+        Assert.Equal(model.Card.Metadata, last.Card.Metadata);
+    }
+
     [Fact]
     public void OtherNumbersOfClassesGetAFreshHeadAndForeignOptionsAreRefused()
     {

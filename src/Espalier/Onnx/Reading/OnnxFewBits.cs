@@ -34,7 +34,7 @@ internal sealed class OnnxFewBits
     /// <summary>Null where the constant is of another type.</summary>
     /// <param name="axis">That of the scales, where there are several.</param>
     /// <exception cref="InvalidDataException">Its scales are not as many.</exception>
-    public static OnnxFewBits? Of(OnnxReadCall call, OnnxOperand codes, OnnxOperand scale, OnnxOperand? zero, long axis)
+    public static OnnxFewBits? Of(OnnxOperand codes, OnnxOperand scale, OnnxOperand? zero, long axis)
     {
         if (codes.Type is not (OnnxType.Int8 or OnnxType.UInt8 or OnnxType.Int4 or OnnxType.UInt4 or OnnxType.Int32)
             || codes.Varies) return null;

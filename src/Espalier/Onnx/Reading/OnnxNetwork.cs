@@ -21,7 +21,11 @@ internal static class OnnxNetwork
         if (options.Architecture is not null || options.Config is not null)
             throw new EspalierException($"{path}: says itself which network it is of; leave Architecture and Config out");
         var (graph, source, _) = OnnxImport.Read(path, new OnnxReadOptions { ImageSize = options.ImageSize });
-        ModelCard card = Card(source, path) with { Outputs = [.. source.Outputs.Select(o => o.Name)] };
+        ModelCard card = Card(source, path) with
+        {
+            Outputs = [.. source.Outputs.Select(o => o.Name)],
+            Metadata = ModelCard.Kept(source.Metadata.Where(m => !OnnxMetadata.Own.Contains(m.Key))),
+        };
         try
         {
             Check(graph, path);

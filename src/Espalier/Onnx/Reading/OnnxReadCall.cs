@@ -42,12 +42,18 @@ internal sealed class OnnxReadCall(OnnxEmitter emit, OnnxNodeView node, OnnxOper
     public OnnxArray OfEachImage(int operand)
     {
         OnnxArray all = Two(operand) ?? throw new InvalidDataException($"its operand {operand} is missing");
-        int images = all.Dims.Length == 0 || all.Dims[0] < 1
-            ? throw new InvalidDataException($"its operand {operand} has no images") : all.Dims[0];
+        return OfEachImage(all, $"its operand {operand}");
+    }
+
+    /// <summary>The same of any constant.</summary>
+    /// <param name="what">What it is, for the message.</param>
+    public static OnnxArray OfEachImage(OnnxArray all, string what)
+    {
+        int images = all.Dims.Length == 0 || all.Dims[0] < 1 ? throw new InvalidDataException($"{what} has no images") : all.Dims[0];
         int each = all.Values.Length / images;
         for (int n = 1; n < images; n++)
             if (!all.Values.AsSpan(n * each, each).SequenceEqual(all.Values.AsSpan(0, each)))
-                throw new InvalidDataException($"its operand {operand} is another one for each image");
+                throw new InvalidDataException($"{what} is another one for each image");
         return all with { Dims = [1, .. all.Dims[1..]], Values = all.Values[..each] };
     }
 

@@ -26,7 +26,7 @@ internal static class OnnxReadQuantised
         if (IsKnown(call, 1, 2))
         {
             if (x.Codes is { } codes && codes.Is(call[1], call.Optional(2))) return codes.Number!;
-            if (x.IsConstant && OnnxFewBits.Of(call, x, call[1], call.Optional(2), call.Node.Int("axis", 1))
+            if (x.IsConstant && OnnxFewBits.Of(x, call[1], call.Optional(2), call.Node.Int("axis", 1))
                 is { } weight) return weight.Read(call.Emit);
         }
         return OnnxReadCall.Typed(call.Make("Mul", Shifted(call, x, call.Optional(2) is { } z ? Along(call, z, x) : null),
@@ -84,7 +84,7 @@ internal static class OnnxReadQuantised
     {
         bool known = IsKnown(call, 1, 2) && IsKnown(call, 4, 5) && IsKnown(call, 6, 7) && call[3].IsConstant;
         if (!known || call[0].Codes is not { } codes || !codes.Is(call[1], call[2])) return null;
-        return OnnxFewBits.Of(call, call[3], call[4], call[5], weightAxis) is { } weight ? (codes.Number!, weight) : null;
+        return OnnxFewBits.Of(call[3], call[4], call[5], weightAxis) is { } weight ? (codes.Number!, weight) : null;
     }
 
     /// <summary>Whether scale and zero point are constants, and not of blocks.</summary>

@@ -129,13 +129,7 @@ internal static class OnnxReadShapes
     private static OnnxOperand First(OnnxReadCall call, OnnxOperand constant)
     {
         if (constant.Dims[0] == 1) return call.Emit.Weight(constant);
-        OnnxArray all = constant.Two;
-        int each = all.Values.Length / all.Dims[0];
-        for (int n = 1; n < all.Dims[0]; n++)
-            if (!all.Values.AsSpan(n * each, each).SequenceEqual(all.Values.AsSpan(0, each)))
-                throw new InvalidDataException("it puts a constant beside images that is another one for each");
-        return call.Emit.Weight(OnnxOperand.Constant(constant.Name,
-            all with { Dims = [1, .. all.Dims[1..]], Values = all.Values[..each] },
-            isWeight: constant.IsWeight));
+        OnnxArray first = OnnxReadCall.OfEachImage(constant.Two, "it puts a constant beside images that");
+        return call.Emit.Weight(OnnxOperand.Constant(constant.Name, first, isWeight: constant.IsWeight));
     }
 }

@@ -33,11 +33,8 @@ internal static class OnnxTokenRows
         if (OnRows(node, rows) is { } op)
         {
             GraphValue?[] operands = [.. node.Operands.Select(o => o is null ? null : rows.GetValueOrDefault(o, o))];
-            GraphValue made = rewriter.Insert(node, node.Name, op, operands);
+            rows[node.Output] = rewriter.Insert(node, node.Name, op, operands);
             node.Output.Name += ".old";
-            // One row of each image is that image's vector.
-            if (node.Op is ReshapeOp) rewriter.Forward(node.Output, made);
-            else rows[node.Output] = made;
             if (rewriter.Graph.Outputs.Contains(node.Output)) Back(rewriter, node, node.Output, rows);
             return;
         }

@@ -149,8 +149,6 @@ internal sealed class DroppedFilters
     /// <summary>The dropped channels of each layer.</summary>
     public IReadOnlyList<(ChannelGroup Group, int[] Channels)> Channels => dropped;
 
-    public int Count => dropped.Sum(d => d.Channels.Length);
-
     /// <summary>The weights that have dropped filters, and which rows those are.</summary>
     public IEnumerable<(Tensor Weight, IReadOnlyCollection<int> Rows)> Weights =>
         old.Select(o => (o.Key, (IReadOnlyCollection<int>)o.Value.Keys));
