@@ -109,7 +109,7 @@ internal sealed class NetworkRuns(CommandContext context, string folder, Dataset
         double seconds = Math.Round((Environment.CpuUsage.TotalTime - before).TotalSeconds, 1);
         model.Save(File(name));
         using Inference.Session result = Inference.Session.Open(File(name));
-        ModelEvaluation found = new EvaluationRun(context, result, pair.Test, EvaluationBatch).Run(name, result.AgentLayers.Count > 0);
+        ModelEvaluation found = Evaluated(result, pair.Test, name);
         var record = new RunRecord(found.Accuracy, model.ParameterCount, (long)found.MultiplyAdds, trained + done,
             RunRecord.ShapeOf(model), seconds, findings.Count > 0 ? findings : null);
         looked.Add(name);
@@ -117,6 +117,10 @@ internal sealed class NetworkRuns(CommandContext context, string folder, Dataset
         if (Directory.Exists(states)) Directory.Delete(states, recursive: true);
         return record;
     }
+
+    /// <summary>A network on some images, without the tokens that it drops.</summary>
+    public ModelEvaluation Evaluated(Inference.Session network, IImageDataset images, string what) =>
+        new EvaluationRun(context, network, images, EvaluationBatch).Run(what, prune: network.AgentLayers.Count > 0);
 
     /// <summary>Runs of other lengths in one table would compare what was not trained alike.</summary>
     /// <exception cref="EspalierException">The folder has runs of another length.</exception>

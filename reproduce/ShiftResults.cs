@@ -1,6 +1,5 @@
 using System.Text;
 using Espalier.Cli;
-using Espalier.Cli.Running;
 using Espalier.Inference;
 
 namespace Espalier.Reproduce;
@@ -11,8 +10,6 @@ namespace Espalier.Reproduce;
 /// </summary>
 internal sealed class ShiftResults(CommandContext context, NetworkRuns runs, IReadOnlyList<double> budgets, IReadOnlyList<ulong> seeds)
 {
-    private const int EvaluationBatch = 250;
-
     /// <summary>Of a part of the section.</summary>
     public const string Heading = "### On moved images";
 
@@ -74,7 +71,7 @@ internal sealed class ShiftResults(CommandContext context, NetworkRuns runs, IRe
     {
         using Session session = Session.Open(runs.File(name));
         (int Right, int Down)[] moves = pixels == 0 ? [(0, 0)] : [(pixels, 0), (-pixels, 0), (0, pixels), (0, -pixels)];
-        return moves.Average(m => new EvaluationRun(context, session, new ShiftedImages(runs.Test, m.Right, m.Down), EvaluationBatch)
-            .Run($"{name}, moved by {m.Right}, {m.Down}", prune: false).Accuracy);
+        return moves.Average(m => runs.Evaluated(session, new ShiftedImages(runs.Test, m.Right, m.Down),
+            $"{name}, moved by {m.Right}, {m.Down}").Accuracy);
     }
 }

@@ -29,7 +29,8 @@ internal readonly record struct StepShape(string Family, int A, int B = 0, int C
         string groups = f.Groups == 1 ? "" : depthwise ? " depthwise" : $" of {f.Groups} groups";
         string family = $"{(c.Input.Codes is null ? "" : "codes ")}convolution {f.KernelHeight}x{f.KernelWidth}/{c.Stride}+{c.Padding.Top}{groups} {Size(c.Input)}"
             + $"{(c.InputScale is null ? "" : " norm")}{Sum(c)}";
-        return new(family, c.Input.Stride, depthwise ? 0 : Math.Min(Map.WholeVectors(f.Outputs), c.Output.Writable));
+        // What is read has whole vectors in memory, but products are of the channels that there are.
+        return new(family, depthwise ? c.Input.Stride : f.Channels, depthwise ? 0 : Math.Min(Map.WholeVectors(f.Outputs), c.Output.Writable));
     }
 
     private static string Sum(ConvLayer c) => c.Residual is null ? "" : " sum";

@@ -144,8 +144,9 @@ public sealed class NetworkTimes
     private Way[] Ways(PlanShape shape)
     {
         var (shared, chunk, rounds) = Scheduler.Pieces(shape.FloatsPerImage, shape.WeightBytes, shape.Tokens, batch, threads);
-        Way together = new(shared, Alone: false, (double)batch / shared), each = new(chunk, Alone: true, rounds);
-        return threads == 1 ? [each] : batch == 1 ? [together] : [together, each];
+        Way together = new(shared, Alone: threads == 1, (double)batch / shared), each = new(chunk, Alone: true, rounds);
+        // One thread has the same two, larger and smaller pieces.
+        return batch == 1 ? [together] : together == each ? [each] : [together, each];
     }
 
     private string Name(StepShape layer, Way way) => $"{(way.Alone ? 1 : threads)} threads: {layer.Family}";
