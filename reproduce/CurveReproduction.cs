@@ -17,7 +17,8 @@ internal sealed class CurveReproduction(CommandContext context, string folder, s
     private const ulong Seed = 1;
     private const double Tick = 5;
 
-    private readonly NetworkRuns runs = new(context, folder, Datasets.Open("fashion-mnist", dataDir), 28, steps);
+    /// <summary>Of the network that is worked on: each has a part of the section, which says how its runs were made.</summary>
+    private NetworkRuns runs = NewRuns(context, folder, dataDir, steps);
 
     /// <summary>The ways to choose.</summary>
     public static IReadOnlyList<ComparedMethod> Lines { get; } =
@@ -35,6 +36,7 @@ internal sealed class CurveReproduction(CommandContext context, string folder, s
         var text = new StringBuilder("## Accuracy over the removed share\n\n");
         foreach (string network in networks)
         {
+            runs = NewRuns(context, folder, dataDir, steps);
             RunRecord whole = Whole(network);
             (ComparedMethod Line, RunRecord[] Rounds)[] curves = [.. Lines.Select(l => (l, Run(network, l, whole).ToArray()))];
             string picture = $"curve-{network}.svg";
@@ -70,6 +72,9 @@ internal sealed class CurveReproduction(CommandContext context, string folder, s
         from line in Lines
         select ($"{network}, {line.Name}", Shares.Length * runs.Estimate(() => Model.Open(SizeReproduction.Start(network)),
             few => Options(network, line, Shares[0]) with { FineTuneSteps = few }, job => job.Run(), steps));
+
+    private static NetworkRuns NewRuns(CommandContext context, string folder, string? dataDir, long steps) =>
+        new(context, folder, Datasets.Open("fashion-mnist", dataDir), 28, steps);
 
     private RunRecord Whole(string network) =>
         runs.Do($"{network}-whole", () => Model.Open(SizeReproduction.Start(network)), new CompressionOptions(), _ => { });

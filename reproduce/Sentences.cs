@@ -10,7 +10,7 @@ internal static class Sentences
     {
         bool momentum = options is { Optimizer: "sgd" or "nesterov", Momentum: > 0 };
         string name = options.Optimizer + (momentum ? FormattableString.Invariant($" with momentum {options.Momentum}") : "");
-        return FormattableString.Invariant($"{name} at {options.LearningRate}, weight decay {options.WeightDecay}, ")
+        return FormattableString.Invariant($"{name} at {options.LearningRate:0.########}, weight decay {options.WeightDecay}, ")
             + $"{options.Schedule} schedule";
     }
 

@@ -79,7 +79,7 @@ public sealed class Model : IDisposable
         if (OnnxNetwork.Is(path))
         {
             var (graph, card) = OnnxNetwork.Read(path, options);
-            return Fitted(new Model(graph, card, LoadReport.Empty), options, path,
+            return Fitted(new Model(graph, card, LoadReport.Empty with { Matched = [.. graph.ReadWeights().Select(w => w.Name)] }), options, path,
                 needsHead: options.Classes is { } classes && (options.NewHead || classes != graph.Outputs[0].Shape[1]));
         }
         using ModelReader reader = ModelReader.Open(path, options);

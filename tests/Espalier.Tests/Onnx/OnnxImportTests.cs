@@ -64,6 +64,7 @@ public sealed class OnnxImportTests : IDisposable
         again.ExportOnnx(first);
         using Model last = Model.Open(first);
         Assert.Equal(model.Card.Metadata, last.Card.Metadata);
+        Assert.Equal($"{last.Graph.ReadWeights().Count()} tensors matched", last.Report.ToString());
     }
 
     [Fact]
