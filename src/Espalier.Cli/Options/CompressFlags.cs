@@ -83,9 +83,11 @@ internal static class CompressFlags
         if (p.GetValue(Shared.Resume) && p.GetValue(RunDir) is null)
             throw new EspalierException("--resume needs the folder of the run that stopped; give --output-dir DIR");
         if (p.GetValue(CalibrationImages) is not null && !p.GetValue(Recover))
-            throw new EspalierException($"{CalibrationImages.Name} is of {Recover.Name}; give that, or --set images=N to a method that looks at images");
+            throw new EspalierException($"{CalibrationImages.Name} is of {Recover.Name}; give that, or --set images=N to a "
+                + "method that looks at images");
         if (p.GetValue(Plan) && (p.GetValue(Report) is not null || p.GetValue(PretrainSteps) > 0))
-            throw new EspalierException($"{Plan.Name} trains and measures nothing; leave {Report.Name} and {PretrainSteps.Name} out ({PlanFile.Name} saves it)");
+            throw new EspalierException($"{Plan.Name} trains and measures nothing; leave {Report.Name} and {PretrainSteps.Name} out "
+                + $"({PlanFile.Name} saves it)");
         return new CompressPlan
         {
             Source = ReadSource(p),

@@ -89,7 +89,8 @@ internal static class ReportVerb
                 : $"{source}: several runs in it ({string.Join(", ", names)}); say which with --name");
         var found = new RunFolder(source, names[0]);
         if (!File.Exists(found.History))
-            throw new EspalierException($"{source}: no run {names[0]} in it; there are {string.Join(", ", Histories(source).DefaultIfEmpty("none"))}");
+            throw new EspalierException($"{source}: no run {names[0]} in it; there are "
+                + string.Join(", ", Histories(source).DefaultIfEmpty("none")));
         return (found.Finished
             ?? throw new EspalierException($"{source}: the run {names[0]} has no checkpoint yet"), found);
     }

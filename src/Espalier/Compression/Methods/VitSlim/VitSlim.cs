@@ -234,7 +234,8 @@ internal sealed record MaskRanking(double[][] Attention, int[][] Shared, double[
     public static MaskRanking Of(SoftMasks masks, bool magnitude)
     {
         return new MaskRanking(
-            All(m => m.Attention?.ToArray() ?? []), [.. masks.Blocks.Select(m => m.Shared)], All(m => m.Hidden?.ToArray() ?? []), All(m => [.. (m.Tokens?.ToArray() ?? []).Select(MathF.Tanh)]),
+            All(m => m.Attention?.ToArray() ?? []), [.. masks.Blocks.Select(m => m.Shared)], All(m => m.Hidden?.ToArray() ?? []),
+            All(m => [.. (m.Tokens?.ToArray() ?? []).Select(MathF.Tanh)]),
             [.. masks.Blocks.Select(m => m.Ids)], masks.PrefixTokens,
             [.. masks.Blocks.Select(m => (m.Heads.QueryWidth, m.Units))]);
 
