@@ -101,8 +101,7 @@ internal static class Checkpoints
 
     private static void RefuseWidth(ParseResult parse, string path)
     {
-        if (parse.GetValue(Shared.Width) is not null)
-            throw new EspalierException($"{path}: says its own shape, so --width has no meaning; leave it out");
+        if (parse.GetValue(Shared.Width) is not null) throw ModelChoice.OwnShape(path);
     }
 
     /// <summary>Whether images of so many channels are in picture files.</summary>

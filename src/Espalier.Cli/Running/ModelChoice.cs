@@ -33,7 +33,7 @@ internal static class ModelChoice
         if (plan.Config is { } file) return OfConfig(Checked(VitConfig.Read(file), file, plan, data), plan, data);
         if ((plan.Init ?? plan.Pretrained) is not { } start) return (New(plan, data), null);
         if (plan.Width is not null)
-            throw new EspalierException($"{start}: says its own shape, so --width has no meaning; leave it out");
+            throw OwnShape(start);
         string? preset = plan.ModelType ?? (SaysItsNetwork(start) ? null : Usual(data));
         return Started(plan, data, new OpenOptions
         {
@@ -99,6 +99,9 @@ internal static class ModelChoice
         if (file is not null) return Model.FromModule(new VisionTransformer(VitConfig.Read(file)));
         return Model.Create(name, imageSize: parse.GetValue(Shared.ImageSize), width: width ?? 1);
     }
+
+    /// <summary>A file's network is as wide as it is.</summary>
+    public static EspalierException OwnShape(string source) => new($"{source}: says its own shape, so --width has no meaning; leave it out");
 
     /// <summary>Widths are of convolutional networks.</summary>
     public static EspalierException NoWidth(string source) =>

@@ -175,25 +175,27 @@ public sealed class ClipModel : IDisposable
     /// <summary>Features of pictures, not normalised.</summary>
     /// <returns>[images][embedding].</returns>
     public float[][] EncodeImage(params IReadOnlyList<Image> images) =>
-        Encoded(image, images.Count, 3 * image.ImageSize * image.ImageSize,
-        (i, values) =>
-        {
-            var none = new Rng(0);
-            pipeline.Run(images[i], ref none, values);
-        });
+        Encoded(image, images.Count, InputValues, (i, values) => Prepare(images[i], values));
 
     /// <summary>A picture as the image tower's input. Several threads may do this at once.</summary>
     internal float[] Prepare(Image picture)
     {
-        var values = new float[3 * image.ImageSize * image.ImageSize];
-        var none = new Rng(0);
-        pipeline.Run(picture, ref none, values);
+        var values = new float[InputValues];
+        Prepare(picture, values);
         return values;
     }
 
     /// <summary><see cref="EncodeImage"/> of pictures that were prepared.</summary>
     internal float[][] EncodePrepared(IReadOnlyList<float[]> inputs) =>
-        Encoded(image, inputs.Count, 3 * image.ImageSize * image.ImageSize, (i, values) => inputs[i].CopyTo(values));
+        Encoded(image, inputs.Count, InputValues, (i, values) => inputs[i].CopyTo(values));
+
+    private int InputValues => 3 * image.ImageSize * image.ImageSize;
+
+    private void Prepare(Image picture, Span<float> values)
+    {
+        var none = new Rng(0);
+        pipeline.Run(picture, ref none, values);
+    }
 
     /// <summary>Features of texts, not normalised.</summary>
     /// <param name="texts">At most as long as the model reads: see <see cref="ClipTokenizer.Encode(IReadOnlyList{string}, int,

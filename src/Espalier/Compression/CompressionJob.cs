@@ -209,14 +209,18 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
     private RemovalPlan Kept(SelectionOptions selection, Func<RemovalPlan> choose)
     {
         if (options.Training.OutputDir is not { } folder || !selection.IsTimed) return choose();
-        byte[] asked = SHA256.HashData(Encoding.UTF8.GetBytes($"{selection} {string.Join(',', selection.Keep)}"));
-        string path = Path.Combine(folder, $"{selections.Count + 1}-plan-{Convert.ToHexStringLower(asked)[..8]}.json");
+        string path = Path.Combine(folder, $"{selections.Count + 1}-plan-{Asked(selection)}.json");
         if (options.Training.Resume && File.Exists(path)) return RemovalPlan.Load(path);
         RemovalPlan plan = choose();
         Directory.CreateDirectory(folder);
         plan.Save(path);
         return plan;
     }
+
+    /// <summary>A short name for what was asked for: a run that asks for something else takes nothing that was chosen for this.</summary>
+    /// <param name="more">What else was said.</param>
+    internal static string Asked(SelectionOptions selection, string more = "") => Convert.ToHexStringLower(
+        SHA256.HashData(Encoding.UTF8.GetBytes($"{selection} {string.Join(',', selection.Keep)}{more}")))[..8];
 
     /// <summary>Whether a run that is resumed was stopped in the stage that comes next or behind it.</summary>
     internal bool HasState(string stage) => options.Training is { Resume: true, OutputDir: { } folder }

@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Security.Cryptography;
 using System.Text;
 using Espalier.Formats;
 using Espalier.Tensors;
@@ -105,11 +104,9 @@ internal sealed class RankPlan(CompressionJob job, CompressionMethod method, IRe
     }
 
     private string? StatePath => timed && method.Training.OutputDir is { } folder
-        ? Path.Combine(folder, $"{method.Name}-ranks-{Asked}.txt") : null;
+        ? Path.Combine(folder, $"{method.Name}-ranks-{CompressionJob.Asked(method.Selection, Settings)}.txt") : null;
 
-    /// <summary>A name for what was asked for: another target has other ranks.</summary>
-    private string Asked => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(
-        $"{method.Selection} {string.Join(',', method.Selection.Keep)} {string.Join(' ', method.Settings.Select(s => s.Of(method)))}")))[..8];
+    private string Settings => string.Concat(method.Settings.Select(s => $" {s.Of(method)}"));
 
     /// <summary>Times differ from run to run: what was chosen by them before an interruption stays chosen.</summary>
     private int[] Keep(int[] ranks)
