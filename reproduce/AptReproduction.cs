@@ -34,11 +34,24 @@ internal sealed class AptReproduction(CommandContext context, string folder, str
 
     private const string Start = "start";
     private const string Decayed = "--weight-decay 0.05 --label-smoothing 0.1";
-    private const string Taught = "--plain-loss 1 --self-distill 0.5 --clip groups";
+    private const string Plainly = "--plain-loss 1", Distilled = "--self-distill 0.5", Apart = "--clip groups";
+    private const string Taught = $"{Plainly} {Distilled} {Apart}";
 
-    /// <summary>What agents are paid by: the answer that stays, the usual, and as published.</summary>
-    private static readonly (string Id, string Name, string Flag)[] Rewards =
-        [("", "", ""), ("-true-class", " paid by the true class", " --reward true-class")];
+    /// <summary>APT with one thing taken away or put as published, to see what carries it.</summary>
+    private static readonly (string Id, string Name, string Flags)[] Changes =
+    [
+        ("no-plain-loss", "without the plain loss", $"{Distilled} {Apart}"),
+        ("no-self-distill", "without self-distillation", $"{Plainly} {Apart}"),
+        ("joint-clip", "gradients limited jointly", $"{Plainly} {Distilled} --clip joint"),
+        ("true-class", "paid by the true class", $"{Taught} --reward true-class"),
+        ("plain-context", "judged among all tokens", $"{Taught} --agent-context plain"),
+        ("no-exploration", "no random probes", $"{Taught} --exploration 0"),
+        ("four-probes", "four probes", $"{Taught} --probes 4"),
+        ("untaught", "agents that do not learn", $"{Taught} --train-only {Backbone}"),
+    ];
+
+    // All that is trained but the agents.
+    private const string Backbone = "transformer.encoder.layer*,transformer.embeddings*,transformer.encoder.encoder_norm*,head*";
 
     public long Steps => steps;
 
@@ -51,16 +64,27 @@ internal sealed class AptReproduction(CommandContext context, string folder, str
     public static IReadOnlyList<AptLine> All(IReadOnlyList<double> budgets) =>
     [
         new(Plain, "plain", $"--method none {Decayed}"),
-        .. from budget in budgets from paid in Rewards let share = FormattableString.Invariant($"{budget:0.##}")
-           select new AptLine($"apt-{share}{paid.Id}", $"APT{paid.Name}, budget {share}", $"--target-flops {share}{paid.Flag} {Taught} {Decayed}"),
+        .. budgets.Select(b => Apt(b, "", "", Taught)),
         new("control", "APT's passes, nothing dropped", $"--keep-bias 100 --reward-margin -1 {Taught} {Decayed}"),
         new("longer", "plain, 2.5 times the steps", $"--method none {Decayed}", 2.5),
     ];
 
-    /// <summary>Lines by their ids, with commas between, the plain one in any case; all where none is named.</summary>
-    public static IReadOnlyList<AptLine> Of(IReadOnlyList<double> budgets, string? ids)
+    /// <summary>What carries APT: the same lines, and APT without one of its parts.</summary>
+    public static IReadOnlyList<AptLine> Ablation(IReadOnlyList<double> budgets) =>
+    [
+        .. All(budgets),
+        .. from budget in budgets from c in Changes select Apt(budget, $"-{c.Id}", $", {c.Name}", c.Flags),
+    ];
+
+    private static AptLine Apt(double budget, string id, string name, string flags)
     {
-        IReadOnlyList<AptLine> all = All(budgets);
+        string share = FormattableString.Invariant($"{budget:0.##}");
+        return new AptLine($"apt-{share}{id}", $"APT{name}, budget {share}", $"--target-flops {share} {flags} {Decayed}");
+    }
+
+    /// <summary>Lines by their ids, with commas between, the plain one in any case; all where none is named.</summary>
+    public static IReadOnlyList<AptLine> Of(IReadOnlyList<AptLine> all, string? ids)
+    {
         if (ids is null) return all;
         string[] asked = Opt.List(ids);
         if (asked.FirstOrDefault(a => all.All(l => l.Id != a)) is { } unknown)

@@ -93,7 +93,7 @@ internal sealed class AptResults(CommandContext context, AptReproduction runs, I
     }
 
     /// <summary>The section of the page of results: the table, how it came about, and the commands behind each line.</summary>
-    public string Section(IReadOnlyList<AptResult> rows)
+    public string Section(IReadOnlyList<AptResult> rows, string title)
     {
         string list = string.Join(',', seeds);
         string images = FormattableString.Invariant($"{data.Train.Count:#,0} training and {data.Test.Count:#,0} test images");
@@ -101,7 +101,7 @@ internal sealed class AptResults(CommandContext context, AptReproduction runs, I
         const int batch = AptReproduction.BatchSize;
         VitConfig shape = VitPresets.Get(AptReproduction.Network);
         return $"""
-            ## APT on Fashion-MNIST
+            ## {title}
 
             {Verdict(rows)}
 

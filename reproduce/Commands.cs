@@ -194,19 +194,22 @@ internal static class Commands
         Option<double[]> budgets =
             Opt.Numbers("--budgets", "Shares of the multiply-adds that pruned passes may spend [0.85,0.5]", 0.01, 0.99);
         Option<string?> some = Opt.Text("--lines", "Only these, with commas between: plain, apt-0.85, control, longer [all]", "LIST");
+        Option<bool> parts = Opt.Flag("--ablation", "APT without one of its parts after the other, a section of its own; the usual budget is 0.5");
         const string what = "A trained transformer that goes on plainly and with the automatic pruning transformer.";
-        return Experiment.Of("apt", what, [steps, budgets, some], context, (parse, folder, _, seeds) =>
+        return Experiment.Of("apt", what, [steps, budgets, some, parts], context, (parse, folder, _, seeds) =>
         {
             string? dataDir = parse.GetValue(Shared.DataDir);
-            var runs = new AptReproduction(context, folder, dataDir, parse.GetValue(steps) ?? 2000,
-                AptReproduction.Of(parse.GetValue(budgets).Or(0.85, 0.5), parse.GetValue(some)));
+            bool ablation = parse.GetValue(parts);
+            double[] shares = parse.GetValue(budgets).Or(ablation ? [0.5] : [0.85, 0.5]);
+            var runs = new AptReproduction(context, folder, dataDir, parse.GetValue(steps) ?? 2000, AptReproduction.Of(
+                ablation ? AptReproduction.Ablation(shares) : AptReproduction.All(shares), parse.GetValue(some)));
             if (parse.GetValue(Experiment.Plan)) return Experiment.Show(context, seeds, runs.Estimates(seeds[0]));
             WorkShare? share = WorkShare.Of(folder);
             if (!seeds.Where(s => share?.Claim($"seed-{s}") != false).All(runs.Train) || parse.GetValue(Experiment.TrainOnly)) return null;
             var results = new AptResults(context, runs, seeds, dataDir);
             IReadOnlyList<AptResult> rows = results.Measure();
             context.Terminal.Line(AptResults.Table(rows));
-            return results.Section(rows);
+            return results.Section(rows, ablation ? "What carries APT" : "APT on Fashion-MNIST");
         });
     }
 

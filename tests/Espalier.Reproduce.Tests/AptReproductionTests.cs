@@ -19,11 +19,10 @@ public sealed class AptReproductionTests : IDisposable
     {
         using (Model start = Model.Create("vit-small-28", classes: 10, imageSize: 28)) start.Save(Path.Combine(folder, "start-3.safetensors"));
         TrainPlan[] plans = [.. Runs.Lines.Select(l => Runs.Plan(Runs.Command(l, 3)))];
-        Assert.Equal(["plain", "apt-0.85", "apt-0.85-true-class", "apt-0.5", "apt-0.5-true-class", "control", "longer"], Runs.Lines.Select(l => l.Id));
-        Assert.Equal([false, true, true, true, true, true, false], plans.Select(p => p.Method is not null));
-        Assert.Equal(["0.85", "0.85", "0.5", "0.5", "none"], plans[1..6].Select(p => Setting(p, "budget")));
-        Assert.Equal(["usual", "true-class", "usual", "true-class"], plans[1..5].Select(p => Setting(p, "reward")));
-        Assert.Equal([70L, 70, 70, 70, 70, 70, 175], plans.Select(p => p.Options.Steps));
+        Assert.Equal(["plain", "apt-0.85", "apt-0.5", "control", "longer"], Runs.Lines.Select(l => l.Id));
+        Assert.Equal([false, true, true, true, false], plans.Select(p => p.Method is not null));
+        Assert.Equal(["0.85", "0.5", "none"], plans[1..4].Select(p => Setting(p, "budget")));
+        Assert.Equal([70L, 70, 70, 70, 175], plans.Select(p => p.Options.Steps));
         foreach (TrainPlan plan in plans)
         {
             Assert.Equal(plans[0].Options with
@@ -50,9 +49,32 @@ public sealed class AptReproductionTests : IDisposable
     [Fact]
     public void Lines_are_chosen_by_their_ids()
     {
-        Assert.Equal(["plain", "control"], AptReproduction.Of([0.5], "control").Select(l => l.Id));
-        var e = Assert.Throws<EspalierException>(() => AptReproduction.Of([0.5], "apt-0.3"));
-        Assert.Contains("there is no 'apt-0.3'; there are plain, apt-0.5, apt-0.5-true-class, control, longer", e.Message);
+        IReadOnlyList<AptLine> all = AptReproduction.All([0.5]);
+        Assert.Equal(["plain", "control"], AptReproduction.Of(all, "control").Select(l => l.Id));
+        var e = Assert.Throws<EspalierException>(() => AptReproduction.Of(all, "apt-0.3"));
+        Assert.Contains("there is no 'apt-0.3'; there are plain, apt-0.5, control, longer", e.Message);
+    }
+
+    /// <summary>Each line of the ablation has all of the whole method's settings but the one that it is named after.</summary>
+    [Fact]
+    public void An_ablation_changes_one_thing_a_line()
+    {
+        using (Model start = Model.Create("vit-small-28", classes: 10, imageSize: 28)) start.Save(Path.Combine(folder, "start-3.safetensors"));
+        IReadOnlyList<AptLine> lines = AptReproduction.Ablation([0.5]);
+        var plans = lines.ToDictionary(l => l.Id, l => Runs.Plan(Runs.Command(l, 3)));
+        string[] others = [.. AptReproduction.All([0.5]).Select(l => l.Id)];
+        Assert.Equal(others, lines.Take(others.Length).Select(l => l.Id));
+        TrainPlan whole = plans["apt-0.5"];
+        foreach (string id in plans.Keys.Except(others))
+        {
+            string[] changed = [.. whole.Method!.Settings.Where(s => s.Of(plans[id].Method!) != s.Of(whole.Method)).Select(s => s.Name)];
+            bool clip = plans[id].Options.ClipGroups != whole.Options.ClipGroups, only = plans[id].Options.TrainOnly.Count > 0;
+            Assert.Equal(1, changed.Length + (clip ? 1 : 0) + (only ? 1 : 0));
+            Assert.Equal(whole.Options, plans[id].Options with
+            {
+                Name = whole.Options.Name, ClipGroups = whole.Options.ClipGroups, TrainOnly = whole.Options.TrainOnly,
+            });
+        }
     }
 
     /// <summary>Differences 1, 2 and 3 points: mean 2, deviation 1, and 4.303 / sqrt(3) times it.</summary>
