@@ -113,15 +113,62 @@ def load_weights(model, tensors):
     model.load_state_dict(state)
 
 
+class CifarBlock(nn.Module):
+    """Two kernels of three taps beside a shortcut without parameters: every second pixel, zeros as new channels."""
+
+    def __init__(self, inputs, planes, stride):
+        super().__init__()
+        self.stride, self.new = stride, planes - inputs
+        self.conv1 = nn.Conv2d(inputs, planes, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+
+    def forward(self, x):
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        if self.stride > 1:
+            x = F.pad(x[:, :, ::self.stride, ::self.stride], (0, 0, 0, 0, self.new // 2, self.new - self.new // 2))
+        return F.relu(y + x)
+
+
+class CifarResNet(nn.Module):
+    """ResNet-20 for small images."""
+
+    def __init__(self, channels, classes):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, 16, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        width = 16
+        for stage, planes in enumerate([16, 32, 64]):
+            blocks = [CifarBlock(width, planes, 2 if stage > 0 else 1), CifarBlock(planes, planes, 1), CifarBlock(planes, planes, 1)]
+            self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
+            width = planes
+        self.linear = nn.Linear(width, classes)
+
+    def forward(self, x):
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = self.layer3(self.layer2(self.layer1(x)))
+        return self.linear(x.mean((2, 3)))
+
+
+def classifier_of(tensors):
+    """The last layer's name, which tells the networks apart."""
+    return next(name for name in ["fc", "classifier.6", "linear"] if name + ".bias" in tensors)
+
+
 def convolutional(tensors):
-    """torchvision's network of these weights; it has their names."""
+    """The network of these weights, which have its names: torchvision's, or ResNet-20."""
     import torchvision
 
-    model = torchvision.models.resnet50() if "layer4.2.conv3.weight" in tensors else torchvision.models.vgg16_bn()
+    last = classifier_of(tensors)
+    if last == "linear":
+        model = CifarResNet(tensors["conv1.weight"].shape[1], tensors["linear.bias"].numel())
+    else:
+        model = torchvision.models.resnet50() if last == "fc" else torchvision.models.vgg16_bn()
     missing, unexpected = model.load_state_dict(tensors, strict=False)
     odd = unexpected + [name for name in missing if not name.endswith("num_batches_tracked")]
     if odd:
-        raise ValueError("weights do not fit torchvision's network: " + odd[0])
+        raise ValueError("weights do not fit the network: " + odd[0])
     return model
 
 
@@ -135,7 +182,7 @@ class Loaded:
             classes = config["numClasses"]
         else:
             self.model = convolutional(tensors)
-            classes = tensors["fc.bias" if "fc.bias" in tensors else "classifier.6.bias"].numel()
+            classes = tensors[classifier_of(tensors) + ".bias"].numel()
         shape = (request["batch"], *graph["inputs"][0]["shape"])
         pixels = np.fromfile(request["input"], dtype="<f4", count=int(np.prod(shape)))
         self.images = torch.from_numpy(pixels.reshape(shape))

@@ -27,14 +27,18 @@ internal static class Shapes
         _ => VitPresets.Get(name.Replace('/', '_')),
     };
 
-    public static CnnConfig Cnn(string name) => CnnPresets.Get(name switch
+    /// <summary>The convolutional network for small images, which is trained only.</summary>
+    public const string SmallCnn = "ResNet-20";
+
+    public static CnnConfig Cnn(string name) => name switch
     {
-        "ResNet-50" => "resnet50",
-        "VGG-16-BN" => "vgg16_bn",
-        "DenseNet-121" => "densenet121",
-        "MobileNetV2" => "mobilenet_v2",
+        "ResNet-50" => CnnPresets.Get("resnet50"),
+        "VGG-16-BN" => CnnPresets.Get("vgg16_bn"),
+        "DenseNet-121" => CnnPresets.Get("densenet121"),
+        "MobileNetV2" => CnnPresets.Get("mobilenet_v2"),
+        SmallCnn => CnnPresets.Get("resnet20") with { Channels = 1, ImageSize = 28 },
         _ => throw new ArgumentException($"no such network: {name}"),
-    });
+    };
 
     private static VitConfig Small(int width, int patch) => new()
     {
