@@ -71,7 +71,18 @@ public sealed class GraphBuilder
     public Graph Build(IReadOnlyList<GraphValue> outputs, bool anyImages = true)
     {
         if (outputs.Count == 0 || inputs.Count == 0) throw new ArgumentException("it has no input or no output");
-        if (anyImages) CheckImages(3, outputs);
+        // Rows of tokens are not made up here.
+        if (anyImages && !inputs.Exists(i => i.Tensor.Rows is not null || i.Shape.Rank == 0))
+        {
+            const int images = 3;
+            var shapes = Graph.ShapesFor(images, inputs, nodes);
+            foreach (GraphValue output in outputs)
+            {
+                Shape shape = shapes.GetValueOrDefault(output)?.Shape ?? output.Shape;
+                if (shape.Rank == 0 || (output.Tensor.Rows is null && shape[0] != images))
+                    throw new ArgumentException($"the output '{output.Name}' is {shape} for {images} images");
+            }
+        }
         return new Graph(inputs, outputs, nodes, weights);
     }
 
@@ -141,33 +152,4 @@ public sealed class GraphBuilder
     }
 
     private static int Images(Tensor example) => example.Rows?.Images ?? (example.Rank > 0 ? example.Shape[0] : 0);
-
-    /// <summary>Runs the nodes on the shapes of another number of images: no reshape or slice may say how many there
-    /// are.</summary>
-    private void CheckImages(int images, IReadOnlyList<GraphValue> outputs)
-    {
-        // Rows of tokens are not made up here.
-        if (inputs.Exists(i => i.Tensor.Rows is not null || i.Shape.Rank == 0)) return;
-        var shapes = new Dictionary<GraphValue, Tensor>();
-        foreach (GraphValue input in inputs) shapes.Add(input, Tensor.Meta(input.Shape.With(0, images)));
-        using Recording.PauseBlock _ = Recording.Pause();
-        foreach (GraphNode node in nodes)
-        {
-            try
-            {
-                Op op = node.Op.On([.. node.Operands.Select(o => o is null ? null : shapes.GetValueOrDefault(o) ?? o.Tensor)]);
-                shapes.Add(node.Output, op.RunMeta());
-            }
-            catch (Exception e) when (e is ArgumentException or ArithmeticException)
-            {
-                throw Wrong(node.Name, node.Op.Name, $"is not for any number of images: {e.Message}", e);
-            }
-        }
-        foreach (GraphValue output in outputs)
-        {
-            Shape shape = shapes.GetValueOrDefault(output)?.Shape ?? output.Shape;
-            if (shape.Rank == 0 || (output.Tensor.Rows is null && shape[0] != images))
-                throw new ArgumentException($"the output '{output.Name}' is {shape} for {images} images");
-        }
-    }
 }

@@ -120,7 +120,9 @@ internal static class GraphPasses
             if (node.Op is not (GeluOp or AddOp)) continue;
             foreach (GraphValue operand in node.Inputs.Reverse().ToArray())
             {
-                if (operand.Producer is not { Op: LinearOp { Residual: null } linear } before || uses[operand] != 1) continue;
+                if (operand.Producer is not { Op: LinearOp linear } before || uses[operand] != 1) continue;
+                // The op of a layer that has taken a sum does not know it yet; the node does.
+                if (before.Operands.ElementAtOrDefault(3) is not null) continue;
                 if (node.Op is GeluOp && linear.Gelu) continue;
                 GraphValue? other = node.Op is GeluOp ? null : node.Inputs.First(i => i != operand);
                 if (other is not null && (other.IsWeight || other.Shape != operand.Shape)) continue;

@@ -12,8 +12,37 @@ public sealed partial class Graph
     /// entry.</param>
     /// <param name="weights">Parameters and buffers with their names; other tensors become constants with names of their own.</param>
     /// <exception cref="ArgumentException">A result is not made of the input.</exception>
-    public static Graph Trace(Func<Tensor, Tensor> forward, Shape example, IEnumerable<(string Name, Tensor Value)> weights) =>
-        Trace(x => [forward(x[0])], [("images", Tensor.Meta(example))], weights);
+    public static Graph Trace(Func<Tensor, Tensor> forward, Shape example, IEnumerable<(string Name, Tensor Value)> weights)
+    {
+        Graph graph = Trace(x => [forward(x[0])], [("images", Tensor.Meta(example))], weights);
+        if (example.Rank == 0 || graph.Outputs[0].Shape is not { Rank: > 0 } before || before[0] != example[0]) return graph;
+        int images = example[0] + 1;
+        if (ShapesFor(images, graph.Inputs, graph.Nodes).GetValueOrDefault(graph.Outputs[0])?.Shape is { } shape && shape[0] == before[0])
+            throw new ArgumentException($"the result is {shape} for {images} images: an op, such as a reshape, holds on to the "
+                + $"{example[0]} of the example");
+        return graph;
+    }
+
+    /// <summary>Runs the nodes on the shapes of another number of images: no reshape or slice may say how many there are.</summary>
+    /// <exception cref="ArgumentException">A node does not run.</exception>
+    internal static Dictionary<GraphValue, Tensor> ShapesFor(int images, IEnumerable<GraphValue> inputs, IEnumerable<GraphNode> nodes)
+    {
+        var shapes = inputs.ToDictionary(i => i, i => Tensor.Meta(i.Shape.With(0, images)));
+        using Recording.PauseBlock _ = Recording.Pause();
+        foreach (GraphNode node in nodes)
+        {
+            try
+            {
+                Op op = node.Op.On([.. node.Operands.Select(o => o is null ? null : shapes.GetValueOrDefault(o) ?? o.Tensor)]);
+                shapes.Add(node.Output, op.RunMeta());
+            }
+            catch (Exception e) when (e is ArgumentException or ArithmeticException)
+            {
+                throw GraphBuilder.Wrong(node.Name, node.Op.Name, $"is not for any number of images: {e.Message}", e);
+            }
+        }
+        return shapes;
+    }
 
     /// <summary>The same for any number of inputs and outputs.</summary>
     /// <param name="examples">Names and shapes (with row sets, where rows are tokens) of the inputs.</param>

@@ -39,7 +39,13 @@ public abstract unsafe class Op
     {
         get
         {
-            if (settings is null) Save(settings = new OpSettings());
+            if (settings is null)
+            {
+                // Several threads may ask at once: nobody sees settings that are not whole.
+                var made = new OpSettings();
+                Save(made);
+                Volatile.Write(ref settings, made);
+            }
             return settings;
         }
     }

@@ -46,16 +46,19 @@ public sealed unsafe class IndexAddOp : Op
 
     protected internal override void Backward(Tensor dy)
     {
-        if (Wants(x)) PassGrad(x, dy);
         if (Wants(shift))
         {
             Tensor d = GradOf(shift, out bool accumulate);
             if (!accumulate) d.Fill(0);
             ChannelSum.Run(dy.Data, x.Shape[0], x.Shape[1], plane, d.Data);
         }
-        if (!Wants(branch)) return;
-        Tensor db = GradOf(branch, out bool add);
-        Rows.For((long)x.Shape[0] * x.Shape[1], plane, new BackJob(this, dy.Data, db.Data, add));
+        if (Wants(branch))
+        {
+            Tensor db = GradOf(branch, out bool add);
+            Rows.For((long)x.Shape[0] * x.Shape[1], plane, new BackJob(this, dy.Data, db.Data, add));
+        }
+        // Last, since it may take the memory of dy.
+        if (Wants(x)) PassGrad(x, dy);
     }
 
     /// <summary>

@@ -63,7 +63,11 @@ public sealed unsafe class RowDotOp : Op
         }
     }
 
-    public override void Flow(ChannelFlow flow) => flow.Same(x, 1, v, 1);
+    public override void Flow(ChannelFlow flow)
+    {
+        flow.Same(x, 1, v, 1);
+        flow.Work(x, 1);
+    }
 
     private Span<float> Row(Tensor t, int row) => new(t.Data + (nint)row * width, width);
 

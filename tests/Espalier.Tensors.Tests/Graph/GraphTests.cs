@@ -105,6 +105,51 @@ public class GraphTests
         Assert.DoesNotContain(graph.Prepared(training: true).Nodes, n => n.Op is DropoutOp);
     }
 
+    /// <summary>A linear layer takes one sum along; whatever is added behind that stays a sum, or goes into another layer.</summary>
+    [Theory]
+    [InlineData("a sum of three")]
+    [InlineData("a sum behind a sum")]
+    [InlineData("GELU of a sum")]
+    [InlineData("low rank beside a weight")]
+    public void APreparedGraphKeepsEverySummand(string shape)
+    {
+        using var scope = new Scope();
+        Tensor Network(Tensor x)
+        {
+            Tensor rows = F.Linear(F.Flatten(x), Weight("first", Width, 32));
+            Tensor a = F.Linear(rows, Weight("a", Width, Width), Weight("a bias", Width)), b = F.Linear(rows, Weight("b", Width, Width));
+            return shape[0] switch
+            {
+                'a' when shape.EndsWith("three", StringComparison.Ordinal) => F.Add(F.Add(a, b), rows),
+                'a' => F.Add(F.Relu(rows), F.Add(a, F.Add(b, rows))),
+                'G' => F.Gelu(F.Add(a, b)),
+                _ => F.Add(F.Add(a, F.Linear(F.Linear(rows, Weight("down", 2, Width)), Weight("up", Width, 2))), rows),
+            };
+        }
+        using (new Scope()) Network(Images(1));
+        Graph graph = Graph.Trace(Network, new Shape(2, 2, 4, 4), weights.Select(w => (w.Key, w.Value)));
+        Tensor images = Images(3);
+        foreach (bool training in new[] { false, true })
+        {
+            Graph prepared = graph.Prepared(training);
+            Close(graph.Run(images).ToArray(), prepared.Run(images).ToArray());
+            float[][] plain = Gradients(() => graph.Run(images)), fast = Gradients(() => prepared.Run(images));
+            for (int i = 0; i < plain.Length; i++) Close(plain[i], fast[i]);
+        }
+    }
+
+    /// <summary>A number of images that a reshape took from the example is seen when the graph is made.</summary>
+    [Fact]
+    public void AReshapeThatHoldsOnToTheExamplesImagesIsRefused()
+    {
+        using var scope = new Scope();
+        Tensor Means(Tensor x) => F.Linear(F.Mean(F.Reshape(F.PatchesToRows(x, 2), x.Shape[0], 4, 8), 1), Weight("head", 3, 8));
+        using (new Scope()) Means(Images(1));
+        var e = Assert.Throws<ArgumentException>(() =>
+            Graph.Trace(Means, new Shape(2, 2, 4, 4), weights.Select(w => (w.Key, w.Value))));
+        Assert.Contains("images", e.Message);
+    }
+
     [Theory]
     [InlineData(true)]
     [InlineData(false)]

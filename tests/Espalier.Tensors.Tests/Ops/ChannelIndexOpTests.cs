@@ -12,6 +12,19 @@ public class ChannelIndexOpTests
             GradientCheck.Random(1, 2, 4, 3), GradientCheck.Random(2, 4), GradientCheck.Random(3, 2, 2, 3));
     }
 
+    /// <summary>The stream's gradient may take the memory of the result's, which nobody may read any more then.</summary>
+    [Fact]
+    public void AStreamMayBeItsOwnBranch()
+    {
+        using var scope = new Scope();
+        Tensor index = Tensor.From(new Shape(2), [1, 0]);
+        GradientCheck.Check(t =>
+        {
+            Tensor stream = F.Square(t[0]);
+            return F.IndexAdd(stream, t[1], index, stream);
+        }, GradientCheck.Random(1, 2, 2, 3), GradientCheck.Random(2, 2));
+    }
+
     [Fact]
     public void ListsGoWithTheNarrowSideAndTheWideOneStays()
     {
