@@ -4,8 +4,7 @@ namespace Espalier.Inference;
 
 /// <summary>
 /// Decides which maps are codes of a byte in memory: those between convolutions whose weights are codes. What is done between two
-/// such
-/// convolutions, rounding, a sum, an activation, goes into the store of the first; whoever wants floats gets them in a pass.
+/// such convolutions, rounding, a sum, an activation, goes into the store of the first; whoever wants floats gets them in a pass.
 /// </summary>
 internal static class CodeMaps
 {
@@ -18,8 +17,10 @@ internal static class CodeMaps
         HashSet<ConvLayer> convs = [.. net.Layers.OfType<ConvLayer>().Where(c => IsOfCodes(c, rounded))];
         foreach (ConvLayer conv in convs.ToArray())
         {
-            if (!conv.IsProduct) continue;
+            if (!conv.IsProduct && conv.Input.Axis is null) continue;
+            // Rows are never codes in memory.
             convs.Remove(conv);
+            if (!conv.IsProduct) continue;
             if (conv.Input.Producer is not QuantiseLayer { Step: { Low: 0, High: 255 } } rounding) continue;
             // Rows are rounded as they are packed.
             conv.RowCodes = rounding.Step;
@@ -48,8 +49,7 @@ internal static class CodeMaps
     }
 
     /// <summary>Notes what gives numbers that codes stand for. A second rounding to the same codes, behind what only moves them
-    /// or
-    /// takes the largest, is none.</summary>
+    /// or takes the largest, is none.</summary>
     private static void Note(NetGraph net, Layer layer, Dictionary<Map, CodeStep> rounded)
     {
         if (layer is not QuantiseLayer q) return;
@@ -88,8 +88,7 @@ internal static class CodeMaps
     }
 
     /// <summary>A sum goes into the store of the later one of the convolutions whose rounded result it alone reads, with the
-    /// rounding
-    /// that follows.</summary>
+    /// rounding that follows.</summary>
     private static void IntoStore(NetGraph net, SumLayer sum, HashSet<ConvLayer> convs, Dictionary<Map, CodeStep> rounded)
     {
         ConvLayer? last = null;

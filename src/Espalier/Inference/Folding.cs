@@ -136,7 +136,7 @@ internal static class Folding
         {
             conv.Filters.ScaleInputs(affine.Scale, affine.Shift);
         }
-        else if (affine.Activation == Activation.Relu && conv.Filters.Groups == 1)
+        else if (affine.Activation == Activation.Relu && conv.Filters.Groups == 1 && !conv.Gelu)
         {
             int channels = affine.Output.Channels;
             conv.InputScale = [.. Enumerable.Range(0, channels).Select(affine.ScaleOf)];

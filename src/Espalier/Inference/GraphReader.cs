@@ -187,7 +187,9 @@ internal sealed partial class GraphReader
             scale[c] = (float)s;
             shift[c] = (float)(beta[c] - mean[c] * s);
         }
-        return Scaled(x, scale, shift);
+        Reading? y = Scaled(x, scale, shift);
+        // A graph that is prepared for training has the ReLU in its norm.
+        return y is null || !norm.Relu ? y : Like(y, new AffineLayer(y.Map.Like(y.Map.Channels), y.Map, null, null, Activation.Relu));
     }
 
     private Reading? Norm(GroupNormOp norm) => Plain(0) is { Spatial: true } x && Vectors(1, 2) is [var gamma, var beta]

@@ -1,6 +1,7 @@
 namespace Espalier.Inference;
 
-/// <summary>Receives which tokens of each image were left in one run of a <see cref="Session"/>. It may be used again and again; its memory grows only with the largest batch.</summary>
+/// <summary>Receives which tokens of each image were left in one run of a <see cref="Session"/>. It may be used again and again; its
+/// memory grows only with the largest batch.</summary>
 /// <param name="indices">Whether to note which tokens are left, and not only how many.</param>
 public sealed class TokenTrace(bool indices = false)
 {
@@ -31,6 +32,8 @@ public sealed class TokenTrace(bool indices = false)
     {
         (Images, Stages, tokens) = (images, stages, tokensAnImage);
         if (counts.Length < images * stages) counts = new int[images * stages];
+        // Not every stage of every network is noted.
+        else counts.AsSpan(0, images * stages).Clear();
         if (indices && kept.Length < (long)images * stages * tokens) kept = new int[checked(images * stages * tokens)];
     }
 

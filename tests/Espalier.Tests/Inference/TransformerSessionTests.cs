@@ -247,6 +247,50 @@ public sealed class TransformerSessionTests : IDisposable
         }
     }
 
+    /// <summary>A ReLU that goes into the layer that reads it leaves the GELU behind that layer where it is.</summary>
+    [Fact]
+    public void A_layer_between_a_relu_and_a_gelu_keeps_both()
+    {
+        var net = new GraphNet();
+        GraphNet.AssertSame(net.Trace(x =>
+        {
+            Tensor rows = net.Norm(net.Embed(x, 16), "first");
+            return net.Classify(net.Linear(F.Gelu(net.Linear(F.Relu(rows), "a", 32)), "b", 16));
+        }, 2, 3, 8, 8));
+    }
+
+    /// <summary>Rows whose layer has codes on both sides, a residual, and an activation behind the sum.</summary>
+    [Fact]
+    public void A_layer_of_codes_keeps_the_activation_behind_its_sum()
+    {
+        var net = new GraphNet();
+        GraphNet.AssertSame(net.Trace(x =>
+        {
+            Tensor rows = net.Embed(x, 16), w = F.Quantise(net["a.weight", 16, 16], Filled("steps", 0.01f), null, -127, 127);
+            Tensor codes = F.Quantise(rows, Filled("step", 0.04f), Filled("zero", 110), 0, 255);
+            return net.Classify(F.Relu(F.Add(F.Linear(codes, w, net["a.bias", 16]), rows)));
+        }, 2, 3, 8, 8), tolerance: 0.02);
+
+        Tensor Filled(string name, float value)
+        {
+            Tensor t = net[name, 1];
+            t.Fill(value);
+            return t;
+        }
+    }
+
+    /// <summary>A trace that is used again has nothing left of the run before.</summary>
+    [Fact]
+    public void A_trace_begins_anew()
+    {
+        var trace = new TokenTrace();
+        trace.Begin(2, 1, 10);
+        trace.Note(1, 0, [0, 1, 2]);
+        Assert.Equal([3], trace.Counts(1).ToArray());
+        trace.Begin(2, 1, 10);
+        Assert.Equal([0], trace.Counts(1).ToArray());
+    }
+
     [Fact]
     public void What_makes_no_sense_is_refused()
     {
