@@ -21,10 +21,12 @@ public sealed class ClassCounts(int classes)
         if ((uint)image.Label >= (uint)classes) return;
         taken[image.Label, image.Prediction]++;
         float own = image.Logits[image.Label];
+        // What is no number is in no one's top five, whatever else there is.
+        if (float.IsNaN(own)) return;
         int before = 0;
         // As argmax does, the first of equal ones counts as the more probable.
         for (int c = 0; c < image.Logits.Length && before < Ranks; c++)
-            if (image.Logits[c] > own || (image.Logits[c] == own && c < image.Label)) before++;
+            if (float.IsNaN(image.Logits[c]) || image.Logits[c] > own || (image.Logits[c] == own && c < image.Label)) before++;
         if (before < Ranks) inTop++;
     }
 

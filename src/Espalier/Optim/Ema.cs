@@ -81,7 +81,9 @@ public sealed class Ema : IDisposable
     {
         public static int States => 0;
 
-        public void Apply(Vector<float> x, ref Vector<float> y, ref Vector<float> a, ref Vector<float> b) => y += rest * (x - y);
+        // An infinite constant, such as a mask's, less itself would be no number.
+        public void Apply(Vector<float> x, ref Vector<float> y, ref Vector<float> a, ref Vector<float> b) =>
+            y = Vector.ConditionalSelect(Vector.Equals(x, y), y, y + rest * (x - y));
     }
 
     /// <summary>y and a change places; x is not used.</summary>

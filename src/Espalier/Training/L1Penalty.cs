@@ -56,6 +56,10 @@ public sealed class L1Penalty(IReadOnlyList<Tensor> parameters, float lambda, st
         if (how != L1Step.Proximal) return;
         float less = lambda * (optimizer?.LearningRate ?? 0);
         foreach (Tensor parameter in parameters)
+        {
+            // One that is held still stays as it is.
+            if (!parameter.RequiresGrad) continue;
             foreach (ref float w in parameter.Span) w = MathF.CopySign(MathF.Max(0, MathF.Abs(w) - less), w);
+        }
     }
 }

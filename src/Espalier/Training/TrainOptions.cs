@@ -163,6 +163,7 @@ public sealed record TrainOptions
         Require(MaxGradNorm >= 0, $"MaxGradNorm is {MaxGradNorm}; it is above 0, or 0 for no limit");
         ProductPrecision.Of(Precision).Dispose();
         Require(EmaDecay is null or (>= 0 and < 1), $"EmaDecay is {EmaDecay}; it is in [0, 1)");
+        Require(FreezeSteps == 0 || TrainOnly.Count == 0, "FreezeSteps and TrainOnly both say what is trained; give one of them");
         Require(FreezeSteps == 0 || (FreezeSteps > 0 && FreezeExcept.Count > 0),
             $"FreezeSteps is {FreezeSteps} with {FreezeExcept.Count} names; it is 0, or more with names of what is trained");
         Require(DataThreads >= 0, $"DataThreads is {DataThreads}; it is 0 or more");

@@ -51,10 +51,12 @@ internal sealed class TrainingRanks
 
     /// <summary>After the step's last micro-batch: sums of gradients; means of running statistics, of what the task has seen, and of the
     /// numbers to log.</summary>
-    public void Finish(Dictionary<string, double> scalars)
+    /// <param name="still">Running statistics that stay as they are, to the last bit, which a mean of equals need not be; null for none.
+    /// </param>
+    public void Finish(Dictionary<string, double> scalars, IReadOnlySet<Tensor>? still)
     {
         gradients.Finish();
-        Tensor[] statistics = [.. RunningStatistics.Of(task.Graph)];
+        Tensor[] statistics = [.. RunningStatistics.Of(task.Graph).Where(s => still?.Contains(s) != true)];
         if (statistics.Length > 0)
         {
             float[] values = [.. statistics.SelectMany(s => s.ToArray())];

@@ -188,7 +188,7 @@ internal sealed partial class TrainingSession : IDisposable
         undo.Done();
         whole = false;
         Dictionary<string, double> scalars = means.Means();
-        ranks?.Finish(scalars);
+        ranks?.Finish(scalars, untrained.Statistics);
         untrained.ClearGradients();
         double? norm = Clip(number);
         optimizer.Step((float)rate);

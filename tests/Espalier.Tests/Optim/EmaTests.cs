@@ -19,6 +19,17 @@ public sealed class EmaTests
         Assert.Equal([3f, 4f], w.ToArray());
     }
 
+    /// <summary>A mask's constants are weights of a graph, too.</summary>
+    [Fact]
+    public void InfiniteConstantsStay()
+    {
+        using Tensor w = Parameter(float.NegativeInfinity, 0, float.PositiveInfinity);
+        using var ema = new Ema([("w", w)], 0.75, warmup: false);
+        w.Span[1] = 4;
+        ema.Update();
+        Assert.Equal([float.NegativeInfinity, 1, float.PositiveInfinity], ema.State().Single().Value.ToArray());
+    }
+
     [Fact]
     public void WarmUpLimitsTheDecay()
     {

@@ -163,6 +163,18 @@ public sealed class HtmlReportTests
             && c.Attribute("data-tip")!.Value == "APT, unpruned unpruned: 91.21\u202F%");
     }
 
+    /// <summary>A network whose answers are no numbers has no class among its five best.</summary>
+    [Fact]
+    public void Answers_that_are_no_numbers_are_not_in_the_top_five()
+    {
+        var counts = new ClassCounts(7);
+        float[] none = [.. Enumerable.Repeat(float.NaN, 7)], one = [float.NaN, 1, 2, 3, 4, 5, 6];
+        counts.Add(new ImageResult(0, 3, 0, 0, none, [], null));
+        counts.Add(new ImageResult(1, 2, 0, 0, one, [], null));
+        counts.Add(new ImageResult(2, 3, 0, 0, one, [], null));
+        Assert.Equal(1 / 3.0, counts.TopFive, 9);
+    }
+
     /// <summary>Four images of class 0, one of them taken for class 1, and two of class 1.</summary>
     private static Confusion Counted(string[] names)
     {

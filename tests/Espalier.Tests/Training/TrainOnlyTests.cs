@@ -36,6 +36,15 @@ public sealed class TrainOnlyTests
         Assert.All(Values(net), v => Assert.NotEqual(before[v.Key], v.Value));
     }
 
+    [Fact]
+    public void TwoWordsAboutWhatIsTrainedAreRefused()
+    {
+        using Model net = Model.FromModule(CompressionJobs.Net("resnet20"));
+        var e = Assert.Throws<EspalierException>(() => Run(new ClassifierTask(net, new ClassifierTaskOptions()),
+            new TrainOptions { TrainOnly = ["layer3*"], FreezeSteps = 1, FreezeExcept = ["linear*"] }));
+        Assert.Contains("FreezeSteps and TrainOnly", e.Message);
+    }
+
     /// <summary>Gradients of what is not trained need not be computed, and where they are, nobody sees them.</summary>
     [Fact]
     public void SkippedAndComputedGradientsTrainAlike()
