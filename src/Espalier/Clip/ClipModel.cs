@@ -262,7 +262,7 @@ public sealed class ClipModel : IDisposable
         }
     }
 
-    private static ClipLayout LayoutOf(ModelTensors file, string path) => ClipLayout.Of(file, () => ClipActivations.Beside(path))
+    private static ClipLayout LayoutOf(ModelTensors file, string path) => ClipLayout.Of(file, () => new ClipBeside(path))
         ?? throw new EspalierException($"{path}: is of no CLIP whose names are known (OpenAI's, open_clip's, Hugging Face's)");
 
     /// <summary>The path of what is asked for.</summary>

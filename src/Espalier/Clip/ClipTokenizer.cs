@@ -103,32 +103,37 @@ public sealed class ClipTokenizer
         return ids;
     }
 
-    /// <summary>The neighbours that were merged earliest in training are merged first, wherever they stand, until no pair is
-    /// known.</summary>
+    /// <summary>The neighbours that were merged earliest in training are merged first, from the left, until no pair is known. A
+    /// heap of the pairs keeps a word of any length from taking the square of its time.</summary>
     private void Merge(string word, List<int> all)
     {
         byte[] bytes = Encoding.UTF8.GetBytes(word);
         var ids = new int[bytes.Length];
         for (int i = 0; i < ids.Length; i++) ids[i] = ofByte[bytes[i]];
         ids[^1] += Bytes;
-        int count = ids.Length;
-        while (count > 1)
+        int[] next = [.. Enumerable.Range(1, ids.Length)], before = [.. Enumerable.Range(-1, ids.Length)];
+        var pairs = new PriorityQueue<(int Left, int Right, int At), (int Rank, int At)>();
+        for (int i = 0; i < ids.Length; i++) Note(i);
+        while (pairs.TryDequeue(out var pair, out _))
         {
-            (int rank, int id, int left, int right) = (int.MaxValue, 0, 0, 0);
-            for (int i = 0; i + 1 < count; i++)
-                if (merges.TryGetValue((ids[i], ids[i + 1]), out var known) && known.Rank < rank)
-                    (rank, id, left, right) = (known.Rank, known.Id, ids[i], ids[i + 1]);
-            if (rank == int.MaxValue) break;
-            int to = 0;
-            for (int i = 0; i < count; i++)
-            {
-                bool pair = i + 1 < count && ids[i] == left && ids[i + 1] == right;
-                ids[to++] = pair ? id : ids[i];
-                if (pair) i++;
-            }
-            count = to;
+            // A pair of which one side was merged with another meanwhile is none any more.
+            int at = pair.At, right = next[at];
+            if (ids[at] != pair.Left || right >= ids.Length || ids[right] != pair.Right) continue;
+            ids[at] = merges[(pair.Left, pair.Right)].Id;
+            ids[right] = -1;
+            next[at] = next[right];
+            if (next[at] < ids.Length) before[next[at]] = at;
+            Note(at);
+            if (before[at] >= 0) Note(before[at]);
         }
-        all.AddRange(ids.AsSpan(0, count));
+        for (int i = 0; i < ids.Length; i = next[i]) all.Add(ids[i]);
+
+        void Note(int at)
+        {
+            int right = next[at];
+            if (right < ids.Length && merges.TryGetValue((ids[at], ids[right]), out var known))
+                pairs.Enqueue((ids[at], ids[right], at), (known.Rank, at));
+        }
     }
 
     /// <summary>The 256 symbols in the order of their ids: printable bytes stand for themselves, the others for characters from

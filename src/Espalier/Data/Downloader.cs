@@ -183,7 +183,7 @@ public sealed class Downloader : IDisposable
         while (true)
         {
             stall.CancelAfter(StallTimeout);
-            int count = await body.ReadAsync(buffer, stall.Token);
+            int count = await ReadAsync(body, buffer, stall.Token);
             if (count == 0) return null;
             if (part.Length + count > file.MaxBytes)
             {
@@ -192,6 +192,19 @@ public sealed class Downloader : IDisposable
             }
             part.Append(buffer.AsSpan(0, count));
             progress?.Report(new DownloadProgress(file.Name, part.Length, total));
+        }
+    }
+
+    /// <summary>A connection that breaks is the network's fault, and not, as other such exceptions here, the disk's.</summary>
+    private static async ValueTask<int> ReadAsync(Stream body, byte[] buffer, CancellationToken cancel)
+    {
+        try
+        {
+            return await body.ReadAsync(buffer, cancel);
+        }
+        catch (IOException e) when (e is not HttpIOException)
+        {
+            throw new HttpRequestException(e.Message, e);
         }
     }
 

@@ -29,7 +29,8 @@ internal sealed class ModelReader : IDisposable
                 newHead.UnionWith(head.Select(w => w.Name));
         }
         Report = WeightMatch.Check(Graph, file, network, newHead) with { Note = file.Note };
-        if (newHead.Count == 0) Card.Checked(Source, Graph);
+        // Names of classes are those of the head that goes.
+        (newHead.Count == 0 ? Card : Card with { Classes = null }).Checked(Source, Graph);
         NeedsChange = newHead.Count > 0 || (options.ImageSize ?? options.Config?.ImageSize ?? ImageSize) != ImageSize;
         // Statistics and lists, which are short.
         foreach (GraphValue weight in Graph.ReadWeights())
@@ -62,7 +63,7 @@ internal sealed class ModelReader : IDisposable
         try
         {
             file = ModelFormat.Decoded(file);
-            if (ClipLayout.Of(file, () => ClipActivations.Beside(path)) is not { } clip) return new ModelReader(file, options);
+            if (ClipLayout.Of(file, () => new ClipBeside(path)) is not { } clip) return new ModelReader(file, options);
             if (options.Architecture is not null || options.Config is not null)
                 throw new EspalierException($"{path}: is of CLIP's two towers; leave Architecture and Config out");
             return Of(clip.Image, clip.ImageTower(), options);

@@ -56,7 +56,7 @@ internal static class WeightMatch
     /// <param name="newHead">Whether the head is replaced, and with it the layer that Google's pre-trained models have before
     /// it.</param>
     private static bool IsHarmless(string name, bool newHead) => name.Split('.', '/') is [.., var last] parts
-        && (last is "num_batches_tracked" or "mask_token" or "total_ops" or "total_params"
+        && (last is "num_batches_tracked" or "n_averaged" or "mask_token" or "total_ops" or "total_params"
             || parts[0] is "optimizer" or "optimizer_state" or "optim" || parts is ["opt", "state", ..]
             || (newHead && parts[0] == "pre_logits")
             // What Hugging Face's models without a classifier have behind the class token.

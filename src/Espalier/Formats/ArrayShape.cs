@@ -15,23 +15,19 @@ internal static class ArrayShape
         if (dims.Count > MaxRank)
             throw new InvalidDataException($"{ReadGuard.Quote(name)} has {dims.Count} dimensions; at most {MaxRank} are read");
         int[] shape = new int[dims.Count];
-        bool empty = false;
+        long product = 1;
         for (int i = 0; i < shape.Length; i++)
         {
             if (dims[i] is < 0 or > int.MaxValue)
                 throw new InvalidDataException($"{ReadGuard.Quote(name)} has the impossible dimension {dims[i]}");
             shape[i] = (int)dims[i];
-            empty |= shape[i] == 0;
-        }
-        long product = 1;
-        foreach (int dim in shape)
-        {
-            if (empty) break;
-            product *= dim;    // both factors are below 2^31, so this cannot overflow a long
+            // Both factors are below 2^31, so this cannot overflow a long. An empty array's other extents are bounded, too: readers
+            // multiply them.
+            product *= Math.Max(1, shape[i]);
             if (product > Array.MaxLength)
                 throw new InvalidDataException($"{ReadGuard.Quote(name)} has more elements than an array can hold");
         }
-        count = empty ? 0 : (int)product;
+        count = shape.Contains(0) ? 0 : (int)product;
         return shape;
     }
 

@@ -49,14 +49,18 @@ internal static class StateDict
     {
         var tensors = new OrderedDictionary<string, TorchTensor>(StringComparer.Ordinal);
         var open = new Stack<(string Prefix, PickleObject Module, int Depth)>([("", top, 0)]);
-        for (int left = MostModules; open.TryPop(out var at); left--)
+        int left = MostModules;
+        while (open.TryPop(out var at))
         {
-            if (left == 0 || at.Depth == DeepestModule)
-                throw new InvalidDataException("holds modules that have no end; refused");
+            if (at.Depth == DeepestModule) throw Endless();
             List<KeyValuePair<object, object?>> attributes = Attributes(at.Module);
             // Children go on the stack the last first, so that names come in the order of the file.
             foreach ((object key, object? value) in attributes.AsEnumerable().Reverse())
-                if (key is string name && value is PickleObject child) open.Push(($"{at.Prefix}{name}.", child, at.Depth + 1));
+            {
+                if (key is not string name || value is not PickleObject child) continue;
+                if (--left < 0) throw Endless();
+                open.Push(($"{at.Prefix}{name}.", child, at.Depth + 1));
+            }
             foreach ((object key, object? value) in attributes)
                 if (key is string name && value is TorchTensor tensor && !tensors.TryAdd(at.Prefix + name, tensor))
                     throw new InvalidDataException($"two of its tensors are named {ReadGuard.Quote(at.Prefix + name)}");
@@ -66,6 +70,8 @@ internal static class StateDict
                 + "the model.state_dict() instead");
     }
 
+    private static InvalidDataException Endless() => new("holds modules that have no end; refused");
+
     /// <summary>What a module's object holds: of TorchScript its attributes; of a module that was saved whole its parameters,
     /// buffers and children, which are dictionaries of its state.</summary>
     private static List<KeyValuePair<object, object?>> Attributes(PickleObject module)
@@ -73,7 +79,12 @@ internal static class StateDict
         if (module.State is not PickleDictionary state) return [];
         PickleDictionary[] parts =
             [.. ((string[])["_parameters", "_buffers", "_modules"]).Select(k => state[k]).OfType<PickleDictionary>()];
-        return [.. (parts.Length == 0 ? state.Items : parts.SelectMany(p => p.Items))];
+        if (parts.Length == 0) return [.. state.Items];
+        // What is not to be saved is in no state dict; a pickled set is its list of entries, or what is called with one.
+        object? left = state["_non_persistent_buffers_set"];
+        if (left is PickleObject { Arguments: [var only, ..] }) left = only;
+        HashSet<object?> gone = left is IEnumerable<object?> names ? [.. names] : [];
+        return [.. parts.SelectMany(p => p.Items).Where(item => !gone.Contains(item.Key))];
     }
 
     /// <summary>

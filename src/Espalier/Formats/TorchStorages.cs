@@ -46,7 +46,8 @@ internal static class TorchStorages
         long wanted = 0;
         foreach ((string name, TorchTensor tensor) in tensors)
         {
-            wanted += tensor.Count + Extent(storages, name, tensor);
+            if (tensor.Count == 0) continue;
+            wanted += (long)tensor.Count + Extent(storages, name, tensor);
             if (storages.IsPacked(tensor.Storage)) wanted += tensor.Offset;
             if (wanted > FreeElements + SharingLimit * stored)
                 throw new InvalidDataException(

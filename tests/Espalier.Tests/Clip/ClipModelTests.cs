@@ -54,6 +54,44 @@ public sealed class ClipModelTests : IDisposable
         Assert.Contains("'relu'", Assert.Throws<EspalierException>(() => ClipModel.Open(path)).Message);
     }
 
+    /// <summary>Some of open_clip's weights want pictures pressed to a square, and other numbers than OpenAI's.</summary>
+    [Fact]
+    public void TheFileBesideSaysHowPicturesArePrepared()
+    {
+        string path = Written("open_clip");
+        string beside = Path.Combine(folder.Path, "open_clip_config.json");
+        File.WriteAllText(beside, """
+            {"model_cfg":{"quick_gelu":true},"preprocess_cfg":{"mean":[0.5,0.25,0.75],"std":[0.5,0.5,0.25],"interpolation":"bilinear",
+            "resize_mode":"squash"}}
+            """);
+        using (Model tower = Model.Open(path, new OpenOptions { AnyInput = true }))
+        {
+            Preprocessing found = tower.Card.Preprocessing!;
+            Assert.Equal((32, ResizeFit.Square, null, Interpolation.Bilinear), (found.Resize, found.Fit, found.Crop, found.Filter));
+            Assert.Equal([0.5f, 0.25f, 0.75f], found.Mean);
+            Assert.Equal([0.5f, 0.5f, 0.25f], found.Std);
+        }
+        File.WriteAllText(beside, """{"model_cfg":{"quick_gelu":true},"preprocess_cfg":{"std":0.5}}""");
+        using (Model tower = Model.Open(path, new OpenOptions { AnyInput = true }))
+        {
+            Preprocessing usual = Preprocessing.Preset("clip", 32), found = tower.Card.Preprocessing!;
+            Assert.Equal((32, ResizeFit.ShorterSide, 32, Interpolation.Bicubic), (found.Resize, found.Fit, found.Crop, found.Filter));
+            Assert.Equal((usual.Mean, 0.5f), (found.Mean, Assert.Single(found.Std)));
+        }
+        File.WriteAllText(beside, """{"model_cfg":{},"preprocess_cfg":{"resize_mode":"longest"}}""");
+        Assert.Contains("'longest'", Assert.Throws<EspalierException>(() => ClipModel.Open(path)).Message);
+        File.WriteAllText(beside, """{"model_cfg":{},"preprocess_cfg":{"mean":[1,"x",3]}}""");
+        Assert.Contains("mean", Assert.Throws<EspalierException>(() => ClipModel.Open(path)).Message);
+    }
+
+    [Fact]
+    public void AClassEmbeddingWithoutAxesIsRefused()
+    {
+        Safetensors.Write(Checkpoint, [new NamedArray("visual.class_embedding", [], [1])], new Dictionary<string, string>());
+        Assert.Throws<EspalierException>(() => ClipModel.Open(Checkpoint));
+        Assert.Throws<EspalierException>(() => Model.Open(Checkpoint));
+    }
+
     [Fact]
     public void HalvesAreRead()
     {
@@ -319,7 +357,7 @@ public sealed class ClipModelTests : IDisposable
     private static Model Texts(string path)
     {
         using ModelTensors file = ModelTensors.Open(path);
-        ClipLayout layout = ClipLayout.Of(file, () => ClipActivation.QuickGelu)!;
+        ClipLayout layout = ClipLayout.Of(file, () => new ClipBeside(path))!;
         using ModelReader reader = ModelReader.Of(layout.Text, layout.TextTower(), new OpenOptions { AnyInput = true });
         return Model.Of(reader);
     }

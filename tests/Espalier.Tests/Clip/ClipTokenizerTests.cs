@@ -73,6 +73,43 @@ public sealed class ClipTokenizerTests : IDisposable
         Assert.Equal([512, 64, 321], tokenizer.Encode("aaab"));
     }
 
+    /// <summary>The pair that was merged first in training is merged first, at all its places from the left, and so on: as the definition
+    /// has it, on random words.</summary>
+    [Fact]
+    public void RandomWordsAreMergedAsTheDefinitionSays()
+    {
+        string[] merges = ["a b", "b a", "ab a", "c c", "cc ab", "a a", "aba b", "b b</w>", "ab c</w>", "aa aa", "cc cc", "b c"];
+        ClipTokenizer tokenizer = Small(merges);
+        var random = new Random(4);
+        for (int trial = 0; trial < 300; trial++)
+        {
+            string word = string.Concat(Enumerable.Range(0, random.Next(1, 40)).Select(_ => "abc"[random.Next(3)]));
+            List<string> parts = [.. word[..^1].Select(c => $"{c}"), $"{word[^1]}</w>"];
+            while (Array.FindIndex(merges, m => Enumerable.Range(0, parts.Count - 1).Any(i => $"{parts[i]} {parts[i + 1]}" == m)) is >= 0 and var rank)
+                for (int i = 0; i + 1 < parts.Count; i++)
+                    if ($"{parts[i]} {parts[i + 1]}" == merges[rank]) (parts[i], _) = (parts[i] + parts[i + 1], Removed(parts, i + 1));
+            int[] expected = [.. parts.Select(p => Array.FindIndex(merges, m => m.Replace(" ", "", StringComparison.Ordinal) == p) is >= 0 and var at ? 512 + at
+                : p[0] - 'a' + 64 + (p.EndsWith("</w>", StringComparison.Ordinal) ? 256 : 0))];
+            Assert.Equal(expected, tokenizer.Encode(word));
+        }
+
+        static bool Removed(List<string> list, int at)
+        {
+            list.RemoveAt(at);
+            return true;
+        }
+    }
+
+    /// <summary>As long as a word may be; looking through it once for each merge would take minutes.</summary>
+    [Fact]
+    public void AVeryLongWordIsNoMatter()
+    {
+        var random = new Random(4);
+        string word = string.Concat(Enumerable.Range(0, 120_000).Select(_ => (char)('a' + random.Next(26))));
+        string[] merges = [.. from a in Enumerable.Range('a', 26) from b in Enumerable.Range('a', 26) select $"{(char)a} {(char)b}"];
+        Assert.InRange(Small(merges).Encode(word).Length, 60_000, 90_000);
+    }
+
     [Fact]
     public void SequencesArePaddedOrCut()
     {

@@ -49,10 +49,13 @@ public sealed class DownloaderTests : IDisposable
         Assert.Equal(Content, File.ReadAllBytes(Target));
     }
 
-    [Fact]
-    public async Task ADroppedConnectionIsContinuedWhereItStopped()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task ADroppedConnectionIsContinuedWhereItStopped(bool resets)
     {
         server.DropAfter = 100_000;
+        server.Resets = resets;
         await downloader.FetchAsync(Remote, folder.Path);
         Assert.Equal(Content, File.ReadAllBytes(Target));
         Assert.Equal(3, server.Ranges.Count);

@@ -8,6 +8,11 @@ internal sealed class FakeDataset(int count, int classes = 3, int size = 6, int 
 {
     public int? Broken { get; set; }
 
+    /// <summary>Whether what is broken may be left out.</summary>
+    public bool Skips { get; set; }
+
+    public bool Skip(int index, EspalierException why) => Skips;
+
     public string Name => "fake";
 
     public int Count => count;

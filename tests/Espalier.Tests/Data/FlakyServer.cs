@@ -32,6 +32,9 @@ internal sealed class FlakyServer : IDisposable
     /// <summary>From this request on (0 is the first) answers 500.</summary>
     public int FailFrom { get; set; } = int.MaxValue;
 
+    /// <summary>Ends connections as a machine does that falls over, and not in peace.</summary>
+    public bool Resets { get; set; }
+
     public bool IgnoreRanges { get; set; }
 
     /// <summary>Sends no Content-Length.</summary>
@@ -60,7 +63,9 @@ internal sealed class FlakyServer : IDisposable
             {
                 using var client = await listener.AcceptTcpClientAsync(stop.Token);
                 await AnswerAsync(client.GetStream());
-                client.Client.LingerState = new LingerOption(true, 1);
+                // What has not been read yet may be lost by a reset.
+                if (Resets) await Task.Delay(100, stop.Token);
+                client.Client.LingerState = new LingerOption(true, Resets ? 0 : 1);
             }
         }
         catch (Exception e) when (e is OperationCanceledException or SocketException or IOException or ObjectDisposedException)

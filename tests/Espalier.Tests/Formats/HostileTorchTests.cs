@@ -38,6 +38,12 @@ public sealed class HostileTorchTests
         Assert.Contains("far more elements", Refusal(Dictionary(tensors)));
     }
 
+    /// <summary>More than two thousand million values, of 64: their number and that of the storage add up to less than nothing in 32 bits.
+    /// </summary>
+    [Fact]
+    public void RefusesAViewThatIsNearlyTooLargeToCount() =>
+        Assert.Contains("far more elements", Refusal(Dictionary(Tensor("w", 0, [268435455, 8], [0, 1]))));
+
     /// <summary>The storage is large only once it is unpacked: zeros, and random bytes elsewhere so that the archive's ratio is
     /// harmless.</summary>
     [Theory]
@@ -95,6 +101,29 @@ public sealed class HostileTorchTests
     {
         byte[] self = [.. "c__torch__.a\nB\n)"u8, 0x81, .. "q\0}("u8, .. Text("me"), .. "h\0"u8, .. Text("too"), .. "h\0ub."u8];
         Assert.Contains("no end", Refusal(self, Program));
+    }
+
+    /// <summary>A thousand children, each the module itself, which would be 64 thousand long names before the depth ends it.</summary>
+    [Fact]
+    public void AModuleThatHoldsItselfManyTimesEndsSoon()
+    {
+        byte[] self = [.. "c__torch__.a\nB\n)"u8, 0x81, .. "q\0}("u8,
+            .. Enumerable.Range(0, 200_000).SelectMany(i => (byte[])[.. Text($"{i}"), .. "h\0"u8]), .. "ub."u8];
+        Assert.Contains("no end", Refusal(self, Program));
+    }
+
+    /// <summary>What a module registers without keeping it is in no state dict.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void BuffersThatAreNotKeptAreNotRead(bool asCall)
+    {
+        byte[] names = [.. "("u8, .. Text("seen"), (byte)'l'];
+        byte[] set = asCall ? [.. "c__builtin__\nset\n"u8, .. names, 0x85, (byte)'R'] : [0x8f, .. "("u8, .. Text("seen"), 0x90];
+        byte[] module = [.. "c__torch__.a\nB\n)"u8, 0x81, .. "}("u8, .. Text("_parameters"), .. Dictionary(Tensor("w", 0, [8], [1]))[..^1],
+            .. Text("_buffers"), .. Dictionary(Tensor("kept", 0, [8], [1]), Tensor("seen", 0, [8], [1]))[..^1],
+            .. Text("_non_persistent_buffers_set"), .. set, .. "ub."u8];
+        Assert.Equal(["kept", "w"], Read(module, Program).Arrays.Keys.Order(StringComparer.Ordinal));
     }
 
     [Fact]

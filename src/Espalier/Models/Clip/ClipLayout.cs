@@ -7,8 +7,7 @@ namespace Espalier.Models;
 
 /// <summary>
 /// A file of CLIP's weights: which tensors are of which tower, under the names of <see cref="ClipVision"/>, <see
-/// cref="ClipResNet"/>
-/// and <see cref="ClipText"/>, and the sizes that their shapes say. OpenAI's and open_clip's names and those of Hugging Face's
+/// cref="ClipResNet"/> and <see cref="ClipText"/>, and the sizes that their shapes say. OpenAI's and open_clip's names and those of Hugging Face's
 /// transformers are read.
 /// </summary>
 internal sealed partial class ClipLayout
@@ -17,8 +16,9 @@ internal sealed partial class ClipLayout
     private const float UsualScale = 100;
 
     private readonly ModelTensors file;
+    private readonly Preprocessing preprocessing;
 
-    private ClipLayout(ModelTensors file, ClipActivation activation)
+    private ClipLayout(ModelTensors file, ClipBeside beside)
     {
         this.file = file;
         (Image, Text) = (new MappedTensors(file, owned: true), new MappedTensors(file));
@@ -29,7 +29,8 @@ internal sealed partial class ClipLayout
                 : stored;
             Place(name, stored);
         }
-        Config = SizesOf(activation).Checked(file.Source);
+        Config = SizesOf(beside.Activation).Checked(file.Source);
+        preprocessing = beside.PreprocessingFor(Config.ImageSize);
     }
 
     public ClipConfig Config { get; }
@@ -41,16 +42,16 @@ internal sealed partial class ClipLayout
     public MappedTensors Text { get; }
 
     /// <summary>Null where the file is of something else.</summary>
-    /// <param name="activation">What the file does not say.</param>
+    /// <param name="beside">What the file does not say.</param>
     /// <exception cref="EspalierException">Its shapes are of no CLIP.</exception>
-    public static ClipLayout? Of(ModelTensors file, Func<ClipActivation> activation)
+    public static ClipLayout? Of(ModelTensors file, Func<ClipBeside> beside)
     {
         if (file.Metadata.ContainsKey(ModelStructure.MetadataKey)) return null;
         bool known = file.Shapes.ContainsKey("visual.class_embedding")
             || file.Shapes.ContainsKey("visual.attnpool.positional_embedding")
             || (file.Shapes.ContainsKey("vision_model.embeddings.class_embedding")
                 && file.Shapes.ContainsKey("visual_projection.weight"));
-        return known ? new ClipLayout(file, activation()) : null;
+        return known ? new ClipLayout(file, beside()) : null;
     }
 
     /// <summary>The image tower, of shapes alone.</summary>
@@ -58,8 +59,10 @@ internal sealed partial class ClipLayout
     {
         using InitSkip _ = Init.ShapesOnly();
         ImageClassifier net = Config.IsResNet ? new ClipResNet(Config) : new ClipVision(Config);
-        return (Traced(net.Trace), Card(Config.Description) with { Preprocessing = Preprocessing.Preset("clip",
-            Config.ImageSize), Positions = Config.IsResNet ? null : PositionResizeKind.BicubicAntialias });
+        return (Traced(net.Trace), Card(Config.Description) with
+        {
+            Preprocessing = preprocessing, Positions = Config.IsResNet ? null : PositionResizeKind.BicubicAntialias,
+        });
     }
 
     /// <summary>The text tower, of shapes alone.</summary>
@@ -108,7 +111,7 @@ internal sealed partial class ClipLayout
             string block = name[..name.LastIndexOf('.')], part = name[(name.LastIndexOf('_') + 1)..];
             tower.AddParts(stored, $"{block}.q_proj.{part}", $"{block}.k_proj.{part}", $"{block}.v_proj.{part}");
         }
-        else if (name == "visual.class_embedding") tower.Add(name, stored, [1, 1, shape[^1]]);
+        else if (name == "visual.class_embedding" && shape.Length > 0) tower.Add(name, stored, [1, 1, shape[^1]]);
         else if (name == "visual.positional_embedding" && shape.Length == 2) tower.Add(name, stored, [1, .. shape]);
         else tower.Add(name, stored, transposed: stored is "visual_projection.weight" or "text_projection.weight");
     }
