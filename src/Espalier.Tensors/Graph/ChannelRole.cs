@@ -21,7 +21,13 @@ public enum ChannelRole
     /// <summary>A norm's shift (beta).</summary>
     NormShift,
 
-    /// <summary>A running mean or variance.</summary>
+    /// <summary>A batch norm's mean over the images that it has seen.</summary>
+    RunningMean,
+
+    /// <summary>A batch norm's variance over the images that it has seen.</summary>
+    RunningVariance,
+
+    /// <summary>Another number that is found and not learned: the scale or the zero of codes.</summary>
     Statistic,
 
     /// <summary>Columns of a weight that read the channel.</summary>

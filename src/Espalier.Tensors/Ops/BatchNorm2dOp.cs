@@ -173,8 +173,8 @@ public sealed unsafe class BatchNorm2dOp : Op
         flow.Same(Output, 1, x, 1);
         flow.Same(Output, 1, gamma, 0, ChannelRole.Scale);
         flow.Same(Output, 1, beta, 0, ChannelRole.NormShift);
-        flow.Same(Output, 1, runningMean, 0, ChannelRole.Statistic);
-        flow.Same(Output, 1, runningVariance, 0, ChannelRole.Statistic);
+        flow.Same(Output, 1, runningMean, 0, ChannelRole.RunningMean);
+        flow.Same(Output, 1, runningVariance, 0, ChannelRole.RunningVariance);
     }
 }
 

@@ -1,7 +1,10 @@
+using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text;
 using Espalier.Data;
+using Espalier.Formats;
+using Espalier.Imaging;
 using Espalier.Models;
 using Espalier.Tensors;
 using Espalier.Training;
@@ -27,6 +30,7 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
     private readonly List<StageRecord> stages = [];
     private readonly List<(string, double)> findings = [];
     private readonly List<IReadOnlyList<RecoveredLayer>> recoveries = [];
+    private double? firstWork;
     private readonly TimedSelection timed = new(line => progress?.Message(line), cancel);
     private (string Weights, EvaluationResult Result)? evaluated;
 
@@ -89,15 +93,25 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
         return DependencyGraph.Build(model.Graph, Example(4), views.Count > 0 ? views : options.Selection.Views);
     }
 
-    /// <summary>The first images to evaluate on: [count, C, S, S].</summary>
+    /// <summary>The share of the first graph's multiply-adds that this one has.</summary>
+    internal double WorkLeft(DependencyGraph graph)
+    {
+        double now = graph.MultiplyAdds();
+        firstWork ??= now;
+        return now / firstWork.Value;
+    }
+
+    /// <summary>The first images to evaluate on, without those that cannot be read: [count, C, S, S].</summary>
     public Tensor Example(int count)
     {
+        Image[] read = [.. Enumerable.Range(0, data.Evaluation.Count).Select(i => CalibrationImages.Read(data.Evaluation, i))
+            .OfType<Image>().Take(count)];
+        if (read.Length == 0) throw new EspalierException("none of the images to evaluate on can be read");
         int size = model.Channels * model.ImageSize * model.ImageSize;
-        count = Math.Min(count, data.Evaluation.Count);
-        var images = new Tensor(new Shape(count, model.Channels, model.ImageSize, model.ImageSize));
+        var images = new Tensor(new Shape(read.Length, model.Channels, model.ImageSize, model.ImageSize));
         var rng = new Rng(options.Seed);
-        for (int i = 0; i < count; i++)
-            data.EvaluationPipeline.Run(data.Evaluation.ReadImage(i), ref rng, images.Span.Slice(i * size, size));
+        for (int i = 0; i < read.Length; i++)
+            data.EvaluationPipeline.Run(read[i], ref rng, images.Span.Slice(i * size, size));
         return images;
     }
 
@@ -210,9 +224,17 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
     {
         if (options.Training.OutputDir is not { } folder || !selection.IsTimed) return choose();
         string path = Path.Combine(folder, $"{selections.Count + 1}-plan-{Asked(selection)}.json");
-        if (options.Training.Resume && File.Exists(path)) return RemovalPlan.Load(path);
+        string whole = Path.Combine(folder, FormattableString.Invariant($"whole-of-{selection.TimeBatch}.ms"));
+        if (options.Training.Resume && File.Exists(path))
+        {
+            if (File.Exists(whole) && double.TryParse(File.ReadAllText(whole), CultureInfo.InvariantCulture, out double milliseconds))
+                timed.Whole = milliseconds;
+            return RemovalPlan.Load(path);
+        }
         RemovalPlan plan = choose();
         Directory.CreateDirectory(folder);
+        if (timed.Whole is { } now)
+            AtomicFile.Write(whole, s => s.Write(Encoding.UTF8.GetBytes(now.ToString("R", CultureInfo.InvariantCulture))));
         plan.Save(path);
         return plan;
     }

@@ -14,7 +14,7 @@ public abstract record ImportanceMethod : CompressionMethod
         {
             using (DependencyGraph graph = job.Graph())
             {
-                SelectionOptions selection = o.Selection.Checked().Round(o.Schedule, round, o.Rounds);
+                SelectionOptions selection = o.Selection.Checked().Round(o.Schedule, round, o.Rounds, job.WorkLeft(graph));
                 ChannelScores scores = Score(job, graph, selection.Candidates(graph));
                 RemovalPlan plan = job.Select(graph, scores, selection, orNone: round > 1);
                 if (plan.Count > 0) job.Remove(graph, plan);

@@ -86,7 +86,16 @@ public sealed class QuantisedValue
     public void SetRangeOfWeight()
     {
         if (!IsWeight) throw new ArgumentException($"{Source} is no weight");
-        foreach (var (entry, _, min, max) in WeightRanges.Of(Source.Tensor, Axis)) SetRange(entry, min, max);
+        var zeros = new List<int>();
+        float least = float.PositiveInfinity;
+        foreach (var (entry, _, min, max) in WeightRanges.Of(Source.Tensor, Axis))
+        {
+            SetRange(entry, min, max);
+            if (min == 0 && max == 0) zeros.Add(entry);
+            else least = Math.Min(least, Scale.Span[entry]);
+        }
+        // Zeros are exact at any scale; the finest keeps the bias, which is rounded to whole numbers of it.
+        if (float.IsFinite(least)) foreach (int entry in zeros) Scale.Span[entry] = least;
     }
 
     public override string ToString() => $"{Source.Name} in {op.Bits} bits";

@@ -5,8 +5,7 @@ namespace Espalier.Quantization;
 
 /// <summary>
 /// Rounds each weight so that the layer's results change least, not the weight: the error of a row is e G eᵀ with G = E[x xᵀ] of
-/// what
-/// the layer reads. Columns in order of decreasing G_ii; what rounding one column costs, the columns that are left make up for
+/// what the layer reads. Columns in order of decreasing G_ii; what rounding one column costs, the columns that are left make up for
 /// (GPTQ, Frantar et al., arXiv 2210.17323). Then codes are moved by one wherever that lowers the error still.
 /// </summary>
 internal static class SecondMomentRounding
@@ -24,8 +23,6 @@ internal static class SecondMomentRounding
         var sources = new Dictionary<MomentSource, List<QuantisedLayer>>();
         foreach (QuantisedLayer layer in layers)
         {
-            // Moments are of maps there, with channels on axis 1.
-            if (layer.Node.Op is LinearOp && layer.Input.Shape.Rank == 4) continue;
             MomentSource source = MomentSource.InputOf(layer.Node);
             int columns = source.Channels * source.Rows.Taps;
             if (columns != layer.Weight.Shape.Length / layer.Weight.Shape[0] || columns > MostColumns) continue;

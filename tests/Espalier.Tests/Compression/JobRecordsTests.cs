@@ -1,5 +1,8 @@
 using Espalier.Compression;
+using Espalier.Data;
 using Espalier.Models;
+using Espalier.Tensors;
+using Espalier.Tests.Data;
 using Espalier.Training;
 
 namespace Espalier.Tests.Compression;
@@ -29,6 +32,25 @@ public sealed class JobRecordsTests
         Assert.Equal([10L, 12L], job.Stages[0].Losses.Select(l => l.Step));
         Assert.All(job.Stages, s => Assert.InRange(s.Accuracy!.Value, 0, 1));
         Assert.All(job.Stages.SelectMany(s => s.Losses), l => Assert.InRange(l.Loss, 0.01, 10));
+    }
+
+    /// <summary>A picture that cannot be read is left out of what a job looks at, as it is of training, where the data set says so.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void AnExampleLeavesOutWhatCannotBeRead(bool skips)
+    {
+        using Model model = CompressionJobs.Model("resnet20");
+        ImagePipeline pipeline = ImagePipeline.Eval(16, 1);
+        var torn = new FakeDataset(6, size: 16) { Broken = 1, Skips = skips };
+        var job = new CompressionJob(model, new TrainingData(torn, pipeline, torn, pipeline), CompressionMethods.Get("l1"), null, default);
+        using var scope = new Scope();
+        if (!skips)
+        {
+            Assert.Contains("1.png", Assert.Throws<EspalierException>(() => job.Example(3)).Message);
+            return;
+        }
+        Assert.Equal([3, 5], new[] { job.Example(3).Shape[0], job.Example(16).Shape[0] });
     }
 
     /// <summary>The last of rounds that remove much at first asks for less than one channel of a layer, and a threshold that was

@@ -5,6 +5,7 @@ using Espalier.Quantization;
 using Espalier.Tensors;
 using Espalier.Tests.Formats.Onnx;
 using Espalier.Tests.Imaging;
+using Espalier.Tests.Inference;
 
 namespace Espalier.Tests.Quantization;
 
@@ -38,6 +39,22 @@ public sealed class PostTrainingTests : IDisposable
         model.Save(file);
         using Model read = Model.Open(file);
         Assert.Equal(rounded, read.Graph.Run(images).ToArray());
+    }
+
+    /// <summary>A filter that has died has a scale as fine as the others': its bias is rounded to whole numbers of it.</summary>
+    [Fact]
+    public void ABiasBehindWeightsOfZeroStays()
+    {
+        var net = new GraphNet();
+        Graph graph = net.Trace(x => net.Linear(F.GlobalAvgPool2d(F.Relu(F.Conv2d(x, net["a.weight", 8, 3, 3, 3], net["a.bias", 8], 1, 1))),
+            "head", 5), 2, 3, 8, 8);
+        net["a.weight"].Span[..27].Clear();
+        net["a.bias"].Span[0] = 0.04f;
+        using var scope = new Scope();
+        Tensor images = GraphNet.Noise(new Shape(4, 3, 8, 8));
+        foreach (ref float x in images.Span) x *= 50;
+        PostTraining.Run(graph, [images]);
+        Assert.Equal(0.04f, net["a.bias"].Span[0], 0.01f);
     }
 
     /// <summary>What ONNX Runtime makes of the file is what the graph gives; read again it is the same network.</summary>

@@ -8,11 +8,20 @@ namespace Espalier.Compression;
 /// <param name="Places">Of a flattened map, [N, channels · places], how many neighbouring values are of one channel.</param>
 public sealed record MomentSource(GraphValue Value, ActivationRows Rows, int Channels, int Places = 1)
 {
-    /// <summary>The channels of a value: of tokens or of pixels.</summary>
-    public static MomentSource Of(GraphValue value) => new(value, ActivationRows.Channels, ActivationRows.ChannelsOf(value.Shape));
+    /// <summary>The channels of what a linear or convolution layer gives.</summary>
+    public static MomentSource OutputOf(GraphNode layer) => Of(layer.Output, layer.Op);
+
+    /// <summary>The channels that a linear or convolution layer reads.</summary>
+    public static MomentSource ChannelsInto(GraphNode layer) => Of(layer.Operands[0]!, layer.Op);
 
     /// <summary>What the columns of a linear or convolution layer's weight meet.</summary>
-    public static MomentSource InputOf(GraphNode layer) => Of(layer.Operands[0]!) with { Rows = ActivationRows.Of(layer.Op) };
+    public static MomentSource InputOf(GraphNode layer) => ChannelsInto(layer) with { Rows = ActivationRows.Of(layer.Op) };
+
+    private static MomentSource Of(GraphValue value, Op op)
+    {
+        ActivationRows rows = ActivationRows.ChannelsOf(op);
+        return new(value, rows, rows.ChannelsOf(value.Shape));
+    }
 
     internal long Bytes => Moments.BytesOf(Channels * Rows.Taps);
 }
@@ -71,8 +80,10 @@ public static class ActivationMoments
         public void Add(Tensor x)
         {
             using var scope = new Scope();
-            if (source.Places > 1) x = x.View(new Shape(x.Shape[0], x.Shape[1] / source.Places, source.Places, 1));
-            Moments.Add(source.Rows.Take(x, channels));
+            ActivationRows rows = source.Rows;
+            if (source.Places > 1)
+                (x, rows) = (x.View(new Shape(x.Shape[0], x.Shape[1] / source.Places, source.Places, 1)), ActivationRows.Channels);
+            Moments.Add(rows.Take(x, channels));
         }
     }
 }

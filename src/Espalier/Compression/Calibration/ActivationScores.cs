@@ -51,10 +51,10 @@ public static class ActivationScores
             {
                 // A grouped convolution reads the channel once in each group; the first stands for all.
                 if (layers[slice.Tensor].FirstOrDefault() is not { } node) continue;
-                var reader = new Reader(slice, ActivationRows.ChannelsOf(node.Operands[0]!.Shape));
+                var reader = new Reader(slice, MomentSource.ChannelsInto(node).Channels);
                 if (reader.Width > MostColumns) continue;
                 readers[group].Add(reader);
-                MomentSource source = MomentSource.Of(node.Operands[0]!) with { Channels = reader.Width, Places = reader.Places };
+                MomentSource source = MomentSource.ChannelsInto(node) with { Channels = reader.Width, Places = reader.Places };
                 if (!wanted.TryGetValue(source, out List<Reader>? same)) wanted.Add(source, same = []);
                 same.Add(reader);
             }

@@ -33,7 +33,8 @@ public static class CalibrationImages
         }
     }
 
-    private static Image? Read(IImageDataset data, int index)
+    /// <summary>A picture; null where it cannot be read and the data set leaves it out.</summary>
+    internal static Image? Read(IImageDataset data, int index)
     {
         try
         {

@@ -4,7 +4,8 @@ using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 namespace Espalier.Compression;
 
 /// <summary>Mean and variance of each channel of maps [N, C, H, W] or rows [.., C], in one pass.</summary>
-internal sealed unsafe class ChannelStatistics(int channels)
+/// <param name="last">Whether channels are the last axis of four, too.</param>
+internal sealed unsafe class ChannelStatistics(int channels, bool last = false)
 {
     private readonly double[] sums = new double[channels], squares = new double[channels];
     private float[]? pilot;
@@ -17,7 +18,7 @@ internal sealed unsafe class ChannelStatistics(int channels)
     public void Add(Tensor x)
     {
         if (x.Length == 0) return;
-        int area = x.Rank == 4 ? x.Shape[2] * x.Shape[3] : 1;
+        int area = x.Rank == 4 && !last ? x.Shape[2] * x.Shape[3] : 1;
         long groups = x.Length / ((long)channels * area);
         pilot ??= [.. Enumerable.Range(0, channels).Select(c => TensorPrimitives.Sum(new ReadOnlySpan<float>(x.Data + (long)c * area, area)) / area)];
         var centred = new float[area];

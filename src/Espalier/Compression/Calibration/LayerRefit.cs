@@ -32,10 +32,10 @@ internal sealed class LayerRefit(DependencyGraph graph, PlannedCuts cuts, Recove
                 + (SameRows(x) ? "it runs more than once" : "the smaller network has other tokens there"));
             return false;
         }
-        int columns = weight.Shape[1], groups = Math.Max(1, ActivationRows.ChannelsOf(x.Shape) / columns);
+        ActivationRows rows = ActivationRows.Of(node.Op);
+        int columns = weight.Shape[1], groups = Math.Max(1, rows.ChannelsOf(x.Shape) / columns);
         int[] left = [.. Enumerable.Range(0, columns).Except(gone)];
         if (options.Fit == RecoverFit.Mean) return Mean(weight, left.Length, normed);
-        ActivationRows rows = ActivationRows.Of(node.Op);
         int width = left.Length * rows.Taps;
         if (width > (rows.Taps > 1 ? options.MostWindowValues : MostColumns))
         {
@@ -58,7 +58,8 @@ internal sealed class LayerRefit(DependencyGraph graph, PlannedCuts cuts, Recove
             return;
         }
         int outputs = bias.Shape[0];
-        var (full, small) = twins.Statistics(node.Output, outputs);
+        bool last = node.Op is LinearOp;
+        var (full, small) = twins.Statistics(node.Output, outputs, last);
         Tensor changedBias = changed(bias.Tensor);
         var masked = new HashSet<int>(cuts.Of(bias.Tensor, 0));
         var shift = new Tensor(new Shape(outputs));
@@ -67,7 +68,7 @@ internal sealed class LayerRefit(DependencyGraph graph, PlannedCuts cuts, Recove
         for (int b = 0; b < twins.Batches; b++)
         {
             Tensor y = twins[b, node.Output].Small;
-            Tensor by = y.Rank == 4 ? shift.View(new Shape(1, outputs, 1, 1)) : shift;
+            Tensor by = y.Rank == 4 && !last ? shift.View(new Shape(1, outputs, 1, 1)) : shift;
             using var scope = new Scope();
             Tensor moved = F.Add(y, by);
             moved.Rows = y.Rows;
@@ -183,14 +184,17 @@ internal sealed class LayerRefit(DependencyGraph graph, PlannedCuts cuts, Recove
         GraphValue x = node.Operands[0]!;
         long count = 0;
         for (int b = 0; b < twins.Batches; b++) count += rows.Count(Mapped(twins[b, x].Full, places));
-        int step = Step(count, halves[0].Width, (int)rows.Count(Mapped(twins[0, x].Full, places)) / twins[0, x].Full.Shape[0]);
+        Tensor first = twins[0, x].Full;
+        // Packed rows: the first axis is tokens and not images.
+        int perImage = first.Rows is { } set ? set.Length(0) : (int)rows.Count(Mapped(first, places)) / first.Shape[0];
+        int step = Step(count, halves[0].Width, Math.Max(1, perImage));
         for (int b = 0; b < twins.Batches; b++)
         {
             using var scope = new Scope();
             Tensor read = sequential ? twins[b, x].Small : twins[b, x].Full, given = ofInput ? twins[b, x].Full : Target(node, b);
             if (places > 1) read = read.View(Mapped(read, places));
             if (places > 1 && ofInput) given = given.View(Mapped(given, places));
-            halves[b % halves.Length].Add(rows.Take(read, inputs, step), ActivationRows.Channels.Take(given, outputs, step));
+            halves[b % halves.Length].Add(rows.Take(read, inputs, step), rows.WithoutWindows.Take(given, outputs, step));
         }
     }
 

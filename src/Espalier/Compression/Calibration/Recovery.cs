@@ -172,7 +172,7 @@ public sealed class Recovery
     private double OutputError(GraphValue output)
     {
         double error = 0;
-        var all = new ChannelStatistics(ActivationRows.ChannelsOf(output.Shape));
+        var all = new ChannelStatistics(ActivationRows.Channels.ChannelsOf(output.Shape));
         for (int b = 0; b < twins.Batches; b++)
         {
             var (full, small) = twins[b, output];

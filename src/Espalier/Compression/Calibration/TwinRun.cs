@@ -31,9 +31,9 @@ internal sealed class TwinRun
         value.IsWeight ? changed.ContainsKey(value.Tensor) : values[0].TryGetValue(value, out var twin) && twin.Full != twin.Small;
 
     /// <summary>Mean and variance of each channel of a value in both networks, over all batches.</summary>
-    public (ChannelStatistics Full, ChannelStatistics Small) Statistics(GraphValue value, int channels)
+    public (ChannelStatistics Full, ChannelStatistics Small) Statistics(GraphValue value, int channels, bool last = false)
     {
-        ChannelStatistics full = new(channels), small = new(channels);
+        ChannelStatistics full = new(channels, last), small = new(channels, last);
         foreach (var batch in values)
         {
             full.Add(batch[value].Full);

@@ -36,12 +36,18 @@ public static class PruningSchedules
 
     /// <summary>The selection of one round, whose ratio and share of the multiply-adds are of what is left before it. Time gets to its
     /// share of the whole by the same ratio in each round, whatever the schedule.</summary>
-    public static SelectionOptions Round(this SelectionOptions final, PruningSchedule schedule, int round, int rounds)
+    /// <param name="left">The share of the multiply-adds that the rounds before have left, which round widths down and so take more than
+    /// their part; null where they took it to the last one.</param>
+    public static SelectionOptions Round(this SelectionOptions final, PruningSchedule schedule, int round, int rounds, double? left = null)
     {
         if (rounds == 1) return final;
         double Part(double end) => schedule.Left(end, round, rounds) / schedule.Left(end, round - 1, rounds);
         if (final.Ratio is { } ratio) return final with { Ratio = ratio.Map(r => 1 - Part(1 - r)) };
-        if (final.TargetFlops is { } share) return final with { TargetFlops = Part(share) };
+        if (final.TargetFlops is { } share)
+        {
+            double part = left is { } now ? schedule.Left(share, round, rounds) / now : Part(share);
+            return final with { TargetFlops = Math.Min(part, Math.BitDecrement(1.0)) };
+        }
         if (final.TargetTime is { } time) return final with { TargetTime = Math.Pow(time, (double)round / rounds) };
         return final;
     }

@@ -112,7 +112,7 @@ public sealed class NetworkTimes
     private double Of(PlanShape shape, Way way)
     {
         double sum = shape.Layers.Sum(layer => table.Family(Name(layer, way)).Of(Point(layer, way)));
-        return table.Family(Whole(shape, way)).Of(new TimePoint(1, Nanoseconds(sum), 0, 0));
+        return table.Family(Whole(shape, way)).Of(new TimePoint(1, Ticks(sum), 0, 0));
     }
 
     internal bool IsKnown()
@@ -136,7 +136,7 @@ public sealed class NetworkTimes
             double now = Math.Max(before, speed());
             for (int i = 0; i < layers.Length; i++)
                 table.Family(Name(shape.Layers[i], way)).Add(Point(shape.Layers[i], way), layers[i] * now);
-            table.Family(Whole(shape, way)).Add(new TimePoint(1, Nanoseconds(layers.Sum() * now), 0, 0), all * now);
+            table.Family(Whole(shape, way)).Add(new TimePoint(1, Ticks(layers.Sum() * now), 0, 0), all * now);
         }
     }
 
@@ -155,7 +155,8 @@ public sealed class NetworkTimes
 
     private static TimePoint Point(StepShape layer, Way way) => new(way.Images, layer.A, layer.B, layer.C);
 
-    private static int Nanoseconds(double seconds) => (int)Math.Min(int.MaxValue, seconds * 1e9);
+    /// <summary>Tenths of a microsecond: enough for calls of three minutes.</summary>
+    private static int Ticks(double seconds) => (int)Math.Min(int.MaxValue, seconds * 1e7);
 
     private RemovalPlan Smallest()
     {

@@ -18,8 +18,8 @@ internal sealed class TimedSelection(Action<string> log, CancellationToken cance
 
     private bool trusted;
 
-    /// <summary>Milliseconds of the network before anything was removed.</summary>
-    private double? whole;
+    /// <summary>Milliseconds of the network before anything was removed; null before the first selection.</summary>
+    public double? Whole { get; set; }
 
     /// <summary>The fewest channels, in the order of scores and options, with which the time is at most the target; where layers compete,
     /// the widths that lose least by their scores.</summary>
@@ -34,8 +34,8 @@ internal sealed class TimedSelection(Action<string> log, CancellationToken cance
             log($"step times: {table.Count} are known of this machine");
         }
         double now = Milliseconds(null);
-        whole ??= now;
-        double asked = options.TargetLatency ?? options.TargetTime!.Value * whole.Value, target = asked;
+        Whole ??= now;
+        double asked = options.TargetLatency ?? options.TargetTime!.Value * Whole.Value, target = asked;
         RemovalPlan plan;
         try
         {
@@ -88,7 +88,9 @@ internal sealed class TimedSelection(Action<string> log, CancellationToken cance
         {
             log("step times: they do not hold any more and are taken again");
             times.Again(Progress, cancel);
-            (trusted, whole) = (true, null);
+            // The whole network cannot be timed any more where a part of it has gone: it changed as what is left did.
+            Whole *= Milliseconds(null) / now;
+            trusted = true;
             return Choose(graph, scores, options, orNone);
         }
     }

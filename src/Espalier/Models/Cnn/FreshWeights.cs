@@ -19,7 +19,13 @@ public static class FreshWeights
         bool transformer = graph.Nodes.Any(n => n.Op is AttentionOp);
         foreach (GraphNode node in graph.Nodes)
         {
-            Tensor? Of(int operand) => node.Operands.ElementAtOrDefault(operand) is { IsWeight: true } w ? w.Tensor : null;
+            // Kernels of patches reach their product as a matrix, those of a hybrid stem standardised.
+            Tensor? Of(int operand)
+            {
+                GraphValue? value = node.Operands.ElementAtOrDefault(operand);
+                while (value is { Producer.Op: ReshapeOp or PermuteOp or WeightStandardiseOp }) value = value.Producer!.Operands[0];
+                return value is { IsWeight: true } weight ? weight.Tensor : null;
+            }
             switch (node.Op)
             {
                 case Conv2dOp when Of(1) is { } weight:

@@ -32,7 +32,7 @@ public sealed class ActivationScoresTests
     {
         Graph network = Network(out DependencyGraph graph, out Tensor images);
         ChannelScores scores = ActivationScores.Variance(graph, graph.Groups, [images]);
-        Moments read = ActivationMoments.Of(network, [MomentSource.Of(network.Nodes[1].Output)], [images]).Single().Moments;
+        Moments read = ActivationMoments.Of(network, [MomentSource.OutputOf(network.Nodes[1])], [images]).Single().Moments;
         for (int c = 0; c < 6; c++) Assert.Equal(read.Covariance()[c * 7], scores.Groups[graph["conv1"]][c], 1e-9);
         Assert.Equal(0, scores.Groups[graph["conv1"]][4], 1e-12);
         // conv2's channels are read by 25 columns each.

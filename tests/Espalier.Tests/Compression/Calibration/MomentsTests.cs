@@ -30,6 +30,19 @@ public sealed class MomentsTests
         Assert.Equal(variance, moments.Covariance()[0], 1e-5);
     }
 
+    /// <summary>[1, 2, 1, 3] is two pixels of three channels to a linear layer, and two channels of three pixels to a convolution.</summary>
+    [Fact]
+    public void Four_axes_are_read_as_the_layer_reads_them()
+    {
+        using var scope = new Scope();
+        Tensor x = Tensor.From(new Shape(1, 2, 1, 3), [1, 2, 3, 4, 5, 6]), linear = Tensor.Zeros(new Shape(2, 3)), kernel = Tensor.Zeros(new Shape(4, 2, 1, 1));
+        ActivationRows rows = ActivationRows.Of(new LinearOp(x, linear, null)), maps = ActivationRows.Of(new Conv2dOp(x, kernel, null));
+        Assert.Equal((3, 2L), (rows.ChannelsOf(x.Shape), rows.Count(x.Shape)));
+        Assert.Equal((2, 3L), (maps.ChannelsOf(x.Shape), maps.Count(x.Shape)));
+        Assert.Equal([1f, 3, 4, 6], rows.Take(x, [0, 2]).ToArray());
+        Assert.Equal([4f, 1, 5, 2, 6, 3], maps.Take(x, [1, 0]).ToArray());
+    }
+
     [Fact]
     public void Of_rows_and_targets_as_numpy_has_them()
     {
@@ -66,7 +79,7 @@ public sealed class MomentsTests
             yield return F.Slice(images, 0, 10, 14);
         }
         GraphNode conv = graph.Nodes[0];
-        MomentSource[] sources = [MomentSource.InputOf(conv), MomentSource.Of(conv.Output), MomentSource.Of(graph.Outputs[0])];
+        MomentSource[] sources = [MomentSource.InputOf(conv), MomentSource.OutputOf(conv), MomentSource.OutputOf(graph.Outputs[0].Producer!)];
         Moments[] found = [.. ActivationMoments.Of(graph, sources, Batches(), memory).Select(m => m.Moments)];
         Assert.Equal(passes, runs);
         Assert.All(found, m => Assert.Equal(24 * 25, m.Count));
@@ -99,7 +112,7 @@ public sealed class MomentsTests
         images.Span[2] = -1;
         images.Span[16] = -2;
         images.Span[16 + 10] = 4;
-        Moments moments = ActivationMoments.Of(graph, [MomentSource.Of(graph.Outputs[0])], [images]).Single().Moments;
+        Moments moments = ActivationMoments.Of(graph, [MomentSource.OutputOf(graph.Outputs[0].Producer!)], [images]).Single().Moments;
         // Of image 0 three of four patches are kept; of image 1 all, since the first stays in any case.
         Assert.Equal((7L, 4), (moments.Count, moments.Width));
         Assert.Equal(1, moments.Mean[0], 6);

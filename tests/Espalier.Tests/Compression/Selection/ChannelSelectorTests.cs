@@ -186,6 +186,18 @@ public sealed class ChannelSelectorTests : IDisposable
         }
     }
 
+    /// <summary>What a round took too much, since widths are rounded, the next ones take less.</summary>
+    [Fact]
+    public void RoundsThatTakeTooMuchLeadToTheSameEnd()
+    {
+        double Asked(int round, double left) =>
+            new SelectionOptions { TargetFlops = 0.4 }.Round(PruningSchedule.Linear, round, 4, left).TargetFlops!.Value;
+        Assert.Equal(0.85, Asked(1, 1), 1e-9);
+        Assert.Equal(0.7 / 0.8, Asked(2, 0.8), 1e-9);
+        Assert.Equal(0.4 / 0.5, Asked(4, 0.5), 1e-9);
+        Assert.InRange(Asked(3, 0.5), 0.999, Math.BitDecrement(1.0));
+    }
+
     public void Dispose()
     {
         graph.Dispose();

@@ -223,6 +223,33 @@ public sealed class TimeTableTests
         }
     }
 
+    /// <summary>A share of the time is of the whole network's, whichever round asks, and of a table that was taken again.</summary>
+    [Fact]
+    public void A_share_of_the_time_is_of_the_whole_in_every_round()
+    {
+        using var net = new ToyNet(5);
+        net.Training = false;
+        Graph network = Graph.Trace(net.Forward, new Shape(2, 3, 6, 6), net.StateDict());
+        using var scope = new Scope();
+        using var graph = DependencyGraph.Build(network, Tensor.Full(new Shape(1, 3, 6, 6), 0.5f));
+        ChannelGroup[] groups = [.. graph.Groups.Where(g => !g.IsStream)];
+        string path = Path.Combine(Path.GetTempPath(), $"espalier-times-{Guid.NewGuid():N}.json");
+        try
+        {
+            TimeTable table = TimeTable.Open(path);
+            new NetworkTimes(graph, table, groups).Measure();
+            var scores = new ChannelScores();
+            foreach (ChannelGroup group in groups) scores.Set(group, [.. Enumerable.Range(0, group.Count).Select(i => (double)i)]);
+            // As in a second round: what was there before took a hundred times as long, and there is nothing left to do.
+            var timed = new TimedSelection(_ => { }, default, table) { Whole = 100e3 * new NetworkTimes(graph, table, groups).Of() };
+            Assert.Equal(0, timed.Choose(graph, scores, new SelectionOptions { TargetTime = 0.5 }, orNone: true).Count);
+        }
+        finally
+        {
+            File.Delete(path);
+        }
+    }
+
     private static void Check(Graph network, Shape input, Func<ChannelGroup, IEnumerable<int>> remove)
     {
         using var scope = new Scope();

@@ -31,4 +31,16 @@ public sealed class FreshWeightsTests
         }
         Assert.All(net.Descendants<Linear>(), l => Assert.DoesNotContain(7f, l.Weight.ToArray()));
     }
+
+    /// <summary>Also what reaches its product in another form than the file's: kernels of patches, those of a hybrid stem.</summary>
+    [Theory]
+    [InlineData("vit-tiny-28")]
+    [InlineData("vit-conv-28")]
+    public void Of_a_transformer_nothing_stays(string name)
+    {
+        using Model model = Model.Create(name, classes: 10, imageSize: 28);
+        foreach (GraphValue weight in model.Graph.ReadWeights()) weight.Tensor.Fill(7);
+        FreshWeights.Fill(model.Graph, seed: 5);
+        Assert.All(model.Graph.Parameters, p => Assert.DoesNotContain(7f, p.Value.ToArray()));
+    }
 }

@@ -59,7 +59,7 @@ internal sealed class AwareLayer
     /// <summary>What moments a layer's terms are made from.</summary>
     public static MomentSource SourceOf(SplitLayer layer)
     {
-        if (ByOutput(layer)) return MomentSource.Of(layer.Node.Output);
+        if (ByOutput(layer)) return MomentSource.OutputOf(layer.Node);
         MomentSource input = MomentSource.InputOf(layer.Node);
         return layer.Form == SplitForm.Spatial ? input with { Rows = ActivationRows.WindowsOf(layer.FirstHalf) } : input;
     }

@@ -289,5 +289,6 @@ internal sealed class NVitUnits
         }
     }
 
-    private static bool IsWeight(GroupSlice slice) => slice.Role is not (ChannelRole.Index or ChannelRole.Statistic);
+    private static bool IsWeight(GroupSlice slice) => slice.Role is not
+        (ChannelRole.Index or ChannelRole.RunningMean or ChannelRole.RunningVariance or ChannelRole.Statistic);
 }

@@ -140,7 +140,9 @@ public sealed record RePr : CompressionMethod
         IReadOnlyList<(ChannelGroup, int[])> Choose(bool last)
         {
             if (!last || !EndThin) return Cycle(layers);
-            return [.. Final(job, graph, layers).Channels.Select(c => (graph[c.Key], c.Value))];
+            // In the order of the layers, as a training state is read again.
+            RemovalPlan plan = Final(job, graph, layers);
+            return [.. layers.Where(g => plan.Channels.ContainsKey(g.Name)).Select(g => (g, plan.Channels[g.Name]))];
         }
     }
 
@@ -267,8 +269,8 @@ internal static class ReprLayers
             result = norm.Output;
             slices.Add(Slice(norm.Inputs[1], ChannelRole.Scale));
             slices.Add(Slice(norm.Inputs[2], ChannelRole.NormShift));
-            slices.Add(Slice(norm.Inputs[3], ChannelRole.Statistic));
-            slices.Add(Slice(norm.Inputs[4], ChannelRole.Statistic));
+            slices.Add(Slice(norm.Inputs[3], ChannelRole.RunningMean));
+            slices.Add(Slice(norm.Inputs[4], ChannelRole.RunningVariance));
         }
         return ops.OfType<AddOp>().Any(add => add.Inputs.Contains(result))
             ? new ChannelGroup(slices[0].Layer, 0, slices, ChannelKind.Stream, inexact: null) : null;

@@ -54,6 +54,7 @@ internal sealed class ReprHook(RePr method, ReprSchedule schedule, IReadOnlyList
     {
         Dropped?.Save(state);
         back?.Save(state.Section("back"));
+        probe.Save(state.Section("probe"));
     }
 
     /// <inheritdoc/>
@@ -61,6 +62,7 @@ internal sealed class ReprHook(RePr method, ReprSchedule schedule, IReadOnlyList
     {
         Dropped = DroppedFilters.Load(state, layers);
         back = DroppedFilters.Load(state.Section("back"), layers);
+        if (back is not null && Dropped is null && state.Section("probe").Has("count")) probe.Watch(back, state.Section("probe"));
     }
 
     private void Drop(long done, Optimizer? optimizer)
@@ -108,7 +110,7 @@ internal sealed class DroppedFilters
         {
             Tensor tensor = slice.Tensor;
             if (MaskedModel.Makes(slice.Role, MaskKind.Zero)) silent.Add((tensor, elements));
-            if (slice.Role == ChannelRole.Statistic)
+            if (slice.Role is ChannelRole.RunningMean or ChannelRole.RunningVariance)
                 frozen.Add((tensor, elements, [.. elements.SelectMany(e => tensor.Span[e].ToArray())]));
             if (!FilterWeights.IsFilter(slice)) continue;
             if (!old.TryGetValue(tensor, out var saved)) old.Add(tensor, saved = []);
@@ -215,8 +217,8 @@ internal sealed class DroppedFilters
         // A depthwise filter stays random: with zeros on both sides of it nothing would ever learn.
         bool random = slice.Role == ChannelRole.Depthwise || (slice.Role == ChannelRole.Consumer && !zeroReaders);
         float bound = random ? 1 / MathF.Sqrt(Init.Fans(tensor.Shape).In) : 0;
-        bool one = slice.Role == ChannelRole.Scale || IsVariance(slice);
-        if (slice.Role == ChannelRole.Index) return;
+        bool one = slice.Role is ChannelRole.Scale or ChannelRole.RunningVariance;
+        if (slice.Role is ChannelRole.Index or ChannelRole.Statistic) return;
         foreach (Range range in elements)
         {
             Span<float> values = tensor.Span[range];
@@ -224,8 +226,6 @@ internal sealed class DroppedFilters
             else values.Fill(one ? 1 : 0);
         }
     }
-
-    private static bool IsVariance(GroupSlice slice) => slice.Name.EndsWith("running_var", StringComparison.Ordinal);
 
     private IEnumerable<(GroupSlice Slice, Range[] Elements, int[] Entries)> Slices()
     {
@@ -269,6 +269,17 @@ internal sealed class ReprProbe(CompressionJob job)
 
     /// <summary>Begins anew with filters that have just come back.</summary>
     public void Watch(DroppedFilters filters) => (restored, ratios, count) = (filters, 0, 0);
+
+    /// <summary>Goes on with what <see cref="Save"/> kept.</summary>
+    public void Watch(DroppedFilters filters, StateReader state) =>
+        (restored, ratios, count) = (filters, state.ReadDoubles("ratios").FirstOrDefault(), state.ReadLongs("count").FirstOrDefault());
+
+    /// <summary>Keeps what was seen so far.</summary>
+    public void Save(StateWriter state)
+    {
+        state.Add("ratios", ratios);
+        state.Add("count", count);
+    }
 
     /// <summary>The mean norm of the restored filters' gradients over that of the others, layer by layer.</summary>
     public void LookAtGradients()

@@ -64,7 +64,7 @@ public sealed record NetworkSlimming : CompressionMethod
             job.Train(Stage("sparse training", round), Share(TrainSteps, round), penalty);
             using (DependencyGraph graph = job.Graph())
             {
-                SelectionOptions selection = final.Round(Schedule, round, Rounds);
+                SelectionOptions selection = final.Round(Schedule, round, Rounds, job.WorkLeft(graph));
                 ChannelScores scores = ScaleScores.Of(graph, selection.Candidates(graph));
                 RemovalPlan plan = job.Select(graph, scores, selection.ByThreshold(scores), orNone: round > 1);
                 if (plan.Count > 0) job.Remove(graph, plan);

@@ -100,6 +100,6 @@ internal static class LastZeroing
         return (Removal.Difference(before, Removal.Values(now)), constants.Notes);
     }
 
-    private static bool MakesConstants(GroupSlice slice) => slice.Role is ChannelRole.Bias or ChannelRole.NormShift
-        || (slice.Role == ChannelRole.Statistic && slice.Name.EndsWith("running_mean", StringComparison.Ordinal));
+    private static bool MakesConstants(GroupSlice slice) =>
+        slice.Role is ChannelRole.Bias or ChannelRole.NormShift or ChannelRole.RunningMean;
 }

@@ -28,7 +28,13 @@ internal sealed class RandomDepth : ITrainingHook, IDisposable
         branches = [.. ResidualBranch.Find(graph)];
         if (branches.Length == 0) throw new EspalierException("the model has no residual blocks, so there is no depth to vary");
         Survival = SurvivalRules.Of(method.Rule, branches.Length, method.Survival);
-        foreach (ResidualBranch branch in branches) BranchEnds.Of(graph, branch);
+        foreach (ResidualBranch branch in branches)
+        {
+            // A factor that goes into a weight that others read, too, would be in their results.
+            if (BranchEnds.Of(graph, branch).Any(w => graph.Nodes.Sum(n => n.Inputs.Count(i => i.Tensor == w)) > 1) && !method.Inverted)
+                throw new EspalierException($"the branch {branch.Name} ends with a weight that is read twice; set scaling=inverted, which "
+                    + "changes no weight");
+        }
         open = [.. branches.Select(_ => true)];
         using var edit = new GraphEdit(graph);
         put = [.. branches.Select((b, i) => Survival[i] < 1 ? Put(edit, b, (float)Survival[i]) : [])];

@@ -1,4 +1,6 @@
 using System.Globalization;
+using System.Text;
+using Espalier.Formats;
 using Espalier.Tensors;
 
 namespace Espalier.Compression.Methods.StochasticDepth;
@@ -86,8 +88,7 @@ public sealed record StochasticDepth : CompressionMethod
         Train(job);
         for (int round = 1; round <= Rounds; round++)
         {
-            int now = round;
-            RemoveBlocks(job, target, blocks, end => Schedule.Left(end, now, Rounds));
+            RemoveBlocks(job, target, blocks, round);
             job.Train(Stage("fine-tune", round), Share(FineTuneSteps, round));
         }
         if (job.Removals.Count == 0) throw new EspalierException("nothing would be removed: no block is within the target");
@@ -113,7 +114,7 @@ public sealed record StochasticDepth : CompressionMethod
         depth.Fold();
     }
 
-    private void RemoveBlocks(CompressionJob job, SelectionOptions target, BlockSelection selection, Func<double, double> left)
+    private void RemoveBlocks(CompressionJob job, SelectionOptions target, BlockSelection selection, int round)
     {
         using var scope = new Scope();
         Graph graph = job.Model.Graph;
@@ -123,7 +124,7 @@ public sealed record StochasticDepth : CompressionMethod
         int[] order = [.. Enumerable.Range(0, scores.Length).OrderBy(i => scores[i]).ThenBy(i => i)];
         job.Log((ByScale ? "scale of each block: " : "rise of the loss without each block: ") + string.Join(", ",
             order.Select(i => string.Create(CultureInfo.InvariantCulture, $"{candidates[i].Name} {scores[i]:0.####}"))));
-        int count = selection.Count(left, [.. order.Select(i => scores[i])], Cost);
+        int count = Kept(round, () => selection.Count(end => Schedule.Left(end, round, Rounds), [.. order.Select(i => scores[i])], Cost));
         if (count <= 0) return;
         ResidualBranch[] gone = [.. order.Take(count).Select(i => candidates[i])];
         job.Removed($"{count} blocks ({string.Join(", ", gone.Select(b => b.Name))})",
@@ -134,6 +135,22 @@ public sealed record StochasticDepth : CompressionMethod
             Graph smaller = ResidualBranch.Without(graph, order.Take(without).Select(i => candidates[i]));
             return target.TargetLatency is null ? smaller.CostPerImage.MultiplyAdds : Latency.Of(smaller, image);
         }
+    }
+
+    /// <summary>Times differ from run to run: what was chosen by them before an interruption stays chosen.</summary>
+    private int Kept(int round, Func<int> choose)
+    {
+        if (!Selection.IsTimed || Training.OutputDir is not { } folder) return choose();
+        string path = Path.Combine(folder, FormattableString.Invariant($"{round}-blocks-{CompressionJob.Asked(Selection)}.txt"));
+        if (Training.Resume && File.Exists(path)
+            && int.TryParse(File.ReadAllText(path), NumberStyles.None, CultureInfo.InvariantCulture, out int kept))
+        {
+            return kept;
+        }
+        int count = choose();
+        Directory.CreateDirectory(folder);
+        AtomicFile.Write(path, s => s.Write(Encoding.UTF8.GetBytes(count.ToString(CultureInfo.InvariantCulture))));
+        return count;
     }
 
     private static StochasticDepth? WithRemove(StochasticDepth method, string text) =>

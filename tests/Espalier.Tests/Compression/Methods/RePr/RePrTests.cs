@@ -31,6 +31,22 @@ public sealed class RePrTests
         if (byFlops) Assert.InRange((double)report.Summary.MultiplyAddsAfter / report.Summary.MultiplyAddsBefore, 0.3, 0.6);
     }
 
+    /// <summary>Stopped while filters are away for good, in layers whose names are not in the order of the network; and after a restore.
+    /// </summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void StoppedAndResumedItEndsAlike(int cycles)
+    {
+        var (whole, resumed) = StoppedJob.Run(() => CompressionJobs.Model("cifar-vgg11", 16, width: 0.125), new RePr
+        {
+            Selection = new() { Ratio = 0.3 }, TrainSteps = 2 + cycles, FineTuneSteps = 1, Training = new() { LearningRate = 1e-3f },
+            First = 1, Thin = 1, Cycles = cycles,
+        });
+        Assert.Equal(whole.Keys, resumed.Keys);
+        Assert.All(whole, w => Assert.Equal(w.Value, resumed[w.Key]));
+    }
+
     [Theory]
     [InlineData("vanilla-c3", false)]
     [InlineData("resnet20", true)]

@@ -69,6 +69,11 @@ public sealed class VtpTests
         Assert.Equal(0, a.Span[0]);
         Assert.Equal(-0.2f, a.Span[1], 1e-7f);
         Assert.Equal(0.3f, a.Span[2], 1e-7f);
+
+        // One that is not trained stays as it is.
+        a.RequiresGrad = false;
+        proximal.AfterStep(2);
+        Assert.Equal(0.3f, a.Span[2], 1e-7f);
     }
 
     /// <summary>W = [[1, 2], [3, 4]] that reads x = (1, 1) by a = (0.5, 2).</summary>
