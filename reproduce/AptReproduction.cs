@@ -64,7 +64,7 @@ internal sealed class AptReproduction(CommandContext context, string folder, str
     public static IReadOnlyList<AptLine> All(IReadOnlyList<double> budgets) =>
     [
         new(Plain, "plain", $"--method none {Decayed}"),
-        .. budgets.Select(b => Apt(b, "", "", Taught)),
+        .. budgets.Select(b => Budgeted(b, "", "", Taught)),
         new("control", "APT's passes, nothing dropped", $"--keep-bias 100 --reward-margin -1 {Taught} {Decayed}"),
         new("longer", "plain, 2.5 times the steps", $"--method none {Decayed}", 2.5),
     ];
@@ -73,10 +73,10 @@ internal sealed class AptReproduction(CommandContext context, string folder, str
     public static IReadOnlyList<AptLine> Ablation(IReadOnlyList<double> budgets) =>
     [
         .. All(budgets),
-        .. from budget in budgets from c in Changes select Apt(budget, $"-{c.Id}", $", {c.Name}", c.Flags),
+        .. from budget in budgets from c in Changes select Budgeted(budget, $"-{c.Id}", $", {c.Name}", c.Flags),
     ];
 
-    private static AptLine Apt(double budget, string id, string name, string flags)
+    private static AptLine Budgeted(double budget, string id, string name, string flags)
     {
         string share = FormattableString.Invariant($"{budget:0.##}");
         return new AptLine($"apt-{share}{id}", $"APT{name}, budget {share}", $"--target-flops {share} {flags} {Decayed}");

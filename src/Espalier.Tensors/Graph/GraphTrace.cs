@@ -15,11 +15,17 @@ public sealed partial class Graph
     public static Graph Trace(Func<Tensor, Tensor> forward, Shape example, IEnumerable<(string Name, Tensor Value)> weights)
     {
         Graph graph = Trace(x => [forward(x[0])], [("images", Tensor.Meta(example))], weights);
-        if (example.Rank == 0 || graph.Outputs[0].Shape is not { Rank: > 0 } before || before[0] != example[0]) return graph;
-        int images = example[0] + 1;
-        if (ShapesFor(images, graph.Inputs, graph.Nodes).GetValueOrDefault(graph.Outputs[0])?.Shape is { } shape && shape[0] == before[0])
-            throw new ArgumentException($"the result is {shape} for {images} images: an op, such as a reshape, holds on to the "
-                + $"{example[0]} of the example");
+        // Rows [N T, D] that become [N, T, D] by the N of the example would be as many for any number of images.
+        GraphNode[] splits = [.. graph.Nodes.Where(n => n.Op is ReshapeOp { SplitsFirst: true })];
+        if (splits.Length == 0) return graph;
+        var shapes = ShapesFor(example[0] + 1, graph.Inputs, graph.Nodes);
+        foreach (GraphNode node in splits)
+        {
+            GraphValue rows = node.Operands[0]!;
+            if (shapes.GetValueOrDefault(rows) is { } x && x.Shape != rows.Shape && shapes[node.Output].Shape[0] == node.Output.Shape[0])
+                throw GraphBuilder.Wrong(node.Name, node.Op.Name, $"holds on to the {example[0]} images of the example; F.Split says one "
+                    + "axis as -1");
+        }
         return graph;
     }
 

@@ -1,5 +1,4 @@
 using System.Text.Json;
-using System.Text.Json.Serialization;
 using Espalier.Formats;
 using Espalier.Imaging;
 using Espalier.Models;
@@ -28,11 +27,9 @@ public sealed record ModelCard
     public Preprocessing? Preprocessing { get; init; }
 
     /// <summary>How its position embeddings are stretched to another image size; null for Google's way.</summary>
-    [JsonConverter(typeof(WordConverter<PositionResizeKind>))]
     public PositionResizeKind? Positions { get; init; }
 
     /// <summary>Whether its outputs are features, and no logits of classes.</summary>
-    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
     public bool Features { get; init; }
 
     /// <summary>Of one of two towers whose features are compared: what cosines are multiplied by to be logits; null of any other
@@ -93,25 +90,75 @@ public sealed record ModelCard
 
     private static bool IsMetadata(string name, string? value) => name.Length is > 0 and <= LongestLine && value is { Length: <= LongestLine };
 
-    internal void Write(Utf8JsonWriter json) => JsonSerializer.Serialize(json, this, CardJson.Default.ModelCard);
+    /// <summary>By hand, as <see cref="PreprocessingConverter"/> is, and for the same reason; what is null is left out.</summary>
+    internal void Write(Utf8JsonWriter json)
+    {
+        json.WriteStartObject();
+        Text("architecture", Architecture);
+        Text("description", Description);
+        List("classes", Classes);
+        Text("dataset", Dataset);
+        if (Preprocessing is { } p)
+        {
+            json.WritePropertyName("preprocessing");
+            new PreprocessingConverter().Write(json, p, JsonSerializerOptions.Default);
+        }
+        if (Positions is { } positions) json.WriteString("positions", StrictJson.Word(positions));
+        if (Features) json.WriteBoolean("features", true);
+        if (LogitScale is { } scale) json.WriteNumber("logitScale", scale);
+        List("outputs", Outputs);
+        if (Metadata is not null)
+        {
+            json.WriteStartObject("metadata");
+            foreach (var (name, value) in Metadata) json.WriteString(name, value);
+            json.WriteEndObject();
+        }
+        List("history", History);
+        json.WriteEndObject();
+
+        void Text(string name, string? text)
+        {
+            if (text is not null) json.WriteString(name, text);
+        }
+
+        void List(string name, IReadOnlyList<string>? lines)
+        {
+            if (lines is null) return;
+            json.WriteStartArray(name);
+            foreach (string line in lines) json.WriteStringValue(line);
+            json.WriteEndArray();
+        }
+    }
 
     /// <exception cref="InvalidDataException">It is none.</exception>
     internal static ModelCard Read(JsonElement json)
     {
+        if (json.ValueKind == JsonValueKind.Null) throw new InvalidDataException("its card is null");
         try
         {
-            ModelCard card = json.Deserialize(CardJson.Default.ModelCard) ?? throw new InvalidDataException("its card is null");
-            Preprocessing? said = card.Preprocessing is { } p ? p with { Origin = "as the checkpoint says" } : null;
-            return card with { Preprocessing = said };
+            StrictJson.Members members = new(json, "it", "architecture?", "description?", "classes?", "dataset?", "preprocessing?", "positions?",
+                "features?", "logitScale?", "outputs?", "metadata?", "history?");
+            string? Text(string name) => members.Given(name) is { } text ? StrictJson.Text(text, name, int.MaxValue) : null;
+            // A name that is null is found by the check that follows, which says so.
+            string[]? List(string name) => members.Given(name) is null ? null : [.. members.List(name, MostClasses)
+                .Select(line => line.ValueKind == JsonValueKind.Null ? null! : StrictJson.Text(line, name, int.MaxValue))];
+            return new ModelCard
+            {
+                Architecture = Text("architecture"), Description = Text("description"), Classes = List("classes"), Dataset = Text("dataset"),
+                Preprocessing = members.Given("preprocessing") is { } p ? PreprocessingConverter.Read(p) with { Origin = "as the checkpoint says" }
+                    : null,
+                Positions = members.Given("positions") is { } way ? StrictJson.Word<PositionResizeKind>(way, "positions") : null,
+                Features = members.Given("features") is { } f && StrictJson.Flag(f, "features"),
+                LogitScale = members.Given("logitScale") is { } scale ? StrictJson.Float(scale, "logitScale") : null,
+                Outputs = List("outputs"),
+                Metadata = members.Given("metadata") is { } more ? new SortedDictionary<string, string>(StrictJson.Object(more, "metadata")
+                    .ToDictionary(m => m.Name, m => StrictJson.Text(m.Value, "metadata", int.MaxValue)), StringComparer.Ordinal) : null,
+                History = List("history") ?? [],
+            };
         }
-        catch (Exception e) when (SmallFile.IsWrongJson(e))
+        catch (InvalidDataException e)
         {
-            throw new InvalidDataException($"its card is damaged ({e.Message.ReplaceLineEndings(" ")})", e);
+            throw new InvalidDataException($"its card is damaged ({e.Message})", e);
         }
     }
 }
-
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
-    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow)]
-[JsonSerializable(typeof(ModelCard))]
-internal sealed partial class CardJson : JsonSerializerContext;

@@ -117,12 +117,13 @@ public class GraphTests
         Tensor Network(Tensor x)
         {
             Tensor rows = F.Linear(F.Flatten(x), Weight("first", Width, 32));
-            Tensor a = F.Linear(rows, Weight("a", Width, Width), Weight("a bias", Width)), b = F.Linear(rows, Weight("b", Width, Width));
+            Tensor a = F.Linear(rows, Weight("a", Width, Width), Weight("a bias", Width));
+            Tensor B() => F.Linear(rows, Weight("b", Width, Width));
             return shape[0] switch
             {
-                'a' when shape.EndsWith("three", StringComparison.Ordinal) => F.Add(F.Add(a, b), rows),
-                'a' => F.Add(F.Relu(rows), F.Add(a, F.Add(b, rows))),
-                'G' => F.Gelu(F.Add(a, b)),
+                'a' when shape.EndsWith("three", StringComparison.Ordinal) => F.Add(F.Add(a, B()), rows),
+                'a' => F.Add(F.Relu(rows), F.Add(a, F.Add(B(), rows))),
+                'G' => F.Gelu(F.Add(a, B())),
                 _ => F.Add(F.Add(a, F.Linear(F.Linear(rows, Weight("down", 2, Width)), Weight("up", Width, 2))), rows),
             };
         }

@@ -50,10 +50,11 @@ public sealed class HostileSafetensorsTests
     public void TheGoodFormOfThoseIsRead() => Assert.Equal([0f, 0f], Read(Encoding.UTF8.GetBytes("{" + A + "}"), 8)["a"].Data);
 
     [Fact]
-    public void AnEmptyArrayMayHaveAnyOtherDimensions()
+    public void AnEmptyArrayIsReadUnlessItsOtherDimensionsOverflow()
     {
-        string json = """{"a":{"dtype":"F32","shape":[2147483647,2147483647,2147483647,0],"data_offsets":[0,0]}}""";
-        Assert.Empty(Read(Encoding.UTF8.GetBytes(json), 0)["a"].Data);
+        string Json(string shape) => $$$"""{"a":{"dtype":"F32","shape":[{{{shape}}}],"data_offsets":[0,0]}}""";
+        Assert.Empty(Read(Encoding.UTF8.GetBytes(Json("50000,0,3")), 0)["a"].Data);
+        Assert.Contains("more elements", Assert.Throws<EspalierException>(() => Read(Encoding.UTF8.GetBytes(Json("50000,50000,1,0")), 0)).Message);
     }
 
     [Fact]

@@ -1,5 +1,5 @@
 using System.Text.Json;
-using Espalier.Files;
+using Espalier.Formats;
 using Espalier.Formats.Onnx;
 using Espalier.Models;
 using Espalier.Tensors;

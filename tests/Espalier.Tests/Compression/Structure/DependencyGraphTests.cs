@@ -43,7 +43,8 @@ public class DependencyGraphTests
         using var graph = ModuleGraphs.Build(net, net.Forward, x);
         Assert.Equal(
             ["block.conv1.weight 0 Producer 4", "block.bn1.weight 0 Scale 4", "block.bn1.bias 0 NormShift 4",
-                "block.bn1.running_mean 0 Statistic 4", "block.bn1.running_var 0 Statistic 4", "block.conv2.weight 1 Consumer 4"],
+                "block.bn1.running_mean 0 RunningMean 4", "block.bn1.running_var 0 RunningVariance 4",
+                "block.conv2.weight 1 Consumer 4"],
             Text(graph["block.conv1"], 4));
         // Channel 5 of the branch is channel 9 of the concat, nine pixels each.
         Assert.Equal(
@@ -51,7 +52,7 @@ public class DependencyGraphTests
             Text(graph["branch"], 5));
         Assert.Equal(
             ["grouped.conv.weight 0 Producer 1,3,5,7", "grouped.bn.weight 0 Scale 1,3,5,7", "grouped.bn.bias 0 NormShift 1,3,5,7",
-                "grouped.bn.running_mean 0 Statistic 1,3,5,7", "grouped.bn.running_var 0 Statistic 1,3,5,7",
+                "grouped.bn.running_mean 0 RunningMean 1,3,5,7", "grouped.bn.running_var 0 RunningVariance 1,3,5,7",
                 "branch.weight 1 Consumer 2,3", $"hidden.weight 1 Consumer {string.Join(',', Enumerable.Range(18, 18))}"],
             Text(graph["grouped.conv"], 1));
         Assert.Equal("dw.conv.weight", Assert.Single(graph["stem.conv"].Of(ChannelRole.Depthwise)).Name);

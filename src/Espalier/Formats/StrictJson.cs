@@ -1,7 +1,6 @@
 using System.Text.Json;
-using Espalier.Formats;
 
-namespace Espalier.Files;
+namespace Espalier.Formats;
 
 /// <summary>Reads JSON of which every property must be known and of its kind; what is not throws an
 /// InvalidDataException.</summary>
@@ -60,6 +59,24 @@ internal static class StrictJson
         json.ValueKind == JsonValueKind.Number && json.TryGetInt32(out int number) ? number
             : throw new InvalidDataException($"{what} is no whole number");
 
+    public static bool Flag(JsonElement json, string what) => json.ValueKind is JsonValueKind.True or JsonValueKind.False
+        ? json.GetBoolean() : throw new InvalidDataException($"{what} is neither true nor false");
+
+    /// <summary>Infinite where it is too large.</summary>
+    public static float Float(JsonElement json, string what) =>
+        json.ValueKind == JsonValueKind.Number && json.TryGetSingle(out float number) ? number : throw new InvalidDataException($"{what} is no number");
+
+    /// <summary>One of the names of an enumeration, in camel case.</summary>
+    public static T Word<T>(JsonElement json, string what) where T : struct, Enum
+    {
+        string? said = json.ValueKind == JsonValueKind.String ? json.GetString() : null;
+        foreach (T value in Enum.GetValues<T>()) if (said == Word(value)) return value;
+        throw new InvalidDataException($"{what}: one of {string.Join(", ", Enum.GetValues<T>().Select(Word))} is wanted");
+    }
+
+    /// <summary>What <see cref="Word{T}(JsonElement, string)"/> reads.</summary>
+    public static string Word<T>(T value) where T : struct, Enum => JsonNamingPolicy.CamelCase.ConvertName(value.ToString());
+
     /// <summary>The properties of an object: all of those named, and no others.</summary>
     public readonly struct Members
     {
@@ -87,6 +104,10 @@ internal static class StrictJson
         }
 
         public JsonElement this[string name] => members[name];
+
+        /// <summary>One that may be missing, or null.</summary>
+        public JsonElement? Given(string name) =>
+            members.TryGetValue(name, out JsonElement value) && value.ValueKind != JsonValueKind.Null ? value : null;
 
         public bool Has(string name) => members.ContainsKey(name);
 
