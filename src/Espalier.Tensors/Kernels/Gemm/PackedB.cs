@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Espalier.Tensors.Memory;
+using Espalier.Tensors.Threading;
 
 namespace Espalier.Tensors.Kernels;
 
@@ -19,15 +20,10 @@ internal sealed unsafe class PackedB : IDisposable
         N = n;
         K = k;
         int width = Tiles.Columns;
-        nint panels = (n + width - 1) / width;
-        nint count = Math.Max(1, panels * width * k);
+        int panels = (n + width - 1) / width;
+        nint count = Math.Max(1, (nint)panels * width * k);
         data = (float*)NativeBlock.Allocate(checked((nuint)count * sizeof(float)));
-        for (nint panel = 0; panel < panels; panel++)
-        {
-            nint j = panel * width;
-            int lines = (int)Math.Min(width, n - j);
-            Packing.Panel(b + (transB ? j * ldb : j), transB ? ldb : 1, transB ? 1 : ldb, lines, width, k, data + (j * k));
-        }
+        Workers.For(panels, Grain.For((long)width * k), new PackJob(b, transB ? ldb : 1, transB ? 1 : ldb, n, width, k, data));
     }
 
     ~PackedB() => Free();
@@ -53,6 +49,18 @@ internal sealed unsafe class PackedB : IDisposable
     {
         Free();
         GC.SuppressFinalize(this);
+    }
+
+    private readonly struct PackJob(float* b, nint lineStride, nint stepStride, int lines, int width, int k, float* data) : IRangeJob
+    {
+        public void Run(int start, int end, int worker)
+        {
+            for (nint panel = start; panel < end; panel++)
+            {
+                nint j = panel * width;
+                Packing.Panel(b + (j * lineStride), lineStride, stepStride, (int)Math.Min(width, lines - j), width, k, data + (j * k));
+            }
+        }
     }
 
     private void Free()
