@@ -17,8 +17,6 @@ internal sealed class SizeReproduction(CommandContext context, string folder, st
 
     public long Steps => steps;
 
-    public IReadOnlyList<string> Networks => networks;
-
     public IReadOnlyList<SizeMethod> Methods => methods;
 
     public NetworkRuns Runs { get; } = new(context, folder, Datasets.Open("fashion-mnist", dataDir), 28, steps);

@@ -11,10 +11,6 @@ internal sealed class TrainingStatus
     private StepInfo? last;
     private double? accuracy;
 
-    public long Step => last?.Step ?? 0;
-
-    public long TotalSteps => last?.TotalSteps ?? 0;
-
     public void Add(StepInfo info)
     {
         last = info;

@@ -24,8 +24,6 @@ public sealed unsafe class MapsToRowsOp : Op
 
     public override string Name => "MapsToRows";
 
-    public int Prefix => prefix;
-
     public override Shape Result => new(checked(images * (prefix + pixels)), channels);
 
     public override Cost Cost => new(0, sizeof(float) * 2 * Result.Length);

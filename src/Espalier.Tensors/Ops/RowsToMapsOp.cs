@@ -27,8 +27,6 @@ public sealed unsafe class RowsToMapsOp : Op
 
     public override string Name => "RowsToMaps";
 
-    public int Prefix => prefix;
-
     public override Shape Result => new(images, channels, height, width);
 
     public override Cost Cost => new(0, sizeof(float) * 2 * Result.Length);

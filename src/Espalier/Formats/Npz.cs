@@ -7,15 +7,6 @@ public static class Npz
 {
     private const string Suffix = ".npy";
 
-    /// <summary>
-    /// Reads every array as floats; scalars have an empty shape. Files in the archive that are no arrays are skipped.
-    /// </summary>
-    /// <exception cref="EspalierException">
-    /// The file is missing or damaged, or an array holds something else than numbers.
-    /// </exception>
-    public static Checkpoint Read(string path) =>
-        ReadGuard.Open(path, stream => Read(new ZipFileReader(stream), path));
-
     /// <summary>Writes float32 arrays, stored without compression, replacing the file atomically.</summary>
     /// <exception cref="EspalierException">The file cannot be written.</exception>
     public static void Write(string path, IEnumerable<NamedArray> arrays) => AtomicFile.Write(path, stream =>
@@ -34,6 +25,9 @@ public static class Npz
 
     internal static bool Matches(ZipFileReader zip) => zip.Entries.Keys.Any(IsArray);
 
+    /// <summary>
+    /// Reads every array as floats; scalars have an empty shape. Files in the archive that are no arrays are skipped.
+    /// </summary>
     internal static Checkpoint Read(ZipFileReader zip, string source)
     {
         List<NamedArray> arrays = [];

@@ -13,14 +13,6 @@ public sealed class NumpyArray : IPickleState
     /// <summary>The elements' bytes, little-endian.</summary>
     public byte[] Bytes { get; private set; } = [];
 
-    /// <summary>The elements as floats.</summary>
-    public float[] ToFloats()
-    {
-        float[] values = new float[Bytes.Length / Type.Size()];
-        ElementReader.ToFloats(Type, Bytes, values);
-        return values;
-    }
-
     /// <summary>State: (version, shape, dtype, Fortran order, bytes).</summary>
     void IPickleState.SetState(object? state)
     {

@@ -106,8 +106,6 @@ public sealed class PickleDictionary
     /// <summary>The value of a string key, or null.</summary>
     public object? this[string key] => items.GetValueOrDefault(key);
 
-    public bool TryGetValue(object key, out object? value) => items.TryGetValue(key, out value);
-
     internal void Set(object? key, object? value)
     {
         if (key is string { Length: > MaxKeyLength } or byte[] { Length: > MaxKeyLength })

@@ -7,21 +7,18 @@ namespace Espalier.Formats;
 /// one entry a storage. Only plain tensors are rebuilt; the pickle may name nothing else (see <see cref="TorchGlobals"/>). Of
 /// TorchScript archives (<c>torch.jit.save</c>) the tensors of the modules are read under their names, and the program never.
 /// </summary>
-public static class TorchArchive
+internal static class TorchArchive
 {
     private const string PickleName = "/data.pkl";
+
+    public static bool Matches(ZipFileReader zip) => FindPickle(zip) is not null;
 
     /// <summary>
     /// Reads the state dict as floats. One under the key model, state_dict, net, module or model_state_dict, or in the only
     /// dictionary of tensors, is found; the prefix "module." of DataParallel is dropped; other values are ignored.
     /// </summary>
-    /// <exception cref="EspalierException">The file is missing, damaged, holds no state dict or names other globals.</exception>
-    public static Checkpoint Read(string path) =>
-        ReadGuard.Open(path, stream => Read(new ZipFileReader(stream), path, averaged: false));
-
-    internal static bool Matches(ZipFileReader zip) => FindPickle(zip) is not null;
-
-    internal static Checkpoint Read(ZipFileReader zip, string source, bool averaged)
+    /// <exception cref="InvalidDataException">It is damaged, holds no state dict or names other globals.</exception>
+    public static Checkpoint Read(ZipFileReader zip, string source, bool averaged)
     {
         ZipEntry pickle = FindPickle(zip) ?? throw new InvalidDataException("has no data.pkl; not written by torch.save");
         string root = pickle.Name[..^PickleName.Length];

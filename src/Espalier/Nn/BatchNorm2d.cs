@@ -28,8 +28,6 @@ public sealed class BatchNorm2d : Module
 
     public Tensor RunningVariance { get; }
 
-    public float Epsilon => epsilon;
-
     /// <exception cref="EspalierException">In training: a batch of one value a channel has no variance.</exception>
     public Tensor Forward(Tensor x) => F.BatchNorm2d(x, Weight, Bias, RunningMean, RunningVariance, Training, momentum, epsilon);
 }

@@ -106,21 +106,6 @@ public sealed class FifthsSchedule : ISchedule
     public double Multiplier(long step, long total) => Stages.Last(s => 200 * (step - 1) >= s.From * total).Rate;
 }
 
-/// <summary>Another schedule that counts epochs: the rate stays the same for a whole epoch.</summary>
-public sealed class PerEpochSchedule(ISchedule epochs, long stepsPerEpoch) : ISchedule
-{
-    /// <inheritdoc/>
-    public double Multiplier(long step, long total) =>
-        epochs.Multiplier((step - 1) / stepsPerEpoch + 1, (total + stepsPerEpoch - 1) / stepsPerEpoch);
-}
-
-/// <summary>Another schedule that ends at <paramref name="floor"/> (a share of the base rate) and not at 0.</summary>
-public sealed class FloorSchedule(ISchedule schedule, double floor) : ISchedule
-{
-    /// <inheritdoc/>
-    public double Multiplier(long step, long total) => floor + (1 - floor) * schedule.Multiplier(step, total);
-}
-
 /// <summary>Schedules by the names that the command line uses.</summary>
 public static class Schedules
 {

@@ -6,19 +6,8 @@ namespace Espalier.Quantization;
 /// <param name="Symmetric">Whether code 0 stands for 0; else a zero point is fitted to the range.</param>
 public sealed record CodeFormat(int Low, int High, bool Symmetric)
 {
-    /// <summary>0 to 255 with a zero point: activations.</summary>
-    public static CodeFormat Activation8 { get; } = new(0, 255, Symmetric: false);
-
-    /// <summary>-127 to 127 without: weights. -128 is left out, so that ranges are alike on both sides.</summary>
-    public static CodeFormat Weight8 { get; } = new(-127, 127, Symmetric: true);
-
-    /// <summary>0 to 15 with a zero point.</summary>
-    public static CodeFormat Activation4 { get; } = new(0, 15, Symmetric: false);
-
-    /// <summary>-7 to 7 without a zero point.</summary>
-    public static CodeFormat Weight4 { get; } = new(-7, 7, Symmetric: true);
-
-    /// <summary>Bits of a weight's codes: 2 to 8, symmetric.</summary>
+    /// <summary>Bits of a weight's codes: 2 to 8, symmetric. The least that they could say, such as -128, is left out, so that
+    /// ranges are alike on both sides.</summary>
     public static CodeFormat Weight(int bits) => new(1 - (1 << (Checked(bits) - 1)), (1 << (bits - 1)) - 1, Symmetric: true);
 
     /// <summary>Bits of an activation's codes: 2 to 8, with a zero point.</summary>
@@ -26,8 +15,7 @@ public sealed record CodeFormat(int Low, int High, bool Symmetric)
 
     /// <summary>
     /// Scale and zero point of values from <paramref name="min"/> to <paramref name="max"/>. The range is widened to hold 0,
-    /// which
-    /// has a code of its own: padding, and what ReLU cuts, stay exact.
+    /// which has a code of its own: padding, and what ReLU cuts, stay exact.
     /// </summary>
     /// <exception cref="EspalierException">An end of the range is no number.</exception>
     public (float Scale, int Zero) Fit(float min, float max)

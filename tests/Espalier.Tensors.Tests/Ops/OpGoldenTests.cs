@@ -76,7 +76,6 @@ public class OpGoldenTests
         ["Pad.plane"] = t => F.Pad(t["x"], [(0, 3), (1, 2)], 0.5f),
         ["Pad.channels"] = t => F.Pad(t["x"], [(2, 1), (0, 0), (0, 0)]),
         ["GatherRows"] = t => F.GatherRows(t["x"], [4, 0, 0, 2, 4, 4]),
-        ["ScatterRows"] = t => F.ScatterRows(t["x"], [4, 0, 0, 2, 4, 4], 6),
         ["Softmax"] = t => F.Softmax(t["x"]),
         ["CrossEntropy.labels"] = t => F.CrossEntropy(t["z"], Labels),
         ["CrossEntropy.smoothed"] = t => F.CrossEntropy(t["z"], Labels, 0.1f),

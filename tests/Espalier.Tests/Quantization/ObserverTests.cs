@@ -32,7 +32,7 @@ public class ObserverTests
         Observer observer = Observer.Create(ObserverKind.MinMax);
         observer.Add([1, 2, -3]);
         observer.Add([0.5f, 7]);
-        Assert.Equal((-3, 7), observer.Range(CodeFormat.Activation8));
+        Assert.Equal((-3, 7), observer.Range(CodeFormat.Activation(8)));
     }
 
     [Fact]
@@ -41,7 +41,7 @@ public class ObserverTests
         Observer observer = Observer.Create(ObserverKind.MovingAverage, momentum: 0.25f);
         observer.Add([-4, 8]);
         observer.Add([0, 4]);
-        Assert.Equal((-3, 7), observer.Range(CodeFormat.Activation8));
+        Assert.Equal((-3, 7), observer.Range(CodeFormat.Activation(8)));
     }
 
     /// <summary>That is no sign to keep the least and largest of all.</summary>
@@ -51,7 +51,7 @@ public class ObserverTests
         Observer observer = Observer.Create(ObserverKind.MovingAverage, momentum: 1);
         observer.Add([-4, 8]);
         observer.Add([-1, 2]);
-        Assert.Equal((-1, 2), observer.Range(CodeFormat.Activation8));
+        Assert.Equal((-1, 2), observer.Range(CodeFormat.Activation(8)));
     }
 
     /// <summary>What dead neurons give at first: bins for zeros alone are too narrow to be counted up to another value.</summary>
@@ -68,7 +68,7 @@ public class ObserverTests
         late.Add(zeros);
         late.Add(values);
         early.Add([.. zeros, .. values]);
-        var (a, b) = (late.Range(CodeFormat.Activation8), early.Range(CodeFormat.Activation8));
+        var (a, b) = (late.Range(CodeFormat.Activation(8)), early.Range(CodeFormat.Activation(8)));
         Assert.Equal(b.Max, a.Max, 0.01f * size);
         Assert.Equal(b.Min, a.Min, 0.01f * size);
         Assert.InRange(a.Max, 0.29f * size, 1.01f * size);
@@ -85,7 +85,7 @@ public class ObserverTests
         var rng = new Rng(1);
         for (int batch = 0; batch < 8; batch++) observer.Add([.. Enumerable.Range(0, 50_000).Select(_ => rng.NextNormal())]);
         observer.Add([-40, 40]);
-        var (min, max) = observer.Range(CodeFormat.Activation4);
+        var (min, max) = observer.Range(CodeFormat.Activation(4));
         Assert.InRange(max, least, most);
         Assert.InRange(-min, least, most);
     }
@@ -104,7 +104,7 @@ public class ObserverTests
             apart.Add(batch);
         }
         together.Add([.. all]);
-        var (a, b) = (apart.Range(CodeFormat.Activation8), together.Range(CodeFormat.Activation8));
+        var (a, b) = (apart.Range(CodeFormat.Activation(8)), together.Range(CodeFormat.Activation(8)));
         Assert.Equal(b.Max, a.Max, 0.02f * b.Max);
         Assert.Equal(b.Min, a.Min, 0.02f * -b.Min);
     }
@@ -116,9 +116,9 @@ public class ObserverTests
         Observer observer = Observer.Create(kind);
         Assert.True(observer.IsEmpty);
         Assert.Contains("no calibration images", Assert.Throws<EspalierException>(() =>
-            observer.Range(CodeFormat.Activation8)).Message);
+            observer.Range(CodeFormat.Activation(8))).Message);
         observer.Add([2.5f, 2.5f]);
-        var (min, max) = observer.Range(CodeFormat.Activation8);
+        var (min, max) = observer.Range(CodeFormat.Activation(8));
         Assert.InRange(max, 0.7f, 2.5f);
         Assert.True(min <= max);
         Assert.Contains("not finite", Assert.Throws<EspalierException>(() => observer.Add([1, float.NaN])).Message);

@@ -112,9 +112,9 @@ public class QuantisedStepsTests
     public void ALayerNormWithARangeForEachChannel()
     {
         Tensor gamma = Tensor.From(new Shape(2), [1, 1]), beta = Tensor.From(new Shape(2), [0, 0]);
-        var (scale, zero, factors, shifts) = NormRanges.Shared(([-1, -12], [24.5f, 90]), CodeFormat.Activation8);
+        var (scale, zero, factors, shifts) = NormRanges.Shared(([-1, -12], [24.5f, 90]), CodeFormat.Activation(8));
         // A channel that is always 0 changes nothing for the others.
-        var beside = NormRanges.Shared(([-1, 0, -12], [24.5f, 0, 90]), CodeFormat.Activation8);
+        var beside = NormRanges.Shared(([-1, 0, -12], [24.5f, 0, 90]), CodeFormat.Activation(8));
         Assert.Equal((scale, zero), (beside.Scale, beside.Zero));
         Assert.Equal([factors[0], 1, factors[1]], beside.Factors);
         Assert.Equal([shifts[0], 0, shifts[1]], beside.Shifts);
@@ -132,8 +132,8 @@ public class QuantisedStepsTests
         Tensor weight = Tensor.Parameter(new Shape(2, 1)), bias = Tensor.Parameter(new Shape(2));
         (bias.Span[0], bias.Span[1]) = (0.30004f, -0.15006f);
         Graph graph = Graph.Trace(x => F.Linear(x, weight, bias), new Shape(1, 1), [("w", weight), ("b", bias)]);
-        QuantisedValue.Insert(graph, graph.Inputs[0], CodeFormat.Activation8).Scale.Fill(0.02f);
-        QuantisedValue.Insert(graph, graph["w"], CodeFormat.Weight8).Scale.Fill(0.005f);
+        QuantisedValue.Insert(graph, graph.Inputs[0], CodeFormat.Activation(8)).Scale.Fill(0.02f);
+        QuantisedValue.Insert(graph, graph["w"], CodeFormat.Weight(8)).Scale.Fill(0.005f);
         BiasCorrection.Round(QuantisedLayer.Of(graph));
         Assert.Equal(3000 * 1e-4f, bias.Span[0], 1e-7f);
         Assert.Equal(-1501 * 1e-4f, bias.Span[1], 1e-7f);
@@ -154,7 +154,7 @@ public class QuantisedStepsTests
         float[] Least(Func<IEnumerable<float>, float> of) =>
             [.. Enumerable.Range(0, Width).Select(c => of(Enumerable.Range(0, Rows).Select(r => x[r * Width + c])))];
         (float[] Min, float[] Max) seen = (Least(v => v.Min()), Least(v => v.Max()));
-        var (scale, zero, factors, shifts) = NormRanges.Shared(seen, CodeFormat.Activation8);
+        var (scale, zero, factors, shifts) = NormRanges.Shared(seen, CodeFormat.Activation(8));
         NormRanges.OfNorm(gamma, beta, factors, shifts);
         NormRanges.OfReader(weight, bias, factors, shifts);
         float[] moved = Norm();
@@ -162,7 +162,7 @@ public class QuantisedStepsTests
         int same = 0;
         for (int i = 0; i < x.Length; i++)
         {
-            var (s, z) = CodeFormat.Activation8.Fit(seen.Min[i % Width], seen.Max[i % Width]);
+            var (s, z) = CodeFormat.Activation(8).Fit(seen.Min[i % Width], seen.Max[i % Width]);
             if (Code(x[i], s, z) == Code(moved[i], scale, zero)) same++;
         }
         // A float may be rounded to the other side where it lies half-way between two codes.
@@ -184,11 +184,11 @@ public class QuantisedStepsTests
         var rng = new Rng(2);
         for (int i = 0; i < x.Length; i++) x[i] = spread[i % spread.Length] * rng.NextNormal();
         float min = x.Min(), max = x.Max();
-        var channels = new ChannelExponents(spread.Length, min, max, CodeFormat.Activation8);
+        var channels = new ChannelExponents(spread.Length, min, max, CodeFormat.Activation(8));
         channels.Add(x);
         int[] best = channels.Best();
         Assert.Equal([0, 0, 0, 1, 2, 3], best);
-        var (whole, z) = CodeFormat.Activation8.Fit(min, max);
+        var (whole, z) = CodeFormat.Activation(8).Fit(min, max);
         for (int c = 0; c < spread.Length; c++)
         {
             double[] errors = [.. Enumerable.Range(0, 4).Select(e => Enumerable.Range(0, Rows).Sum(r =>

@@ -35,7 +35,7 @@ public class QuantisedTrainingTests
         Assert.Equal(ranges.Length, training.Values.Count);
         for (int i = 0; i < ranges.Length; i++)
         {
-            (float scale, int zero) = CodeFormat.Activation8.Fit((float)ranges[i][0], (float)ranges[i][1]);
+            (float scale, int zero) = CodeFormat.Activation(8).Fit((float)ranges[i][0], (float)ranges[i][1]);
             Assert.Equal(scale, training.Values[i].Scale.Span[0], 1e-5f);
             Assert.Equal(zero, training.Values[i].Zero!.Span[0]);
         }
@@ -151,7 +151,7 @@ public class QuantisedTrainingTests
         Observer first = Observer.Create(ObserverKind.MovingAverage);
         first.Add([-1]);
         first.Add([-2]);
-        Assert.Equal(-1.01f, first.Range(CodeFormat.Activation8).Min, 1e-6f);
+        Assert.Equal(-1.01f, first.Range(CodeFormat.Activation(8)).Min, 1e-6f);
     }
 
     private static TinyGolden Golden() => new("Quantised", "training.json");

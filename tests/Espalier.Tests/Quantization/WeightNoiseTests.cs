@@ -20,11 +20,11 @@ public class WeightNoiseTests
     public void AWeightIsRoundedOrStays(float w, float drawn, float expected, float slope)
     {
         using var scope = new Scope();
-        (float scale, int zero) = CodeFormat.Activation8.Fit(-1, 3);
+        (float scale, int zero) = CodeFormat.Activation(8).Fit(-1, 3);
         using Tensor weight = Tensor.Parameter(new Shape(1, 1));
         weight.Fill(w);
         Graph graph = Graph.Trace(x => F.Linear(x, weight), new Shape(2, 1), [("w", weight)]);
-        QuantisedValue value = QuantisedValue.Insert(graph, graph["w"], CodeFormat.Activation8);
+        QuantisedValue value = QuantisedValue.Insert(graph, graph["w"], CodeFormat.Activation(8));
         value.Scale.Fill(scale);
         value.Zero!.Fill(zero);
         using var noise = new WeightNoise(NoiseKind.Integers, 0.5, [(value.Node.Output, 1)]);

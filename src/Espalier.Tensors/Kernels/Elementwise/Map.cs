@@ -16,6 +16,13 @@ internal interface IBinaryMap
     V Run<S, V>(V x, V y) where S : ISimd<V> where V : struct;
 }
 
+/// <summary>x + y.</summary>
+internal readonly struct AddMap : IBinaryMap
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public V Run<S, V>(V x, V y) where S : ISimd<V> where V : struct => S.Add(x, y);
+}
+
 /// <summary>
 /// The loops, tails and threads of elementwise operations, once for all of them. An output may be the same memory as an
 /// input, but must not overlap it otherwise. What System.Numerics.Tensors does in one pass over a few thousand elements is
@@ -42,15 +49,6 @@ internal static unsafe class Map
         else Binary<Simd128, Vector128<float>, TMap>(op, x, y, z, count);
     }
 
-    /// <summary>z[r, c] = op(x[r, c], row[c]): x and z [rows, columns], row [columns].</summary>
-    public static void Broadcast<TMap>(in TMap op, float* x, float* row, float* z, int rows, int columns)
-        where TMap : struct, IBinaryMap
-    {
-        if (Hardware.Has512) Broadcast<Simd512, Vector512<float>, TMap>(op, x, row, z, rows, columns);
-        else if (Hardware.Has256) Broadcast<Simd256, Vector256<float>, TMap>(op, x, row, z, rows, columns);
-        else Broadcast<Simd128, Vector128<float>, TMap>(op, x, row, z, rows, columns);
-    }
-
     private static void Unary<S, V, TMap>(in TMap op, float* x, float* y, nint count)
         where S : ISimd<V> where V : struct where TMap : struct, IUnaryMap =>
         Workers.For(Blocks(count), Grain, new UnaryJob<S, V, TMap>(op, x, y, count));
@@ -58,11 +56,6 @@ internal static unsafe class Map
     private static void Binary<S, V, TMap>(in TMap op, float* x, float* y, float* z, nint count)
         where S : ISimd<V> where V : struct where TMap : struct, IBinaryMap =>
         Workers.For(Blocks(count), Grain, new BinaryJob<S, V, TMap>(op, x, y, z, count));
-
-    private static void Broadcast<S, V, TMap>(in TMap op, float* x, float* row, float* z, int rows, int columns)
-        where S : ISimd<V> where V : struct where TMap : struct, IBinaryMap =>
-        Workers.For(
-            rows, Block * Grain / Math.Max(1, columns) + 1, new BroadcastJob<S, V, TMap>(op, x, row, z, columns));
 
     private static int Blocks(nint count) => checked((int)((count + Block - 1) / Block));
 
@@ -86,27 +79,11 @@ internal static unsafe class Map
         [MethodImpl(MethodImplOptions.NoInlining)]
         public void Run(int start, int end, int worker)
         {
-            nint first = (nint)start * Block;
-            nint length = Math.Min(count, (nint)end * Block) - first;
-            BinaryRow<S, V, TMap>(op, x + first, y + first, z + first, length);
+            TMap f = op;
+            float* left = x, right = y, target = z;
+            nint i = (nint)start * Block, stop = Math.Min(count, (nint)end * Block);
+            for (; i <= stop - S.Width; i += S.Width) S.Store(f.Run<S, V>(S.Load(left + i), S.Load(right + i)), target + i);
+            for (; i < stop; i++) target[i] = f.Run<Scalar, float>(left[i], right[i]);
         }
-    }
-
-    private readonly struct BroadcastJob<S, V, TMap>(TMap op, float* x, float* row, float* z, int columns) : IRangeJob
-        where S : ISimd<V> where V : struct where TMap : struct, IBinaryMap
-    {
-        [MethodImpl(MethodImplOptions.NoInlining)]
-        public void Run(int start, int end, int worker)
-        {
-            for (nint r = start; r < end; r++) BinaryRow<S, V, TMap>(op, x + r * columns, row, z + r * columns, columns);
-        }
-    }
-
-    private static void BinaryRow<S, V, TMap>(TMap op, float* x, float* y, float* z, nint count)
-        where S : ISimd<V> where V : struct where TMap : struct, IBinaryMap
-    {
-        nint i = 0;
-        for (; i <= count - S.Width; i += S.Width) S.Store(op.Run<S, V>(S.Load(x + i), S.Load(y + i)), z + i);
-        for (; i < count; i++) z[i] = op.Run<Scalar, float>(x[i], y[i]);
     }
 }

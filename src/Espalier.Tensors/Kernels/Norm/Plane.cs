@@ -8,9 +8,6 @@ internal static unsafe class Plane
 {
     public static double Sum(float* x, int n) => TensorPrimitives.Sum(new ReadOnlySpan<float>(x, n));
 
-    public static double Dot(float* x, float* y, int n) =>
-        TensorPrimitives.Dot(new ReadOnlySpan<float>(x, n), new ReadOnlySpan<float>(y, n));
-
     /// <summary>Sum of (x - mean)². Centred first: E[x²] - mean² loses all digits where the mean is large.</summary>
     public static double CentredSquares(float* x, float mean, int n)
     {

@@ -31,13 +31,6 @@ public sealed class RemovalPlan
         return this;
     }
 
-    /// <summary>
-    /// The numbers that channels have when they are removed one after another, the lowest first: each of those before it has
-    /// moved the rest down by one. {2, 5, 7} -> {2, 4, 5}.
-    /// </summary>
-    public static int[] Sequential(IEnumerable<int> channels) =>
-        [.. channels.Order().Select((channel, before) => channel - before)];
-
     /// <summary>Throws, with one line, where the plan cannot be carried out on a network.</summary>
     public void Check(DependencyGraph graph)
     {

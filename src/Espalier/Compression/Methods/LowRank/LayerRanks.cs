@@ -9,8 +9,6 @@ internal sealed class LayerRanks(double cost, double rankCost, int most)
 {
     public double Cost => cost;
 
-    public double RankCost => rankCost;
-
     public int Most => most;
 
     /// <summary>Rising, the last of which is <see cref="Most"/> unless one was fixed.</summary>

@@ -31,17 +31,17 @@ public sealed class SplitLayerTests
     public void What_a_rank_costs()
     {
         SplitLayer conv = SplitNet.One(new Shape(64, 64, 3, 3), 224).Layer;
-        Assert.Equal((19_267_584, 1_849_688_064), (conv.Ranks.RankCost, conv.Ranks.Cost));
+        Assert.Equal((19_267_584, 1_849_688_064), (conv.Ranks.CostAt(1), conv.Ranks.Cost));
         // With a stride the first half still makes every column.
         conv = SplitNet.One(new Shape(32, 16, 3, 3), 16, stride: 2).Layer;
-        Assert.Equal(8 * 16 * 3 * 16 + 8 * 8 * 3 * 32, conv.Ranks.RankCost);
+        Assert.Equal(8 * 16 * 3 * 16 + 8 * 8 * 3 * 32, conv.Ranks.CostAt(1));
 
         Tensor w = Tensor.Unscoped(new Shape(64, 3, 3, 3));
         Graph graph = Graph.Trace(x => F.Conv2d(x, w, null, 1, 1), new Shape(2, 3, 224, 224), [("conv1_1.weight", w)]);
         SplitLayer first = SplitLayer.Find(graph, SplitForm.Spatial, new SelectionOptions()).Single();
         Assert.Equal((true, SplitForm.Channel, 19, 4_566_016), (first.IsFirst, first.Form, first.Ranks.Most,
-            first.Ranks.RankCost));
-        Assert.Equal(86_754_304, 19L * first.Ranks.RankCost);
+            first.Ranks.CostAt(1)));
+        Assert.Equal(86_754_304, 19L * first.Ranks.CostAt(1));
     }
 
     [Theory]
