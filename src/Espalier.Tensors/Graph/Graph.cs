@@ -95,6 +95,15 @@ public sealed partial class Graph
         }
     }
 
+    /// <summary>Values that more depends on than which tokens stay.</summary>
+    internal HashSet<GraphValue> Results()
+    {
+        var needed = new HashSet<GraphValue>(Outputs);
+        foreach (GraphNode node in Nodes.Reverse().Where(n => needed.Contains(n.Output)))
+            needed.UnionWith(node.Op is KeepRowsOp ? node.Inputs.Take(1) : node.Inputs);
+        return needed;
+    }
+
     /// <summary>What all ops say about channels, of the tensors of the values.</summary>
     public ChannelFlow Flow()
     {

@@ -1,6 +1,6 @@
 namespace Espalier.Tensors;
 
-/// <summary>Reads the channel numbers that <see cref="IndexSelectOp"/> and <see cref="IndexAddOp"/> take as a tensor.</summary>
+/// <summary>The channel numbers that <see cref="IndexSelectOp"/> and <see cref="IndexAddOp"/> take as a tensor.</summary>
 internal static class ChannelList
 {
     /// <param name="index">[K], different whole numbers below <paramref name="channels"/>.</param>
@@ -20,6 +20,16 @@ internal static class ChannelList
         }
         return places;
     }
+
+    /// <summary>All channels, in their order.</summary>
+    public static void Fill(Tensor index)
+    {
+        for (int c = 0; c < index.Length; c++) index.Span[c] = c;
+    }
+
+    /// <summary>Whether the list is of all channels in their order.</summary>
+    public static bool IsAll(Tensor index, int channels) =>
+        index.Length == channels && !index.Span.ToArray().Where((channel, k) => channel != k).Any();
 
     /// <summary>Values of one channel of one image in x [N, C, ..].</summary>
     public static int Plane(Shape shape) => (int)(shape.Length / Math.Max(1, (long)shape[0] * shape[1]));

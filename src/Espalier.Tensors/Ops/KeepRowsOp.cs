@@ -58,7 +58,7 @@ public sealed unsafe class KeepRowsOp : Op
 
     protected override Tensor Forward()
     {
-        kept = Kept(new ReadOnlySpan<float>(score.Data, rows.Rows));
+        kept = Kept(score.Data);
         if (kept.Length == rows.Rows)
         {
             Tensor all = x.View(x.Shape);
@@ -99,7 +99,7 @@ public sealed unsafe class KeepRowsOp : Op
     private RowSet Example()
     {
         if (Rule.By is KeepBy.All or KeepBy.Limit) return rows;
-        if (Rule.By == KeepBy.Tokens && rows.KnowsTokens && !Fuse) return rows.Keep(Kept([]));
+        if (Rule.By == KeepBy.Tokens && rows.KnowsTokens && !Fuse) return rows.Keep(Kept(null));
         var lengths = new int[rows.Images];
         for (int b = 0; b < lengths.Length; b++)
         {
@@ -111,7 +111,8 @@ public sealed unsafe class KeepRowsOp : Op
         return RowSet.Counts(lengths, rows.InOrder && !Fuse);
     }
 
-    private int[] Kept(ReadOnlySpan<float> scores)
+    /// <param name="scores">One a row; null for a rule that does not look at them.</param>
+    private int[] Kept(float* scores)
     {
         if (Rule.By == KeepBy.All) return [.. Enumerable.Range(0, rows.Rows)];
         var left = new List<int>(rows.Rows);
@@ -121,7 +122,7 @@ public sealed unsafe class KeepRowsOp : Op
             int first = rows[b], end = rows[b + 1];
             while (first < end && tokens[first] < prefix) left.Add(first++);
             var (limit, ties) = Rule.By is KeepBy.Share or KeepBy.Count
-                ? Highest(scores[first..end], Rule.Kept(end - first)) : (Rule.Limit, int.MaxValue);
+                ? HighestScores.Of(scores + first, 1, end - first, Rule.Kept(end - first)) : (Rule.Limit, int.MaxValue);
             for (int row = first; row < end; row++)
             {
                 bool stays = Rule.By == KeepBy.Tokens ? Array.BinarySearch(Rule.List!, tokens[row]) >= 0
@@ -189,20 +190,6 @@ public sealed unsafe class KeepRowsOp : Op
     }
 
     private Span<float> Row(float* data, int row) => new(data + (nint)row * x.Shape[1], x.Shape[1]);
-
-    /// <summary>The <paramref name="count"/>-th highest score, and how many of those equal to it are among the highest. What is
-    /// no number counts as the highest.</summary>
-    private static (float Limit, int Ties) Highest(ReadOnlySpan<float> scores, int count)
-    {
-        if (count == 0) return (float.PositiveInfinity, 0);
-        float[] sorted = scores.ToArray();
-        for (int i = 0; i < sorted.Length; i++) sorted[i] = float.IsNaN(sorted[i]) ? float.NegativeInfinity : -sorted[i];
-        Array.Sort(sorted);
-        float limit = sorted[count - 1];
-        int ties = 1;
-        while (ties < count && sorted[count - 1 - ties] == limit) ties++;
-        return (-limit, ties);
-    }
 }
 
 public static partial class F

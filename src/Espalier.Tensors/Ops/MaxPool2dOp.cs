@@ -6,54 +6,32 @@ namespace Espalier.Tensors;
 /// The largest value under a window. x [N, C, H, W] -> y [N, C, OH, OW] with OH = (H + top + bottom - kernel) / stride + 1.
 /// Padding counts as minus infinity. Of equal values the first (row-major) takes the gradient, as in PyTorch.
 /// </summary>
-public sealed unsafe class MaxPool2dOp : Op
+public sealed unsafe class MaxPool2dOp : PoolOp
 {
-    private readonly Tensor x;
-    private readonly Window window;
     private Tensor? argmax;
 
     /// <param name="stride">0 stands for <paramref name="kernel"/>: windows side by side.</param>
     /// <param name="padding">Less than the kernel on every side, so that each window holds at least one value.</param>
-    public MaxPool2dOp(Tensor x, int kernel, int stride = 0, Padding padding = default) : base(x)
+    public MaxPool2dOp(Tensor x, int kernel, int stride = 0, Padding padding = default)
+        : base("MaxPool2d", x, kernel, stride, padding)
     {
-        this.x = x;
-        window = Pooling.Check("MaxPool2d", x, kernel, stride, padding);
     }
-
-    public override string Name => "MaxPool2d";
-
-    public int Kernel => window.KernelHeight;
-
-    public int Stride => window.Stride.Rows;
-
-    public Padding Padding => window.Padding;
-
-    public override Shape Result => new(x.Shape[0], x.Shape[1], window.OutHeight, window.OutWidth);
-
-    public override Cost Cost => new(0, sizeof(float) * (x.Length + Planes * window.OutArea));
-
-    private long Planes => (long)x.Shape[0] * x.Shape[1];
-
-    protected override void Save(OpSettings settings) =>
-        settings.Set("kernel", Kernel).Set("stride", Stride).Set("padding", Padding);
 
     protected override Tensor Forward()
     {
         var y = new Tensor(Result);
         // Held as 32-bit integers in the floats' places.
         if (Differentiated) argmax = new Tensor(y.Shape);
-        MaxPooling.Forward(x.Data, checked((int)Planes), window, y.Data, argmax is null ? null : (int*)argmax.Data);
+        MaxPooling.Forward(X.Data, checked((int)Planes), Window, y.Data, argmax is null ? null : (int*)argmax.Data);
         return y;
     }
 
     protected internal override void Backward(Tensor dy)
     {
-        Tensor dx = GradOf(x, out bool accumulate);
+        Tensor dx = GradOf(X, out bool accumulate);
         if (!accumulate) dx.Fill(0);
-        MaxPooling.Backward(dy.Data, (int*)argmax!.Data, (int)Planes, window, dx.Data);
+        MaxPooling.Backward(dy.Data, (int*)argmax!.Data, (int)Planes, Window, dx.Data);
     }
-
-    public override void Flow(ChannelFlow flow) => flow.Same(Output, 1, x, 1);
 }
 
 public static partial class F

@@ -43,8 +43,8 @@ internal sealed unsafe class KeepStep(KeepLayer layer, int stage, Place from, Pl
         float* score = scores.In(lane);
         nint ld = scores.Stride;
         int* tokens = lane.Tokens(before);
-        var (limit, ties) = rule.By is KeepBy.Share or KeepBy.Count ? Highest(score, ld, first, end, rule.Kept(end - first))
-            : (rule.Limit, int.MaxValue);
+        var (limit, ties) = rule.By is KeepBy.Share or KeepBy.Count
+            ? HighestScores.Of(score + first * ld, ld, end - first, rule.Kept(end - first)) : (rule.Limit, int.MaxValue);
         Span<float> sum = fuse ? new Span<float>(Scratch.Rent(channels), channels) : [];
         sum.Clear();
         int heaviest = -1;
@@ -68,45 +68,6 @@ internal sealed unsafe class KeepStep(KeepLayer layer, int stage, Place from, Pl
         lane.Tokens(after)[next] = tokens[heaviest];
         sum.CopyTo(new Span<float>(to.In(lane) + (nint)next * to.Stride, channels));
         return next + 1;
-    }
-
-    /// <summary>See <see cref="KeepRowsOp"/>: the count-th highest score, and how many of those equal to it are among the
-    /// highest. What is no number counts as the highest.</summary>
-    private static (float Limit, int Ties) Highest(float* score, nint ld, int first, int end, int count)
-    {
-        if (count == 0) return (float.PositiveInfinity, 0);
-        var found = new Span<float>(Scratch.Rent(end - first), end - first);
-        for (int i = 0; i < found.Length; i++)
-        {
-            float s = score[(first + i) * ld];
-            found[i] = float.IsNaN(s) ? float.NegativeInfinity : -s;
-        }
-        float limit = Lowest(found, count - 1);
-        int ties = count;
-        foreach (float s in found) ties -= s < limit ? 1 : 0;
-        return (-limit, ties);
-    }
-
-    /// <summary>The value that would be at place <paramref name="k"/> if all were in order, which takes less time than to order all:
-    /// Hoare's FIND.</summary>
-    private static float Lowest(Span<float> values, int k)
-    {
-        int left = 0, right = values.Length - 1;
-        while (left < right)
-        {
-            float pivot = values[k];
-            int i = left, j = right;
-            while (i <= j)
-            {
-                while (values[i] < pivot) i++;
-                while (pivot < values[j]) j--;
-                if (i > j) break;
-                (values[i], values[j]) = (values[j--], values[i++]);
-            }
-            if (j < k) left = i;
-            if (k < i) right = j;
-        }
-        return values[k];
     }
 
     /// <summary>Where the rows and their tokens are, and where those that stay go.</summary>

@@ -13,7 +13,7 @@ public sealed class ChannelAdd : Module
     {
         Index = Buffer("index", new Shape(channels));
         Shift = Buffer("shift", new Shape(channels));
-        for (int c = 0; c < channels; c++) Index.Span[c] = c;
+        ChannelList.Fill(Index);
     }
 
     /// <summary>The stream's channel that each channel of the branch is added to, all different.</summary>

@@ -12,7 +12,7 @@ public sealed class ChannelSelect : Module
     public ChannelSelect(int channels)
     {
         Index = Buffer("index", new Shape(channels));
-        for (int c = 0; c < channels; c++) Index.Span[c] = c;
+        ChannelList.Fill(Index);
     }
 
     /// <summary>Channel numbers, all different.</summary>

@@ -51,9 +51,7 @@ internal sealed record OnnxRows(int? Count, int[]? Tokens, int Prefix, string? N
     /// for a decision, which are to stay exact.</summary>
     public static HashSet<GraphNode> Linears(Graph graph, HashSet<GraphValue> tokens)
     {
-        var needed = new HashSet<GraphValue>(graph.Outputs);
-        foreach (GraphNode node in graph.Nodes.Reverse().Where(n => needed.Contains(n.Output)))
-            needed.UnionWith(node.Op is KeepRowsOp ? node.Inputs.Take(1) : node.Inputs);
+        HashSet<GraphValue> needed = graph.Results();
         return [.. graph.Nodes.Where(n => n.Op is LinearOp && needed.Contains(n.Output) && n.Operands[0] is { } x
             && (tokens.Contains(x) || x.Shape.Rank > 2) && x.Producer?.Op is not PatchesToRowsOp)];
     }

@@ -54,7 +54,7 @@ public sealed class QuantisedPlaces
     public static QuantisedPlaces Of(Graph graph, IReadOnlySet<string> floats)
     {
         var places = new QuantisedPlaces(graph);
-        HashSet<GraphValue> needed = places.Results();
+        HashSet<GraphValue> needed = graph.Results();
         foreach (GraphNode node in graph.Nodes)
         {
             if (places.IsLayer(node, needed)) { if (!floats.Contains(node.Name)) places.Add(node); }
@@ -126,14 +126,5 @@ public sealed class QuantisedPlaces
             }
         }
         values.Add(value, value);
-    }
-
-    /// <summary>Values that more depends on than which tokens stay.</summary>
-    private HashSet<GraphValue> Results()
-    {
-        var needed = new HashSet<GraphValue>(graph.Outputs);
-        foreach (GraphNode node in graph.Nodes.Reverse().Where(n => needed.Contains(n.Output)))
-            needed.UnionWith(node.Op is KeepRowsOp ? node.Inputs.Take(1) : node.Inputs);
-        return needed;
     }
 }

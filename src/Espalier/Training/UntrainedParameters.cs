@@ -73,6 +73,6 @@ internal sealed class UntrainedParameters : IDisposable
 
     /// <summary>By the parameter's name or its layer's: "fc" is "fc.weight" and "fc.bias".</summary>
     private static bool Fits(string name, string pattern) =>
-        FileSystemName.MatchesSimpleExpression(pattern, name, ignoreCase: false) || (name.LastIndexOf('.') is var dot and > 0
-            && FileSystemName.MatchesSimpleExpression(pattern, name.AsSpan(0, dot), ignoreCase: false));
+        FileSystemName.MatchesSimpleExpression(pattern, name, ignoreCase: false)
+            || FileSystemName.MatchesSimpleExpression(pattern, LayerName.Of(name), ignoreCase: false);
 }

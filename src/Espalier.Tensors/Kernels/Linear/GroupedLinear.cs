@@ -52,6 +52,22 @@ internal abstract unsafe class GroupedLinear : PackedLinear
 
     private nint PanelBytes => groups * Tile.Columns * sizeof(int);
 
+    /// <summary>Puts an output's weights of 8 bits into its column.</summary>
+    /// <param name="row">[Inputs].</param>
+    /// <returns>Their sum.</returns>
+    protected int PackColumn(int output, sbyte* row)
+    {
+        nint step = Tile.Columns * Int8Rows.GroupSize;
+        sbyte* column = (sbyte*)Panel(output / Tile.Columns) + (output % Tile.Columns * Int8Rows.GroupSize);
+        int sum = 0;
+        for (int k = 0; k < Inputs; k++)
+        {
+            column[(k / Int8Rows.GroupSize * step) + (k % Int8Rows.GroupSize)] = row[k];
+            sum += row[k];
+        }
+        return sum;
+    }
+
     /// <summary>Rounds rows [<paramref name="lines"/>, Inputs] into a panel [groups, <paramref name="height"/>, 4 bytes]; up to
     /// 12 bytes behind it may be overwritten.</summary>
     /// <param name="scales">[lines], where the format has scales.</param>

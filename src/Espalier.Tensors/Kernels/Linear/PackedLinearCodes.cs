@@ -1,8 +1,7 @@
 namespace Espalier.Tensors.Kernels;
 
 /// <summary>A <see cref="PackedLinear"/> of codes whose scales are known: rows of floats are rounded to codes of one scale and
-/// zero point
-/// as they are packed, the weights are codes of a scale an output. y = epilogue(sum · scales).</summary>
+/// zero point as they are packed, the weights are codes of a scale an output. y = epilogue(sum · scales).</summary>
 internal sealed unsafe class PackedLinearCodes : GroupedLinear
 {
     private readonly CodeStep step;
@@ -15,20 +14,7 @@ internal sealed unsafe class PackedLinearCodes : GroupedLinear
     {
         this.step = step;
         new ReadOnlySpan<float>(scales, outputs).CopyTo(new Span<float>(ColumnScales, outputs));
-        nint distance = tile.Columns * Int8Rows.GroupSize;
-        for (int output = 0; output < outputs; output++)
-        {
-            sbyte* row = weights + ((nint)output * inputs);
-            sbyte* column = (sbyte*)Panel(output / tile.Columns) + (output % tile.Columns * Int8Rows.GroupSize);
-            int sum = 0;
-            for (int k = 0; k < inputs; k++)
-            {
-                column[(k / Int8Rows.GroupSize * distance) + (k % Int8Rows.GroupSize)] = row[k];
-                sum += row[k];
-            }
-
-            Start[output] = -step.Zero * sum;
-        }
+        for (int o = 0; o < outputs; o++) Start[o] = -step.Zero * PackColumn(o, weights + ((nint)o * inputs));
     }
 
     protected override void PackRows(float* x, int ldx, int lines, int height, byte* panel, float* scales)

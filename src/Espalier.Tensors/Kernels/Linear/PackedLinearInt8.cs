@@ -20,20 +20,10 @@ internal sealed unsafe class PackedLinearInt8 : GroupedLinear
 
         (sbyte[] values, float[] scales) = Int8Weights.Quantise(outputs, inputs, weights);
         new ReadOnlySpan<float>(scales).CopyTo(new Span<float>(ColumnScales, outputs));
-        nint step = tile.Columns * Int8Rows.GroupSize;
-        for (int output = 0; output < outputs; output++)
+        fixed (sbyte* rows = values)
         {
-            ReadOnlySpan<sbyte> row = values.AsSpan(output * inputs, inputs);
-            sbyte* column = (sbyte*)Panel(output / tile.Columns) + (output % tile.Columns * Int8Rows.GroupSize);
-            int sum = 0;
-            for (int k = 0; k < inputs; k++)
-            {
-                column[(k / Int8Rows.GroupSize * step) + (k % Int8Rows.GroupSize)] = row[k];
-                sum += row[k];
-            }
-
-            // The rows are stored with 128 added, so as to have no sign; this takes it out again.
-            Start[output] = -Int8Rows.Shift * sum;
+            // The rows that come in are stored with 128 added, so as to have no sign; this takes it out again.
+            for (int o = 0; o < outputs; o++) Start[o] = -Int8Rows.Shift * PackColumn(o, rows + ((nint)o * inputs));
         }
     }
 

@@ -78,7 +78,8 @@ internal sealed class LayerRefit(DependencyGraph graph, PlannedCuts cuts, Recove
 
     private bool Mean(GraphValue weight, int left, bool normed)
     {
-        result.LayerList.Add(new RecoveredLayer(LayerOf(weight.Name), weight.Shape[1], left, double.PositiveInfinity, 1, 1, 1));
+        result.LayerList.Add(new RecoveredLayer(
+            LayerName.Of(weight.Name), weight.Shape[1], left, double.PositiveInfinity, 1, 1, 1));
         return !normed;
     }
 
@@ -111,7 +112,7 @@ internal sealed class LayerRefit(DependencyGraph graph, PlannedCuts cuts, Recove
         }
         if (group > 0) return;
         double variance = Variance(halves);
-        result.LayerList.Add(new RecoveredLayer(LayerOf(weight.Name), columns, left.Length, fit.Alpha, fit.Before / variance,
+        result.LayerList.Add(new RecoveredLayer(LayerName.Of(weight.Name), columns, left.Length, fit.Alpha, fit.Before / variance,
             fit.After / variance, Largest(fit.Weight) / Math.Max(1e-30, Largest(before))));
     }
 
@@ -151,7 +152,7 @@ internal sealed class LayerRefit(DependencyGraph graph, PlannedCuts cuts, Recove
         Put(solved, w, outputs, kept, taps);
         if (group > 0) return;
         double variance = Variance(halves, centred: false);
-        result.LayerList.Add(new RecoveredLayer(LayerOf(weight.Name), columns, kept.Length, fit.Alpha, fit.Before / variance,
+        result.LayerList.Add(new RecoveredLayer(LayerName.Of(weight.Name), columns, kept.Length, fit.Alpha, fit.Before / variance,
             fit.After / variance, Largest(solved) / Math.Max(1e-30, Largest(old))));
     }
 
@@ -247,6 +248,4 @@ internal sealed class LayerRefit(DependencyGraph graph, PlannedCuts cuts, Recove
     }
 
     private static double Largest(double[] values) => values.Length == 0 ? 0 : values.Max(Math.Abs);
-
-    private static string LayerOf(string weight) => weight.LastIndexOf('.') is var dot and > 0 ? weight[..dot] : weight;
 }

@@ -78,7 +78,7 @@ public sealed class ChannelGroup
 public sealed record GroupSlice(string Name, Tensor Tensor, int Axis, ChannelRole Role, IReadOnlyList<int[]> Entries)
 {
     /// <summary>The name without the last part: "layer1.0.conv1" for "layer1.0.conv1.weight".</summary>
-    public string Layer => Name.LastIndexOf('.') is var dot and > 0 ? Name[..dot] : Name;
+    public string Layer => LayerName.Of(Name);
 }
 
 /// <summary>Channels that must stay.</summary>

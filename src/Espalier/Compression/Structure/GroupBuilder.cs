@@ -115,8 +115,7 @@ internal sealed class GroupBuilder
 
     private string Name(int[] used)
     {
-        string name = names[axes[Ordered(used)[0]].Tensor];
-        name = name.LastIndexOf('.') is var dot and > 0 ? name[..dot] : name;
+        string name = LayerName.Of(names[axes[Ordered(used)[0]].Tensor]);
         if (used.All(a => Role(a) == ChannelRole.Consumer)) name += " inputs";
         if (again) name += flow.View == HeadView.Heads ? " heads" : " inside heads";
         string unique = name;

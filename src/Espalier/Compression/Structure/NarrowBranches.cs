@@ -4,7 +4,7 @@ namespace Espalier.Compression;
 
 /// <summary>
 /// Lets the last layer of each residual branch lose filters of its own while the stream stays whole: the sum goes by a list of
-/// channels from then on (section 4 of the paper's rules for residual networks).
+/// channels from then on (Soft Filter Pruning, arXiv 1808.06866).
 /// </summary>
 internal static class NarrowBranches
 {
@@ -18,7 +18,7 @@ internal static class NarrowBranches
             if (branch.Sum.Op is not AddOp || branch.Sum.Output.Shape.Rank is not (2 or 4)) continue;
             int width = branch.Sum.Output.Shape[1];
             Tensor index = Tensor.Unscoped(new Shape(width)), shift = Tensor.Unscoped(new Shape(width));
-            for (int c = 0; c < width; c++) index.Span[c] = c;
+            ChannelList.Fill(index);
             shift.Fill(0);
             GraphValue sum = graph.Add([branch.ShortcutOf(branch.Sum), branch.BranchOf(branch.Sum)],
                 x => F.IndexAdd(x[0], shift, index, x[1]),
@@ -34,8 +34,7 @@ internal static class NarrowBranches
         using var edit = new GraphEdit(graph);
         foreach (GraphNode sum in graph.Nodes.Where(n => n.Op is IndexAddOp).ToArray())
         {
-            IndexAddOp op = (IndexAddOp)sum.Op;
-            bool whole = op.Index.Length == sum.Output.Shape[1] && !op.Index.Span.ToArray().Where((place, k) => place != k).Any();
+            bool whole = ChannelList.IsAll(((IndexAddOp)sum.Op).Index, sum.Output.Shape[1]);
             if (!whole || sum.Operands[1]!.Tensor.Span.ContainsAnyExcept(0f)) continue;
             edit.Take(sum, graph.Add([sum.Operands[3]!, sum.Operands[0]!], x => F.Add(x[0], x[1])));
         }

@@ -68,8 +68,7 @@ internal sealed class DimensionGates
         using var edit = new GraphEdit(graph);
         foreach (GraphNode pick in graph.Nodes.Where(n => n.Op is IndexSelectOp && n.Operands[1]!.IsWeight).ToArray())
         {
-            ReadOnlySpan<float> list = pick.Operands[1]!.Tensor.Span;
-            if (pick.Output.Shape != pick.Operands[0]!.Shape || list.ToArray().Where((c, k) => c != k).Any()) continue;
+            if (!ChannelList.IsAll(pick.Operands[1]!.Tensor, pick.Operands[0]!.Shape[1])) continue;
             edit.Take(pick, pick.Operands[0]!);
         }
         edit.Commit();
@@ -94,7 +93,7 @@ internal sealed class DimensionGates
     {
         if (graph.Nodes.Where(n => n.Inputs.Contains(norm)).ToArray() is [{ Op: IndexSelectOp } only]) return only.Output;
         Tensor list = Tensor.Unscoped(new Shape(norm.Shape[-1]));
-        for (int i = 0; i < list.Length; i++) list.Span[i] = i;
+        ChannelList.Fill(list);
         return graph.InsertAfter(norm, x => F.IndexSelect(x, list), [($"{norm.Name}.picked", list)]);
     }
 
