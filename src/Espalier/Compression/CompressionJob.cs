@@ -5,7 +5,6 @@ using System.Text;
 using Espalier.Data;
 using Espalier.Formats;
 using Espalier.Imaging;
-using Espalier.Models;
 using Espalier.Tensors;
 using Espalier.Training;
 
@@ -137,7 +136,7 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
     {
         string[] layers = [.. model.Graph.Nodes.Where(n => n.Op is Conv2dOp or LinearOp).Select(n => n.Name)];
         options.Selection.RequireKept(layers);
-        return layers.Where(l => options.Selection.Keep.Any(p => SelectionOptions.Matches(l, p))).ToHashSet();
+        return layers.Where(options.Selection.Keeps).ToHashSet();
     }
 
     /// <summary>Forgets the gradients of the model's parameters.</summary>
@@ -336,21 +335,10 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
         string weights = Weights();
         if (evaluated is { } last && last.Weights == weights) return last.Result;
         using var loader = new DataLoader(data.Evaluation, data.EvaluationPipeline, options.Training.EvalBatchSize);
-        EvaluationResult result = new ClassifierTask(model, new ClassifierTaskOptions()).Evaluate(Shown(loader));
+        EvaluationResult result = new ClassifierTask(model, new ClassifierTaskOptions()).Evaluate(
+            loader.Once(done => progress?.Evaluating(0, done, loader.BatchesPerEpoch), cancel));
         evaluated = (weights, result);
         return result;
-    }
-
-    private IEnumerable<Batch> Shown(DataLoader loader)
-    {
-        int done = 0;
-        foreach (Batch batch in loader.Once())
-        {
-            cancel.ThrowIfCancellationRequested();
-            using (new Scope()) yield return batch;
-            batch.Recycle();
-            progress?.Evaluating(0, ++done, loader.BatchesPerEpoch);
-        }
     }
 
     /// <summary>A digest of all nodes, names and values: methods may change the network behind this job's back.</summary>

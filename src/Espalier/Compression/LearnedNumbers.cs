@@ -16,6 +16,9 @@ internal sealed class LearnedNumbers
 
     public double[] Values { get; }
 
+    /// <summary>What a number that is learned is as a share.</summary>
+    public static double Sigmoid(double x) => 1 / (1 + Math.Exp(-x));
+
     public void Step(double[] gradient, double rate)
     {
         steps++;

@@ -8,28 +8,33 @@ public abstract record TokenStages : TokenMethod
 {
     /// <summary>Of the n tokens behind those in front ceil(Keep · n) stay; null for as many as the target for multiply-adds lets
     /// stay.</summary>
-    public abstract double? Keep { get; init; }
+    public double? Keep { get; init; }
 
     /// <summary>Behind which attentions tokens are dropped, by the number of the block from 0, rising; null for those after each
     /// quarter of the network, which are 3, 6 and 9 of 12.</summary>
-    public abstract IReadOnlyList<int>? Blocks { get; init; }
+    public IReadOnlyList<int>? Blocks { get; init; }
 
     /// <summary>The settings that all such methods have.</summary>
-    private protected static MethodSettings<T> Stages<T>(Func<T, double?, T> keep, Func<T, IReadOnlyList<int>?, T> blocks)
-        where T : TokenStages, new() => new()
+    private protected static MethodSettings<T> Stages<T>() where T : TokenStages, new()
+    {
+        static T Keeps(TokenStages m, double? share) => (T)(m with { Keep = share });
+        static T At(TokenStages m, IReadOnlyList<int>? list) => (T)(m with { Blocks = list });
+
+        return new()
         {
             { "keep", m => m.Keep?.ToString(CultureInfo.InvariantCulture) ?? "target", (m, text) =>
-                text == "target" ? keep(m, null)
+                text == "target" ? Keeps(m, null)
                 : double.TryParse(text, CultureInfo.InvariantCulture, out double share) && share is > 0 and <= 1
-                    ? keep(m, share) : null,
+                    ? Keeps(m, share) : null,
                 "share of the tokens that stay at each stage", "target or a number above 0, at most 1", nameof(Keep) },
             { "blocks", m => m.Blocks is null ? "quarters"
-                : string.Join('+', m.Blocks), (m, text) => text == "quarters" ? blocks(m, null)
-                : BlockList.Parse(text) is { } list ? blocks(m, list) : null,
+                : string.Join('+', m.Blocks), (m, text) => text == "quarters" ? At(m, null)
+                : BlockList.Parse(text) is { } list ? At(m, list) : null,
                 "blocks, from 0, behind whose attention tokens are dropped",
                     "quarters or rising numbers with + between, such as 3+6+9",
                 nameof(Blocks) },
         };
+    }
 
     private protected sealed override string? OwnNumber => Keep is null ? null : nameof(Keep);
 

@@ -122,6 +122,20 @@ public sealed class DataLoader : IDisposable
         if (!any) throw new EspalierException($"{dataset.Name}: none of the {dataset.Count} images can be read.");
     }
 
+    /// <summary>The same, each batch in a scope and given back after it.</summary>
+    /// <param name="done">Is told how many batches are done.</param>
+    internal IEnumerable<Batch> Once(Action<int> done, CancellationToken cancel)
+    {
+        int count = 0;
+        foreach (Batch batch in Once())
+        {
+            cancel.ThrowIfCancellationRequested();
+            using (new Scope()) yield return batch;
+            batch.Recycle();
+            done(++count);
+        }
+    }
+
     public void Dispose()
     {
         if (disposed) return;

@@ -60,9 +60,7 @@ public sealed class ImagePipeline
         bgr = preprocessing.Colors == ColorOrder.Bgr;
         normalised = new float[Channels * 256];
         for (int i = 0; i < normalised.Length; i++)
-            normalised[i] = ((i & 255) / preprocessing.Divisor - Of(preprocessing.Mean, i >> 8)) / Of(preprocessing.Std, i >> 8);
-
-        static float Of(IReadOnlyList<float> numbers, int channel) => numbers.Count == 1 ? numbers[0] : numbers[channel];
+            normalised[i] = ((i & 255) / preprocessing.Divisor - preprocessing.MeanOf(i >> 8)) / preprocessing.StdOf(i >> 8);
     }
 
     public Preprocessing Preprocessing { get; }

@@ -22,13 +22,13 @@ internal sealed class PixelMap
         isIdentity = from.Channels == to.Channels;
         for (int o = 0; o < to.Channels; o++)
         {
-            double scale = 1 / ((double)to.Divisor * Of(to.Std, o)), shift = -(double)Of(to.Mean, o) / Of(to.Std, o);
+            double scale = 1 / ((double)to.Divisor * to.StdOf(o)), shift = -(double)to.MeanOf(o) / to.StdOf(o);
             for (int i = 0; i < from.Channels; i++)
             {
                 // sample = divisor (x std + mean), then the other way round with the other's numbers.
                 double share = Share(from.Colors, i, to.Colors, o) * scale * from.Divisor;
-                weights[o, i] = (float)(share * Of(from.Std, i));
-                shift += share * Of(from.Mean, i);
+                weights[o, i] = (float)(share * from.StdOf(i));
+                shift += share * from.MeanOf(i);
                 isIdentity &= weights[o, i] == (o == i ? 1 : 0);
             }
             // What is left of equal numbers is rounding.
@@ -69,6 +69,4 @@ internal sealed class PixelMap
         (_, ColorOrder.Grey) => Luma[from == ColorOrder.Bgr ? 2 - i : i],
         _ => i == (from == to ? o : 2 - o) ? 1 : 0,
     };
-
-    private static float Of(IReadOnlyList<float> numbers, int channel) => numbers.Count == 1 ? numbers[0] : numbers[channel];
 }

@@ -65,6 +65,10 @@ public sealed record Preprocessing
     /// <summary>What is divided by in the end: a number a channel, or one for all.</summary>
     public required IReadOnlyList<float> Std { get; init; }
 
+    internal float MeanOf(int channel) => Mean[Mean.Count == 1 ? 0 : channel];
+
+    internal float StdOf(int channel) => Std[Std.Count == 1 ? 0 : channel];
+
     /// <summary>Who said so, for people; not a part of what it does.</summary>
     public string? Origin { get; init; }
 

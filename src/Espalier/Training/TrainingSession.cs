@@ -252,7 +252,8 @@ internal sealed partial class TrainingSession : IDisposable
         EvaluationResult result;
         using (ema?.Swap())
         {
-            using (new Scope()) result = task.Evaluate(EvaluationBatches());
+            using (new Scope()) result = task.Evaluate(evaluation.Once(
+                done => progress.Evaluating(step, done, evaluation.BatchesPerEpoch), ranks is null ? cancel : default));
             foreach (var (name, value) in result.Selections)
             {
                 if (double.IsNaN(value) || (best.TryGetValue(name, out double before) && value <= before)) continue;
@@ -265,17 +266,5 @@ internal sealed partial class TrainingSession : IDisposable
         history?.Write(step, result.Scalars.Select(s => KeyValuePair.Create(TrainingHistory.EvaluationPrefix + s.Key, s.Value)));
         (lastEvaluation, evaluated, saved) = (result, step, -1);
         progress.Evaluated(step, result, newBest);
-    }
-
-    private IEnumerable<Batch> EvaluationBatches()
-    {
-        int done = 0;
-        foreach (Batch batch in evaluation.Once())
-        {
-            if (ranks is null) cancel.ThrowIfCancellationRequested();
-            using (new Scope()) yield return batch;
-            batch.Recycle();
-            progress.Evaluating(step, ++done, evaluation.BatchesPerEpoch);
-        }
     }
 }

@@ -83,6 +83,9 @@ public sealed record SelectionOptions
     /// <summary>Whether anything says how much goes.</summary>
     internal bool HasTarget => Targets > 0;
 
+    /// <summary>Of the whole, where one ratio or the multiply-adds say it.</summary>
+    internal double ShareLeft => Ratio?.OfAll is { } ratio ? 1 - ratio : TargetFlops!.Value;
+
     private int Targets => (Ratio is null ? 0 : 1) + new[] { Threshold, TargetFlops, TargetTime, TargetLatency }.Count(t => t is not null);
 
     /// <exception cref="EspalierException">A number is out of its range, or there is not exactly one target.</exception>
@@ -140,6 +143,9 @@ public sealed record SelectionOptions
 
     /// <summary>Whether a pattern says that a group is left alone.</summary>
     internal bool Keeps(ChannelGroup group) => Keep.Any(pattern => Matches(group, pattern));
+
+    /// <summary>The same of a layer.</summary>
+    internal bool Keeps(string layer) => Keep.Any(pattern => Matches(layer, pattern));
 
     /// <summary>Fewest channels of a group that stay. Of heads there are few: one is enough.</summary>
     public int Fewest(ChannelGroup group) => Fewest(group.Count, group.Kind == ChannelKind.Heads ? 1 : MinKept);

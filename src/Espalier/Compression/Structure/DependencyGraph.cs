@@ -92,6 +92,10 @@ public sealed class DependencyGraph : IDisposable
         return null;
     }
 
+    /// <summary>The group of all rows of a weight that can go on their own; null for none.</summary>
+    internal ChannelGroup? Made(Tensor weight, int count) => Groups.FirstOrDefault(g => !g.IsStream && g.Count == count
+        && g.Of(ChannelRole.Producer).Any(s => s.Tensor == weight && s.Axis == 0));
+
     /// <summary>
     /// Multiply-adds for one image with some channels removed, by arithmetic: nothing is cut, so a search over plans may ask
     /// often.

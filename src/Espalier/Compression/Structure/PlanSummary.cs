@@ -12,6 +12,10 @@ public sealed record PlanSummary(
     IReadOnlyList<(string Name, Shape Before, Shape After)> Tensors,
     long ParametersBefore, long ParametersAfter, long MultiplyAddsBefore, long MultiplyAddsAfter)
 {
+    /// <summary>Of what goes without any plan for channels: what a model was, and what it is.</summary>
+    internal static PlanSummary OfSizes(long parameters, long multiplyAdds, Model model) => new([], [], parameters,
+        model.ParameterCount, multiplyAdds, model.Graph.CostPerImage.MultiplyAdds);
+
     /// <exception cref="EspalierException">The plan does not fit the network; see <see cref="RemovalPlan.Check"/>.</exception>
     public static PlanSummary Of(DependencyGraph graph, RemovalPlan plan)
     {

@@ -51,7 +51,7 @@ public sealed class AptBudget
     public bool Steers => target is not null;
 
     /// <summary>Where the budget has the threshold of p(prune).</summary>
-    public float Threshold => (float)(1 / (1 + Math.Exp(-logit)));
+    public float Threshold => (float)LearnedNumbers.Sigmoid(logit);
 
     /// <summary>The reward margin of an agent, in probability.</summary>
     public float Margin(int agent) => (float)margins[agent];

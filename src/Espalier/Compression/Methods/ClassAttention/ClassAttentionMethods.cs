@@ -19,12 +19,6 @@ public sealed record Evit : ByClassAttention
     /// <inheritdoc/>
     public override IReadOnlyList<MethodSetting> Settings => Known;
 
-    /// <inheritdoc/>
-    public override double? Keep { get; init; }
-
-    /// <inheritdoc/>
-    public override IReadOnlyList<int>? Blocks { get; init; }
-
     /// <summary>Whether dropped tokens leave one that is their weighted sum.</summary>
     public bool Fuse { get; init; } = true;
 
@@ -32,7 +26,7 @@ public sealed record Evit : ByClassAttention
 
     private static MethodSettings<Evit> Fusing()
     {
-        MethodSettings<Evit> settings = Stages<Evit>((m, x) => m with { Keep = x }, (m, x) => m with { Blocks = x });
+        MethodSettings<Evit> settings = Stages<Evit>();
         settings.Add("fuse", m => m.Fuse, (m, x) =>
             m with { Fuse = x }, "whether dropped tokens leave one that is their weighted sum");
         return settings;
@@ -42,8 +36,7 @@ public sealed record Evit : ByClassAttention
 /// <summary>Keeps the tokens that the class token attends to most: the simplest ranking, and a bar for all others.</summary>
 public sealed record ClassTopK : ByClassAttention
 {
-    private static readonly MethodSettings<ClassTopK> Known =
-        Stages<ClassTopK>((m, x) => m with { Keep = x }, (m, x) => m with { Blocks = x });
+    private static readonly MethodSettings<ClassTopK> Known = Stages<ClassTopK>();
 
     /// <inheritdoc/>
     public override string Name => "topk";
@@ -53,12 +46,6 @@ public sealed record ClassTopK : ByClassAttention
 
     /// <inheritdoc/>
     public override IReadOnlyList<MethodSetting> Settings => Known;
-
-    /// <inheritdoc/>
-    public override double? Keep { get; init; }
-
-    /// <inheritdoc/>
-    public override IReadOnlyList<int>? Blocks { get; init; }
 
     private protected override bool Fuses => false;
 }

@@ -29,7 +29,7 @@ public enum IpqGradient
 /// layers become codes of the entries of a small table, found by k-means, group of layers after group; behind each group the
 /// entries and all that is not coded yet are trained.
 /// </summary>
-public sealed record Ipq : CompressionMethod
+public sealed record Ipq : FewBitsMethod
 {
     private static readonly MethodSettings<Ipq> Known = new()
     {
@@ -59,19 +59,7 @@ public sealed record Ipq : CompressionMethod
     public override IReadOnlyList<MethodSetting> Settings => Known;
 
     /// <inheritdoc/>
-    public override bool TrainsFirst => true;
-
-    /// <inheritdoc/>
-    public override bool Removes => false;
-
-    /// <inheritdoc/>
-    public override bool TakesTarget => false;
-
-    /// <inheritdoc/>
     public override bool NeedsLabels => false;
-
-    /// <inheritdoc/>
-    public override IReadOnlyList<Refusal> Refuses => [CompressionOrder.FewBits];
 
     /// <inheritdoc/>
     public override NetworkTraits Leaves => NetworkTraits.FewBits;

@@ -34,7 +34,7 @@ public enum EncLayers
 /// Efficient Network Compression (Kim, Khan and Kyung, CVPR 2019, arXiv 1811.12781): every layer becomes two thinner ones by a
 /// truncated SVD, and a search finds how many ranks each keeps for a target of multiply-adds.
 /// </summary>
-public sealed record Enc : CompressionMethod
+public sealed record Enc : SplitMethod
 {
     private static readonly MethodSettings<Enc> Known = new()
     {
@@ -61,12 +61,6 @@ public sealed record Enc : CompressionMethod
 
     /// <inheritdoc/>
     public override IReadOnlyList<MethodSetting> Settings => Known;
-
-    /// <summary>Layers are split, and no channel goes that others read.</summary>
-    public override bool Recovers => false;
-
-    /// <inheritdoc/>
-    public override IReadOnlyList<Refusal> Refuses => [CompressionOrder.FewBits];
 
     /// <inheritdoc/>
     public override bool NeedsLabels => Metric != EncMetric.Energy || Search == EncSearch.Inf;

@@ -8,7 +8,7 @@ namespace Espalier.Compression.Methods.LowRank;
 /// output on real images changes least, and ranks are chosen by the exact errors of all layers at once. Needs no labels and no
 /// training.
 /// </summary>
-public sealed record LowRank : CompressionMethod
+public sealed record LowRank : SplitMethod
 {
     private static readonly MethodSettings<LowRank> Known = new()
     {
@@ -30,12 +30,6 @@ public sealed record LowRank : CompressionMethod
 
     /// <inheritdoc/>
     public override IReadOnlyList<MethodSetting> Settings => Known;
-
-    /// <summary>Layers are split, and no channel goes that others read.</summary>
-    public override bool Recovers => false;
-
-    /// <inheritdoc/>
-    public override IReadOnlyList<Refusal> Refuses => [CompressionOrder.FewBits];
 
     /// <inheritdoc/>
     public override bool NeedsLabels => false;

@@ -1,5 +1,4 @@
 using Espalier.Data;
-using Espalier.Models;
 using Espalier.Tensors;
 using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 

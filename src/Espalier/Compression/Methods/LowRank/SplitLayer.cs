@@ -116,7 +116,7 @@ internal sealed class SplitLayer
                 throw new EspalierException($"no layer that could be split matches '{pattern}'; there are "
                     + (all.Count == 0 ? "none" : string.Join(", ", all.Take(6).Select(l => l.Name))
                         + (all.Count > 6 ? ", ..." : "")));
-        return [.. all.Where(l => !selection.Keep.Any(p => SelectionOptions.Matches(l.Name, p)))];
+        return [.. all.Where(l => !selection.Keeps(l.Name))];
 
         bool EndsInSum(GraphValue value) => readers[value].ToArray() is [var reader]
             && (reader.Op is AddOp or IndexAddOp || (reader.Op is BatchNorm2dOp && EndsInSum(reader.Output)));

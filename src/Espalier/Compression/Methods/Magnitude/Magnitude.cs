@@ -57,14 +57,8 @@ public sealed record Fpgm : FilterPruning
 /// Removes the channels with the smallest batch norm scales |gamma|: Network Slimming (Liu et al., arXiv 1708.06519) without the
 /// training that makes scales small.
 /// </summary>
-public sealed record BnScale : ImportanceMethod
+public sealed record BnScale : WeightScores
 {
-    /// <inheritdoc/>
-    public override bool NeedsLabels => false;
-
-    /// <inheritdoc/>
-    public override bool NeedsImages => false;
-
     /// <inheritdoc/>
     public override string Name => "bn-scale";
 
@@ -77,14 +71,8 @@ public sealed record BnScale : ImportanceMethod
 }
 
 /// <summary>Removes filters by chance: what every method must beat.</summary>
-public sealed record RandomFilters : ImportanceMethod
+public sealed record RandomFilters : WeightScores
 {
-    /// <inheritdoc/>
-    public override bool NeedsLabels => false;
-
-    /// <inheritdoc/>
-    public override bool NeedsImages => false;
-
     /// <inheritdoc/>
     public override string Name => "random";
 
@@ -101,18 +89,22 @@ public sealed record RandomFilters : ImportanceMethod
     }
 }
 
+/// <summary>Scores channels without looking at any image.</summary>
+public abstract record WeightScores : ImportanceMethod
+{
+    /// <inheritdoc/>
+    public sealed override bool NeedsLabels => false;
+
+    /// <inheritdoc/>
+    public sealed override bool NeedsImages => false;
+}
+
 /// <summary>
 /// Scores filters by their weights alone; a group with several producers by the sum over them. Channels that a list picks from a
 /// stream have no filter of their own and go by the columns that read them.
 /// </summary>
-public abstract record FilterPruning : ImportanceMethod
+public abstract record FilterPruning : WeightScores
 {
-    /// <inheritdoc/>
-    public override bool NeedsLabels => false;
-
-    /// <inheritdoc/>
-    public override bool NeedsImages => false;
-
     private protected delegate double OfRow(ReadOnlySpan<float> row);
 
     /// <inheritdoc/>

@@ -1,6 +1,5 @@
 using System.Globalization;
 using Espalier.Data;
-using Espalier.Models;
 using Espalier.Optim;
 using Espalier.Tensors;
 using Espalier.Training;
@@ -115,7 +114,7 @@ public sealed record NVit : CompressionMethod
                 throw new EspalierException(FormattableString.Invariant($"TargetLatency is {latency} ms; now it is {now:0.###}"));
             return latency / now;
         }
-        return selection.Ratio?.OfAll is { } ratio ? 1 - ratio : selection.TargetFlops!.Value;
+        return selection.ShareLeft;
     }
 
     /// <summary>This machine's times. They differ from run to run: one that is resumed goes on with those that it had.</summary>

@@ -26,7 +26,7 @@ public enum WeightRange
 /// Quantisation-aware training (Jacob et al., CVPR 2018, arXiv 1712.05877): the network is trained as it will compute, with
 /// weights and values rounded to few bits, and gradients go straight through the rounding.
 /// </summary>
-public sealed record Qat : CompressionMethod
+public sealed record Qat : FewBitsMethod
 {
     private static readonly MethodSettings<Qat> Known = new()
     {
@@ -51,18 +51,6 @@ public sealed record Qat : CompressionMethod
 
     /// <inheritdoc/>
     public override IReadOnlyList<MethodSetting> Settings => Known;
-
-    /// <inheritdoc/>
-    public override bool TrainsFirst => true;
-
-    /// <inheritdoc/>
-    public override bool Removes => false;
-
-    /// <inheritdoc/>
-    public override bool TakesTarget => false;
-
-    /// <inheritdoc/>
-    public override IReadOnlyList<Refusal> Refuses => [CompressionOrder.FewBits];
 
     /// <inheritdoc/>
     public override NetworkTraits Leaves => NetworkTraits.FewBits;

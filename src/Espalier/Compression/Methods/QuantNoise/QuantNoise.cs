@@ -9,7 +9,7 @@ namespace Espalier.Compression.Methods.QuantNoise;
 /// only a share of the weights, drawn anew, is quantised, so that the gradients of the others are true. Of integers the network
 /// ends in few bits, as by training with roundings; of blocks it stays one of floats, which <c>ipq</c> makes small.
 /// </summary>
-public sealed record QuantNoise : CompressionMethod
+public sealed record QuantNoise : FewBitsMethod
 {
     private static readonly MethodSettings<QuantNoise> Known = new()
     {
@@ -44,18 +44,6 @@ public sealed record QuantNoise : CompressionMethod
 
     /// <inheritdoc/>
     public override IReadOnlyList<MethodSetting> Settings => Known;
-
-    /// <inheritdoc/>
-    public override bool TrainsFirst => true;
-
-    /// <inheritdoc/>
-    public override bool Removes => false;
-
-    /// <inheritdoc/>
-    public override bool TakesTarget => false;
-
-    /// <inheritdoc/>
-    public override IReadOnlyList<Refusal> Refuses => [CompressionOrder.FewBits];
 
     /// <inheritdoc/>
     public override NetworkTraits Leaves => Kind == NoiseKind.Integers ? NetworkTraits.FewBits : NetworkTraits.None;

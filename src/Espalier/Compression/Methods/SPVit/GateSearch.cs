@@ -7,22 +7,20 @@ namespace Espalier.Compression.Methods.SPVit;
 /// <summary>How gates are drawn and what they learn (arXiv 2111.11802, sections 3.2 and 3.3).</summary>
 internal static class SPGates
 {
-    public static double Sigmoid(double x) => 1 / (1 + Math.Exp(-x));
-
     /// <summary>A relaxed Bernoulli of temperature 1 with p = sigmoid(g), whose forward value is 0 or 1; its slope by g is
     /// soft (1 - soft).</summary>
     /// <param name="u">Uniform in [0, 1).</param>
     public static (double Logit, double Hard, double Soft) Sample(double g, double u)
     {
         double logit = Math.Log(u) - Math.Log(1 - u) + g;
-        return (logit, logit > 0 ? 1 : 0, Sigmoid(logit));
+        return (logit, logit > 0 ? 1 : 0, LearnedNumbers.Sigmoid(logit));
     }
 
     /// <summary>The slope by g of the indicator [p > 0.5] + sigmoid(p - 0.5) - its own value, which costs are counted by.
     /// </summary>
     public static double IndicatorSlope(double g)
     {
-        double p = Sigmoid(g), s = Sigmoid(p - 0.5);
+        double p = LearnedNumbers.Sigmoid(g), s = LearnedNumbers.Sigmoid(p - 0.5);
         return s * (1 - s) * p * (1 - p);
     }
 
@@ -43,9 +41,6 @@ internal static class SPGates
         double d3 = factors[2] - factors[1] * z2 - factors[0] * z1 * (1 - z2);
         return [z2 == 1 ? 0 : d1 + d2 * b + d3 * b * c, z3 == 1 ? 0 : d2 * a + d3 * a * c, d3 * a * b];
     }
-
-    /// <summary>λ (target - cost)².</summary>
-    public static double Penalty(double lambda, double target, double cost) => lambda * (target - cost) * (target - cost);
 }
 
 /// <summary>The gates of one layer: numbers that are trained, of which some are open now.</summary>

@@ -89,7 +89,7 @@ public sealed record SPVit : CompressionMethod
         int gone = blocks.Count(b => b.Operation != SearchedBlock.Attention);
         if (gone > 0)
         {
-            var summary = new PlanSummary([], [], parameters, job.Model.ParameterCount, work, graph.CostPerImage.MultiplyAdds);
+            var summary = PlanSummary.OfSizes(parameters, work, job.Model);
             job.Removed($"the attention of {gone} blocks", new RemovalReport(summary, difference, []));
         }
         if (!Narrow(job, blocks) && gone == 0) throw new EspalierException("nothing would be removed; ask for less");
@@ -121,14 +121,13 @@ public sealed record SPVit : CompressionMethod
         SearchedBlock[] blocks = [.. network.Blocks.Select(b =>
         {
             var (attention, mlp) = SearchedBlock.LayersOf(b);
-            return new SearchedBlock(graph, b, network.PrefixTokens, Grid(graph, patches), this, !Keeps(attention), !Keeps(mlp));
+            return new SearchedBlock(graph, b, network.PrefixTokens, Grid(graph, patches), this, !selection.Keeps(attention),
+                !selection.Keeps(mlp));
         })];
         if (blocks.All(b => b.Operations is null && b.Units is null))
             throw new EspalierException("Keep leaves nothing of the transformer to search");
         foreach (SearchedBlock block in blocks) block.Check();
         return blocks;
-
-        bool Keeps(string layer) => selection.Keep.Any(pattern => SelectionOptions.Matches(layer, pattern));
     }
 
     /// <summary>By the patches that images are cut into; else a square.</summary>
@@ -150,7 +149,7 @@ public sealed record SPVit : CompressionMethod
     internal GateSearch Search(SearchedBlock[] blocks, SelectionOptions selection, long work,
         Func<StepContext, Func<double>>? uniform = null)
     {
-        double target = selection.Ratio?.OfAll is { } ratio ? 1 - ratio : selection.TargetFlops!.Value;
+        double target = selection.ShareLeft;
         BlockCost[] costs = [.. blocks.Select(b => selection.Ratio is null ? b.MultiplyAdds() : b.Weights())];
         double rest = selection.Ratio is null
             ? work - blocks.Select((b, i) => costs[i].Of(SearchedBlock.Attention, b.UnitCount)).Sum() : 0;
@@ -181,8 +180,7 @@ public sealed record SPVit : CompressionMethod
         var plan = new RemovalPlan();
         foreach (SearchedBlock block in blocks.Where(b => b.OpenUnits < b.UnitCount))
         {
-            ChannelGroup group = groups.Groups.FirstOrDefault(g => !g.IsStream && g.Count == block.UnitCount
-                && g.Of(ChannelRole.Producer).Any(s => s.Tensor == block.FirstWeight && s.Axis == 0))
+            ChannelGroup group = groups.Made(block.FirstWeight, block.UnitCount)
                 ?? throw new EspalierException("hidden units of a block cannot go on their own: leave its MLP alone with Keep");
             plan.Add(group, Enumerable.Range(0, block.UnitCount).Where(k => block.Units!.Hard[k] == 0));
         }

@@ -48,8 +48,7 @@ internal static class BlockRemoval
         using var edit = new GraphEdit(graph);
         foreach (ResidualBranch block in blocks) edit.Take(block.Sum, block.ShortcutOf(block.Sum));
         float difference = edit.Commit(images, masked);
-        return new RemovalReport(new PlanSummary([], [], parameters, model.ParameterCount, multiplyAdds,
-            graph.CostPerImage.MultiplyAdds), difference, []);
+        return new RemovalReport(PlanSummary.OfSizes(parameters, multiplyAdds, model), difference, []);
     }
 }
 

@@ -213,7 +213,7 @@ public sealed record VitSlim : CompressionMethod, ISharedSearch
         {
             float[] masked = small.MaskedTokens(graph, images);
             small.DropTokens(graph);
-            var summary = new PlanSummary([], [], parameters, parameters, before, graph.CostPerImage.MultiplyAdds);
+            var summary = PlanSummary.OfSizes(parameters, before, job.Model);
             job.Removed($"tokens ({string.Join(' ', small.Kept.Select(k => k.Tokens.Length))} are left, block by block)",
                 new RemovalReport(summary, Removal.Difference(masked, graph.Run(images).Span), []));
         }

@@ -20,7 +20,7 @@ internal sealed class WdLayer(string name, Tensor weight, Gate[] gates, double i
     public LearnedNumbers Threshold { get; } = new(1, initial);
 
     /// <summary>The share that is kept by the threshold, before it is rounded.</summary>
-    public double Keep => WdRule.Sigmoid(Threshold.Values[0]);
+    public double Keep => LearnedNumbers.Sigmoid(Threshold.Values[0]);
 
     public double[] Mask { get; private set; } = [];
 
@@ -68,7 +68,7 @@ internal sealed record WdBlock(WdLayer? Heads, WdLayer? Projection, WdLayer? Fir
         return Sum(parts, Of(Heads), Of(Projection), Of(First), Of(Second));
 
         double Of(WdLayer? layer) => layer is null ? 1
-            : (double)WdRule.Count(layer.Count, WdRule.Sigmoid(layer.Threshold.Values[0] - lower)) / layer.Count;
+            : (double)WdRule.Count(layer.Count, LearnedNumbers.Sigmoid(layer.Threshold.Values[0] - lower)) / layer.Count;
     }
 }
 
@@ -124,12 +124,7 @@ internal sealed class WdMasks
     public static IReadOnlyList<string> LayersOf(Graph graph) => [.. TransformerBlocks.Of(graph).Blocks.SelectMany(b =>
         new[] { b.Query, b.Key, b.Value, b.Projection, b.Fc1, b.Fc2 }).Select(LayerOf)];
 
-    /// <summary>What stands before ".weight"; weights of imported networks may have names without a dot.</summary>
-    private static string LayerOf(GraphNode node)
-    {
-        string name = node.Operands[1]!.Name;
-        return name.LastIndexOf('.') is > 0 and var dot ? name[..dot] : name;
-    }
+    private static string LayerOf(GraphNode node) => LayerName.Of(node.Operands[1]!.Name);
 
     public void Apply(double lower = 0)
     {

@@ -64,8 +64,8 @@ public sealed record WdPruning : CompressionMethod
         int[] exits = ExitsOf(TransformerBlocks.Of(graph));
         long parameters = job.Model.ParameterCount, work = graph.CostPerImage.MultiplyAdds;
         selection.RequireKept(WdMasks.LayersOf(graph));
-        WdMasks masks = WdMasks.Insert(graph, name => selection.Keep.Any(p => SelectionOptions.Matches(name, p)), Initial);
-        double target = selection.Ratio?.OfAll is { } ratio ? 1 - ratio : selection.TargetFlops!.Value;
+        WdMasks masks = WdMasks.Insert(graph, selection.Keeps, Initial);
+        double target = selection.ShareLeft;
         try
         {
             Lowest(masks.Blocks.Count);
@@ -190,7 +190,7 @@ public sealed record WdPruning : CompressionMethod
         if (logits != graph.Outputs[0]) edit.Take(graph.Outputs[0].Producer!, logits);
         float difference = edit.Commit(images, expected);
         if (blocks == 0) return;
-        var summary = new PlanSummary([], [], parameters, job.Model.ParameterCount, work, graph.CostPerImage.MultiplyAdds);
+        var summary = PlanSummary.OfSizes(parameters, work, job.Model);
         job.Removed($"{blocks} blocks behind an exit", new RemovalReport(summary, difference, []));
     }
 
@@ -205,8 +205,7 @@ public sealed record WdPruning : CompressionMethod
             var plan = new RemovalPlan();
             foreach (WdLayer layer in layers.Where(l => l.Mask.Contains(0)))
             {
-                ChannelGroup group = groups.Groups.FirstOrDefault(g => !g.IsStream && g.Count == layer.Count
-                    && g.Of(ChannelRole.Producer).Any(s => s.Tensor == layer.Weight && s.Axis == 0))
+                ChannelGroup group = groups.Made(layer.Weight, layer.Count)
                     ?? throw new EspalierException($"the rows of '{layer.Name}' cannot go on their own: leave it alone with Keep");
                 plan.Add(group, Enumerable.Range(0, layer.Count).Where(k => layer.Mask[k] == 0));
             }

@@ -3,8 +3,6 @@ namespace Espalier.Compression.Methods.WdPruning;
 /// <summary>How many rows a layer keeps and which (WDPruning, section 3.2), and what a budget costs (3.4).</summary>
 internal static class WdRule
 {
-    public static double Sigmoid(double t) => 1 / (1 + Math.Exp(-t));
-
     /// <summary>
     /// Of <paramref name="n"/> rows the share <paramref name="keep"/>, rounded up; where n is a multiple of 16 to the nearest
     /// multiple of 16, at least one, upward where two are as near.
@@ -21,7 +19,7 @@ internal static class WdRule
     public static double[] Mask(double[] scores, double threshold)
     {
         var mask = new double[scores.Length];
-        int count = Count(mask.Length, Sigmoid(threshold));
+        int count = Count(mask.Length, LearnedNumbers.Sigmoid(threshold));
         foreach (int k in Enumerable.Range(0, mask.Length).OrderByDescending(k => scores[k]).Take(count)) mask[k] = 1;
         return mask;
     }
