@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Espalier.Tensors;
 
 namespace Espalier.Data;
 
@@ -27,6 +28,9 @@ public sealed class Batch
 
     /// <summary>[N], the pictures' numbers in the data set.</summary>
     public int[] Indices { get; }
+
+    /// <summary>A model's input, [N, C, S, S].</summary>
+    public Tensor ToTensor(int channels, int imageSize) => Tensor.From(new Shape(Count, channels, imageSize, imageSize), Pixels);
 
     /// <summary>Lets the loader fill the arrays again; do not touch them afterwards. A second call does nothing.</summary>
     public void Recycle()

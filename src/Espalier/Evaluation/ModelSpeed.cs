@@ -1,7 +1,6 @@
 using Espalier.Benchmarking;
 using Espalier.Data;
 using Espalier.Inference;
-using Espalier.Models;
 using Espalier.Tensors;
 
 namespace Espalier.Evaluation;

@@ -173,11 +173,11 @@ internal sealed class ModelReader : IDisposable
     private static (Graph Graph, ModelCard Card) Vit(ModelTensors file, ModelStructure? block, OpenOptions options)
     {
         if (options.Config is not { } config)
-            return NamedNetwork.Vit(file, block! with { Config = NamedNetwork.Grid(file, block.Config) }, options);
+            return NamedNetwork.Vit(file, block! with { Config = VitTensors.Grid(file, block.Config) }, options);
         if (block is not null && block.Config.NumHeads != config.NumHeads)
             throw new EspalierException($"{file.Source}: is of a model with {block.Config.NumHeads} attention heads, not "
                 + $"{config.NumHeads}; correct numHeads in the configuration");
-        config = NamedNetwork.Grid(file, config with { PruneLayers = config.PruneLayers ?? block?.Config.PruneLayers });
+        config = VitTensors.Grid(file, config with { PruneLayers = config.PruneLayers ?? block?.Config.PruneLayers });
         if (block is null) return NamedNetwork.Vit(file, config, options);
         return NamedNetwork.Vit(file, block with
         {

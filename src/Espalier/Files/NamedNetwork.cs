@@ -99,20 +99,7 @@ internal static class NamedNetwork
         if (shape.Stem == VitStem.Patches && file.Shapes.GetValueOrDefault(VitNames.Embeddings + "patch_embeddings.weight") is [_,
             var channels, _, _])
             shape = shape with { Channels = channels };
-        return Grid(file, shape).Checked(file.Source);
-    }
-
-    /// <summary>A shape with the image size that a file's position embeddings are for.</summary>
-    /// <exception cref="EspalierException">They are no square grid.</exception>
-    public static VitConfig Grid(ModelTensors file, VitConfig shape)
-    {
-        if (file.Shapes.GetValueOrDefault(VitNames.Positions) is not [1, var tokens, _]) return shape;
-        int prefix = VitTensors.Form(file, null, newHead: false).Prefix(shape), patches = tokens - prefix, grid = (int)Math.Round(Math.Sqrt(Math.Max(patches, 0)));
-        if (grid < 1 || grid * grid != patches)
-            throw new EspalierException($"{file.Source}: its {tokens} position embeddings, {prefix} of them for "
-                + "extra tokens, are no square grid; is it of another network?");
-        long side = (long)grid * shape.TokenPixels;
-        return shape with { ImageSize = (int)Math.Min(side, int.MaxValue) };
+        return VitTensors.Grid(file, shape).Checked(file.Source);
     }
 
     /// <summary>The same of a convolutional network: what its first layer reads and its last one makes.</summary>

@@ -3,7 +3,6 @@ using Espalier.Data;
 using Espalier.Evaluation;
 using Espalier.Files;
 using Espalier.Inference;
-using Espalier.Models;
 using Espalier.Optim;
 using Espalier.Tensors;
 

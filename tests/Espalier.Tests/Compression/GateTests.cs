@@ -213,7 +213,7 @@ public sealed class TrainingHookTests
         foreach (var (_, parameter) in model.Graph.Parameters) parameter.ClearGrad();
 
         using var recording = new Recording();
-        Tensor images = Espalier.Models.ImageTensors.ToTensor(batch, 1, 8);
+        Tensor images = batch.ToTensor(1, 8);
         Graph wide = model.Graph.Between(model.Graph.Inputs, [model.Graph.Outputs[0], here]);
         Tensor[] pass = wide.Run([images]);
         Tensor constant;

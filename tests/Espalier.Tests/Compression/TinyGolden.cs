@@ -1,6 +1,5 @@
 using System.Text.Json;
 using Espalier.Data;
-using Espalier.Models;
 using Espalier.Optim;
 using Espalier.Tensors;
 using Espalier.Training;

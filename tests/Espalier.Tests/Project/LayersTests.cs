@@ -28,8 +28,8 @@ public sealed partial class LayersTests
             {
                 string text = File.ReadAllText(file);
                 Assert.Matches($@"(?m)^namespace Espalier(\.{folder}(\.\w+)*)?;", text);
-                wrong.AddRange(Uses().Matches(text).Select(m => m.Groups[1].Value).Distinct().Where(used => Level(used) > level)
-                    .Select(used => $"{Path.GetRelativePath(library, file)} uses {used}"));
+                wrong.AddRange(Uses().Matches(text).Select(m => m.Groups["used"].Value).Distinct()
+                    .Where(used => Level(used) > level).Select(used => $"{Path.GetRelativePath(library, file)} uses {used}"));
             }
         }
         Assert.Empty(wrong);
@@ -37,7 +37,9 @@ public sealed partial class LayersTests
 
     private static int Level(string folder) => Array.FindIndex(Order, level => level.Contains(folder));
 
-    [GeneratedRegex(@"^using (?:static |\w+ = )?Espalier\.(\w+)", RegexOptions.Multiline)]
+    /// <summary>A using, or a name with its folder in front, such as Files.Model.</summary>
+    [GeneratedRegex(@"^using (?:static |\w+ = )?Espalier\.(?<used>\w+)|(?<![.\w""])(?:Espalier\.)?(?<used>[A-Z]\w+)\.[A-Z]",
+        RegexOptions.Multiline)]
     private static partial Regex Uses();
 
     private static string ThisFile([CallerFilePath] string path = "") => path;

@@ -25,4 +25,8 @@ internal static class CompressNumbers
         void Row(string name, double x, double y, Func<double, string> format) =>
             table.Row(name, format(x), format(y), Format.Number(y / x, "0.000"));
     }
+
+    /// <summary>How small a network of few bits could be.</summary>
+    public static void Bound(Terminal terminal, Model model) => terminal.Line(
+        $"bound       {Format.Bytes(BeforeAfter.EntropyBytes(model))} of weights, were their codes packed to their entropy");
 }

@@ -37,7 +37,8 @@ internal sealed class CompressRun(CompressPlan plan, CommandContext context)
         Table table = TrainingDisplay.Run(terminal, plan.Method.Name, progress =>
             Compress(new CompressionJob(input.Model, input.Data, method, progress, context.Cancel), input));
         terminal.Console.Write(table);
-        if (CompressionOrder.TraitsOf(input.Model.Graph).HasFlag(NetworkTraits.FewBits)) SizeLine.Show(terminal, input.Model);
+        if (CompressionOrder.TraitsOf(input.Model.Graph).HasFlag(NetworkTraits.FewBits))
+            CompressNumbers.Bound(terminal, input.Model);
         string compared = input.IsNoise ? "on noise, since nobody named a data set (--data NAME)"
             : $"on {input.Pair.Test.Count} {(input.IsLabelled ? "test images of" : "held-out images without labels from")} "
                 + input.Pair.Info.Name;

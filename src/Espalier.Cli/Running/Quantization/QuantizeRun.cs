@@ -146,7 +146,7 @@ internal sealed class QuantizeRun(QuantizePlan plan, CommandContext context)
         table.Row("file", Format.Bytes(whole), Format.Bytes(small), Format.Number((double)small / whole, "0.000"));
         table.Row("ms an image", Format.Number(slow, "0.000"), Format.Number(fast, "0.000"), Format.Number(fast / slow, "0.000"));
         terminal.Console.Write(table);
-        SizeLine.Show(terminal, model);
+        CompressNumbers.Bound(terminal, model);
         foreach (string note in result.Notes) terminal.Line($"done        {note}");
         terminal.Line($"layers      {result.Layers.Count} in few bits; floats: "
             + (result.Floats.Count == 0 ? "none" : string.Join(", ", result.Floats.Take(8)) + (result.Floats.Count > 8

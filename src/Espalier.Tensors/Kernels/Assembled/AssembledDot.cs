@@ -15,7 +15,7 @@ internal enum DotInstruction
 }
 
 /// <summary>Writes the machine code of one tile: <c>rows</c> by 32 sums in registers, two vectors of B and one broadcast group
-/// of A for each step, as the float tiles do. The reference is <see cref="Int8TileReference"/> and
+/// of A for each step, as the float tiles do. The reference is <see cref="Int8TilePortable"/> and
 /// <see cref="Bf16TileReference"/>.</summary>
 internal static class AssembledDot
 {

@@ -28,7 +28,7 @@ internal unsafe struct AttentionInt8 : IRangeJob
     private int cuts;
 
     /// <summary>The best tile of 32 columns; they all give the same.</summary>
-    public static DotTile Tile => IsQuick ? DotKernels.Int8.Tile! : new Int8TileReference(maxRows: 12, Block);
+    public static DotTile Tile => IsQuick ? DotKernels.Int8.Tile! : new Int8TilePortable(maxRows: 12, Block);
 
     /// <summary>Whether this processor has a quick tile.</summary>
     public static bool IsQuick => Hardware.Has512 && DotKernels.Int8.Tile is { Columns: Block };

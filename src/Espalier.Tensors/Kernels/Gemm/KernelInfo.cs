@@ -4,6 +4,9 @@ using System.Runtime.Intrinsics.X86;
 
 namespace Espalier.Tensors.Kernels;
 
+/// <summary>The kernel of one precision: its name, null where this process has none, and why, one line for people.</summary>
+public readonly record struct KernelChoice(string? Name, string Reason);
+
 /// <summary>Which matrix kernels this process uses. Chosen once; the environment variable ESPALIER_KERNEL (avx512, avx2, advsimd
 /// or portable) chooses lower ones than the processor allows, in single precision; ESPALIER_ASSEMBLED=0 leaves out those that are
 /// assembled at run time, for linear layers and convolutions at inference.</summary>

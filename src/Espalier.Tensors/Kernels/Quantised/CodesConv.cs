@@ -1,10 +1,8 @@
 namespace Espalier.Tensors.Kernels;
 
 /// <summary>A convolution of codes at inference over NHWC images: codes without sign by weights of codes with sign, summed in
-/// int32
-/// and finished by <see cref="CodesEpilogue"/>. Where the kernel reads outside of the image it reads the code of 0. Native
-/// memory; the
-/// owner disposes it. Running allocates nothing once warm, and several threads may use one at once.</summary>
+/// int32 and finished by <see cref="CodesEpilogue"/>. Where the kernel reads outside of the image it reads the code of 0. Native
+/// memory; the owner disposes it. Running allocates nothing once warm, and several threads may use one at once.</summary>
 /// <param name="zero">The code of 0 in x.</param>
 internal abstract unsafe class CodesConv(int channels, int outputs, int zero, in ConvShape shape) : IDisposable
 {
@@ -42,12 +40,11 @@ internal abstract unsafe class CodesConv(int channels, int outputs, int zero, in
     public static CodesConv Create(int channels, int outputs, int groups, sbyte* weight, int* bias, int zero,
         in ConvShape shape) =>
         Create(channels, outputs, groups, weight, bias, zero, shape, ConvTile.Codes,
-            DotKernels.Int8.Tile ?? new Int8TileReference());
+            DotKernels.Int8.Tile ?? new Int8TilePortable());
 
     /// <summary>Runs, split over the workers.</summary>
     /// <param name="x">[images, height, width] pixels of codes, <paramref name="ldx"/> apart, a multiple of 4; up to 16 bytes
-    /// behind
-    /// the last are read.</param>
+    /// behind the last are read.</param>
     public abstract void Run(int images, int height, int width, byte* x, int ldx, in CodesEpilogue epilogue);
 
     public abstract void Dispose();

@@ -114,3 +114,7 @@ public static class ChannelSelector
         public int Most { get; init; }
     }
 }
+
+/// <summary>However many channels go, a network needs more than was asked for: narrower layers, more layers or less to ask for
+/// are what helps.</summary>
+public sealed class OutOfReachException(string message) : EspalierException(message);

@@ -77,7 +77,21 @@ internal static class VitTensors
             NumHeads = heads.Value, Distilled = file.Shapes.ContainsKey("head_dist.weight"),
             NumClasses = file.Shapes.GetValueOrDefault("head.weight") is [var classes, ..] ? classes : 1,
         };
-        return Files.NamedNetwork.Grid(file, config).Checked(file.Source);
+        return Grid(file, config).Checked(file.Source);
+    }
+
+    /// <summary>A shape with the image size that a file's position embeddings are for.</summary>
+    /// <exception cref="EspalierException">They are no square grid.</exception>
+    public static VitConfig Grid(ModelTensors file, VitConfig shape)
+    {
+        if (file.Shapes.GetValueOrDefault(VitNames.Positions) is not [1, var tokens, _]) return shape;
+        int prefix = Form(file, null, newHead: false).Prefix(shape), patches = tokens - prefix;
+        int grid = (int)Math.Round(Math.Sqrt(Math.Max(patches, 0)));
+        if (grid < 1 || grid * grid != patches)
+            throw new EspalierException($"{file.Source}: its {tokens} position embeddings, {prefix} of them for "
+                + "extra tokens, are no square grid; is it of another network?");
+        long side = (long)grid * shape.TokenPixels;
+        return shape with { ImageSize = (int)Math.Min(side, int.MaxValue) };
     }
 
     /// <summary>How its authors stretch positions to another image size; null for Google's way.</summary>

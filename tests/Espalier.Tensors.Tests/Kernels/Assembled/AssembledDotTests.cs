@@ -25,7 +25,7 @@ public sealed unsafe class AssembledDotTests
             var expected = new int[rows * AssembledDot.Columns];
             fixed (int* sums = expected)
             {
-                new Int8TileReference(rows, AssembledDot.Columns).Run(rows, Groups, memory.A, memory.B, memory.Start, sums);
+                new Int8TilePortable(rows, AssembledDot.Columns).Run(rows, Groups, memory.A, memory.B, memory.Start, sums);
             }
 
             ((delegate* unmanaged<AssembledTile.Arguments*, ulong*, void>)outer)(memory.Arguments, memory.Registers);

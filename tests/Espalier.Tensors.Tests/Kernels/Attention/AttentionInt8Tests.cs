@@ -10,7 +10,7 @@ public sealed class AttentionInt8Tests : IDisposable
 
     public void Dispose() => Workers.Threads = before;
 
-    private static Int8TileReference Plain => new(12, 32);
+    private static Int8TilePortable Plain => new(12, 32);
 
     [Theory]
     [InlineData(new[] { 1 }, new[] { 8 }, new[] { 8 })]
@@ -36,7 +36,7 @@ public sealed class AttentionInt8Tests : IDisposable
     {
         using var c = new AttentionCase([70, 5, 130], HeadLayout.Uniform(2, 24), [70, 5, 40]);
         Workers.Threads = 1;
-        float[] plain = c.Int8(Plain), other = c.Int8(new Int8TileReference(5, 32));
+        float[] plain = c.Int8(Plain), other = c.Int8(new Int8TilePortable(5, 32));
         Workers.Threads = 3;
         Assert.Equal(plain, c.Int8(Plain));
         Assert.Equal(plain, other);

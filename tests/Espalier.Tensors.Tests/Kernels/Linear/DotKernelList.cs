@@ -11,7 +11,7 @@ internal static class DotKernelList
         .. Int8TileAvxVnni.IsSupported ? new DotTile[] { new Int8TileAvxVnni() } : [],
         .. Int8TileAvx2.IsSupported ? new DotTile[] { new Int8TileAvx2() } : [],
         .. Int8TileDotProduct.IsSupported ? new DotTile[] { new Int8TileDotProduct() } : [],
-        new Int8TileReference(),
+        new Int8TilePortable(),
     ];
 
     private static readonly DotTile[] AllBf16 =

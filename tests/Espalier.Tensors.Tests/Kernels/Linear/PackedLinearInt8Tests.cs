@@ -138,7 +138,7 @@ public sealed unsafe class PackedLinearInt8Tests : IDisposable
     public void RefusesWhatOnlyTrainingNeeds()
     {
         using var problem = new LinearProblem(2, 3, 4, Parts.None);
-        using var layer = new PackedLinearInt8(3, 4, problem.Weights, new Int8TileReference());
+        using var layer = new PackedLinearInt8(3, 4, problem.Weights, new Int8TilePortable());
         nint y = (nint)problem.Floats(10);
         Assert.Throws<ArgumentException>(
             () => layer.Run(1, problem.X, 4, (float*)y, 3, new Epilogue { Accumulate = true }));

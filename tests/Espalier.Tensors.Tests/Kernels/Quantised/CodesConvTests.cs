@@ -22,7 +22,7 @@ public unsafe class CodesConvTests
         var problem = new Problem(channels, outputs, groups, kernel, stride, size, zero);
         DotTile?[] tiles =
         [
-            new Int8TileReference(), Int8TileAvx2.IsSupported ? new Int8TileAvx2() : null, Int8TileAvxVnni.IsSupported
+            new Int8TilePortable(), Int8TileAvx2.IsSupported ? new Int8TileAvx2() : null, Int8TileAvxVnni.IsSupported
                 ? new Int8TileAvxVnni() : null,
             DotKernels.Int8.Tile,
         ];
@@ -30,7 +30,7 @@ public unsafe class CodesConvTests
         {
             float[] expected = problem.Expected(ends);
             foreach (DotTile tile in tiles.OfType<DotTile>()) Assert.Equal(expected, problem.Run(ends, null, tile));
-            if (ConvTile.Codes is { } direct) Assert.Equal(expected, problem.Run(ends, direct, new Int8TileReference()));
+            if (ConvTile.Codes is { } direct) Assert.Equal(expected, problem.Run(ends, direct, new Int8TilePortable()));
         }
     }
 
@@ -45,7 +45,7 @@ public unsafe class CodesConvTests
         new Span<byte>(x, 64).Fill(255);
         float scale = 1, y = 0;
         foreach (DotTile? tile in new[] { DotKernels.Int8.Tile, Int8TileAvx2.IsSupported ? new Int8TileAvx2() : null,
-            new Int8TileReference() })
+            new Int8TilePortable() })
         {
             if (tile is null) continue;
             using CodesConv conv = CodesConv.Create(16, 1, 1, weights, &bias, 0, new ConvShape(1, 1, 1, default),

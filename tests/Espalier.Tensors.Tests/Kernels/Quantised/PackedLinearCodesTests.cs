@@ -21,7 +21,7 @@ public unsafe class PackedLinearCodesTests
         var step = new CodeStep(0.04f, zero, 0, 255);
         DotTile?[] tiles =
         [
-            new Int8TileReference(), Int8TileAvx2.IsSupported ? new Int8TileAvx2() : null, Int8TileAvxVnni.IsSupported
+            new Int8TilePortable(), Int8TileAvx2.IsSupported ? new Int8TileAvx2() : null, Int8TileAvxVnni.IsSupported
                 ? new Int8TileAvxVnni() : null,
             DotKernels.Int8.Tile,
         ];

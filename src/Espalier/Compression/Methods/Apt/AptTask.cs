@@ -2,7 +2,6 @@ using System.Globalization;
 using Espalier.Data;
 using Espalier.Evaluation;
 using Espalier.Inference;
-using Espalier.Models;
 using Espalier.Optim;
 using Espalier.Tensors;
 using Espalier.Training;

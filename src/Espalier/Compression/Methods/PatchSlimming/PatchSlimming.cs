@@ -1,5 +1,4 @@
 using System.Globalization;
-using Espalier.Models;
 using Espalier.Tensors;
 
 namespace Espalier.Compression.Methods.PatchSlimming;

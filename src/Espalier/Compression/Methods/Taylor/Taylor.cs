@@ -1,5 +1,4 @@
 using Espalier.Data;
-using Espalier.Models;
 using Espalier.Tensors;
 
 namespace Espalier.Compression.Methods.Taylor;

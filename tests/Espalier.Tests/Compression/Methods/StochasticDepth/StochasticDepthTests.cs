@@ -1,6 +1,5 @@
 using Espalier.Compression;
 using Espalier.Compression.Methods.StochasticDepth;
-using Espalier.Models;
 using Espalier.Tensors;
 
 namespace Espalier.Tests.Compression.Methods;

@@ -1,8 +1,8 @@
 namespace Espalier.Tensors.Kernels;
 
-/// <summary>What every int8 kernel computes, in plain words. For tests.</summary>
-internal sealed unsafe class Int8TileReference(int maxRows = 5, int columns = 16)
-    : DotTile("reference int8", maxRows, columns)
+/// <summary>What every int8 kernel computes, in plain words: for processors without one.</summary>
+internal sealed unsafe class Int8TilePortable(int maxRows = 5, int columns = 16)
+    : DotTile("portable int8", maxRows, columns)
 {
     public override int Height(int rows) => Math.Min(rows, MaxRows);
 
