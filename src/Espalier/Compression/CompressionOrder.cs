@@ -40,7 +40,7 @@ public sealed record Refusal(NetworkTraits Traits, string Reason);
 /// </summary>
 public static class CompressionOrder
 {
-    /// <summary>Of transformers' blocks, which are looked for among layers of full precision.</summary>
+    /// <summary>Of methods that need float weights.</summary>
     internal static readonly Refusal FewBits = new(NetworkTraits.FewBits, "it needs the weights as they were before rounding");
 
     /// <summary>Of all that shortens rows.</summary>

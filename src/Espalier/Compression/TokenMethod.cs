@@ -6,8 +6,7 @@ namespace Espalier.Compression;
 /// <summary>
 /// Shortens the token rows of a vision transformer: an edit of its graph that adds ops and changes no weight. What is dropped or
 /// merged is gone for all that follows, in training, in sessions and in ONNX files. A network with such ops is not trained for
-/// them;
-/// <see cref="CompressionOptions.FineTuneSteps"/> do that where asked for.
+/// them; <see cref="CompressionOptions.FineTuneSteps"/> do that where asked for.
 /// </summary>
 public abstract record TokenMethod : CompressionMethod
 {

@@ -8,8 +8,7 @@ namespace Espalier.Files;
 /// <summary>
 /// How a tensor of few bits lies in a file: as whole numbers of one byte each, of two, or two in a byte, first the lower half. In
 /// the metadata, under <c>stored</c>, is what they stand for: <c>(code - zero) · scale</c>, with scale and zero point by name
-/// among
-/// the file's tensors, one, or one for each entry of an axis; without a scale the codes themselves.
+/// among the file's tensors, one, or one for each entry of an axis; without a scale the codes themselves.
 /// </summary>
 /// <param name="Shape">The tensor's.</param>
 /// <param name="Low">The least code; likewise the largest.</param>

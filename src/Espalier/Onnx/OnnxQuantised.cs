@@ -7,8 +7,8 @@ namespace Espalier.Onnx;
 
 /// <summary>
 /// Values and weights of few bits in the form that runtimes fuse: QuantizeLinear and DequantizeLinear behind a value, whole
-/// numbers
-/// with DequantizeLinear for a weight, and the bias of a layer whose operands both are such as int32 in the scale of its sums.
+/// numbers with DequantizeLinear for a weight, and the bias of a layer whose operands both are such as int32 in the scale of its
+/// sums.
 /// </summary>
 internal static class OnnxQuantised
 {

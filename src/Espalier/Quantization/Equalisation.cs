@@ -5,8 +5,7 @@ namespace Espalier.Quantization;
 /// <summary>
 /// Brings the channels between two convolutions to one range, for weights that have one scale: W1's rows divided and W2's columns
 /// multiplied by s = sqrt(r1 r2) / r2, where what is between them is the identity or ReLU. The network stays what it was.
-/// Data-free
-/// quantization (Nagel et al., arXiv 1906.04721).
+/// Data-free quantization (Nagel et al., arXiv 1906.04721).
 /// </summary>
 internal static class Equalisation
 {

@@ -165,8 +165,7 @@ internal sealed class HistogramObserver(ObserverKind kind) : Observer
 
     /// <summary>
     /// KL(P | Q): P are the counts, those outside of the range at its ends; Q spreads the counts of each code evenly over the
-    /// bins
-    /// of it that have any.
+    /// bins of it that have any.
     /// </summary>
     private double Divergence(CodeFormat format, float min, float max)
     {

@@ -27,8 +27,7 @@ public static class MixedPrecision
 
     /// <summary>
     /// Bits for each layer: the least sum of sensitivities within a budget of bits in all. Exact but for a rounding of sizes up
-    /// to a
-    /// share of the budget, 1/65536.
+    /// to a share of the budget, 1/65536.
     /// </summary>
     /// <param name="choices">For each layer its choices: bits in all, and the sensitivity then.</param>
     /// <returns>Which choice of each layer; null where none fits.</returns>

@@ -14,8 +14,7 @@ internal readonly record struct CodeStep(float Scale, int Zero, int Low, int Hig
     public float Most => High - Zero;
 
     /// <summary>Codes with and without sign as codes without: those with are moved by 128. Null where there are more than 8 bits
-    /// of
-    /// them.</summary>
+    /// of them.</summary>
     public static CodeStep? Of(float scale, int zero, int low, int high) =>
         low >= 0 && high <= 255 ? new CodeStep(scale, zero, low, high)
         : low >= -128 && high <= 127 ? new CodeStep(scale, zero + 128, low + 128, high + 128) : null;

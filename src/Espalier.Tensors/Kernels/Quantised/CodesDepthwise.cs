@@ -6,10 +6,8 @@ using Espalier.Tensors.Threading;
 namespace Espalier.Tensors.Kernels;
 
 /// <summary>A <see cref="CodesConv"/> of each channel by itself. Codes are widened to floats as they are read, which hold the
-/// sums
-/// of so few products exactly, so that no instruction for bytes is needed. Lines are copied with the padding around them: there
-/// are
-/// no borders then, and neighbouring pixels share what they read.</summary>
+/// sums of so few products exactly, so that no instruction for bytes is needed. Lines are copied with the padding around them:
+/// there are no borders then, and neighbouring pixels share what they read.</summary>
 internal sealed unsafe class CodesDepthwise : CodesConv
 {
     /// <summary>Taps whose sums floats hold exactly: 255 · 127 times this is below 2^24.</summary>

@@ -1,8 +1,7 @@
 namespace Espalier.Tensors.Kernels;
 
 /// <summary>A <see cref="CodesConv"/> by the tiles of the direct convolution (<see cref="ConvTile.Codes"/>): pixels are read
-/// where they
-/// lie, four channels in the place of a float.</summary>
+/// where they lie, four channels in the place of a float.</summary>
 internal sealed unsafe class CodesDirectConv : CodesConv
 {
     private const int Four = Int8Rows.GroupSize;

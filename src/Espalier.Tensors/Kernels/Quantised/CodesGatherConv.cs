@@ -3,8 +3,7 @@ using Espalier.Tensors.Threading;
 namespace Espalier.Tensors.Kernels;
 
 /// <summary>A <see cref="CodesConv"/> with any <see cref="DotTile"/>: what each output pixel sees is gathered, a few pixels at a
-/// time,
-/// into a panel of groups of 4 codes, and multiplied with every panel of the weights.</summary>
+/// time, into a panel of groups of 4 codes, and multiplied with every panel of the weights.</summary>
 internal sealed unsafe class CodesGatherConv : CodesConv
 {
     private const int Four = Int8Rows.GroupSize;

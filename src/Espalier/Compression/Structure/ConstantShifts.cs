@@ -6,8 +6,7 @@ namespace Espalier.Compression;
 /// Where the constants that masked channels emit go when the channels are removed. A layer that reads constant kappa through
 /// weights W has kappa · ΣW (over the kernel) in each of its outputs, which its bias can give as well, or, where it has none, a
 /// lower running mean of the batch norm behind it. A branch that is added to a wider stream leaves kappa in the shift of that
-/// sum. At zero-padded borders fewer weights see the constant, so there the result
-/// differs.
+/// sum. At zero-padded borders fewer weights see the constant, so there the result differs.
 /// </summary>
 internal sealed class ConstantShifts
 {

@@ -34,6 +34,7 @@ internal static class TokenList
         copy.Refresh();
         return copy.Run(images).ToArray();
     }
+
     /// <summary>Lets no query of a block see keys of 0.</summary>
     /// <param name="mask">[1, T], the same of every image.</param>
     /// <param name="bias">[1, T], added to the scores of keys where attention has no bias of its own; null for none.</param>

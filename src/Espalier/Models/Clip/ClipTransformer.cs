@@ -5,8 +5,7 @@ namespace Espalier.Models;
 
 /// <summary>
 /// The transformer of both towers: x + Attention(LN(x)), then x + MLP(LN(x)), on token rows; a text's tokens see none behind
-/// them.
-/// Names are OpenAI's, but the stacked matrix of queries, keys and values is three.
+/// them. Names are OpenAI's, but the stacked matrix of queries, keys and values is three.
 /// </summary>
 public sealed class ClipTransformer : Module
 {
