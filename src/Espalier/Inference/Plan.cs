@@ -275,7 +275,7 @@ internal sealed unsafe partial class Plan : IDisposable
         if (arrange.Inputs.Length != 1 || places[arrange.Input] is var from && from.Offset == to.Offset) return null;
         int[] channels = Array.ConvertAll(arrange.From, f => f.Channel);
         int runs = channels.Where((c, k) => k == 0 || (c < 0 ? channels[k - 1] >= 0 : c != channels[k - 1] + 1)).Count();
-        return runs * ChannelSpread.Lanes > channels.Length && ChannelSpread.Takes(channels, arrange.Input.Channels)
+        return 2 * ChannelSpread.Vectors(channels, arrange.Input.Channels) < runs
             ? new SpreadStep(arrange.Output, from, to, new ChannelSpread(channels, arrange.Input.Channels, arrange.Shift)) : null;
     }
 }

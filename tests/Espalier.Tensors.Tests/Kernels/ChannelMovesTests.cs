@@ -31,15 +31,21 @@ public sealed unsafe class ChannelMovesTests
     /// <summary>A list with gaps, whose length is no whole number of vectors; the shift fills the gaps; between pixels nothing is
     /// written.</summary>
     [Theory]
-    [InlineData(3, 8, false)]
-    [InlineData(700, 27, false)]
-    [InlineData(700, 27, true)]
-    public void ListsWithGapsAreSpread(int pixels, int count, bool shifted)
+    [InlineData(3, 8, false, 1)]
+    [InlineData(700, 27, false, 1)]
+    [InlineData(700, 27, true, 1)]
+    [InlineData(3, 5, true, 1)]
+    [InlineData(50, 64, true, 1)]
+    [InlineData(50, 101, false, 2)]
+    [InlineData(50, 101, true, 3)]
+    [InlineData(50, 40, true, -1)]
+    public void ListsWithGapsAreSpread(int pixels, int count, bool shifted, int step)
     {
         int[] from = new int[count];
         int channels = 0;
-        for (int k = 0; k < count; k++) from[k] = k % 3 == 1 ? -1 : channels++;
-        channels = Math.Max(channels, 8);
+        for (int k = 0; k < count; k++) from[k] = k % 3 == 1 ? -1 : Math.Abs(step) * channels++ + k % Math.Abs(step);
+        channels = channels * Math.Abs(step) + 1;
+        if (step < 0) Array.Reverse(from);
         int ldx = channels + 1, ldy = count + 2;
         float[] x = new float[pixels * ldx], y = new float[pixels * ldy], shift = new float[count];
         for (int i = 0; i < x.Length; i++) x[i] = i;
@@ -57,13 +63,14 @@ public sealed unsafe class ChannelMovesTests
         }
     }
 
-    /// <summary>Eight results from more than eight neighbours, or fewer than eight channels: other code does that.</summary>
+    /// <summary>Where a list jumps each vector gives one result: then it is of no use.</summary>
     [Fact]
-    public void ListsThatJumpAreNotSpread()
+    public void ListsThatJumpTakeAsManyVectors()
     {
-        Assert.False(ChannelSpread.Takes([0, 1, 2, 3, 4, 5, 6, 8], 9));
-        Assert.True(ChannelSpread.Takes([-1, 0, 1, 2, 3, 4, 5, -1], 8));
-        Assert.False(ChannelSpread.Takes([0, 1, 2, 3, 4, 5, 6], 7));
-        Assert.Throws<ArgumentException>(() => new ChannelSpread([0, 1, 2, 3, 4, 5, 6, 8], 9, default));
+        int[] jumps = [.. Enumerable.Range(0, 40).Select(k => k * 17 % 680)], picks = [.. Enumerable.Range(0, 40).Select(k => 2 * k)];
+        Assert.Equal(40, ChannelSpread.Vectors(jumps, 680));
+        Assert.InRange(ChannelSpread.Vectors(picks, 80), 5, 10);
+        Assert.Equal(3, ChannelSpread.Vectors([0, 1, 2], 3));
+        Assert.Throws<ArgumentException>(() => new ChannelSpread([0, 1], 2, [1]));
     }
 }
