@@ -1,5 +1,6 @@
 using System.Numerics.Tensors;
 using Espalier.Tensors.Kernels;
+using Espalier.Tensors.Threading;
 
 namespace Espalier.Tensors;
 
@@ -12,7 +13,8 @@ namespace Espalier.Tensors;
 public sealed unsafe class IndexAddOp : Op
 {
     private readonly Tensor x, shift, index, branch;
-    private readonly int[] places;
+    // Of each channel its place in the list, and of each place its channel.
+    private readonly int[] places, channels;
     private readonly int plane;
 
     public IndexAddOp(Tensor x, Tensor shift, Tensor index, Tensor branch) : base(x, shift, index, branch)
@@ -25,6 +27,8 @@ public sealed unsafe class IndexAddOp : Op
         }
         (this.x, this.shift, this.index, this.branch) = (x, shift, index, branch);
         places = ChannelList.Places(index, x.Shape[1], Name);
+        channels = new int[index.Shape[0]];
+        for (int c = 0; c < places.Length; c++) if (places[c] >= 0) channels[places[c]] = c;
         plane = ChannelList.Plane(x.Shape);
     }
 
@@ -40,7 +44,8 @@ public sealed unsafe class IndexAddOp : Op
     protected override Tensor Forward()
     {
         var y = new Tensor(Result);
-        Rows.For((long)x.Shape[0] * x.Shape[1], plane, new AddJob(this, x.Data, branch.Data, y.Data));
+        if (plane == 1) Workers.For(x.Shape[0], Grain.For(2L * x.Shape[1]), new AddRows(this, x.Data, branch.Data, y.Data));
+        else Rows.For((long)x.Shape[0] * x.Shape[1], plane, new AddJob(this, x.Data, branch.Data, y.Data));
         return y;
     }
 
@@ -55,7 +60,8 @@ public sealed unsafe class IndexAddOp : Op
         if (Wants(branch))
         {
             Tensor db = GradOf(branch, out bool add);
-            Rows.For((long)x.Shape[0] * x.Shape[1], plane, new BackJob(this, dy.Data, db.Data, add));
+            if (plane == 1) Workers.For(x.Shape[0], Grain.For(x.Shape[1]), new BackRows(this, dy.Data, db.Data, add));
+            else Rows.For((long)x.Shape[0] * x.Shape[1], plane, new BackJob(this, dy.Data, db.Data, add));
         }
         // Last, since it may take the memory of dy.
         if (Wants(x)) PassGrad(x, dy);
@@ -79,6 +85,34 @@ public sealed unsafe class IndexAddOp : Op
     {
         int place = places[row % x.Shape[1]];
         return place < 0 ? -1 : (row / x.Shape[1] * index.Shape[0] + place) * plane;
+    }
+
+    /// <summary>The same of token rows, whose channels are side by side.</summary>
+    private readonly struct AddRows(IndexAddOp op, float* x, float* branch, float* y) : IRangeJob
+    {
+        public void Run(int start, int end, int worker)
+        {
+            int width = op.x.Shape[1], narrow = op.index.Shape[0];
+            for (nint row = start; row < end; row++)
+            {
+                float* to = y + row * width, from = branch + row * narrow;
+                TensorPrimitives.Add(new ReadOnlySpan<float>(x + row * width, width), op.shift.Span, new Span<float>(to, width));
+                for (int k = 0; k < narrow; k++) to[op.channels[k]] += from[k];
+            }
+        }
+    }
+
+    private readonly struct BackRows(IndexAddOp op, float* dy, float* dBranch, bool accumulate) : IRangeJob
+    {
+        public void Run(int start, int end, int worker)
+        {
+            int width = op.x.Shape[1], narrow = op.index.Shape[0];
+            for (nint row = start; row < end; row++)
+            {
+                float* from = dy + row * width, to = dBranch + row * narrow;
+                for (int k = 0; k < narrow; k++) to[k] = from[op.channels[k]] + (accumulate ? to[k] : 0);
+            }
+        }
     }
 
     private readonly struct AddJob(IndexAddOp op, float* x, float* branch, float* y) : IRowJob

@@ -9,9 +9,18 @@ internal static class ChannelFolding
     /// memory; channels that are computed for nothing cost multiply-adds, outputs by whole vectors.</summary>
     private const double MostRead = 1.25, MostComputed = 1.5;
 
+    /// <summary>Multiply-adds of token rows that take as long as moving a float does, and how many floats are moved for each channel where
+    /// a sum that the layer would have taken along is a pass of its own.</summary>
+    private const int WorthAFloat = 8, Moved = 4;
+
     public static bool Apply(NetGraph graph, ArrangeLayer arrange) =>
         Drop(graph, arrange) || Join(graph, arrange) || AfterAffine(graph, arrange) || IntoProducer(graph, arrange)
         || IntoReader(graph, arrange);
+
+    /// <summary>Whether a layer may do so many multiply-adds a pixel for nothing. Of maps the two shares above say it: their passes go to
+    /// memory, and most kernels are small.</summary>
+    private static bool MayCompute(ConvLayer conv, long multiplyAdds, int channels) =>
+        conv.Input.Axis is null || multiplyAdds <= WorthAFloat * Moved * channels;
 
     private static bool Drop(NetGraph graph, ArrangeLayer arrange)
     {
@@ -78,7 +87,8 @@ internal static class ChannelFolding
     {
         if (arrange.Inputs.Length != 1 || graph.Before<ConvLayer>(arrange.Input) is not { Residual: null } conv
             || conv.Filters.Groups != 1
-            || Map.WholeVectors(arrange.From.Length) > MostComputed * Map.WholeVectors(conv.Filters.Outputs))
+            || Map.WholeVectors(arrange.From.Length) > MostComputed * Map.WholeVectors(conv.Filters.Outputs)
+            || !MayCompute(conv, (arrange.From.Length - conv.Filters.Outputs) * (long)conv.Filters.Channels, arrange.From.Length))
         {
             return false;
         }
@@ -111,6 +121,7 @@ internal static class ChannelFolding
         }
         if (reader is ConvLayer { Filters.Groups: 1, InputScale: null } conv && conv.Input == arrange.Output)
         {
+            if (!MayCompute(conv, (arrange.Input.Channels - arrange.From.Length) * (long)conv.Filters.Outputs, arrange.From.Length)) return false;
             conv.Filters.ReadFrom(was);
             conv.Inputs = [arrange.Input, .. conv.Inputs[1..]];
             graph.Layers.Remove(arrange);
