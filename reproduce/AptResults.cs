@@ -29,7 +29,7 @@ internal sealed record AptResult(string Name, IReadOnlyList<ModelEvaluation> ByS
 /// <summary>Evaluates and times the finished runs of an <see cref="AptReproduction"/> and writes them as Markdown.</summary>
 internal sealed class AptResults(CommandContext context, AptReproduction runs, IReadOnlyList<ulong> seeds, string? dataDir)
 {
-    private const int TimedBatch = 256, TimedBatches = 4, Rounds = 15;
+    private const int TimedBatch = 256, TimedBatches = 4, Rounds = 15, MostByClass = 4;
 
     private readonly DatasetPair data = Datasets.Open("fashion-mnist", dataDir);
     private readonly List<(string Name, DroppedPatches Dropped)> dropped = [];
@@ -80,12 +80,14 @@ internal sealed class AptResults(CommandContext context, AptReproduction runs, I
     {
         if (dropped.Count == 0) return "";
         string all = string.Join("; ", dropped.Select(d => $"{d.Name}: {Part(d.Dropped.All)}"));
+        // Three columns a line: class by class only of a few lines.
+        string classes = dropped.Count <= MostByClass ? DroppedPatches.Table(dropped) : "";
         return $"""
 
             Which patches are gone behind the last agent, over all seeds: of those in which every pixel is 0, and of the others
             ({all}).
 
-            {DroppedPatches.Table(dropped)}
+            {classes}
             """;
 
         static string Part(DroppedPatches.Counts n) => FormattableString.Invariant(
