@@ -81,13 +81,11 @@ internal sealed class AptResults(CommandContext context, AptReproduction runs, I
         if (dropped.Count == 0) return "";
         string all = string.Join("; ", dropped.Select(d => $"{d.Name}: {Part(d.Dropped.All)}"));
         // Three columns a line: class by class only of a few lines.
-        string classes = dropped.Count <= MostByClass ? DroppedPatches.Table(dropped) : "";
+        string classes = dropped.Count <= MostByClass ? $"\n\n{DroppedPatches.Table(dropped)}" : "\n";
         return $"""
 
             Which patches are gone behind the last agent, over all seeds: of those in which every pixel is 0, and of the others
-            ({all}).
-
-            {classes}
+            ({all}).{classes}
             """;
 
         static string Part(DroppedPatches.Counts n) => FormattableString.Invariant(

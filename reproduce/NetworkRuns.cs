@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Text;
 using Espalier.Cli;
 using Espalier.Cli.Display;
 using Espalier.Cli.Running;
@@ -87,7 +86,7 @@ internal sealed class NetworkRuns(CommandContext context, string folder, Dataset
     {
         context.Cancel.ThrowIfCancellationRequested();
         Folders.Make(folder);
-        if (steps is { } all) AtomicFile.Write(Path.Combine(folder, StepsFile), to => to.Write(Encoding.ASCII.GetBytes($"{all}\n")));
+        if (steps is { } all) AtomicFile.WriteText(Path.Combine(folder, StepsFile), $"{all}\n");
         RunOrigin.Note(folder, name);
         using Model model = open();
         string states = Path.Combine(folder, "states", name);

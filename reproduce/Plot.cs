@@ -70,7 +70,7 @@ internal sealed class Plot(string xName, double xFrom, double xTo, string yName,
     {
         string path = PathOf(page, name);
         Directory.CreateDirectory(Path.GetDirectoryName(path)!);
-        AtomicFile.Write(path, stream => stream.Write(Encoding.UTF8.GetBytes(ToString())));
+        AtomicFile.WriteText(path, ToString());
     }
 
     /// <summary>Where the picture of a page lies.</summary>

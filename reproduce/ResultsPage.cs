@@ -1,4 +1,3 @@
-using System.Text;
 using Espalier.Formats;
 
 namespace Espalier.Reproduce;
@@ -18,7 +17,7 @@ internal static class ResultsPage
     {
         string page = File.Exists(path) ? SmallFile.ReadText(path, Most, "a page of results").ReplaceLineEndings("\n") : Title;
         string text = Replaced(page, section.ReplaceLineEndings("\n").Trim('\n') + "\n");
-        AtomicFile.Write(path, stream => stream.Write(Encoding.UTF8.GetBytes(text)));
+        AtomicFile.WriteText(path, text);
     }
 
     internal static string Replaced(string page, string section)

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Text;
 using Espalier.Benchmarking;
 using Espalier.Cli.Display;
 using Espalier.Cli.Options;
@@ -141,7 +140,7 @@ internal static class BenchVerb
         }
         BenchTable.Print(terminal, report);
         if (output is null) return;
-        AtomicFile.Write(output, stream => stream.Write(Encoding.UTF8.GetBytes(text ?? BenchTable.Plain(report))));
+        AtomicFile.WriteText(output, text ?? BenchTable.Plain(report));
         terminal.Line($"wrote {output}");
     }
 }

@@ -15,9 +15,6 @@ public sealed class ReshapeOp : Op
     // Neighbouring axes of x become neighbouring axes of y: how many, group by group, and the extents of y's.
     private readonly int[] from, to, sizes;
 
-    /// <summary>Whether the first axis becomes several.</summary>
-    internal bool SplitsFirst => from[0] == 1 && to[0] > 1;
-
     /// <summary>The groups are the shortest of equal size; of a group's axes in y one is what the others leave, see
     /// <see cref="Free"/>.</summary>
     public ReshapeOp(Tensor x, Shape shape) : this(x, Groups(x.Shape, shape))
@@ -38,6 +35,9 @@ public sealed class ReshapeOp : Op
     }
 
     public override string Name => "Reshape";
+
+    /// <summary>Whether the first axis becomes several.</summary>
+    internal bool SplitsFirst => from[0] == 1 && to[0] > 1;
 
     public override Shape Result => shape;
 

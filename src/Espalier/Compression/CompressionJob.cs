@@ -106,12 +106,7 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
         Image[] read = [.. Enumerable.Range(0, data.Evaluation.Count).Select(i => CalibrationImages.Read(data.Evaluation, i))
             .OfType<Image>().Take(count)];
         if (read.Length == 0) throw new EspalierException("none of the images to evaluate on can be read");
-        int size = model.Channels * model.ImageSize * model.ImageSize;
-        var images = new Tensor(new Shape(read.Length, model.Channels, model.ImageSize, model.ImageSize));
-        var rng = new Rng(options.Seed);
-        for (int i = 0; i < read.Length; i++)
-            data.EvaluationPipeline.Run(read[i], ref rng, images.Span.Slice(i * size, size));
-        return images;
+        return CalibrationImages.Batch(read, data.EvaluationPipeline);
     }
 
     /// <summary>
@@ -232,8 +227,7 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
         }
         RemovalPlan plan = choose();
         Directory.CreateDirectory(folder);
-        if (timed.Whole is { } now)
-            AtomicFile.Write(whole, s => s.Write(Encoding.UTF8.GetBytes(now.ToString("R", CultureInfo.InvariantCulture))));
+        if (timed.Whole is { } now) AtomicFile.WriteText(whole, now.ToString("R", CultureInfo.InvariantCulture));
         plan.Save(path);
         return plan;
     }

@@ -101,7 +101,7 @@ public sealed record ModelCard
         if (Preprocessing is { } p)
         {
             json.WritePropertyName("preprocessing");
-            new PreprocessingConverter().Write(json, p, JsonSerializerOptions.Default);
+            PreprocessingConverter.Write(json, p);
         }
         if (Positions is { } positions) json.WriteString("positions", StrictJson.Word(positions));
         if (Features) json.WriteBoolean("features", true);

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Text;
 
 namespace Espalier.Formats;
 
@@ -13,6 +14,10 @@ public static class AtomicFile
 
     /// <summary>Those that are written now, for <see cref="DeleteTemporaries"/>.</summary>
     private static readonly ConcurrentDictionary<string, bool> Temporaries = new();
+
+    /// <summary>Writes a text, in UTF-8 without a mark.</summary>
+    /// <inheritdoc cref="Write" path="/exception"/>
+    public static void WriteText(string path, string text) => Write(path, stream => stream.Write(Encoding.UTF8.GetBytes(text)));
 
     /// <summary>Writes <paramref name="path"/> with what <paramref name="write"/> puts into the stream.</summary>
     /// <exception cref="EspalierException">

@@ -174,7 +174,7 @@ public sealed record Preprocessing
     public string ToJson()
     {
         using var bytes = new MemoryStream();
-        using (var json = new Utf8JsonWriter(bytes)) new PreprocessingConverter().Write(json, this, JsonSerializerOptions.Default);
+        using (var json = new Utf8JsonWriter(bytes)) PreprocessingConverter.Write(json, this);
         return Encoding.UTF8.GetString(bytes.GetBuffer(), 0, (int)bytes.Length);
     }
 
@@ -251,7 +251,9 @@ internal sealed class PreprocessingConverter : JsonConverter<Preprocessing>
         }
     }
 
-    public override void Write(Utf8JsonWriter writer, Preprocessing value, JsonSerializerOptions options)
+    public override void Write(Utf8JsonWriter writer, Preprocessing value, JsonSerializerOptions options) => Write(writer, value);
+
+    public static void Write(Utf8JsonWriter writer, Preprocessing value)
     {
         writer.WriteStartObject();
         writer.WriteNumber("resize", value.Resize);

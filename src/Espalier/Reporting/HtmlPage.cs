@@ -15,7 +15,7 @@ internal static class HtmlPage
     public static void Write(string path, string html)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
-        AtomicFile.Write(path, stream => stream.Write(Encoding.UTF8.GetBytes(html)));
+        AtomicFile.WriteText(path, html);
     }
 
     /// <summary>The page as text.</summary>

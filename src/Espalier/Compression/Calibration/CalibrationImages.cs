@@ -18,8 +18,7 @@ public static class CalibrationImages
     public static IEnumerable<Tensor> Of(IImageDataset data, ImagePipeline pipeline, int count)
     {
         count = Math.Min(count, data.Count);
-        int size = pipeline.Channels * pipeline.ImageSize * pipeline.ImageSize, most = Math.Clamp((count + 1) / 2, 1, MostOfBatch);
-        var rng = new Rng(0);
+        int most = Math.Clamp((count + 1) / 2, 1, MostOfBatch);
         for (int next = 0; next < count;)
         {
             List<Image> images = [];
@@ -27,10 +26,18 @@ public static class CalibrationImages
                 if (Read(data, (int)((long)next * data.Count / count)) is { } image) images.Add(image);
             if (images.Count == 0) continue;
             using var scope = new Scope();
-            var batch = new Tensor(new Shape(images.Count, pipeline.Channels, pipeline.ImageSize, pipeline.ImageSize));
-            for (int i = 0; i < images.Count; i++) pipeline.Run(images[i], ref rng, batch.Span.Slice(i * size, size));
-            yield return batch;
+            yield return Batch(images, pipeline);
         }
+    }
+
+    /// <summary>Pictures as an evaluation pipeline, which has no chance in it, makes them: [n, C, S, S], of the innermost scope.</summary>
+    internal static Tensor Batch(IReadOnlyList<Image> images, ImagePipeline pipeline)
+    {
+        var rng = new Rng(0);
+        int size = pipeline.Channels * pipeline.ImageSize * pipeline.ImageSize;
+        var batch = new Tensor(new Shape(images.Count, pipeline.Channels, pipeline.ImageSize, pipeline.ImageSize));
+        for (int i = 0; i < images.Count; i++) pipeline.Run(images[i], ref rng, batch.Span.Slice(i * size, size));
+        return batch;
     }
 
     /// <summary>A picture; null where it cannot be read and the data set leaves it out.</summary>

@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Text;
 using Espalier.Formats;
 using Espalier.Tensors;
 
@@ -113,8 +112,7 @@ internal sealed class RankPlan(CompressionJob job, CompressionMethod method, IRe
     {
         if (StatePath is not { } path) return ranks;
         Directory.CreateDirectory(Path.GetDirectoryName(path)!);
-        AtomicFile.Write(path, stream => stream.Write(Encoding.UTF8.GetBytes(
-            string.Concat(layers.Zip(ranks, (l, r) => FormattableString.Invariant($"{r} {l.Name}\n"))))));
+        AtomicFile.WriteText(path, string.Concat(layers.Zip(ranks, (l, r) => FormattableString.Invariant($"{r} {l.Name}\n"))));
         return ranks;
     }
 

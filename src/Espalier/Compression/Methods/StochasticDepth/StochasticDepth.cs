@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text;
 using Espalier.Formats;
 using Espalier.Tensors;
 
@@ -149,7 +148,7 @@ public sealed record StochasticDepth : CompressionMethod
         }
         int count = choose();
         Directory.CreateDirectory(folder);
-        AtomicFile.Write(path, s => s.Write(Encoding.UTF8.GetBytes(count.ToString(CultureInfo.InvariantCulture))));
+        AtomicFile.WriteText(path, count.ToString(CultureInfo.InvariantCulture));
         return count;
     }
 
