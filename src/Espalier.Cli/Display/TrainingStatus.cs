@@ -6,16 +6,19 @@ namespace Espalier.Cli.Display;
 /// <summary>The numbers of a run as it goes on, smoothed where a single step says little.</summary>
 internal sealed class TrainingStatus
 {
-    private const double Smoothing = 0.95;
-    private double? loss, stepSeconds;
+    private readonly RecentMean loss = new(), stepSeconds = new();
     private StepInfo? last;
+    private int steps;
     private double? accuracy;
 
     public void Add(StepInfo info)
     {
+        // The first step of a process also compiles code and takes memory from the system, which can double its time: it
+        // counts until there is another one.
+        if (++steps == 2) stepSeconds.Clear();
         last = info;
-        if (info.Scalars.TryGetValue("loss", out double value)) loss = Smooth(loss, value);
-        stepSeconds = Smooth(stepSeconds, info.Duration.TotalSeconds);
+        if (info.Scalars.TryGetValue("loss", out double value)) loss.Add(value);
+        stepSeconds.Add(info.Duration.TotalSeconds);
     }
 
     public void Add(EvaluationResult result)
@@ -28,12 +31,12 @@ internal sealed class TrainingStatus
     {
         if (last is null) return "";
         var parts = new List<string>();
-        if (loss is { } l) parts.Add("loss " + Format.Number(l, "0.0000"));
+        if (loss.Value is { } l) parts.Add("loss " + Format.Number(l, "0.0000"));
         if (accuracy is { } a) parts.Add("accuracy " + Format.Percent(a));
         double[] tokens = Tokens(last.Scalars);
         if (tokens.Length > 0) parts.Add("tokens " + Format.Tokens(tokens));
         if (last.Scalars.TryGetValue("compute", out double share)) parts.Add("compute " + Format.Share(share));
-        if (stepSeconds is { } s and > 0)
+        if (stepSeconds.Value is { } s and > 0)
         {
             parts.Add(Format.Rate(last.Images / s) + " images/s");
             parts.Add(Format.Duration(TimeSpan.FromSeconds(s * (last.TotalSteps - last.Step))) + " left");
@@ -66,6 +69,16 @@ internal sealed class TrainingStatus
         return string.Join(' ', parts).TrimEnd(',');
     }
 
-    private static double Smooth(double? before, double value) =>
-        before is { } b ? Smoothing * b + (1 - Smoothing) * value : value;
+    /// <summary>A mean in which each value weighs 0.95 times what the next one weighs.</summary>
+    private sealed class RecentMean
+    {
+        private const double Smoothing = 0.95;
+        private double sum, weight;
+
+        public double? Value => weight > 0 ? sum / weight : null;
+
+        public void Add(double value) => (sum, weight) = (Smoothing * sum + value, Smoothing * weight + 1);
+
+        public void Clear() => (sum, weight) = (0, 0);
+    }
 }
