@@ -43,6 +43,8 @@ internal static unsafe class Transposition
         for (; r <= rows - 4; r += 4)
         {
             int c = 0;
+            if (Hardware.Has512)
+                for (; c <= columns - 16; c += 16) Turn4By16(x + r * ldx + c, ldx, y + c * ldy + r, ldy, accumulate);
             for (; c <= columns - 4; c += 4) Turn4(x + r * ldx + c, ldx, y + c * ldy + r, ldy, accumulate);
             for (; c < columns; c++)
                 for (int i = r; i < r + 4; i++) Set(y + c * ldy + i, x[i * ldx + c], accumulate);
@@ -63,6 +65,26 @@ internal static unsafe class Transposition
         Columns(a1, b1, c1, d1, y + ldy, 4 * ldy, accumulate);
         Columns(a2, b2, c2, d2, y + 2 * ldy, 4 * ldy, accumulate);
         Columns(a3, b3, c3, d3, y + 3 * ldy, 4 * ldy, accumulate);
+    }
+
+    // Where fewer than 16 rows are left: the quarters of four, each written on its own.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
+    private static void Turn4By16(float* x, long ldx, float* y, long ldy, bool accumulate)
+    {
+        Quarters(x, ldx, out var a, out var b, out var c, out var d);
+        Rows(a, y, 4 * ldy, accumulate);
+        Rows(b, y + ldy, 4 * ldy, accumulate);
+        Rows(c, y + 2 * ldy, 4 * ldy, accumulate);
+        Rows(d, y + 3 * ldy, 4 * ldy, accumulate);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Rows(Vector512<float> quarters, float* y, long step, bool accumulate)
+    {
+        Set(y, Avx512F.ExtractVector128(quarters, 0), accumulate);
+        Set(y + step, Avx512F.ExtractVector128(quarters, 1), accumulate);
+        Set(y + 2 * step, Avx512F.ExtractVector128(quarters, 2), accumulate);
+        Set(y + 3 * step, Avx512F.ExtractVector128(quarters, 3), accumulate);
     }
 
     // Quarter k of the j-th result has column 4k + j of four rows.
