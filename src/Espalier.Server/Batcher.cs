@@ -28,14 +28,24 @@ internal sealed class Batcher<TIn, TOut> : IAsyncDisposable
 
     public int Waiting => queue.Reader.Count;
 
+    /// <param name="waits">Whether it waits for room where the queue is full, and is not refused.</param>
     /// <param name="cancel">Ends the waiting; what is cancelled before its turn is not computed.</param>
+    /// <returns>The answer to come, as soon as the input has its place in the queue.</returns>
     /// <exception cref="Refusal">The queue is full.</exception>
-    public Task<TOut> Ask(TIn input, CancellationToken cancel)
+    public async Task<Task<TOut>> Ask(TIn input, bool waits, CancellationToken cancel)
     {
         var item = new Item(input, cancel);
-        if (queue.Writer.TryWrite(item)) return item.Answer.Task.WaitAsync(cancel);
-        release(input);
-        throw Refusal.Busy();
+        try
+        {
+            if (waits) await queue.Writer.WriteAsync(item, cancel);
+            else if (!queue.Writer.TryWrite(item)) throw Refusal.Busy();
+        }
+        catch
+        {
+            release(input);
+            throw;
+        }
+        return item.Answer.Task.WaitAsync(cancel);
     }
 
     /// <summary>Computes what is waiting, and then no more.</summary>

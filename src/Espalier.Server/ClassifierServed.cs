@@ -31,7 +31,7 @@ internal sealed class ClassifierServed : ServedModel
 
     public override int Waiting => batcher.Waiting;
 
-    public override Task<PictureAnswer> Predict(Image image, Question question, CancellationToken cancel)
+    public override Task<Task<PictureAnswer>> Predict(Image image, Question question, bool waits, CancellationToken cancel)
     {
         Pruning pruning = question.Pruning ?? session.Pruning;
         if (pruning.IsActive && session.AgentLayers.Count == 0)
@@ -39,13 +39,16 @@ internal sealed class ClassifierServed : ServedModel
         float[] input = ArrayPool<float>.Shared.Rent(predictor.InputValues);
         predictor.Prepare(image, input.AsSpan(0, predictor.InputValues));
         string? picture = question.Picture ? Gallery.DataUrl(Gallery.Fit(ImagePipeline.Seen(session.Preprocessing, image))) : null;
-        return Answer(input, pruning, question, picture, cancel);
+        return Ask(new Prepared(input, pruning), question, picture, waits, cancel);
     }
 
     /// <summary>Without the picture as it was sent: hundreds of megabytes may wait otherwise.</summary>
-    private async Task<PictureAnswer> Answer(float[] input, Pruning pruning, Question question, string? picture, CancellationToken cancel)
+    private async Task<Task<PictureAnswer>> Ask(Prepared input, Question question, string? picture, bool waits,
+        CancellationToken cancel) => Answer(await batcher.Ask(input, waits, cancel), question, picture);
+
+    private async Task<PictureAnswer> Answer(Task<Answered> asked, Question question, string? picture)
     {
-        Answered computed = await batcher.Ask(new Prepared(input, pruning), cancel);
+        Answered computed = await asked;
         Prediction said = computed.Prediction;
         if (!said.Probabilities.All(float.IsFinite))
             throw new Refusal(StatusCodes.Status500InternalServerError, $"{Name} gives no numbers; the model is damaged");

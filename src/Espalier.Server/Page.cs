@@ -27,7 +27,9 @@ internal static class Page
         HtmlPage.Header(page, "What does it see?", "Pictures go to the models of this service and nowhere else.");
         page.Add($"<main>");
         HtmlPage.Section(page, "Pictures", "PNG, JPEG, BMP, GIF or WebP. Drop them anywhere on the page.", content => content
-            .Add($"<label class=\"drop\"><input id=\"files\" type=\"file\" accept=\"image/*\" multiple=\"multiple\"/>")
+            .Add($"<label class=\"drop\">")
+            // Until the script knows which models there are.
+            .Add($"<input id=\"files\" type=\"file\" accept=\"image/*\" multiple=\"multiple\" disabled=\"disabled\"/>")
             .Add($"<span><b>Choose pictures</b> or drop them here</span></label>")
             .Add($"<p id=\"state\" class=\"note\" role=\"status\"></p>"));
         page.Add($"<div id=\"agents\" hidden=\"hidden\">");

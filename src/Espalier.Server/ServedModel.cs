@@ -23,12 +23,24 @@ internal abstract class ServedModel(string name) : IAsyncDisposable
 
     public abstract ModelInfo Info { get; }
 
-    /// <summary>A file of any format; or CLIP's two towers, by a published name, as a file or a folder.</summary>
-    /// <exception cref="EspalierException">It is missing, damaged, or of no images.</exception>
+    /// <summary>A file that says which network it is of; or CLIP's two towers, by a published name, as a file or a folder.</summary>
+    /// <exception cref="EspalierException">It is missing, damaged, of no images, or does not say which network it is of.</exception>
     public static ServedModel Open(string path, string name, ServerSettings settings)
     {
-        if (!FeatureNetwork.Is(path))
-            return new ClipServed(name, ClipModel.Open(path, new ClipOptions { Vocabulary = settings.Vocabulary }), settings);
+        try
+        {
+            return FeatureNetwork.Is(path) ? OpenNetwork(path, name, settings)
+                : new ClipServed(name, ClipModel.Open(path, new ClipOptions { Vocabulary = settings.Vocabulary }), settings);
+        }
+        catch (EspalierException e)
+        {
+            if (UnnamedFile.Advice(path) is not { } line) throw;
+            throw new EspalierException(line, e);
+        }
+    }
+
+    private static ServedModel OpenNetwork(string path, string name, ServerSettings settings)
+    {
         Session session = Session.Open(path);
         try
         {
@@ -46,17 +58,21 @@ internal abstract class ServedModel(string name) : IAsyncDisposable
         return new FeaturesServed(info, FeatureNetwork.Open(path), settings);
     }
 
+    /// <param name="waits">Whether the image waits for room where the queue is full, and is not refused.</param>
+    /// <returns>The answer to come, as soon as the image has its place in the queue.</returns>
     /// <exception cref="Refusal">It gives no classes, its queue is full, or its agents cannot do what is asked.</exception>
-    public virtual Task<PictureAnswer> Predict(Image image, Question question, CancellationToken cancel) =>
+    public virtual Task<Task<PictureAnswer>> Predict(Image image, Question question, bool waits, CancellationToken cancel) =>
         throw new Refusal(StatusCodes.Status404NotFound, $"{Name} gives features and no classes; ask /v1/embed");
 
     /// <summary>A vector of length 1.</summary>
-    /// <exception cref="Refusal">It gives no features.</exception>
-    public virtual Task<float[]> Embed(Image image, CancellationToken cancel) =>
+    /// <inheritdoc cref="Predict" path="/param|/returns"/>
+    /// <exception cref="Refusal">It gives no features, or its queue is full.</exception>
+    public virtual Task<Task<float[]>> Embed(Image image, bool waits, CancellationToken cancel) =>
         throw new Refusal(StatusCodes.Status404NotFound, $"{Name} gives classes and no features; ask /v1/predict, or a CLIP");
 
-    /// <inheritdoc cref="Embed(Image, CancellationToken)"/>
-    public virtual Task<float[]> Embed(string text, CancellationToken cancel) =>
+    /// <inheritdoc cref="Embed(Image, bool, CancellationToken)"/>
+    /// <param name="truncate">Whether a text of more tokens than the tower reads is cut; its answer fails otherwise.</param>
+    public virtual Task<Task<float[]>> Embed(string text, bool truncate, bool waits, CancellationToken cancel) =>
         throw new Refusal(StatusCodes.Status404NotFound, $"{Name} knows no texts; serve a CLIP with a text tower");
 
     public abstract ValueTask DisposeAsync();
@@ -93,7 +109,8 @@ internal sealed class FeaturesServed : ServedModel
 
     public override int Waiting => batcher.Waiting;
 
-    public override Task<float[]> Embed(Image image, CancellationToken cancel) => batcher.Ask(network.Prepare(image), cancel);
+    public override Task<Task<float[]>> Embed(Image image, bool waits, CancellationToken cancel) =>
+        batcher.Ask(network.Prepare(image), waits, cancel);
 
     public override async ValueTask DisposeAsync()
     {
@@ -115,14 +132,14 @@ internal sealed class ClipServed : ServedModel
 {
     private readonly ClipModel model;
     private readonly Batcher<float[], float[]> images;
-    private readonly Batcher<string, float[]> texts;
+    private readonly Batcher<Text, float[]> texts;
 
     public ClipServed(string name, ClipModel model, ServerSettings settings) : base(name)
     {
         this.model = model;
         images = new Batcher<float[], float[]>(settings.MostTogether, settings.Queue, i => Run(i.Count, () => model.EncodePrepared(i)));
-        texts = new Batcher<string, float[]>(settings.MostTogether, settings.Queue,
-            t => Run(t.Count, () => model.EncodeText(t, truncate: true)));
+        texts = new Batcher<Text, float[]>(settings.MostTogether, settings.Queue,
+            t => Run(t.Count, () => model.EncodeText([.. t.Select(text => text.Value)], t[0].Truncate)), t => t.Truncate);
         Info = new ModelInfo(name, model.Description, 0, model.Preprocessing.Size, 0, 0, [], 0, 0, Pruning.None.ToString(), null,
             null, model.KnowsTexts);
     }
@@ -131,10 +148,11 @@ internal sealed class ClipServed : ServedModel
 
     public override int Waiting => images.Waiting + texts.Waiting;
 
-    public override Task<float[]> Embed(Image image, CancellationToken cancel) => images.Ask(model.Prepare(image), cancel);
+    public override Task<Task<float[]>> Embed(Image image, bool waits, CancellationToken cancel) =>
+        images.Ask(model.Prepare(image), waits, cancel);
 
-    public override Task<float[]> Embed(string text, CancellationToken cancel) =>
-        model.KnowsTexts ? texts.Ask(text, cancel) : base.Embed(text, cancel);
+    public override Task<Task<float[]>> Embed(string text, bool truncate, bool waits, CancellationToken cancel) =>
+        model.KnowsTexts ? texts.Ask(new Text(text, truncate), waits, cancel) : base.Embed(text, truncate, waits, cancel);
 
     public override async ValueTask DisposeAsync()
     {
@@ -150,4 +168,6 @@ internal sealed class ClipServed : ServedModel
         Count(count, started);
         return features;
     }
+
+    private readonly record struct Text(string Value, bool Truncate);
 }

@@ -220,7 +220,7 @@ internal sealed class Service : IAsyncDisposable
         if (question.Model.Waiting >= settings.Queue) throw Refusal.Busy();
         List<byte[]> files = await upload.Images(context.Request, cancel);
         PictureAnswer[] results = await Each(files, async (file, i, stop) =>
-            await question.Model.Predict(await Decoded(file, i, stop), question, stop), cancel);
+            await question.Model.Predict(await Decoded(file, i, stop), question, waits: i > 0, stop), cancel);
         string pruning = question.Pruning?.ToString() ?? question.Model.Info.Pruning;
         var all = new PredictAnswer(question.Model.Name, pruning, results);
         await context.Response.WriteAsJsonAsync(all, AnswerJson.Default.PredictAnswer);
@@ -228,29 +228,44 @@ internal sealed class Service : IAsyncDisposable
 
     private async Task Embed(HttpContext context, CancellationToken cancel)
     {
-        ServedModel model = Question.Of(context.Request.Query, models).Model;
+        var question = EmbedQuestion.Of(context.Request.Query, models);
+        ServedModel model = question.Model;
         if (model.Waiting >= settings.Queue) throw Refusal.Busy();
         float[][] vectors;
         if (context.Request.HasJsonContentType())
-            vectors = await Each(await upload.Texts(context.Request, cancel), (text, _, stop) => model.Embed(text, stop), cancel);
+            vectors = await Each(await upload.Texts(context.Request, cancel), (text, i, stop) =>
+                model.Embed(text, question.Truncate, waits: i > 0, stop), cancel);
         else
             vectors = await Each(await upload.Images(context.Request, cancel), async (file, i, stop) =>
-                await model.Embed(await Decoded(file, i, stop), stop), cancel);
+                await model.Embed(await Decoded(file, i, stop), waits: i > 0, stop), cancel);
         await context.Response.WriteAsJsonAsync(new EmbedAnswer(model.Name, vectors), AnswerJson.Default.EmbedAnswer);
     }
 
-    /// <summary>What is asked of each part of a request; where one fails, the others are not computed any more.</summary>
-    private static async Task<TOut[]> Each<TIn, TOut>(IReadOnlyList<TIn> parts, Func<TIn, int, CancellationToken, Task<TOut>> ask,
+    /// <summary>
+    /// What is asked of each part of a request; where one fails, the others are not computed any more. The first is refused where the
+    /// queue is full, the others wait for room: a request may have more parts than the queue has places. Each is decoded when the one
+    /// before it has its place, so that no request holds more than one picture that waits for room.
+    /// </summary>
+    private static async Task<TOut[]> Each<TIn, TOut>(IReadOnlyList<TIn> parts, Func<TIn, int, CancellationToken, Task<Task<TOut>>> ask,
         CancellationToken cancel)
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        return await Task.WhenAll(parts.Select(One));
+        var answers = new List<Task<TOut>>(parts.Count);
+        for (int i = 0; i < parts.Count; i++)
+        {
+            Task<Task<TOut>> asked = ask(parts[i], i, stop.Token);
+            answers.Add(Answer(asked));
+            // What failed is thrown below, when the others have ended.
+            await ((Task)asked).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            if (!asked.IsCompletedSuccessfully) break;
+        }
+        return await Task.WhenAll(answers);
 
-        async Task<TOut> One(TIn part, int index)
+        async Task<TOut> Answer(Task<Task<TOut>> asked)
         {
             try
             {
-                return await ask(part, index, stop.Token);
+                return await await asked;
             }
             catch
             {

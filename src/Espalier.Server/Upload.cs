@@ -13,8 +13,7 @@ internal sealed class Upload(ServerSettings settings)
 {
     private const int MostImages = 64, LongestBoundary = 70;
 
-    /// <summary>Characters of a text. CLIP reads some 77 tokens, and what is behind them is cut; splitting much longer words takes long.
-    /// </summary>
+    /// <summary>Characters of a text. CLIP reads some 77 tokens; splitting much longer words takes long.</summary>
     private const int LongestText = 4096;
 
     /// <summary>

@@ -8,9 +8,9 @@ public sealed class BatcherTests
         using var gate = new SemaphoreSlim(0);
         var batches = new List<int[]>();
         await using var batcher = Gated(gate, batches, most: 5, capacity: 10);
-        Task<int> first = batcher.Ask(0, default);
+        Task<int> first = await batcher.Ask(0, waits: false, default);
         await Until(() => batcher.Waiting == 0);
-        Task<int>[] others = [.. new[] { 1, 2, 3, 4, 5, 6, 7 }.Select(i => batcher.Ask(i, default))];
+        Task<int>[] others = await Task.WhenAll(new[] { 1, 2, 3, 4, 5, 6, 7 }.Select(i => batcher.Ask(i, waits: false, default)));
         gate.Release(100);
         Assert.Equal([1, 2, 3, 4, 5, 6, 7], (await Task.WhenAll(others)).Select(x => x - 100));
         Assert.Equal(100, await first);
@@ -27,10 +27,11 @@ public sealed class BatcherTests
         Task<int> first, second, third;
         await using (var batcher = Gated(gate, batches, most: 8, capacity: 2, released))
         {
-            first = batcher.Ask(0, default);
+            first = await batcher.Ask(0, waits: false, default);
             await Until(() => batcher.Waiting == 0);
-            (second, third) = (batcher.Ask(2, cancel.Token), batcher.Ask(4, default));
-            Refusal refusal = await Assert.ThrowsAsync<Refusal>(() => batcher.Ask(6, default));
+            second = await batcher.Ask(2, waits: false, cancel.Token);
+            third = await batcher.Ask(4, waits: false, default);
+            Refusal refusal = await Assert.ThrowsAsync<Refusal>(() => batcher.Ask(6, waits: false, default));
             Assert.Equal(429, refusal.Status);
             await cancel.CancelAsync();
             await Assert.ThrowsAsync<TaskCanceledException>(() => second);
@@ -42,13 +43,40 @@ public sealed class BatcherTests
     }
 
     [Fact]
+    public async Task WhatWaitsForRoomIsComputedUnlessItIsCancelledAndTheQueueStaysAsLongAsItIs()
+    {
+        using var gate = new SemaphoreSlim(0);
+        var batches = new List<int[]>();
+        var released = new List<int>();
+        using var cancel = new CancellationTokenSource();
+        await using (var batcher = Gated(gate, batches, most: 1, capacity: 1, released))
+        {
+            Task<int> first = await batcher.Ask(0, waits: false, default);
+            await Until(() => batcher.Waiting == 0);
+            Task<int> second = await batcher.Ask(2, waits: true, default);
+            Task<Task<int>> third = batcher.Ask(4, waits: true, default), never = batcher.Ask(6, waits: true, cancel.Token);
+            Assert.Equal(1, batcher.Waiting);
+            Assert.False(third.IsCompleted || never.IsCompleted);
+            // Who does not wait has no place before those who do.
+            await Assert.ThrowsAsync<Refusal>(() => batcher.Ask(8, waits: false, default));
+            await cancel.CancelAsync();
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => never);
+            gate.Release(100);
+            int[] answers = await Task.WhenAll(first, second, await third);
+            Assert.Equal([100, 102, 104], answers);
+        }
+        Assert.Equal([[0], [2], [4]], batches);
+        Assert.Equal([0, 2, 4, 6, 8], released.Order());
+    }
+
+    [Fact]
     public async Task OneThatFailsDoesNotFailItsNeighbours()
     {
         using var gate = new SemaphoreSlim(0);
         await using var batcher = Gated(gate, [], most: 8, capacity: 8);
-        Task<int> first = batcher.Ask(0, default);
+        Task<int> first = await batcher.Ask(0, waits: false, default);
         await Until(() => batcher.Waiting == 0);
-        Task<int> good = batcher.Ask(2, default), bad = batcher.Ask(-2, default);
+        Task<int> good = await batcher.Ask(2, waits: false, default), bad = await batcher.Ask(-2, waits: false, default);
         gate.Release(100);
         Assert.Equal(102, await good);
         Assert.Equal("-2", (await Assert.ThrowsAsync<EspalierException>(() => bad)).Message);

@@ -1,8 +1,10 @@
+using System.Text;
 using System.Text.Json;
 using Espalier.Clip;
 using Espalier.Evaluation;
 using Espalier.Imaging;
 using Espalier.Inference;
+using Espalier.Tests.Clip;
 using static Espalier.Server.Tests.Served;
 
 namespace Espalier.Server.Tests;
@@ -50,6 +52,24 @@ public sealed class PredictTests(Served served) : IClassFixture<Served>
             JsonElement alone = await Json(await Client.PostAsync("/v1/predict", FileContent(Pictures[i], type: null)));
             Assert.Equal(Said(alone), Said(results[i]));
             Assert.StartsWith("data:image/png;base64,iVBOR", results[i].GetProperty("picture").GetString());
+        }
+    }
+
+    [Fact]
+    public async Task AFormOfMoreImagesThanMayWaitIsAnswered()
+    {
+        var settings = new ServerSettings { Models = [Agents], Port = 0, Queue = 1, Batch = 1 };
+        (Service service, HttpClient client) = await Start(settings);
+        await using (service)
+        using (client)
+        {
+            const int Count = 24;
+            using var form = new MultipartFormDataContent();
+            for (int i = 0; i < Count; i++) form.Add(FileContent(Pictures[i % Pictures.Length]), "file");
+            JsonElement all = await Json(await client.PostAsync("/v1/predict", form));
+            JsonElement[] results = [.. all.GetProperty("results").EnumerateArray()];
+            Assert.Equal(Count, results.Length);
+            for (int i = Pictures.Length; i < Count; i++) Assert.Equal(Said(results[i % Pictures.Length]), Said(results[i]));
         }
     }
 
@@ -101,6 +121,20 @@ public sealed class PredictTests(Served served) : IClassFixture<Served>
             models.Select(m => (m.GetProperty("classes").GetInt32(), m.GetProperty("texts").GetBoolean())));
         using Session session = Session.Open(Agents);
         Assert.Equal($"threshold {models[0].GetProperty("threshold").GetSingle():0.###}", session.Pruning.ToString());
+    }
+
+    [Fact]
+    public async Task ATextThatIsTooLongIsCutWhereThatIsAskedFor()
+    {
+        string text = string.Join(' ', Enumerable.Repeat("a cat", ClipGolden.Context));
+        byte[] body = Encoding.UTF8.GetBytes($$"""{"texts":["a cat","{{text}}"]}""");
+        string line = await Refused(await Client.PostAsync("/v1/embed?model=clip", Bytes(body, "application/json")), 400);
+        Assert.Contains("is too long: ", line);
+        Assert.Contains($"the model reads {ClipGolden.Context};", line);
+        JsonElement cut = await Json(await Client.PostAsync("/v1/embed?model=clip&truncate=true", Bytes(body, "application/json")));
+        using ClipModel clip = ClipModel.Open(served.Clip, new ClipOptions { Vocabulary = served.Vocabulary });
+        float[][] expected = [.. clip.EncodeText(["a cat", text], truncate: true).Select(ClipModel.Normalised)];
+        Assert.Equal(expected, Vectors(cut));
     }
 
     private static float[][] Vectors(JsonElement answer) =>

@@ -1,6 +1,10 @@
 using System.Net;
 using System.Text;
+using System.Text.Json;
+using Espalier.Formats;
 using Espalier.Imaging;
+using Espalier.Onnx;
+using Espalier.Tests.Clip;
 using static Espalier.Server.Tests.Served;
 
 namespace Espalier.Server.Tests;
@@ -39,6 +43,22 @@ public sealed class RefusalTests(Served served) : IClassFixture<Served>
         string detail = await Refused(response, status);
         Assert.Contains(line, detail);
         Assert.Equal("ok", (await Json(await Client.GetAsync("/health"))).GetProperty("status").GetString());
+    }
+
+    /// <summary>What belongs to classes has no meaning for features.</summary>
+    [Theory]
+    [InlineData("keep=0.5", 400, "there is no parameter 'keep'; there are model, truncate")]
+    [InlineData("threshold=0.5", 400, "no parameter 'threshold'")]
+    [InlineData("prune=false", 400, "no parameter 'prune'")]
+    [InlineData("top=1", 400, "no parameter 'top'")]
+    [InlineData("truncat=true", 400, "do you mean 'truncate'?")]
+    [InlineData("truncate=yes", 400, "truncate is true or false")]
+    [InlineData("truncate=true&truncate=true", 400, "given 2 times")]
+    [InlineData("model=nobody", 404, "there are apt-fashion-mnist, resnet20, clip")]
+    public async Task AWrongQuestionForFeatures(string query, int status, string line)
+    {
+        string model = query.StartsWith("model", StringComparison.Ordinal) ? "" : "model=clip&";
+        Assert.Contains(line, await Refused(await Client.PostAsync($"/v1/embed?{model}{query}", FileContent(Repository.Picture())), status));
     }
 
     [Fact]
@@ -176,5 +196,34 @@ public sealed class RefusalTests(Served served) : IClassFixture<Served>
         await using Service first = await Service.Start(settings);
         int taken = new Uri(first.Address).Port;
         await Assert.ThrowsAsync<IOException>(() => Service.Start(settings with { Port = taken }));
+    }
+
+    /// <summary>Weights as others publish them: their network's name is no option here, but one of what writes a file that is served.
+    /// </summary>
+    [Fact]
+    public async Task WeightsOfANetworkThatNobodyNamesAreRefusedWithWhatToDo()
+    {
+        DirectoryInfo folder = Directory.CreateTempSubdirectory("espalier-unnamed-");
+        try
+        {
+            string weights = Path.Combine(folder.FullName, "weights.safetensors"), onnx = Path.Combine(folder.FullName, "net.onnx");
+            ClipGolden.Write(weights, CheckpointFile.Read(Repository.Model("resnet20")).Arrays.Values);
+            var settings = new ServerSettings { Models = [weights], Port = 0 };
+            var e = await Assert.ThrowsAsync<EspalierException>(() => Service.Start(settings));
+            Assert.StartsWith($"{weights}: does not say which network it is of (its tensors are those of resnet20", e.Message);
+            Assert.Contains($"espalier export --onnx FILE.onnx --model {weights} --model-type NAME", e.Message);
+            using (Model model = Model.Open(weights, new OpenOptions { Architecture = "resnet20" })) model.ExportOnnx(onnx);
+            (Service service, HttpClient client) = await Start(settings with { Models = [onnx] });
+            await using (service)
+            using (client)
+            {
+                JsonElement answer = await Json(await client.PostAsync("/v1/predict?top=10", FileContent(Repository.Picture())));
+                Assert.Equal(10, answer.GetProperty("results")[0].GetProperty("classes").GetArrayLength());
+            }
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
     }
 }

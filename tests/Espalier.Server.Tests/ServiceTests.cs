@@ -67,6 +67,8 @@ public sealed partial class ServiceTests(Served served) : IClassFixture<Served>
         Assert.Equal("frame-ancestors 'none'", response.Headers.GetValues("Content-Security-Policy").Single());
         Assert.Equal("nosniff", response.Headers.GetValues("X-Content-Type-Options").Single());
         Assert.Contains("default-src &#39;none&#39;", page);
+        // Pictures are taken when the script knows the models that answer.
+        Assert.Matches("<input id=\"files\"[^>]* disabled=\"disabled\"", page);
         Assert.DoesNotContain("unsafe", page);
         Assert.Equal(["http://www.w3.org/2000/svg"], Address().Matches(page).Select(m => m.Value).Distinct());
         Assert.DoesNotContain("Server", response.Headers.Select(h => h.Key));

@@ -9,7 +9,7 @@ namespace Espalier.Cli.Verbs;
 internal static class ServeVerb
 {
     private static readonly Option<string[]> Models = ClipChoice.Many("--model",
-        "Model files of any format, or a CLIP; the page shows two side by side", "FILE");
+        "Model files that say which network they are of, or a CLIP; the page shows two side by side", "FILE");
 
     private static readonly Option<string?> Host = Opt.Text("--host",
         "Address that is listened on [127.0.0.1: this machine alone]; 0.0.0.0 for all, without any check of who asks", "ADDRESS");

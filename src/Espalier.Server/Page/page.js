@@ -3,7 +3,7 @@
 (() => {
   const $ = id => document.getElementById(id);
   const pictures = [];
-  let models = [], agents = null, round = 0, later = 0;
+  let models = [], agents = null, round = new AbortController(), later = 0;
 
   const make = (name, className, text) => {
     const node = document.createElement(name);
@@ -86,41 +86,51 @@
     side.node.replaceChildren(make("h3", "name", model.name), fault);
   };
 
-  const ask = async (picture, model) => {
-    const side = picture.sides.get(model);
+  const ask = async (picture, model, side, signal) => {
     const address = "v1/predict?model=" + encodeURIComponent(model.name) + "&top=5" + (side.seen ? "" : "&picture=true") + rule(model);
     try {
-      const response = await fetch(address, { method: "POST", body: picture.file, headers: { "Content-Type": "application/octet-stream" } });
+      const response = await fetch(address, { method: "POST", body: picture.file, headers: { "Content-Type": "application/octet-stream" }, signal });
       const answer = await response.json();
+      if (signal.aborted) return;
       if (!response.ok) return fail(side, model, answer.detail);
       const result = answer.results[0];
       if (!side.seen) {
         const seen = new Image();
         seen.src = result.picture;
         await seen.decode();
+        if (signal.aborted) return;
         side.seen = seen;
       }
       show(side, model, result, answer.pruning);
     } catch {
-      fail(side, model, "The service does not answer.");
+      if (!signal.aborted) fail(side, model, "The service does not answer.");
     }
   };
 
-  // One after another, so that times are not each other's; a newer round ends an older one.
+  const count = () => {
+    const n = pictures.length;
+    $("state").textContent = n === 0 ? "No picture yet" : n === 1 ? "1 picture" : n + " pictures";
+  };
+
+  // One after another, so that times are not each other's; a newer round ends an older one, whose answers are not shown any more.
   const refresh = async some => {
-    const mine = ++round;
+    round.abort();
+    round = new AbortController();
+    const signal = round.signal;
     const wanted = some ? pictures.filter(p => some.includes(p) || p.stale) : [...pictures];
     for (const p of wanted) { p.stale = true; for (const side of p.sides.values()) side.node.classList.add("waiting"); }
     for (const p of wanted) {
-      for (const model of models) {
-        if (mine !== round) return;
+      for (const [model, side] of p.sides) {
+        // It may have been removed meanwhile.
+        if (!pictures.includes(p)) break;
         $("state").textContent = "Asking " + model.name + " about " + p.file.name;
-        await ask(p, model);
-        p.sides.get(model).node.classList.remove("waiting");
+        await ask(p, model, side, signal);
+        if (signal.aborted) return;
+        side.node.classList.remove("waiting");
       }
       p.stale = false;
     }
-    if (mine === round) $("state").textContent = pictures.length === 1 ? "1 picture" : pictures.length + " pictures";
+    count();
   };
 
   const add = files => {
@@ -135,6 +145,8 @@
       remove.addEventListener("click", () => {
         pictures.splice(pictures.indexOf(picture), 1);
         figure.remove();
+        // A round that is not over says at its end how many are left.
+        if (!document.querySelector(".waiting")) count();
         $("files").focus();
       });
       $("answers").append(figure);
@@ -146,10 +158,11 @@
 
   const controls = () => {
     const kind = $("rule").value, on = $("prune").checked;
+    const share = kind === "keep" || (kind === "own" && agents?.keepShare !== undefined);
     $("rule").disabled = !on;
     $("amount").disabled = !on;
-    $("amount").min = kind === "keep" ? 0.01 : 0;
-    $("what").textContent = kind === "keep" ? "Share" : "Threshold";
+    $("amount").min = share ? 0.01 : 0;
+    $("what").textContent = share ? "Share" : "Threshold";
     const own = agents?.threshold ?? agents?.keepShare;
     $("shown").textContent = kind !== "own" ? Number($("amount").value).toFixed(2) : own === undefined ? "" : String(+own.toFixed(3));
   };
@@ -164,7 +177,8 @@
     if (agents) $("amount").value = agents.threshold ?? agents.keepShare ?? 0.5;
     controls();
     $("files").disabled = models.length === 0;
-    $("state").textContent = models.length === 0 ? "No model here gives classes." : "No picture yet";
+    if (models.length > 0) count();
+    else $("state").textContent = "No model here gives classes.";
   };
 
   $("files").addEventListener("change", e => { add(e.target.files); e.target.value = ""; });
@@ -177,9 +191,14 @@
     later = setTimeout(refresh, 120);
   });
   const root = document.documentElement;
-  root.addEventListener("dragover", e => { e.preventDefault(); root.classList.add("dragged"); });
+  // A file that nobody takes must not replace the page either.
+  root.addEventListener("dragover", e => { e.preventDefault(); root.classList.toggle("dragged", !$("files").disabled); });
   root.addEventListener("dragleave", e => { if (!e.relatedTarget) root.classList.remove("dragged"); });
-  root.addEventListener("drop", e => { e.preventDefault(); root.classList.remove("dragged"); add(e.dataTransfer.files); });
+  root.addEventListener("drop", e => {
+    e.preventDefault();
+    root.classList.remove("dragged");
+    if (!$("files").disabled) add(e.dataTransfer.files);
+  });
   start().catch(() => { $("state").textContent = "The service does not answer."; });
 })();
 /*]]>*/
