@@ -16,9 +16,10 @@ unset DOTNET_EnableAVX512 DOTNET_EnableAVX2 DOTNET_EnableHWIntrinsic
 
 results=$(mktemp -d) || exit 1
 trap 'rm -rf "$results"' EXIT
-passed=0 failed=0 skipped=0
+passed=0 failed=0 skipped=0 missing=()
 
 finish() {
+    if ((${#missing[@]} > 0)); then echo "nothing was checked of what needs ${missing[*]}"; fi
     local line="$passed passed, $failed failed"
     if ((skipped > 0)); then line="$line, $skipped skipped"; fi
     echo "$line"
@@ -66,6 +67,9 @@ if ((${#missing[@]} > 0)) && [[ $(id -u) == 0 ]] && command -v apt-get >/dev/nul
 fi
 if ((${#missing[@]} > 0)); then
     echo "missing packages: ${missing[*]} (the tests that need them say so and check nothing)"
+else
+    # Whatever a test does not find now is a mistake, and fails it.
+    export ESPALIER_EXPECT_ALL=1
 fi
 
 # --- build ---

@@ -58,8 +58,8 @@ internal sealed class Interrupt : IDisposable
 
     private void Stop(PosixSignalContext signal, int code)
     {
-        if (source.IsCancellationRequested) return;
         signal.Cancel = true;
+        if (source.IsCancellationRequested) End();
         ExitCode = code;
         lock (gate)
         {
@@ -79,6 +79,13 @@ internal sealed class Interrupt : IDisposable
             ended = true;
         }
         error.WriteLine("espalier: interrupted");
+        End();
+    }
+
+    /// <summary>At once, but leaves nothing behind: no half-written files, and no hidden cursor, which a bar of progress hides.</summary>
+    private void End()
+    {
+        if (!Console.IsOutputRedirected) Console.Out.Write("\e[?25h");
         AtomicFile.DeleteTemporaries();
         Environment.Exit(ExitCode);
     }

@@ -88,6 +88,10 @@ internal sealed record Terminal(TextWriter Out, TextWriter Error, bool Interacti
         for (int i = 0; i < to.Length; i++) to[i] = Steers(from[i]) ? '?' : from[i];
     }) : text;
 
+    /// <summary>A name from outside, alone in a line or a part of one: it must not begin lines of its own either.</summary>
+    public static string Name(string name) => name.AsSpan().IndexOfAny('\n', '\r', '\t') < 0 ? name
+        : name.Replace('\n', '?').Replace('\r', '?').Replace('\t', '?');
+
     private static bool Steers(char c) => (char.IsControl(c) && c is not ('\n' or '\t' or '\r'))
         || c is '\u2028' or '\u2029' or (>= '\u202a' and <= '\u202e') or (>= '\u2066' and <= '\u2069');
 

@@ -1,13 +1,12 @@
+using Espalier.Tests;
 using Microsoft.Playwright;
+using Xunit.Abstractions;
 
 namespace Espalier.Browser.Tests;
 
 /// <summary>The machine's own Chromium, headless. One for a test class.</summary>
 public sealed class Browser : IAsyncLifetime
 {
-    /// <summary>Why tests that need a browser do nothing here.</summary>
-    public const string Missing = "not run: no Chromium at /usr/bin/chromium (Debian: apt-get install chromium)";
-
     private const string Executable = "/usr/bin/chromium";
 
     private static readonly string[] Arguments =
@@ -20,6 +19,9 @@ public sealed class Browser : IAsyncLifetime
 
     /// <summary>Null where the machine has no Chromium.</summary>
     public IBrowser? Instance { get; private set; }
+
+    /// <summary>Says why a test that needs a browser does nothing here.</summary>
+    public static void SayMissing(ITestOutputHelper output) => Missing.Say($"Chromium at {Executable}", "chromium", output);
 
     public async Task InitializeAsync()
     {

@@ -118,7 +118,7 @@ public sealed class ReportPageTests(Browser browser, ITestOutputHelper output) :
     {
         if (browser.Instance == null)
         {
-            output.WriteLine(Browser.Missing);
+            Browser.SayMissing(output);
             return null;
         }
         write(path);

@@ -134,7 +134,7 @@ public sealed class ServicePageTests(Browser browser, ITestOutputHelper output) 
     {
         if (browser.Instance == null)
         {
-            output.WriteLine(Browser.Missing);
+            Browser.SayMissing(output);
             return;
         }
         string[] models = [Repository.Model("apt-fashion-mnist"), Repository.Model("resnet20")];

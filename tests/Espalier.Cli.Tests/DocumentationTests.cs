@@ -8,9 +8,12 @@ public sealed partial class DocumentationTests
 {
     internal static readonly string Root = FindRoot();
 
-    public static TheoryData<string> Pages => [.. Directory.GetFiles(Root, "*.md")
-        .Concat(Directory.GetFiles(Path.Combine(Root, "docs"), "*.md"))
+    private static readonly string[] Files = [.. Directory.GetFiles(Root, "*.md")
+        .Concat(Directory.GetFiles(Path.Combine(Root, "docs"), "*.md", SearchOption.AllDirectories))
+        .Append(Path.Combine(Root, "models", "README.md"))
         .Select(path => Path.GetRelativePath(Root, path))];
+
+    public static TheoryData<string> Pages => [.. Files];
 
     [Theory, MemberData(nameof(Pages))]
     public void EveryCommandParses(string page)
@@ -41,6 +44,17 @@ public sealed partial class DocumentationTests
         string[] commands = [.. Commands(File.ReadAllText(Path.Combine(Root, "README.md")))];
         foreach (string verb in new[] { "train", "infer", "predict", "profile", "report" })
             Assert.Contains(commands, c => c.StartsWith($"espalier {verb} ", StringComparison.Ordinal));
+    }
+
+    /// <summary>So is each page of a method, which says how it is called.</summary>
+    [Fact]
+    public void ThePagesOfMethodsAreLookedAt()
+    {
+        string[] pages = [.. Files.Where(f => f.StartsWith(Path.Combine("docs", "methods"), StringComparison.Ordinal))];
+        Assert.Equal(Directory.GetFiles(Path.Combine(Root, "docs", "methods")).Length, pages.Length);
+        foreach (string page in pages)
+            Assert.Contains(Commands(File.ReadAllText(Path.Combine(Root, page))),
+                c => c.StartsWith("espalier compress ", StringComparison.Ordinal));
     }
 
     /// <summary>The translation has the same parts in the same order: headings, tables, commands and links, not words.</summary>
@@ -74,11 +88,12 @@ public sealed partial class DocumentationTests
         return [.. parts];
     }
 
-    /// <summary>Lines of shell blocks, and code within lines, that begin with the command.</summary>
+    /// <summary>Lines of blocks of the shell or of no language, and code within lines, that begin with the command.</summary>
     private static IEnumerable<string> Commands(string text)
     {
-        foreach (Match block in ShellBlock().Matches(text))
+        foreach (Match block in Block().Matches(text))
         {
+            if (block.Groups["language"].Value is not ("sh" or "")) continue;
             string joined = block.Groups["lines"].Value.Replace("\\\n", " ", StringComparison.Ordinal);
             foreach (string line in joined.Split('\n'))
                 if (line.StartsWith("espalier ", StringComparison.Ordinal)) yield return line.Split('#')[0].Trim();
@@ -93,8 +108,8 @@ public sealed partial class DocumentationTests
         return folder?.FullName ?? throw new InvalidOperationException($"no Espalier.slnx above {AppContext.BaseDirectory}");
     }
 
-    [GeneratedRegex(@"^```sh\n(?<lines>.*?)^```", RegexOptions.Multiline | RegexOptions.Singleline)]
-    private static partial Regex ShellBlock();
+    [GeneratedRegex(@"^```(?<language>[^\n]*)\n(?<lines>.*?)^```", RegexOptions.Multiline | RegexOptions.Singleline)]
+    private static partial Regex Block();
 
     [GeneratedRegex(@"`(?<code>espalier [^`\n]+)`")]
     private static partial Regex InlineCode();

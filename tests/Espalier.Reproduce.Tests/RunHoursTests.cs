@@ -1,8 +1,11 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.RegularExpressions;
 using Espalier.Training;
 
 namespace Espalier.Reproduce.Tests;
 
-public sealed class RunHoursTests : IDisposable
+public sealed partial class RunHoursTests : IDisposable
 {
     private readonly string folder = Directory.CreateTempSubdirectory("espalier-test-").FullName;
 
@@ -50,18 +53,33 @@ public sealed class RunHoursTests : IDisposable
     [Fact]
     public void Measuring_is_what_is_no_work()
     {
+        long began = Stopwatch.GetTimestamp();
         var hours = new RunHours();
-        Assert.True(hours.Work(() => Slept(TimeSpan.FromSeconds(1.2))));
-        Assert.Equal("Measuring for this page took 0 seconds.", hours.Measuring());
-        Slept(TimeSpan.FromSeconds(0.6));
-        Assert.Matches("took [1-9][0-9]* seconds", hours.Measuring());
+        TimeSpan worked = default;
+        Assert.True(hours.Work(() =>
+        {
+            long start = Stopwatch.GetTimestamp();
+            Thread.Sleep(1200);
+            worked = Stopwatch.GetElapsedTime(start);
+            return true;
+        }));
+        double said = Seconds(hours.Measuring());
+        // However slow the machine is, no more than what passed without the work; what is said is rounded.
+        Assert.InRange(said, 0, (1.5 * (Stopwatch.GetElapsedTime(began) - worked).TotalSeconds) + 0.5);
+        Thread.Sleep(600);
+        Assert.True(Seconds(hours.Measuring()) >= 1);
     }
 
-    private static bool Slept(TimeSpan time)
+    private static double Seconds(string sentence)
     {
-        Thread.Sleep(time);
-        return true;
+        Match said = Measured().Match(sentence);
+        Assert.True(said.Success, sentence);
+        return double.Parse(said.Groups["number"].Value, CultureInfo.InvariantCulture)
+            * (said.Groups["unit"].Value switch { "hours" => 3600, "minutes" => 60, _ => 1 });
     }
+
+    [GeneratedRegex(@"^Measuring for this page took (?<number>\d+(\.\d)?) (?<unit>hours|minutes|seconds)\.$")]
+    private static partial Regex Measured();
 
     /// <summary>Uses the processor for longer than is rounded away.</summary>
     private static bool Spin()

@@ -129,6 +129,8 @@ internal sealed class TrainFlags
         string? start = p.GetValue(init) ?? p.GetValue(pretrained);
         if (p.GetValue(freeze) is > 0 && start is null)
             throw new EspalierException($"{freeze.Name} holds a trained backbone still; say which with --pretrained FILE");
+        if (p.GetValue(Shared.Averaged) && start is null)
+            throw new EspalierException($"{Shared.Averaged.Name} is of the file to start from; say which with --init or --pretrained FILE");
         if (p.GetValue(initialWeights) is not null && start is not null)
             throw new EspalierException($"{initialWeights.Name} is of a new network, and {start} has weights; give one of them");
         string data = DataChoice.Name(p.GetValue(Shared.Data), p.GetValue(Shared.DataDir), "fashion-mnist")!;

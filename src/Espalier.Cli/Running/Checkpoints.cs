@@ -114,9 +114,11 @@ internal static class Checkpoints
     /// <summary>Whether a network answers with classes.</summary>
     public static void RequireClassifier(Session model, string path)
     {
-        if (model.GivesFeatures)
-            throw new EspalierException($"{path}: has no head, so it gives features and no classes; use embed, or train a head for it");
+        if (model.GivesFeatures) throw HasNoHead(path);
     }
+
+    public static EspalierException HasNoHead(string path) =>
+        new($"{path}: has no head, so it gives features and no classes; use embed, or train a head for it");
 
     /// <summary>Whether an option that says what agents drop has a meaning.</summary>
     public static void RequireAgents(bool there, string path, string option)

@@ -26,7 +26,7 @@ internal static class DataChoice
     }
 
     public static IImageDataset Limit(IImageDataset data, int? count) =>
-        count is { } n && n < data.Count ? Subset.First(data, n) : data;
+        count is { } n && n < data.Count ? Subset.Some(data, n) : data;
 
     /// <summary>
     /// The data set that is meant: the one that the user names; else what the folder holds that the user names, the model's

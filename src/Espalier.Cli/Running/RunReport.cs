@@ -69,6 +69,6 @@ internal static class RunReport
         [.. rows.Select(r => ReportBuilder.Row(r.Name, r.Evaluation, r.Name == Pruned))];
 
     private static string Subtitle(EvaluationRun run) =>
-        $"{run.Model.Dataset ?? run.Data.Name}, {run.Data.Count} test images · {run.Model.Description} · "
-        + CompressReport.Machine;
+        $"{run.Data.Name}, {run.Data.Count} test images · {run.Model.Description} · "
+        + (run.Model.Dataset is { } learnt && learnt != run.Data.Name ? $"trained on {learnt} · " : "") + CompressReport.Machine;
 }

@@ -21,7 +21,11 @@ internal static class ServerProcess
         using IDisposable? hold = context.Interrupt?.Hold("what was begun is answered first");
         using Process server = Start(dotnet, settings, context.Terminal);
         using CancellationTokenRegistration stop = context.Cancel.Register(() => server.StandardInput.Close());
+        // A second Ctrl-C ends us at once, and the service must not keep the port until its last answer.
+        EventHandler kill = (_, _) => server.Kill();
+        AppDomain.CurrentDomain.ProcessExit += kill;
         server.WaitForExit();
+        AppDomain.CurrentDomain.ProcessExit -= kill;
         return server.ExitCode;
     }
 

@@ -49,6 +49,9 @@ internal sealed class TrainRun : IDisposable
     /// <summary>How the run goes, after what follows from its data.</summary>
     public TrainOptions Options => plan.Options;
 
+    /// <summary>What is done once nothing can be refused any more; see <see cref="Trainer.Begun"/>.</summary>
+    public Action? Begun { get; init; }
+
     /// <summary>Trains to the end or to the first Ctrl-C.</summary>
     public TrainResult Run() => TrainingDisplay.Run(context.Terminal, plan.Options.Name, Run);
 
@@ -58,7 +61,7 @@ internal sealed class TrainRun : IDisposable
         using IDisposable? _ = context.Interrupt?.Hold();
         var data = new TrainingData(splits.Train, ImagePipeline.Train(Data.Info, Network.Preprocessing, plan.Augmentation),
             splits.Selection, ImagePipeline.Eval(Network.Preprocessing));
-        return new Trainer(Network.Task, data, plan.Options).Run(progress, context.Cancel);
+        return new Trainer(Network.Task, data, plan.Options) { Begun = Begun }.Run(progress, context.Cancel);
     }
 
     /// <summary>The trained network on the test images, as it stands at the end of the run.</summary>

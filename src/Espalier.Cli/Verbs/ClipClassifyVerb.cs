@@ -55,6 +55,7 @@ internal static class ClipClassifyVerb
             && classes.Length == 0) throw new EspalierException("--save is for classes; give --class");
         if (texts.Length > 0 && parse.GetValue(Templates) is { Length: > 0 })
             throw new EspalierException("--template is for names of classes; give --class in the place of --text");
+        Folders.RefuseInput(parse.GetValue(Save), parse.GetValue(ClipChoice.Model), "--save");
         Folders.MakeFor(parse.GetValue(Save));
         using ClipModel model = ClipChoice.Open(parse, context);
         ZeroShot? zero = classes.Length == 0 ? null : ZeroShot.Of(model, classes, Sentences(parse.GetValue(Templates) ?? []));
@@ -86,7 +87,7 @@ internal static class ClipClassifyVerb
 
     private static void Table(Terminal terminal, string file, string[] labels, float[] shares, int top)
     {
-        terminal.Line(file);
+        terminal.Line(Terminal.Name(file));
         foreach (int i in Enumerable.Range(0, labels.Length).OrderByDescending(i => shares[i]).Take(top))
             terminal.Line($"  {Format.Percent(shares[i]),8}  {labels[i]}");
     }

@@ -38,6 +38,7 @@ internal static class ClipProbeVerb
     private static int Run(ParseResult parse, CommandContext context)
     {
         DatasetPair data = DataChoice.Open(parse, null, "the probe", context);
+        Folders.RefuseInput(parse.GetValue(Output), parse.GetValue(ClipChoice.Model), "--output");
         Folders.MakeFor(parse.GetValue(Output));
         using ClipModel model = ClipChoice.Open(parse, context);
         Terminal terminal = context.Terminal;

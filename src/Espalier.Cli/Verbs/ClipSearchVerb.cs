@@ -89,6 +89,6 @@ internal static class ClipSearchVerb
         }
         terminal.Line(query);
         foreach (SearchHit hit in hits)
-            terminal.Line($"  {hit.Score.ToString("0.0000", CultureInfo.InvariantCulture)}  {hit.Path}");
+            terminal.Line($"  {hit.Score.ToString("0.0000", CultureInfo.InvariantCulture)}  {Terminal.Name(hit.Path)}");
     }
 }

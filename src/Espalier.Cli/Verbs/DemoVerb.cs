@@ -38,6 +38,9 @@ internal static class DemoVerb
     {
         Terminal terminal = context.Terminal;
         string folder = parse.GetValue(Shared.OutputDir) ?? "espalier-demo";
+        // Runs of the demo, which write no recipes, may be replaced; those of train may not.
+        if (new[] { "apt", "vit" }.Select(name => new RunFolder(folder, name).Recipe).FirstOrDefault(File.Exists) is { } there)
+            throw new EspalierException($"{there}: is of a run of 'train', which the demo would replace; give another --output-dir");
         DatasetPair data = Datasets.OpenSample();
         TrainPlan plan = Plan(parse.GetValue(Seed) ?? 42, folder, parse.GetValue(Steps) ?? UsualSteps);
         if (parse.GetValue(Steps) is null) plan = Shortened(plan, data, context);

@@ -42,6 +42,7 @@ internal static class EmbedVerb
         string[] texts = parse.GetValue(ClipChoice.Texts) ?? [], given = parse.GetValue(Images) ?? [];
         if (texts.Length > 0 == given.Length > 0) throw new EspalierException("give images, or texts with --text; one of both");
         string path = parse.GetValue(ClipChoice.Model) ?? throw new EspalierException("say which model with --model FILE");
+        Folders.RefuseInput(parse.GetValue(Output), path, "--output");
         Folders.MakeFor(parse.GetValue(Output));
         List<string> names = texts.Length > 0 ? [.. texts] : [.. PictureFiles.Of(given, strict: false, context)];
         List<float[]> vectors;

@@ -41,6 +41,9 @@ internal static class InferVerb
     {
         string path = Checkpoints.Required(parse);
         Folders.RefuseInput(parse.GetValue(Output), path, "--output");
+        Folders.RefuseInput(parse.GetValue(Confusion), path, "--confusion");
+        if (parse.GetValue(Output) is { } to && parse.GetValue(Confusion) is { } table && Path.GetFullPath(to) == Path.GetFullPath(table))
+            throw new EspalierException($"--output and --confusion {to}: are one file; give another name for one of them");
         using Session model = Checkpoints.Open(parse, path);
         Checkpoints.RequireClassifier(model, path);
         DatasetPair pair = DataChoice.Open(parse, model.Dataset, path, context);

@@ -89,7 +89,7 @@ internal static class PredictVerb
 
     private static void Print(Terminal terminal, string file, Session model, Prediction prediction, int top)
     {
-        terminal.Line(file);
+        terminal.Line(Terminal.Name(file));
         foreach (int c in prediction.Ranking.Take(top))
             terminal.Line($"  {Format.Percent(prediction.Probabilities[c]),8}  {prediction.Name(c)}");
         if (prediction.Tokens.Length == 0) return;

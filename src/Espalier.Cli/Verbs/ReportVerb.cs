@@ -40,11 +40,14 @@ internal static class ReportVerb
         var (checkpoint, run) = Find(parse.GetValue(Source)!, parse.GetValue(Name));
         using Session model = Checkpoints.Open(parse, checkpoint);
         DatasetPair pair = DataChoice.Open(parse, model.Dataset, checkpoint, context);
-        IImageDataset data =
-            DataChoice.For(model, checkpoint, DataChoice.Limit(pair.Test, parse.GetValue(Limit)), context.Terminal);
+        Checkpoints.RequireClassifier(model, checkpoint);
+        IImageDataset test = DataChoice.Limit(pair.Test, parse.GetValue(Limit));
+        IImageDataset data = DataChoice.For(model, checkpoint, test, context.Terminal);
         string output = parse.GetValue(Output)
             ?? Path.Combine(Path.GetDirectoryName(Path.GetFullPath(checkpoint))!, "report.html");
 
+        Folders.RefuseInput(output, checkpoint, "--output");
+        Folders.RefuseInput(output, parse.GetValue(Plain), "--output");
         Folders.MakeFor(output);
         int batchSize = parse.GetValue(BatchSize) ?? 32;
         var evaluation = new EvaluationRun(context, model, data, batchSize);
@@ -52,9 +55,12 @@ internal static class ReportVerb
         using Session? plain = parse.GetValue(Plain) is { } plainPath ? Checkpoints.Open(parse, plainPath) : null;
         if (plain is not null)
         {
-            ModelChoice.RequireClasses(plain.NumClasses, parse.GetValue(Plain)!, data);
-            string name = plain.Tokens > 0 ? "plain ViT" : Path.GetFileNameWithoutExtension(parse.GetValue(Plain)!);
-            rows.Add(ModelRow.Of(name, new EvaluationRun(context, plain, data, batchSize), prune: false));
+            string file = parse.GetValue(Plain)!;
+            Checkpoints.RequireClassifier(plain, file);
+            string name = plain.Tokens > 0 ? "plain ViT" : Path.GetFileNameWithoutExtension(file);
+            // Its classes may be in another order than those of the first model.
+            IImageDataset its = DataChoice.For(plain, file, test, context.Terminal);
+            rows.Add(ModelRow.Of(name, new EvaluationRun(context, plain, its, batchSize), prune: false));
         }
         IReadOnlyList<HistoryPoint> history = run is null ? [] : TrainingHistory.Read(run.History);
         ReportData report =

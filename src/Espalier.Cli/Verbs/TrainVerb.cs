@@ -38,6 +38,8 @@ internal static class TrainVerb
     {
         Terminal terminal = context.Terminal;
         bool writes = plan.Options.Writes;
+        if (plan is { Overwrite: true, Options.Resume: true })
+            throw new EspalierException("--resume goes on with a run and --overwrite begins it again; leave one of them out");
         var files = new RunFolder(plan.Options.OutputDir!, plan.Options.Name);
         if (!plan.Options.Resume && !plan.Overwrite && new[] { files.State, files.Model }.FirstOrDefault(File.Exists) is { } there)
             throw new EspalierException($"{there}: is of an earlier run; --resume goes on with it, --overwrite begins again in its "
@@ -45,13 +47,14 @@ internal static class TrainVerb
         if (plan.Options.Resume && !plan.Overwrite && !File.Exists(files.State) && File.Exists(files.Model))
             throw new EspalierException($"{files.State}: is gone, so that the run cannot go on; --init {files.Model} with another --name "
                 + "trains its network on, --overwrite begins again");
-        using var run = new TrainRun(plan, context.Opened(Datasets.Open(plan.Data, plan.DataDir, strict: plan.Strict)), context);
+        using var run = new TrainRun(plan, context.Opened(Datasets.Open(plan.Data, plan.DataDir, strict: plan.Strict)), context)
+        {
+            // What is refused must not change the recipe of a run that is there.
+            Begun = writes ? () => RecipeFile.Write(files.Recipe, parse) : null,
+        };
         Announce(run, plan, terminal);
         Folders.MakeFor(files.Recipe);
-        // A run that goes on keeps its recipe until its state has taken the options: what is refused must not change it.
-        if (writes && !plan.Options.Resume) RecipeFile.Write(files.Recipe, parse);
         TrainResult result = run.Run();
-        if (writes && plan.Options.Resume) RecipeFile.Write(files.Recipe, parse);
         if (!result.Completed)
         {
             if (File.Exists(files.State)) terminal.Line($"resume with: {ResumeCommand(context.Arguments)}");

@@ -12,7 +12,8 @@ public sealed unsafe class SampleRowsOp : Op
     private readonly Tensor score;
     private readonly RowSet rows;
 
-    /// <param name="count">Rows of an image at most, one for the class token among them; at least 2.</param>
+    /// <param name="count">Rows of an image at most, those in front among them; at least 2. One behind those in front is taken even
+    /// where that is more.</param>
     /// <param name="prefix">The first rows of an image, which are kept.</param>
     public SampleRowsOp(Tensor score, int count, int prefix) : base(score)
     {
@@ -28,6 +29,9 @@ public sealed unsafe class SampleRowsOp : Op
 
     public int Prefix { get; }
 
+    /// <summary>Levels of the curve at which rows are taken: as many as rows behind those in front may stay.</summary>
+    internal int Levels => Math.Max(1, Count - Prefix);
+
     public override Shape Result => score.Shape;
 
     public override Cost Cost => new(0, sizeof(float) * 2 * score.Length);
@@ -40,7 +44,7 @@ public sealed unsafe class SampleRowsOp : Op
     {
         var y = new Tensor(Result);
         fixed (int* starts = rows.Starts)
-            RowSampling.Run(starts, rows.Images, score.Data, 1, Count - 1, Prefix, y.Data, 1);
+            RowSampling.Run(starts, rows.Images, score.Data, 1, Levels, Prefix, y.Data, 1);
         return y;
     }
 

@@ -58,21 +58,31 @@ public sealed class CompressionJob(Model model, TrainingData data, CompressionOp
     /// <summary>What was removed last; for plan files.</summary>
     public RemovalPlan? LastPlan { get; private set; }
 
+    /// <summary>Whether the method can begin, as far as that is known before it does: to be asked before a long training.</summary>
+    /// <exception cref="EspalierException">An option is out of its range, or the method does not go with this model.</exception>
+    public void Check()
+    {
+        CompressionMethod method = Method;
+        method.Check();
+        CompressionOrder.Check(method, model.Graph);
+        UntrainedParameters.Check(model.Graph, options.Training.TrainOnly);
+    }
+
     /// <summary>Makes the model smaller by the method that the job was made with.</summary>
     /// <exception cref="EspalierException">An option is out of its range, the method has nothing to work on in this model, or the
     /// target cannot be reached.</exception>
     public void Run()
     {
-        if (options is not CompressionMethod method)
-            throw new InvalidOperationException("the job was made without a method; make it with one of CompressionMethods");
-        method.Check();
-        CompressionOrder.Check(method, model.Graph);
-        UntrainedParameters.Check(model.Graph, options.Training.TrainOnly);
+        Check();
+        CompressionMethod method = Method;
         method.Run(this);
         if (removals.Count == 0) return;
         double left = (double)removals[^1].Summary.MultiplyAddsAfter / removals[0].Summary.MultiplyAddsBefore;
         model.Card = model.Card.With(FormattableString.Invariant($"{method.Name}: {left:0.0%} of the multiply-adds left"));
     }
+
+    private CompressionMethod Method => options as CompressionMethod
+        ?? throw new InvalidOperationException("the job was made without a method; make it with one of CompressionMethods");
 
     /// <summary>Numbers that the method found out on its way, in the order in which it did.</summary>
     public IReadOnlyList<(string Name, double Value)> Findings => findings;

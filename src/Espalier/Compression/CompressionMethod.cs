@@ -39,6 +39,10 @@ public abstract record CompressionMethod : CompressionOptions
     /// <summary>What a network has been through afterwards, besides what it had.</summary>
     public virtual NetworkTraits Leaves => NetworkTraits.None;
 
+    /// <summary>What the gradients of all weights are for, as the end of the sentence "TrainOnly leaves weights without gradients, by
+    /// which ..."; null where some may be missing.</summary>
+    private protected virtual string? ByGradients => null;
+
     /// <summary>
     /// Makes the job's model smaller for good; training is part of it where the method has some. Called by the job that was made
     /// with this method.
@@ -73,6 +77,8 @@ public abstract record CompressionMethod : CompressionOptions
             throw new EspalierException($"TrainSteps is {TrainSteps} and FineTuneSteps {FineTuneSteps}; both are at least 0");
         if (TrainSteps > 0 && !TrainsFirst)
             throw new EspalierException($"{Name} trains nothing before it removes; leave TrainSteps out, FineTuneSteps are trained afterwards");
+        if (ByGradients is { } what && Training.TrainOnly.Count > 0)
+            throw new EspalierException($"TrainOnly leaves weights without gradients, by which {what}: leave TrainOnly out");
         if (Recover is not null && !Recovers)
             throw new EspalierException($"{Name} removes no channels here, so there is nothing to fit again; leave Recover out");
         Recover?.Checked();

@@ -27,6 +27,9 @@ public enum NetworkTraits
 
     /// <summary>Convolutions work on the whole grid of an image's tokens.</summary>
     ConvolvesTokens = 32,
+
+    /// <summary>So many tokens stay as a rule says, the best of each image, by something else than agents.</summary>
+    RanksTokens = 64,
 }
 
 /// <summary>What a method cannot follow.</summary>
@@ -97,6 +100,7 @@ public static class CompressionOrder
         NetworkTraits.MergesTokens => "merges tokens",
         NetworkTraits.FewerQueries => "attends from other tokens than to",
         NetworkTraits.ConvolvesTokens => "has convolutions on the whole grid of its tokens",
+        NetworkTraits.RanksTokens => "keeps the best tokens of each image",
         _ => "has values or weights of few bits",
     }));
 
@@ -105,15 +109,18 @@ public static class CompressionOrder
     {
         return trait switch
         {
-            NetworkTraits.DropsTokens => Nodes(n => n.Op is KeepRowsOp && TokenAgent.Find(graph).All(a => a.Keep != n)),
+            NetworkTraits.DropsTokens => Nodes(n => n.Op is KeepRowsOp && IsNoAgents(n)),
             NetworkTraits.HasAgents => TokenAgent.Find(graph).FirstOrDefault().Keep,
             NetworkTraits.MergesTokens => Nodes(n => n.Op is MergeRowsOp),
             NetworkTraits.FewerQueries => Nodes(n => n.Op is AttentionOp && Norm(n.Operands[0]) != Norm(n.Operands[1])),
             NetworkTraits.ConvolvesTokens => Nodes(n => n.Op is RowsToMapsOp),
+            NetworkTraits.RanksTokens => Nodes(n => n.Op is KeepRowsOp { Rule.By: KeepBy.Share or KeepBy.Count } && IsNoAgents(n)),
             _ => Nodes(n => n.Op is QuantiseOp or CodeBookOp),
         };
 
         GraphNode? Nodes(Func<GraphNode, bool> which) => graph.Nodes.FirstOrDefault(which);
+
+        bool IsNoAgents(GraphNode node) => TokenAgent.Find(graph).All(a => a.Keep != node);
     }
 
     /// <summary>The norm in front of queries or keys, or what is first of all.</summary>

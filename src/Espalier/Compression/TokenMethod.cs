@@ -22,7 +22,7 @@ public abstract record TokenMethod : CompressionMethod
     ];
 
     /// <inheritdoc/>
-    public override NetworkTraits Leaves => NetworkTraits.DropsTokens;
+    public override NetworkTraits Leaves => NetworkTraits.DropsTokens | NetworkTraits.RanksTokens;
 
     /// <summary>Puts the ops into a graph.</summary>
     /// <exception cref="EspalierException">It is no transformer that the method can work on, or the target cannot be reached; the
@@ -58,6 +58,8 @@ public abstract record TokenMethod : CompressionMethod
 
     /// <summary>The setting that says how many tokens stay, which a target would contradict; null where there is none.</summary>
     private protected abstract string? OwnNumber { get; }
+
+    internal bool HasOwnNumber => OwnNumber is not null;
 
     /// <summary>Puts the ops in, and says with which settings.</summary>
     private TokenMethod Applied(Graph graph)

@@ -16,6 +16,8 @@ public interface IImageTransform
 /// <summary>Scales to size x size, whatever the shape was.</summary>
 public sealed record Resize(int Size, Interpolation Interpolation = Interpolation.Bilinear) : IImageTransform
 {
+    public string Description => FormattableString.Invariant($"Resize {Size} {Interpolation}");
+
     public Image Apply(Image image, ref Rng rng, ImageScratch scratch)
     {
         if (image.Width == Size && image.Height == Size) return image;
@@ -31,6 +33,8 @@ public sealed record Resize(int Size, Interpolation Interpolation = Interpolatio
 /// </summary>
 public sealed record ResizeAndCrop(Preprocessing How) : IImageTransform
 {
+    public string Description => FormattableString.Invariant($"ResizeAndCrop {How.Resize} {How.Crop ?? How.Resize} {How.Fit} {How.Filter}");
+
     public Image Apply(Image image, ref Rng rng, ImageScratch scratch)
     {
         var (width, height) = How.Fit == ResizeFit.Square ? (How.Resize, How.Resize)

@@ -40,6 +40,16 @@ public sealed class Subset : IImageDataset
     public static Subset First(IImageDataset source, int count) =>
         new(source, Enumerable.Range(0, Math.Clamp(count, 0, source.Count)).ToArray());
 
+    /// <summary>So many pictures that stand for all, or all where there are fewer: the first ones, and where pictures lie sorted by
+    /// their classes, as those of folders do, some of every part in even steps.</summary>
+    public static Subset Some(IImageDataset source, int count)
+    {
+        count = Math.Clamp(count, 0, source.Count);
+        for (int i = 1; i < source.Count; i++)
+            if (source.Label(i) < source.Label(i - 1)) return First(source, count);
+        return new(source, Enumerable.Range(0, count).Select(i => (int)((long)i * source.Count / count)).ToArray());
+    }
+
     /// <summary>
     /// Splits off the last share of each class's pictures (rounded to the nearest number, and at least one of a class that
     /// has two); both parts keep the order. No randomness: the same data set always gives the same split.

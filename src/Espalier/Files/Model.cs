@@ -197,12 +197,16 @@ public sealed class Model : IDisposable
         Card = Card with { Classes = classes };
     }
 
-    /// <summary>Sets what is kept wherever the network drops tokens; nothing where it drops none.</summary>
+    /// <summary>Sets what is kept wherever agents drop tokens, or, in a network without agents, wherever it drops any; nothing where
+    /// it drops none.</summary>
+    /// <exception cref="EspalierException">There are no agents, and the network's own rules are of another kind.</exception>
     public void SetKeepRule(KeepRule rule)
     {
+        var places = new RuledPlaces(Graph);
+        RuledPlaces.Check(rule, places.Own);
         foreach (GraphNode node in Graph.Nodes)
-            if (node.Op is KeepRowsOp old)
-                node.Op = Graph.Ran(new KeepRowsOp(old.Inputs[0], old.Inputs[1], rule, old.Prefix), node.Output);
+            if (node.Op is KeepRowsOp old && places.Contains(node))
+                node.Op = Graph.Ran(new KeepRowsOp(old.Inputs[0], old.Inputs[1], rule, old.Prefix, old.Fuse), node.Output);
         Graph.Refresh();
     }
 

@@ -1,3 +1,4 @@
+using Espalier.Models;
 using Espalier.Tensors;
 using Espalier.Tensors.Kernels;
 
@@ -57,12 +58,14 @@ internal sealed partial class GraphReader
         return Told(node.Output, Append(new EmbedLayer(rows, ids, table, positions)));
     }
 
+    private RuledPlaces? places;
+
     private Reading? Keep(KeepRowsOp keep)
     {
         if (Plain(0) is not { Map.Axis: { } axis } x || Read(1) is not { Map.Channels: 1 } scores) return null;
         if (!axis.Fits(scores.Map.Axis)) return null;
         Map y = Map.OfRows(NewAxis(axis.Most, axis), x.Map.Channels);
-        return Like(x, new KeepLayer(y, x.Map, scores.Map, keep));
+        return Like(x, new KeepLayer(y, x.Map, scores.Map, keep, (places ??= new RuledPlaces(graph)).Contains(node)));
     }
 
     private Reading? Take(TakeRowsOp take) => Plain(0) is { Map.Axis: not null } x

@@ -222,6 +222,10 @@ internal sealed partial class GraphReader
             }
             if (a.Map.Axis is not null && a.SameLayout(b))
                 return Like(a, new BinaryLayer(a.Map.Like(a.Map.Channels), a.Map, b.Map, (BinaryOp)node.Op));
+            // A number for each row.
+            if (node.Op is MulOp && a is { IsPlain: true, Map.Axis: { } axis } && b is { IsPlain: true, Map.Channels: 1 }
+                && axis.Fits(b.Map.Axis))
+                return Like(a, new BinaryLayer(a.Map.Like(a.Map.Channels), a.Map, b.Map, (BinaryOp)node.Op));
             if (node.Op is not MulOp || !a.Spatial || !b.Spatial || a.Map.Channels != b.Map.Channels) return null;
             if (a.Map.Pixels == 1) (a, b) = (b, a);
             return b.Map.Pixels == 1 && a.Axes.AsSpan().SequenceEqual(b.Axes)

@@ -40,7 +40,7 @@ internal sealed unsafe class Lane : IDisposable
     /// <summary>Images of this run.</summary>
     public int Images { get; private set; }
 
-    /// <summary>What the rows are kept by, in place of the network's own rules; null for those.</summary>
+    /// <summary>What the rows are kept by, in place of the network's own rules where one may take theirs; null for those.</summary>
     public KeepRule? Keep { get; private set; }
 
     /// <summary>Where it is noted which rows are left; null where nobody asks.</summary>

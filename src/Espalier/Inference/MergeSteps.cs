@@ -54,10 +54,10 @@ internal sealed unsafe class MergeStep(MergeLayer layer, Place from, Place plan,
 internal sealed unsafe class SampleStep(SampleLayer layer, Place from, Place to) : Step
 {
     private readonly RowAxis rows = layer.Input.Axis!;
-    private readonly int count = layer.Op.Count, prefix = layer.Op.Prefix;
+    private readonly int levels = layer.Op.Levels, prefix = layer.Op.Prefix;
 
     public override void Run(Lane lane) => RowSampling.Run(
-        lane.Starts(rows), lane.Images, from.In(lane), from.Stride, count - 1, prefix, to.In(lane), to.Stride);
+        lane.Starts(rows), lane.Images, from.In(lane), from.Stride, levels, prefix, to.In(lane), to.Stride);
 }
 
 /// <summary>The length of each pixel's channels.</summary>
@@ -89,21 +89,24 @@ internal sealed unsafe class UnaryStep(UnaryLayer layer, Place from, Place to)
     }
 }
 
-/// <summary>An elementwise function of two maps of the same rows.</summary>
+/// <summary>An elementwise function of two maps of the same rows, the second of which may have one number for each row.</summary>
 internal sealed unsafe class BinaryStep(BinaryLayer layer, Place first, Place second, Place to) : Step
 {
     private readonly BinaryOp op = layer.Op;
     private readonly Map rows = layer.Input;
     private readonly int channels = layer.Input.Channels;
+    private readonly bool repeats = layer.Inputs[1].Channels < layer.Input.Channels;
 
     public override void Run(Lane lane)
     {
         int count = lane.Rows(rows);
+        Span<float> repeated = repeats ? new Span<float>(Scratch.Rent(channels), channels) : [];
         for (nint row = 0; row < count; row++)
         {
+            float* b = second.In(lane) + row * second.Stride;
+            if (repeats) repeated.Fill(*b);
             op.Compute(new ReadOnlySpan<float>(first.In(lane) + row * first.Stride, channels),
-                new ReadOnlySpan<float>(second.In(lane) + row * second.Stride, channels),
-                    new Span<float>(to.In(lane) + row * to.Stride, channels));
+                repeats ? repeated : new ReadOnlySpan<float>(b, channels), new Span<float>(to.In(lane) + row * to.Stride, channels));
         }
     }
 }

@@ -18,7 +18,8 @@ public readonly record struct Pruning
     /// <summary>At each place by the rule that the model has there.</summary>
     public static Pruning Own => new(default, own: true);
 
-    /// <summary>At each place by one rule; see <see cref="KeepRowsOp"/>.</summary>
+    /// <summary>At each place of agents by one rule, see <see cref="KeepRowsOp"/>, at others by the model's own; in a model without
+    /// agents at each place that drops tokens.</summary>
     public static Pruning By(KeepRule rule) => new(rule);
 
     /// <summary>Each agent drops the tokens whose p(prune) is greater than <paramref name="threshold"/>, as APT does: how many
@@ -55,13 +56,13 @@ public readonly record struct Pruning
         return rules.Length == 0 ? None : rules.Length == 1 ? By(rules[0]) : Own;
     }
 
-    /// <summary>The threshold of all places; null where it is by another rule.</summary>
+    /// <summary>The threshold of all places that a rule is for; null where it is by another rule.</summary>
     internal float? ThresholdOfAll => !own && rule.By == KeepBy.Limit ? -rule.Limit : null;
 
-    /// <summary>The share that all places keep; null where it is by another rule.</summary>
+    /// <summary>The share that all places keep that a rule is for; null where it is by another rule.</summary>
     internal double? ShareOfAll => !own && rule.By == KeepBy.Share ? rule.ShareOfRows : null;
 
-    /// <summary>The rule of all places; null for those of the model.</summary>
+    /// <summary>The rule of all places that one is for; null for those of the model.</summary>
     internal KeepRule? Rule => own ? null : rule;
 
     /// <summary>Whether images may come to have different numbers of tokens.</summary>

@@ -10,11 +10,11 @@ internal sealed unsafe class KeepStep(KeepLayer layer, int stage, Place from, Pl
 {
     private readonly KeepRule own = layer.Rule;
     private readonly int prefix = layer.Prefix, channels = layer.Input.Channels;
-    private readonly bool fuse = layer.Fuse;
+    private readonly bool fuse = layer.Fuse, ruled = layer.Ruled;
     private readonly RowAxis before = layer.Input.Axis!, after = layer.Output.Axis!;
 
     /// <summary>Whether the rule of a run looks at the scores.</summary>
-    public bool LooksAtScores(Lane lane) => (lane.Keep ?? own).By switch
+    public bool LooksAtScores(Lane lane) => RuleOf(lane).By switch
     {
         KeepBy.All => false,
         KeepBy.Tokens => fuse,
@@ -23,7 +23,7 @@ internal sealed unsafe class KeepStep(KeepLayer layer, int stage, Place from, Pl
 
     public override void Run(Lane lane)
     {
-        KeepRule rule = lane.Keep ?? own;
+        KeepRule rule = RuleOf(lane);
         int* starts = lane.Starts(before), left = lane.Starts(after), tokens = lane.Tokens(before);
         var rows = new Rows(from.In(lane), from.Stride, tokens, to.In(lane), to.Stride, lane.Tokens(after), channels);
         int next = 0;
@@ -37,6 +37,9 @@ internal sealed unsafe class KeepStep(KeepLayer layer, int stage, Place from, Pl
         left[lane.Images] = next;
         lane.Note(after, stage);
     }
+
+    /// <summary>An unpruned run keeps every row; any other rule of a run is for some places only.</summary>
+    private KeepRule RuleOf(Lane lane) => lane.Keep is { } given && (ruled || given.By == KeepBy.All) ? given : own;
 
     private int Some(Lane lane, KeepRule rule, in Rows rows, int first, int end, int next)
     {

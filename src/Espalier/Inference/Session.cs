@@ -16,6 +16,7 @@ public sealed unsafe class Session : IDisposable
     private readonly Plan plan;
     private readonly Scheduler scheduler;
     private readonly RowCosts costs;
+    private readonly KeepRule[] rules;
     private readonly Shape input, result;
     private Preprocessing? preprocessing;
 
@@ -32,6 +33,7 @@ public sealed unsafe class Session : IDisposable
         options ??= new SessionOptions();
         (input, Precision) = (graph.Inputs[0].Shape, options.Precision);
         costs = new RowCosts(graph);
+        rules = new RuledPlaces(graph).Own;
         ParameterCount = graph.Parameters.Sum(p => p.Value.Length);
         (TokenGrid, PrefixTokens) = Patches(graph);
         (result, Places) = (graph.Outputs[0].Shape, graph.Outputs[0].Shape is { Rank: 4 } maps ? maps[2] * maps[3] : 1);
@@ -150,11 +152,17 @@ public sealed unsafe class Session : IDisposable
     public int PrefixTokens { get; }
 
     /// <summary>What is dropped where a call does not say.</summary>
-    /// <exception cref="EspalierException">Nothing in the network drops tokens.</exception>
+    /// <exception cref="EspalierException">Nothing in the network drops tokens, or no agents do and the network's own rules are of
+    /// another kind.</exception>
     public Pruning Pruning
     {
         get;
-        set => field = Checked(value);
+        set
+        {
+            Checked(value);
+            if (value.Rule is { } rule) RuledPlaces.Check(rule, rules);
+            field = value;
+        }
     }
 
     /// <summary>Bytes that the packed weights take.</summary>

@@ -76,8 +76,11 @@ internal sealed class EmbedLayer(Map output, Reading ids, Weight table, Weight p
 }
 
 /// <summary>Some rows of each image, dropped by a score for each. Inputs: the rows and the scores.</summary>
-internal sealed class KeepLayer(Map output, Map input, Map scores, KeepRowsOp op) : Layer(output, input, scores)
+/// <param name="ruled">Whether a rule of a run is for it.</param>
+internal sealed class KeepLayer(Map output, Map input, Map scores, KeepRowsOp op, bool ruled) : Layer(output, input, scores)
 {
+    public bool Ruled => ruled;
+
     public KeepRule Rule { get; } = op.Rule;
 
     public int Prefix { get; } = op.Prefix;
@@ -119,7 +122,7 @@ internal sealed class RowMeanLayer(Map output, Map input, int prefix) : Layer(ou
     public int Prefix { get; } = prefix;
 }
 
-/// <summary>An elementwise function of two maps of the same rows.</summary>
+/// <summary>An elementwise function of two maps of the same rows; of a product the second may have one number for each row.</summary>
 internal sealed class BinaryLayer(Map output, Map a, Map b, BinaryOp op) : Layer(output, a, b)
 {
     public BinaryOp Op { get; } = op;

@@ -22,7 +22,7 @@ internal static class OnnxSampling
         string one = call.Float(1), zero = call.Float(0);
         string positive = call.Part("positive", "Where", [call.Part("isPositive", "Greater", [curve, zero]), curve, one]);
         string begin = OnnxReductions.Part(call, "begin", "ReduceMin", positive, [1], keep: true);                      // [N, 1]
-        int levels = op.Count - 1;
+        int levels = op.Levels;
         string steps = call.Constants.Floats($"{call.Name}.steps", [1, levels],
             [.. Enumerable.Range(0, levels).Select(n => levels == 1 ? 0 : n / (float)(levels - 1))]);
         string rest = call.Part("rest", "Sub", [one, begin]);

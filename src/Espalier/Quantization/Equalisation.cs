@@ -31,7 +31,7 @@ internal static class Equalisation
         return pairs.Length;
     }
 
-    /// <summary>The layer that alone reads what this one gives, but for ReLU.</summary>
+    /// <summary>The layer that alone reads what this one gives, but for ReLU and dropout.</summary>
     private static GraphNode? Behind(Graph graph, GraphNode layer)
     {
         if (!IsOwn(graph, layer)) return null;
@@ -40,7 +40,7 @@ internal static class Equalisation
         {
             GraphNode[] readers = [.. graph.Nodes.Where(n => n.Inputs.Contains(value))];
             if (readers is not [{ } reader] || graph.Outputs.Contains(value)) return null;
-            if (reader.Op is ReluOp) value = reader.Output;
+            if (reader.Op is ReluOp or DropoutOp) value = reader.Output;
             else return IsOwn(graph, reader) && reader.Operands[0] == value && reader.Inputs.Count(i => i == value) == 1
                 && Fits(layer, reader) ? reader : null;
         }

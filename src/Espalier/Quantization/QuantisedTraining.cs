@@ -111,17 +111,12 @@ internal sealed class QuantisedTraining : ITrainingHook
     {
         foreach (QuantisedValue weight in Weights)
         {
-            foreach (var (entry, values, min, max) in WeightRanges.Of(weight.Source.Tensor, weight.Axis))
+            weight.SetRangeOfWeight(options.Weights == ObserverKind.MinMax ? null : values =>
             {
-                var range = (min, max);
-                if (options.Weights != ObserverKind.MinMax)
-                {
-                    var observer = Observer.Create(options.Weights);
-                    observer.Add(values);
-                    range = observer.Range(weight.Format);
-                }
-                weight.SetRange(entry, range.min, range.max);
-            }
+                var observer = Observer.Create(options.Weights);
+                observer.Add(values);
+                return observer.Range(weight.Format);
+            });
         }
     }
 }

@@ -83,14 +83,16 @@ public sealed class QuantisedValue
     }
 
     /// <summary>Spreads the codes over a weight's values as they are now, for each entry of the axis or for all.</summary>
-    public void SetRangeOfWeight()
+    /// <param name="range">Of the values of an entry; null for the least and the largest.</param>
+    public void SetRangeOfWeight(Func<float[], (float Min, float Max)>? range = null)
     {
         if (!IsWeight) throw new ArgumentException($"{Source} is no weight");
         var zeros = new List<int>();
         float least = float.PositiveInfinity;
-        foreach (var (entry, _, min, max) in WeightRanges.Of(Source.Tensor, Axis))
+        foreach (var (entry, values, min, max) in WeightRanges.Of(Source.Tensor, Axis))
         {
-            SetRange(entry, min, max);
+            var (low, high) = range is null ? (min, max) : range(values);
+            SetRange(entry, low, high);
             if (min == 0 && max == 0) zeros.Add(entry);
             else least = Math.Min(least, Scale.Span[entry]);
         }

@@ -4,7 +4,7 @@ namespace Espalier.Reporting;
 internal static class ConfusionTable
 {
     private const int MostDrawn = 20, MostListed = 15;
-    private const double Darkest = 70;
+    private const int Shades = 14;
 
     public static string Explanation(Confusion data) => data.Classes.Count <= MostDrawn
         ? "A row is what the images are, a column, in the order of the rows, what they were taken for. The darker, the larger "
@@ -30,9 +30,10 @@ internal static class ConfusionTable
             for (int taken = 0; taken < names.Count; taken++)
             {
                 long count = data.Counts.Of(label, taken);
-                string colour = taken == label ? "accent" : "wrong";
-                double shade = images == 0 ? 0 : Darkest * count / images;
-                page.Add($"<td style=\"background:color-mix(in srgb,var(--{colour}) {shade}%,transparent)\">");
+                // Classes of the style sheet: the page's policy forbids styles in its elements.
+                string kind = taken == label ? "hit" : "miss";
+                int shade = images == 0 ? 0 : (int)Math.Ceiling((double)Shades * count / images);
+                page.Add($"<td class=\"{kind} shade{shade}\">");
                 if (count > 0) page.Add($"{Figures.Fixed(count, 0)}");
                 page.Add($"</td>");
             }

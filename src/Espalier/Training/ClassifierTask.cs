@@ -76,9 +76,11 @@ public sealed class ClassifierTask : ITrainingTask
             HashSet<Tensor> spared = [.. options.Hooks.SelectMany(h => h.WithoutDecay)];
             Dictionary<Tensor, float> rates = options.Hooks.SelectMany(h => h.Rates).ToDictionary();
             if (spared.Count + rates.Count == 0) return ParameterGroup.Of(Graph);
-            var parts = Graph.Parameters.GroupBy(p => (Spared: spared.Contains(p.Value), Rate: rates.GetValueOrDefault(p.Value, 1)));
-            return [.. parts.OrderBy(g => g.Key.Spared).ThenByDescending(g => g.Key.Rate).Select(g => new ParameterGroup(
-                g.Key.Spared ? "without decay" : "all", [.. g])
+            // Apart also where a hook's rate is that of the others: hooks change the rates of theirs while they train.
+            var parts = Graph.Parameters.GroupBy(p => (Spared: spared.Contains(p.Value), Rate: rates.GetValueOrDefault(p.Value, 1),
+                Own: rates.ContainsKey(p.Value)));
+            var inOrder = parts.OrderBy(g => g.Key.Spared).ThenByDescending(g => g.Key.Rate).ThenBy(g => g.Key.Own);
+            return [.. inOrder.Select(g => new ParameterGroup(g.Key.Spared ? "without decay" : "all", [.. g])
             {
                 LearningRateScale = g.Key.Rate, WeightDecay = g.Key.Spared ? 0 : null,
             })];
@@ -108,12 +110,11 @@ public sealed class ClassifierTask : ITrainingTask
         (Graph run, int heads) = PassOf(network);
         Tensor[] outputs = run.Run([images], context.Run);
         // Without a teacher all heads together learn the labels, as they are used.
-        Tensor loss = mixed is null
-            ? F.CrossEntropy(outputs[0], batch.Labels, options.LabelSmoothing) : F.CrossEntropy(outputs[0], mixed);
+        var pass = new TrainingPass(batch, images, outputs[0], teacher) { Mixed = mixed, LabelSmoothing = options.LabelSmoothing };
+        Tensor loss = pass.LabelLoss(outputs[0]);
         if (teacher is not null) loss = options.Distillation!.Loss(loss, outputs[heads - 1], teacher);
         if (options.Hooks.Count > 0)
         {
-            var pass = new TrainingPass(batch, images, outputs[0], teacher);
             for (int i = 0; i < watched!.Length; i++) pass.Values[watched[i]] = outputs[heads + i];
             foreach (ITrainingHook hook in options.Hooks)
                 if (hook.Loss(pass, context) is { } more) loss = F.Add(loss, more);

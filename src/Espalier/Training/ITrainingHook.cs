@@ -53,6 +53,16 @@ public sealed record TrainingPass(Batch Batch, Tensor Images, Tensor Logits, Ten
 {
     internal Dictionary<string, Tensor> Values { get; } = [];
 
+    /// <summary>The targets [N, K] of mixed images, smoothed already; null where the batch has the labels.</summary>
+    internal Tensor? Mixed { get; init; }
+
+    /// <summary>ε of label smoothing.</summary>
+    internal float LabelSmoothing { get; init; }
+
+    /// <summary>The loss by labels of any logits [N, K], as the network's own have it: [].</summary>
+    internal Tensor LabelLoss(Tensor logits) =>
+        Mixed is null ? F.CrossEntropy(logits, Batch.Labels, LabelSmoothing) : F.CrossEntropy(logits, Mixed);
+
     /// <summary>A value that the hook has <see cref="ITrainingHook.Watched"/>, with its gradient.</summary>
     public Tensor this[GraphValue value] => Values.TryGetValue(value.Name, out Tensor? there) ? there
         : throw new ArgumentException($"{value} was not watched");

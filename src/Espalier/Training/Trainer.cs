@@ -18,6 +18,10 @@ public sealed class Trainer
     private readonly TrainingData data;
     private readonly TrainOptions options;
 
+    /// <summary>Is called once the run's folder is this process's and the state to resume has taken the options: from then on nothing
+    /// is refused that was asked for.</summary>
+    public Action? Begun { get; init; }
+
     /// <exception cref="EspalierException">
     /// An option is out of its range, or the training set has less than one batch.
     /// </exception>
@@ -42,6 +46,6 @@ public sealed class Trainer
     public TrainResult Run(ITrainingProgress? progress = null, CancellationToken cancel = default)
     {
         using var session = new TrainingSession(task, data, options, progress ?? NullProgress.Instance, cancel);
-        return session.Run();
+        return session.Run(Begun);
     }
 }

@@ -107,7 +107,7 @@ public sealed class TrainingHistory : IDisposable
             .DistinctBy(p => (p.Tag, p.Step)).OrderBy(p => p.WallTime).ToArray();
         var writer = new EventWriter(folder);
         foreach (ScalarEvent p in points) writer.AddScalar(p.Tag, p.Value, p.Step, p.WallTime);
-        writer.Flush();
+        writer.FlushToDisk();
         foreach (string path in earlier) File.Delete(path);
         return writer;
     }

@@ -22,7 +22,6 @@ internal sealed partial class TrainingSession : IDisposable
     private readonly ISchedule schedule;
     private readonly Optimizer optimizer;
     private readonly Tensor[] all;
-    private readonly Tensor[][] clipped;
     private readonly Ema? ema;
     private readonly DataLoader loader, evaluation;
     private readonly RunFolder? folder;
@@ -54,9 +53,6 @@ internal sealed partial class TrainingSession : IDisposable
         groups = string.Join("; ", optimizer.Groups.Select(g => string.Create(CultureInfo.InvariantCulture,
             $"{g.Name} {g.Parameters.Count} x{g.LearningRateScale} decay {g.WeightDecay ?? options.WeightDecay}")))
             + (options.TrainOnly.Count == 0 ? "" : $"; only {string.Join(',', options.TrainOnly)}");
-        clipped = options.ClipGroups
-            ? [.. optimizer.Groups.Select(g => g.Parameters.Select(p => p.Value).ToArray())]
-            : [[.. optimizer.Parameters.Select(p => p.Value)]];
         ema = options.EmaDecay is { } decay ? new Ema(Weights(), decay) : null;
         loader = new DataLoader(data.Train, data.TrainPipeline, options.MicroBatchSize, options.Shuffle, options.Seed,
             dropLast: true, options.DataThreads, prefetch: Math.Max(2, options.DataThreads),
@@ -67,9 +63,10 @@ internal sealed partial class TrainingSession : IDisposable
         untrained = Untrained();
     }
 
-    public TrainResult Run()
+    public TrainResult Run(Action? begun = null)
     {
         Begin();
+        begun?.Invoke();
         bool completed = true;
         try
         {
@@ -215,17 +212,19 @@ internal sealed partial class TrainingSession : IDisposable
         new(task.Graph, step < options.FreezeSteps ? options.FreezeExcept : options.TrainOnly, task.SkipsUntrained);
 
     /// <summary>
-    /// Limits the gradients, and looks at them in any case: one that is no number must reach neither weights nor checkpoint.
+    /// Limits the gradients, and looks at them in any case: one that is no number must reach neither weights nor checkpoint. Groups
+    /// that stand still in this step are limited apart, as their gradients must not shorten the steps of those that learn.
     /// </summary>
     private double? Clip(long number)
     {
         bool limited = options.MaxGradNorm > 0;
         double most = 0;
-        foreach (Tensor[] group in clipped)
+        foreach (var part in optimizer.Groups.GroupBy(g => (Still: g.LearningRateScale == 0, Own: options.ClipGroups ? g : null)))
         {
-            double norm = limited ? GradientClip.ByGlobalNorm(group, options.MaxGradNorm) : GradientClip.Norm(group);
+            Tensor[] together = [.. part.SelectMany(g => g.Parameters).Select(p => p.Value)];
+            double norm = limited ? GradientClip.ByGlobalNorm(together, options.MaxGradNorm) : GradientClip.Norm(together);
             if (!double.IsFinite(norm)) throw Diverged(number, "the gradient's norm", norm);
-            most = Math.Max(most, norm);
+            if (!part.Key.Still) most = Math.Max(most, norm);
         }
         return limited ? most : null;
     }

@@ -32,10 +32,13 @@ public sealed class InferVerbTests : IDisposable
         string output = folder.File("out.jsonl");
         Outcome outcome = Tool.Run(["infer", .. Golden.Model, "--no-prune", "--output", output]).MustSucceed();
         Assert.Contains("100.0 % of the dense model", outcome.Out);
-        foreach (var (expected, actual) in Golden.Expected().Zip(Lines(output)))
+        JsonElement[] expected = Golden.Expected(), actual = Lines(output);
+        Assert.Equal(64, expected.Length);
+        Assert.Equal(expected.Length, actual.Length);
+        foreach (var (reference, line) in expected.Zip(actual))
         {
-            Assert.Equal([50, 50, 50], Integers(actual, "tokens"));
-            Golden.AssertClose(Floats(expected, "plain"), Floats(actual, "logits"), "plain");
+            Assert.Equal([50, 50, 50], Integers(line, "tokens"));
+            Golden.AssertClose(Floats(reference, "plain"), Floats(line, "logits"), "plain");
         }
     }
 

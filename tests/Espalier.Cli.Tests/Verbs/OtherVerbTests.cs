@@ -20,6 +20,26 @@ public sealed class OtherVerbTests : IDisposable
     }
 
     [Fact]
+    public void The_demo_replaces_no_run_of_train()
+    {
+        File.WriteAllText(folder.File("apt.recipe.json"), "{}");
+        Assert.Contains("give another --output-dir", Tool.Run("demo", "--steps", "6", "--output-dir", folder.Path).MustFail(2));
+        Assert.Equal([folder.File("apt.recipe.json")], Directory.GetFiles(folder.Path));
+    }
+
+    /// <summary>What a refused command was asked must not take the place of what a run was.</summary>
+    [Fact]
+    public void A_refused_training_leaves_the_recipe_alone()
+    {
+        Tool.Run(Golden.Train(folder.Path, 2)).MustSucceed();
+        string recipe = File.ReadAllText(folder.File("apt.recipe.json"));
+        Assert.Contains("do not fill one batch",
+            Tool.Run([.. Golden.Train(folder.Path, 2).Select(a => a == "16" ? "100000" : a), "--overwrite"]).MustFail(2));
+        Assert.Equal(recipe, File.ReadAllText(folder.File("apt.recipe.json")));
+        Assert.Contains("leave one of them out", Tool.Run([.. Golden.Train(folder.Path, 2), "--overwrite", "--resume"]).MustFail(2));
+    }
+
+    [Fact]
     public void A_report_is_written_of_a_run_and_of_a_checkpoint()
     {
         Tool.Run(Golden.Train(folder.Path, 2)).MustSucceed();
@@ -51,6 +71,7 @@ public sealed class OtherVerbTests : IDisposable
         IImageDataset test = Datasets.Open("fashion-mnist", Golden.Folder).Test;
         Tool.Run(["infer", .. Golden.Model, "--limit", "4", "--output", folder.File("out.jsonl")]).MustSucceed();
         string[] lines = File.ReadAllLines(folder.File("out.jsonl"));
+        Assert.Equal(4, lines.Length);
         for (int i = 0; i < lines.Length; i++)
         {
             PngWriter.Write(folder.File("image.png"), test.ReadImage(i));

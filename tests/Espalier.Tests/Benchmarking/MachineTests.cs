@@ -1,10 +1,13 @@
 using System.Runtime.InteropServices;
 using Espalier.Benchmarking;
 using Espalier.Tensors.Kernels;
+using Xunit.Abstractions;
 
 namespace Espalier.Tests.Benchmarking;
 
-public sealed class MachineTests
+/// <summary>Of the whole process, whose memory no other test may take or give back meanwhile.</summary>
+[Collection("alone")]
+public sealed class MachineTests(ITestOutputHelper output)
 {
     [Fact]
     public void The_machine_is_named()
@@ -19,7 +22,11 @@ public sealed class MachineTests
     [Fact]
     public unsafe void The_peak_of_memory_rises_with_what_is_touched_and_falls_when_reset()
     {
-        if (!OperatingSystem.IsLinux() || !PeakMemory.Reset()) return;
+        if (!PeakMemory.Reset())
+        {
+            output.WriteLine("not run: the mark cannot be reset here, where there is no /proc/self/clear_refs to be written");
+            return;
+        }
         const int size = 256 << 20;
         long before = PeakMemory.Bytes;
         byte* block = (byte*)NativeMemory.Alloc(size);
@@ -27,8 +34,8 @@ public sealed class MachineTests
         long touched = PeakMemory.Bytes;
         NativeMemory.Free(block);
         Assert.InRange(touched, before + size / 2, long.MaxValue);
-        Assert.Equal(touched, Math.Max(touched, PeakMemory.Bytes));
-        PeakMemory.Reset();
+        Assert.InRange(PeakMemory.Bytes, touched - size / 8, touched);
+        Assert.True(PeakMemory.Reset());
         Assert.InRange(PeakMemory.Bytes, 1, touched - size / 2);
     }
 
@@ -36,6 +43,8 @@ public sealed class MachineTests
     public void Caches_are_listed_from_the_core_outwards()
     {
         IReadOnlyList<CpuCache> caches = CpuCache.All();
+        // Linux says there how large the nearest one is, where it says anything.
+        Assert.Equal(File.Exists("/sys/devices/system/cpu/cpu0/cache/index0/size"), caches.Count > 0);
         Assert.Equal(caches.Select(c => c.Level).Order(), caches.Select(c => c.Level));
         Assert.All(caches, c => Assert.InRange(c.Bytes, 1024, 1L << 34));
     }

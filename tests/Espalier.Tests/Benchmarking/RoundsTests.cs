@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Espalier.Benchmarking;
 
 namespace Espalier.Tests.Benchmarking;
@@ -13,7 +14,17 @@ public sealed class RoundsTests
         IReadOnlyList<long[]> samples = Few.Measure(() => calls.Add("a"), () => calls.Add("b"));
         Assert.Equal("ab ab ab ba ab".Replace(" ", ""), string.Concat(calls));
         Assert.All(samples, s => Assert.Equal(3, s.Length));
-        Assert.All(samples.SelectMany(s => s), ns => Assert.InRange(ns, 0, long.MaxValue));
+    }
+
+    /// <summary>Neither less than a call takes at least, nor together more than all took.</summary>
+    [Fact]
+    public void Samples_are_nanoseconds_of_calls()
+    {
+        long start = Stopwatch.GetTimestamp();
+        long[] samples = Few.Measure(() => Thread.Sleep(5))[0];
+        double all = Stopwatch.GetElapsedTime(start).TotalNanoseconds;
+        Assert.All(samples, ns => Assert.InRange(ns, 4_000_000, (long)all));
+        Assert.InRange(samples.Sum(), 12_000_000, (long)all);
     }
 
     [Fact]
@@ -34,14 +45,42 @@ public sealed class RoundsTests
         Assert.Equal(0, samples.Length % 3);
     }
 
+    /// <summary>At least so long, and for as many calls as that takes; what is returned is the fastest of them.</summary>
     [Fact]
-    public void The_warm_up_goes_on_while_calls_get_faster()
+    public void The_warm_up_goes_on_until_calls_have_settled()
     {
         int calls = 0;
-        var work = new TimedWork(() => Thread.Sleep(++calls <= 3 ? 40 : 1));
+        var seen = new List<long>();
+        var work = new TimedWork(() =>
+        {
+            calls++;
+            long began = Stopwatch.GetTimestamp();
+            Thread.Sleep(1);
+            seen.Add((long)Stopwatch.GetElapsedTime(began).TotalNanoseconds);
+        });
+        long start = Stopwatch.GetTimestamp();
         long[] least = (Few with { SettleTime = TimeSpan.FromMilliseconds(100) }).Settle([work]);
-        Assert.True(calls > 4, $"{calls} calls");
-        Assert.InRange(Assert.Single(least), 1, 40_000_000);
+        Assert.True(Stopwatch.GetElapsedTime(start) >= TimeSpan.FromMilliseconds(100));
+        Assert.True(calls >= Few.WarmUp, $"{calls} calls");
+        Assert.InRange(Assert.Single(least), seen.Min(), long.MaxValue - 1);
+
+        // Nothing settles in an hour.
+        using var cancel = new CancellationTokenSource();
+        int more = 0;
+        var endless = new TimedWork(() =>
+        {
+            if (++more == 50) cancel.Cancel();
+        });
+        Assert.Throws<OperationCanceledException>(() => (Few with { SettleTime = TimeSpan.FromHours(1) }).Settle([endless], cancel.Token));
+        Assert.Equal(50, more);
+    }
+
+    [Fact]
+    public void Without_a_time_to_settle_the_warm_up_is_so_many_calls()
+    {
+        int calls = 0;
+        (Few with { WarmUp = 5 }).Settle([new TimedWork(() => calls++)]);
+        Assert.Equal(5, calls);
     }
 
     [Fact]

@@ -15,7 +15,7 @@ public class ImagePipelineTests
         return output;
     }
 
-    /// <summary>Values of specification vit.md, 6.7.</summary>
+    /// <summary>By hand: (x / 255 - 0.5) / 0.5, and the same with the mean and deviation of ImageNet's channels.</summary>
     [Fact]
     public void NormalisationHasTheKnownValues()
     {

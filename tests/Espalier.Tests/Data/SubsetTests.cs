@@ -34,6 +34,19 @@ public class SubsetTests
         Assert.Equal(5, Subset.First(new FakeDataset(5), 9).Count);
     }
 
+    /// <summary>Pictures of a folder lie class by class.</summary>
+    [Fact]
+    public void SomeOfSortedPicturesAreOfAllClasses()
+    {
+        var mixed = new FakeDataset(9, classes: 3);
+        var sorted = new Subset(mixed, [0, 3, 6, 1, 4, 7, 2, 5, 8]);
+        Assert.Equal([0, 1, 2], Labels(Subset.Some(sorted, 3)));
+        Assert.Equal([0, 0, 1, 1, 2], Labels(Subset.Some(sorted, 5)));
+        Assert.Equal([0, 1, 2, 0], Labels(Subset.Some(mixed, 4)));
+        Assert.Equal(9, Subset.Some(sorted, 20).Count);
+        Assert.Equal(0, Subset.Some(new FakeDataset(0), 4).Count);
+    }
+
     private static int[] Labels(IImageDataset d) => [.. Enumerable.Range(0, d.Count).Select(d.Label)];
 
     // FakeDataset's first pixel is 31 times the picture's number.

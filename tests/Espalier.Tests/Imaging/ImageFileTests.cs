@@ -1,11 +1,13 @@
 using System.Buffers.Binary;
+using System.Runtime.InteropServices;
 using Espalier.Formats;
 using Espalier.Imaging;
 using Espalier.Tensors;
+using Xunit.Abstractions;
 
 namespace Espalier.Tests.Imaging;
 
-public class ImageFileTests
+public class ImageFileTests(ITestOutputHelper output)
 {
     /// <summary>Files that make_images.py wrote, each beside what Pillow makes of it.</summary>
     private static readonly string[] Names = [.. Directory.GetFiles(Golden.Path("")).Select(f => Path.GetFileName(f))
@@ -28,6 +30,25 @@ public class ImageFileTests
     public void TheSystemsLibraryOnlyChangesTheSpeed(string file) => Golden.AssertSame(
         Golden.Read("read-" + file.Replace('.', '-')),
         ImageFile.Decode(File.ReadAllBytes(Golden.Path(file)), file, true, Image.MaxPixels, fast: false));
+
+    /// <summary>Else all tests would be of the other reader, without a word.</summary>
+    [Fact]
+    public void TheSystemsLibraryIsUsedWhereItIsThere()
+    {
+        if (!NativeLibrary.TryLoad("libturbojpeg.so.0", out _))
+        {
+            Missing.Say("libturbojpeg.so.0", "libturbojpeg0", output);
+            return;
+        }
+        Assert.True(JpegReader.IsAvailable);
+        foreach (string file in new[] { "color.jpg", "gray.jpg" })
+        {
+            Image expected = Golden.Read("read-" + file.Replace('.', '-'));
+            var read = new Image(expected.Width, expected.Height, expected.Channels);
+            Assert.True(JpegReader.TryDecode(File.ReadAllBytes(Golden.Path(file)), read), file);
+            Golden.AssertSame(expected, read);
+        }
+    }
 
     [Fact]
     public void TheStoredOrderCanBeKept()

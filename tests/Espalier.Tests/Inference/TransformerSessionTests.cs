@@ -1,3 +1,4 @@
+using Espalier.Compression;
 using Espalier.Inference;
 using Espalier.Models;
 using Espalier.Tensors;
@@ -149,6 +150,46 @@ public sealed class TransformerSessionTests : IDisposable
         SessionModel.AssertClose(model.Vit.Forward(SessionModel.Tensor(images, 4)).ToArray(), actual);
     }
 
+    /// <summary>What stands behind agents keeps its own rule, and its fused row.</summary>
+    [Fact]
+    public void A_rule_that_is_given_is_for_agents_and_for_no_other_place()
+    {
+        using AgentModel model = SessionModel.New(layers: [0]);
+        ((TokenMethod)CompressionMethods.Get("evit").Set("keep", "0.5").Set("blocks", "3")).Apply(model.Model.Graph);
+        float[] images = SessionModel.Images(6), actual = new float[6 * SessionModel.Config.NumClasses];
+        var trace = new TokenTrace();
+        using (var session = new Session(model.Trace()))
+        {
+            Assert.Equal("the model's own rules", session.Pruning.ToString());
+            session.Pruning = Pruning.KeepShare(0.75);
+            session.Run(images, 6, actual, trace);
+        }
+        // Of 64 patches 48, of these 24, and one of the others.
+        for (int b = 0; b < 6; b++) Assert.Equal([65, 49, 26], trace.Counts(b).ToArray());
+
+        model.Model.SetKeepRule(KeepRule.Share(0.75));
+        Assert.True(Assert.Single(model.Model.Graph.Nodes.Select(n => n.Op).OfType<KeepRowsOp>(), k => k.Rule == KeepRule.Share(0.5)).Fuse);
+        using var scope = new Scope();
+        SessionModel.AssertClose(model.Model.Graph.Run(SessionModel.Tensor(images, 6)).ToArray(), actual);
+        using var whole = new Session(model.Trace());
+        whole.Run(images, 6, actual, Pruning.None, trace);
+        Assert.Equal([65], trace.Counts(0).ToArray());
+        SessionModel.AssertClose(model.Plain(SessionModel.Tensor(images, 6)).ToArray(), actual);
+    }
+
+    /// <summary>A threshold of agents would keep every token of a ranking.</summary>
+    [Fact]
+    public void Without_agents_a_threshold_is_refused_where_numbers_of_tokens_stay()
+    {
+        using AgentModel model = SessionModel.New(layers: []);
+        ((TokenMethod)CompressionMethods.Get("topk").Set("keep", "0.5").Set("blocks", "1")).Apply(model.Model.Graph);
+        using var session = new Session(model.Trace());
+        Assert.Contains("has no agents", Assert.Throws<EspalierException>(() => session.Pruning = Pruning.Threshold(0.5f)).Message);
+        Assert.Equal(Pruning.By(KeepRule.Share(0.5)), session.Pruning);
+        Assert.Contains("has no agents", Assert.Throws<EspalierException>(() => model.Model.SetKeepRule(KeepRule.AtLeast(-0.5f))).Message);
+        Assert.Equal(Pruning.By(KeepRule.Share(0.5)), Pruning.Of(model.Model.Graph));
+    }
+
     [Fact]
     public void A_warm_call_allocates_nothing_for_any_depth_and_batch()
     {
@@ -168,26 +209,17 @@ public sealed class TransformerSessionTests : IDisposable
     [InlineData(Precision.Int8, 0.2)]
     public void Lower_precision_rounds_and_takes_less_memory(Precision precision, double tolerance)
     {
+        if (KernelInfo.For(precision).Name is null) return;
         using AgentModel model = SessionModel.New();
-        using var exact = new Session(model.Vit.Trace());
-        Session lower;
-        try
-        {
-            lower = new Session(model.Vit.Trace(), new SessionOptions { Precision = precision });
-        }
-        catch (EspalierException)
-        {
-            return;     // a processor without such a kernel
-        }
-        using (lower)
-        {
-            float[] images = SessionModel.Images(3), expected = new float[3 * SessionModel.Config.NumClasses];
-            float[] actual = new float[expected.Length];
-            exact.Run(images, 3, expected);
-            lower.Run(images, 3, actual);
-            Assert.NotEqual(expected, actual);
-            SessionModel.AssertClose(expected, actual, tolerance);
-        }
+        using Session exact = new(model.Vit.Trace()), lower = new(model.Vit.Trace(), new SessionOptions { Precision = precision });
+        Assert.Equal(precision, lower.Precision);
+        float[] images = SessionModel.Images(3), expected = new float[3 * SessionModel.Config.NumClasses];
+        float[] actual = new float[expected.Length];
+        exact.Run(images, 3, expected);
+        lower.Run(images, 3, actual);
+        Assert.NotEqual(expected, actual);
+        SessionModel.AssertClose(expected, actual, tolerance);
+        Assert.True(lower.WeightBytes < exact.WeightBytes, $"{lower.WeightBytes} of {exact.WeightBytes}");
     }
 
     [Theory]

@@ -122,7 +122,8 @@ public sealed class VitFormTests : IDisposable
         (_, "bn-scale" or "network-slimming") => "batch norm",
         (_, "repr") => "filters",
         ("siglip", "evit" or "topk" or "ats" or "dynamicvit" or "patch-slimming" or "vit-slim") => "class token",
-        ("mean" or "giant", "patch-slimming") => "reads the patches",
+        ("mean" or "giant", "patch-slimming" or "dynamicvit" or "vit-slim") => "reads the patches",
+        ("norms", "vit-slim") => "norms of each head",
         ("norms", "ats" or "patch-slimming") => "does something to its queries",
         // Its gate and its product read one norm, so that scores of either are scores of both.
         ("giant", "vtp") => "is read by",

@@ -8,8 +8,8 @@ using Xunit.Abstractions;
 namespace Espalier.Tests.Onnx;
 
 /// <summary>
-/// Thousands of damaged files of ONNX: each is refused in one line or, where the damage left a network, is one. None takes a second
-/// or 256 MB. <c>ESPALIER_FUZZ=100000</c> asks for more of them.
+/// More than a thousand damaged files of ONNX: each is refused in one line or, where the damage left a network, is one. None takes
+/// 256 MB. <c>ESPALIER_FUZZ=100000</c> asks for more of them.
 /// </summary>
 public class OnnxFuzzTests(ITestOutputHelper output)
 {
@@ -30,8 +30,6 @@ public class OnnxFuzzTests(ITestOutputHelper output)
         string folder = Path.Combine(AppContext.BaseDirectory, "Goldens", "Onnx");
         byte[][] files = [.. new[] { "timm", "mixed", "opset9", "huggingface" }.Select(n => File.ReadAllBytes(Path.Combine(folder, $"{n}.onnx")))];
         int refused = 0, read = 0;
-        (double Seconds, int Mutant) slowest = default;
-        // What is compiled for the first of each kind is nobody's time.
         foreach (byte[] file in files) Dispose(OnnxImport.Read(file, null, new OnnxReadOptions { ImageSize = 16 }));
         using var process = Process.GetCurrentProcess();
         for (int i = 0; i < count; i++)
@@ -39,7 +37,6 @@ public class OnnxFuzzTests(ITestOutputHelper output)
             var rng = new Rng(9, (ulong)i);
             byte[] file = Mutant(files[i % files.Length], files[(i / files.Length) % files.Length], ref rng);
             long before = GC.GetAllocatedBytesForCurrentThread();
-            TimeSpan started = Worked();
             try
             {
                 OnnxImport.Result result = ReadGuard.Run("net.onnx", () => OnnxImport.Read(file, null, new OnnxReadOptions { ImageSize = 16 }));
@@ -51,19 +48,12 @@ public class OnnxFuzzTests(ITestOutputHelper output)
                 Assert.DoesNotContain('\n', e.Message);
                 refused++;
             }
-            if (Worked() - started is var took && took.TotalSeconds > slowest.Seconds) slowest = (took.TotalSeconds, i);
             long taken = GC.GetAllocatedBytesForCurrentThread() - before;
             Assert.True(taken < MostBytes, $"mutant {i} took {taken} bytes");
         }
-        output.WriteLine($"{count} mutants: {refused} refused, {read} read; slowest {slowest.Seconds:0.000} s of a processor ({slowest.Mutant}), "
-            + $"{process.PeakWorkingSet64 >> 20} MiB of memory at most in all");
-        // Whoever asks for many has a machine for it.
-        Assert.True(asked is null || slowest.Seconds < 1, $"mutant {slowest.Mutant} took {slowest.Seconds} s");
+        output.WriteLine($"{count} mutants: {refused} refused, {read} read; {process.PeakWorkingSet64 >> 20} MiB of memory at most in all");
         Assert.True(refused > count / 3 && read > count / 50, $"{refused} refused, {read} read");
     }
-
-    /// <summary>Processor time of this process: what else the machine does is not the reader's fault.</summary>
-    private static TimeSpan Worked() => Environment.CpuUsage.TotalTime;
 
     private static void Dispose(OnnxImport.Result result)
     {

@@ -50,6 +50,7 @@ internal static class CompressReport
             ["how much"] = s switch
             {
                 _ when !o.TakesTarget => "no shapes change",
+                _ when !o.HasTarget && o is TokenMethod { HasOwnNumber: true } => "as its own setting says",
                 { Ratio: { } x } => $"{x} of the channels removed",
                 { Threshold: { } x } => $"scores up to {Text(x)} removed",
                 { TargetFlops: { } x } => $"{Text(x)} of the multiply-adds kept",

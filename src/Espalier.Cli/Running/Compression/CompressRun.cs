@@ -33,7 +33,8 @@ internal sealed class CompressRun(CompressPlan plan, CommandContext context)
         using Teacher? teacher = plan.Recipe.Teacher is null || plan.TeachesItself ? null
             : plan.Recipe.LoadTeacher(input.Model.NumClasses, input.Model.Card.Classes, input.Preprocessing);
         CompressionMethod method = plan.Method with { Task = plan.Task(teacher, input.Preprocessing), Calibration = input.Calibration };
-        using IDisposable? _ = context.Interrupt?.Hold();
+        using IDisposable? _ = plan.Method.Training.OutputDir is null ? context.Interrupt?.Hold("without --output-dir nothing is kept")
+            : context.Interrupt?.Hold();
         Table table = TrainingDisplay.Run(terminal, plan.Method.Name, progress =>
             Compress(new CompressionJob(input.Model, input.Data, method, progress, context.Cancel), input));
         terminal.Console.Write(table);
@@ -65,6 +66,7 @@ internal sealed class CompressRun(CompressPlan plan, CommandContext context)
     private Table Compress(CompressionJob job, CompressInput input)
     {
         Model model = input.Model;
+        job.Check();
         job.Train("train", plan.PretrainSteps);
         // The network as it was: its own teacher where asked for, and what the smaller one is compared with.
         using Model original = model.Copy();

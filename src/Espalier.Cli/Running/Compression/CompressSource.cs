@@ -48,6 +48,7 @@ internal sealed record CompressSource
             bool labelled = pair.Train.Classes > 0;
             if (labelled)
             {
+                if (model.Card.Features) throw Checkpoints.HasNoHead(source);
                 ModelChoice.RequireClasses(model.NumClasses, source, pair.Train);
                 pair = pair.For(model.Card.Classes, source);
             }

@@ -12,6 +12,10 @@ namespace Espalier.Compression;
 /// </summary>
 internal sealed class Elimination
 {
+    /// <summary>Of the mean variance: what varies less is a constant, which a bias gives.</summary>
+    private const double Constant = 1e-12;
+
+    private readonly bool[] constant;
     private readonly double[] inverse;
     private readonly int inputs, outputs;
     private readonly double total;
@@ -24,6 +28,7 @@ internal sealed class Elimination
         (Weight, inputs, outputs) = (weight.AsSpan().ToArray(), n, weight.Length / n);
         double trace = 0;
         for (int i = 0; i < n; i++) trace += covariance[(long)i * n + i];
+        constant = [.. Enumerable.Range(0, n).Select(i => covariance[(long)i * n + i] <= Constant * trace / n)];
         if (!double.IsFinite(trace)) throw new EspalierException("the activations of the calibration images are not finite");
         inverse = new double[(long)n * n];
         for (int i = 0; i < n; i++) inverse[(long)i * n + i] = 1;
@@ -46,6 +51,8 @@ internal sealed class Elimination
     /// <summary>The squared error of the output if these units go besides those that are gone.</summary>
     public double Cost(int[] block)
     {
+        // Only the ridge makes it cost anything.
+        if (Array.TrueForAll(block, b => constant[b])) return 0;
         if (block is [int j])
         {
             double own = inverse[(long)j * inputs + j], norm = 0;

@@ -174,8 +174,11 @@ internal sealed class LayerRefit(DependencyGraph graph, PlannedCuts cuts, Recove
     /// <summary>What a layer's result is added to, where that is there already.</summary>
     private GraphValue? StreamOf(GraphNode node)
     {
-        if (readers[node.Output].Take(2).ToArray() is not [{ Op: AddOp } sum]) return null;
-        GraphValue? other = sum.Operands.FirstOrDefault(o => o != node.Output);
+        GraphValue value = node.Output;
+        // Dropout, as transformers have it there, passes everything on in inference.
+        while (readers[value].Take(2).ToArray() is [{ Op: DropoutOp } dropout]) value = dropout.Output;
+        if (readers[value].Take(2).ToArray() is not [{ Op: AddOp } sum]) return null;
+        GraphValue? other = sum.Operands.FirstOrDefault(o => o != value);
         return other is { IsWeight: false } && other.Shape == node.Output.Shape && twins.Differs(other) ? other : null;
     }
 

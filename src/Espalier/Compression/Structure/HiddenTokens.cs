@@ -5,7 +5,8 @@ namespace Espalier.Compression;
 /// <summary>
 /// What a network whose rows of tokens become fewer must equal: the one before, in which all tokens keep their rows and no query
 /// sees those that are gone. Where rows become one, a fused or a merged one, the row of the token that it goes under becomes
-/// their sum. Which tokens those are, image by image, is what the shorter run chose.
+/// their sum. Heads that pool count a merged one as often as it has tokens. Which tokens those are, image by image, is what the
+/// shorter run chose.
 /// </summary>
 internal static class HiddenTokens
 {
@@ -37,20 +38,28 @@ internal static class HiddenTokens
         // Found before attention is another op than they know.
         TransformerBlock[] full = [.. blocks.Blocks];
         bool pools = blocks.PoolsPatches;
-        foreach (var (block, small) in full.Zip(TransformerBlocks.Of(shortened).Blocks))
+        TransformerBlocks ofShortened = TransformerBlocks.Of(shortened);
+        PatchPools pooled = PatchPools.Of(blocks);
+        Tensor? merged = null;
+        foreach (var (block, small) in full.Zip(ofShortened.Blocks))
         {
             Seen keys = seen[small.Attention.Operands[1]!];
             GraphValue? bias = small.Attention.Operands.ElementAtOrDefault(3), own = block.Attention.Operands.ElementAtOrDefault(3);
             Tensor? sizes = bias is null || own is not null ? null : Spread(keys.Tokens, seen[bias].Values, tokens);
             TokenList.Hide(copy, block, Spread(keys.Tokens, 1, tokens), sizes);
             if (small.MlpInput != small.AfterAttention && Sums(small, seen, tokens) is { } sums) Fuse(copy, block.AfterAttention, sums);
+            if (Sizes(small, seen) is { } sizesBehind) merged = Spread(seen[small.MlpInput].Tokens, sizesBehind, tokens);
         }
         if (pools)
         {
-            // A mean over all patches has no mask: it reads those that are left.
-            Tensor left = Spread(seen[TransformerBlocks.Of(shortened).Blocks[^1].Output].Tokens, 1, tokens);
-            copy.InsertAfter(full[^1].Output, [copy.Inputs[0]], t => F.KeepRows(t[0],
-                F.Reshape(F.Repeat(left, t[1]), [t[0].Shape[0]]), KeepRule.AtLeast(0.5f), blocks.PrefixTokens));
+            Tensor left = Spread(seen[ofShortened.Blocks[^1].Output].Tokens, 1, tokens);
+            if (merged is not null) Weigh(copy, pooled, ofShortened.PoolAttention, seen, left, merged);
+            else
+            {
+                // A mean over all patches has no mask: it reads those that are left.
+                copy.InsertAfter(full[^1].Output, [copy.Inputs[0]], t => F.KeepRows(t[0],
+                    F.Reshape(F.Repeat(left, t[1]), [t[0].Shape[0]]), KeepRule.AtLeast(0.5f), blocks.PrefixTokens));
+            }
         }
         copy.Refresh();
         return copy;
@@ -73,14 +82,45 @@ internal static class HiddenTokens
         else if (op.Op is MergeRowsOp)
         {
             float[]? sizes = op.Operands.ElementAtOrDefault(2) is { } w ? seen[w].Values : null;
-            float[] all = new float[after.Length];
-            for (int row = 0; row < before.Length; row++) all[(int)second[row]] += sizes?[row] ?? 1;
+            float[] all = Sizes(block, seen)!;
             for (int row = 0; row < before.Length; row++)
                 sums[after[(int)second[row]] * tokens + before[row]] += (sizes?[row] ?? 1) / all[(int)second[row]];
             foreach (int token in after) sums[token * tokens + token] -= 1;
         }
         else return null;
         return Tensor.From(new Shape(1, tokens, tokens), sums);
+    }
+
+    /// <summary>How many tokens each row behind a merge stands for; null where a block merges none.</summary>
+    private static float[]? Sizes(TransformerBlock block, Dictionary<GraphValue, Seen> seen)
+    {
+        if (block.MlpInput.Producer is not { Op: MergeRowsOp } merge) return null;
+        float[] places = seen[merge.Operands[1]!].Values, sizes = new float[seen[block.MlpInput].Tokens.Length];
+        float[]? before = merge.Operands.ElementAtOrDefault(2) is { } w ? seen[w].Values : null;
+        for (int row = 0; row < places.Length; row++) sizes[(int)places[row]] += before?[row] ?? 1;
+        return sizes;
+    }
+
+    /// <summary>What pools reads all tokens, each as often as it was merged, and those that are gone never. Sizes add up to all
+    /// tokens, so that a mean divides by the same number.</summary>
+    /// <param name="shorter">The attention of the shorter network that pools.</param>
+    /// <param name="left">[1, T], 1 of tokens that are left.</param>
+    /// <param name="merged">[1, T] sizes of tokens.</param>
+    private static void Weigh(Graph graph, PatchPools pooled, GraphNode? shorter, Dictionary<GraphValue, Seen> seen, Tensor left,
+        Tensor merged)
+    {
+        foreach (GraphNode mean in pooled.Means)
+        {
+            GraphValue rows = mean.Operands[0]!;
+            GraphValue weighed = graph.Add([rows, graph.Inputs[0]], t =>
+                F.Mul(t[0], F.Reshape(F.Repeat(merged, t[1]), t[0].Shape[0], 1)));
+            graph.Redirect(rows, weighed, node => node == mean);
+        }
+        if (pooled.Attention is not { } attention) return;
+        GraphValue? bias = shorter!.Operands.ElementAtOrDefault(3), own = attention.Operands.ElementAtOrDefault(3);
+        Tensor? sizes = bias is null || own is not null ? null
+            : Spread(seen[shorter.Operands[1]!].Tokens, seen[bias].Values, left.Shape[1]);
+        TokenList.Hide(graph, attention, left, sizes);
     }
 
     private static void Fuse(Graph graph, GraphValue stream, Tensor sums) => graph.InsertAfter(stream, [graph.Inputs[0]], t =>

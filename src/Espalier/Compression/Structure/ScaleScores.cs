@@ -28,6 +28,14 @@ public static class ScaleScores
             "none of the layers that may lose channels has a batch norm, whose scales this method goes by");
     }
 
+    /// <summary>Makes the scales of channels that go zero, in the network itself.</summary>
+    internal static void Silence(DependencyGraph graph, RemovalPlan plan)
+    {
+        foreach (var (name, channels) in plan.Channels)
+            foreach (GroupSlice slice in graph[name].Of(ChannelRole.Scale))
+                PlannedCuts.Zero(slice.Tensor, slice.Axis, channels.SelectMany(c => slice.Entries[c]));
+    }
+
     /// <summary>The gamma that stands before each list of channels.</summary>
     private static Dictionary<Tensor, Tensor> NormsOfLists(DependencyGraph graph)
     {

@@ -38,10 +38,13 @@ internal static class TokenList
     /// <summary>Lets no query of a block see keys of 0.</summary>
     /// <param name="mask">[1, T], the same of every image.</param>
     /// <param name="bias">[1, T], added to the scores of keys where attention has no bias of its own; null for none.</param>
-    public static void Hide(Graph graph, TransformerBlock block, Tensor mask, Tensor? bias = null)
+    public static void Hide(Graph graph, TransformerBlock block, Tensor mask, Tensor? bias = null) =>
+        Hide(graph, block.Attention, mask, bias);
+
+    /// <summary>The same of any attention over all tokens.</summary>
+    public static void Hide(Graph graph, GraphNode node, Tensor mask, Tensor? bias)
     {
-        GraphNode node = block.Attention;
-        var op = block.AttentionOp;
+        var op = (AttentionOp)node.Op;
         GraphValue[] operands = [.. node.Inputs, graph.Inputs[0]];
         bool biased = node.Operands.ElementAtOrDefault(3) is not null;
         GraphValue masked = graph.Add(operands, t =>

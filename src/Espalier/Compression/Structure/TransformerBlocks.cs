@@ -77,6 +77,9 @@ public sealed class TransformerBlocks
     /// them.</summary>
     public int PrefixTokens { get; private init; }
 
+    /// <summary>Attention behind the blocks that makes one row of an image of all; null where there is none.</summary>
+    internal GraphNode? PoolAttention { get; private init; }
+
     /// <summary>Whether what follows the blocks reads other rows than those in front: a mean or attention over all.</summary>
     public bool PoolsPatches
     {
@@ -122,7 +125,10 @@ public sealed class TransformerBlocks
                 MlpNorm = mlp.Norm, Fc1 = mlp.Core, Fc2 = mlp.Last, MlpSum = mlp.Sum,
             });
         }
-        return new TransformerBlocks(graph, blocks) { PrefixTokens = Prefix(graph, blocks) };
+        return new TransformerBlocks(graph, blocks)
+        {
+            PrefixTokens = Prefix(graph, blocks), PoolAttention = attentions.ElementAtOrDefault(blocks.Count),
+        };
     }
 
     /// <summary>Whether a stream is that behind a block, but for branches that are added without any attention, such as

@@ -1,3 +1,5 @@
+using System.Security.Cryptography;
+using System.Text;
 using Espalier.Inference;
 using Espalier.Tensors;
 using Espalier.Tensors.Threading;
@@ -119,7 +121,15 @@ public sealed class NetworkTimes
     {
         PlanShape whole = ShapeNow();
         return Ways(whole).All(way => table.Family(Whole(whole, way)).Points.Count >= EnoughPoints
-            && whole.Layers.All(layer => table.Family(Name(layer, way)).Points is { Count: > 0 } points && points.Keys.Max(p => p.A) >= layer.A));
+            && whole.Layers.All(layer => IsCovered(table.Family(Name(layer, way)).Points.Keys, layer)));
+    }
+
+    /// <summary>Whether no width lies beyond those that were measured.</summary>
+    private static bool IsCovered(IEnumerable<TimePoint> points, StepShape layer)
+    {
+        var (a, b, c) = (-1, -1, -1);
+        foreach (TimePoint p in points) (a, b, c) = (Math.Max(a, p.A), Math.Max(b, p.B), Math.Max(c, p.C));
+        return a >= layer.A && b >= layer.B && c >= layer.C;
     }
 
     private PlanShape ShapeNow() => Plan.ShapeOf(graph.Network, Precision.Fp32, StepProfile.Fill);
@@ -149,9 +159,17 @@ public sealed class NetworkTimes
         return batch == 1 ? [together] : together == each ? [each] : [together, each];
     }
 
-    private string Name(StepShape layer, Way way) => $"{(way.Alone ? 1 : threads)} threads: {layer.Family}";
+    /// <summary>Times of one number of images say nothing of another: what goes with images and what does not cannot be told apart
+    /// where they never differ.</summary>
+    private string Name(StepShape layer, Way way) => $"{(way.Alone ? 1 : threads)} threads, {way.Images} images: {layer.Family}";
 
-    private string Whole(PlanShape shape, Way way) => $"{(way.Alone ? 1 : threads)} threads: {shape.Layers.Length} layers";
+    /// <summary>What a whole takes more than its parts is of networks of the same layers.</summary>
+    private string Whole(PlanShape shape, Way way)
+    {
+        byte[] families = Encoding.UTF8.GetBytes(string.Join('\n', shape.Layers.Select(l => l.Family)));
+        return $"{(way.Alone ? 1 : threads)} threads, {way.Images} images: {Convert.ToHexStringLower(SHA256.HashData(families))[..8]}, "
+            + $"{shape.Layers.Length} layers";
+    }
 
     private static TimePoint Point(StepShape layer, Way way) => new(way.Images, layer.A, layer.B, layer.C);
 

@@ -71,6 +71,12 @@ public sealed class EventWriter : IDisposable
         lock (gate) Guarded(stream.Flush);
     }
 
+    /// <summary>To the disk, before what was added takes the place of other files.</summary>
+    internal void FlushToDisk()
+    {
+        lock (gate) Guarded(() => stream.Flush(flushToDisk: true));
+    }
+
     public void Dispose()
     {
         lock (gate) Guarded(stream.Dispose);

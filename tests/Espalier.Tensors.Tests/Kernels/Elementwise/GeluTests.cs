@@ -33,7 +33,7 @@ public sealed unsafe class GeluTests
         Near.Equal([.. Enumerable.Repeat(2 * derivative, Count)], output.Span, 1.5e-6);
     }
 
-    /// <summary>CLIP's: x / (1 + e^(-1.702 x)), by its specification.</summary>
+    /// <summary>CLIP's: x / (1 + e^(-1.702 x)).</summary>
     [Theory]
     [InlineData(1f, 0.8457958)]
     [InlineData(-2f, -0.0643414)]

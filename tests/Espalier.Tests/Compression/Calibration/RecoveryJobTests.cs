@@ -14,7 +14,7 @@ public sealed class RecoveryJobTests
     [InlineData("output-error", "resnet20")]
     [InlineData("variance", "mobilenet_v2")]
     [InlineData("bn-scale", "densenet40")]
-    [InlineData("output-error", "cifar-vgg11")]
+    [InlineData("l1", "cifar-vgg11")]
     [InlineData("l1", CompressionJobs.TinyVit)]
     // Its linear layers read [N, H, W, C], whose channels are not where those of maps are.
     [InlineData("output-error", "convnext_tiny")]
@@ -30,6 +30,12 @@ public sealed class RecoveryJobTests
         Error(method with { Recover = Few, Calibration = Subset.First(Datasets.OpenSample().Test, 7) }, network, out CompressionJob other);
         Assert.NotEqual(job.Recoveries[0][0], other.Recoveries[0][0]);
     }
+
+    /// <summary>This network, which is not trained, has channels that are the same for all images: they go before any that says
+    /// something.</summary>
+    [Fact]
+    public void Channels_that_say_nothing_cost_nothing() =>
+        Assert.InRange(Error(CompressionMethods.Get("output-error"), "cifar-vgg11", out _), 0, 0.1);
 
     [Fact]
     public void In_rounds_each_removal_is_recovered_from()

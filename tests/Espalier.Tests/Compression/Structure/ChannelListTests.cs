@@ -33,7 +33,7 @@ public class ChannelListTests
     [Fact]
     public void ABranchLosesFiltersAndLeavesTheirConstantsInTheStream()
     {
-        // Zeroed filters, with the norm's constants left: Soft Filter Pruning, specification section 4.
+        // Zeroed filters, with the norm's constants left: Soft Filter Pruning (arXiv 1808.06866), section 4.
         using var net = new BranchNet();
         using Tensor x = ToyNet.Images(1, 2), other = ToyNet.Images(2, 3);
         using var graph = ModuleGraphs.Build(net, net.Forward, x);

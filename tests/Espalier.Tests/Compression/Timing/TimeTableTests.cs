@@ -34,12 +34,7 @@ public sealed class TimeTableTests
 
         var squares = new TimeFamily();
         foreach (int n in (int[])[16, 32, 64, 128]) squares.Add(new TimePoint(1, n, n, 0), 0.01 * n * n);
-        foreach (int n in (int[])[24, 48, 96])
-        {
-            Assert.Equal(0.01 * n * n, squares.Of(new TimePoint(1, n, n, 0)), 1e-3 * n);
-            double line = 0.01 * ((n * 2 / 3.0 * n * 2 / 3.0) + (n * 4 / 3.0 * n * 4 / 3.0)) / 2;
-            Assert.Equal(1.111, line / (0.01 * n * n), 1e-3);
-        }
+        foreach (int n in (int[])[24, 48, 96]) Assert.Equal(0.01 * n * n, squares.Of(new TimePoint(1, n, n, 0)), 1e-3 * n);
     }
 
     /// <summary>A kernel computes whole vectors, so that its time goes up in steps: exact where widths are rounded up as it does, which
@@ -161,6 +156,8 @@ public sealed class TimeTableTests
         Assert.True(times.Measure());
         Assert.True(times.IsKnown());
         Assert.True(new NetworkTimes(graph, table, groups, batch: 3).IsKnown());
+        // Another number of images is another table.
+        Assert.False(new NetworkTimes(graph, table, groups, batch: 40).IsKnown());
         double whole = times.Of(), part = times.Of(new RemovalPlan().Add(groups[0], 0, 1, 2));
         Assert.True(double.IsFinite(whole) && whole > 0 && double.IsFinite(part) && part > 0);
         BlindTime[] tried = [.. BlindTest.Run(graph, times, groups, 2)];

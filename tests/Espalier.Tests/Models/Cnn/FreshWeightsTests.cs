@@ -17,11 +17,7 @@ public sealed class FreshWeightsTests
         FreshWeights.Fill(other.Trace(), seed: 5);
         Assert.Equal(shapes, net.StateDict().Select(t => $"{t.Name} {t.Value.Shape}"));
         foreach (var (a, b) in net.StateDict().Zip(other.StateDict())) Assert.Equal(a.Value.ToArray(), b.Value.ToArray());
-        foreach (Conv2d conv in net.Descendants<Conv2d>())
-        {
-            double expected = 2.0 / (conv.Weight.Shape[0] * 9), variance = conv.Weight.ToArray().Average(w => (double)w * w);
-            Assert.InRange(variance / expected, 0.5, 1.6);
-        }
+        foreach (Conv2d conv in net.Descendants<Conv2d>()) AssertNormal(conv.Weight, Math.Sqrt(2.0 / (conv.Weight.Shape[0] * 9)));
         foreach (BatchNorm2d norm in net.Descendants<BatchNorm2d>())
         {
             Assert.All(norm.Weight.ToArray(), w => Assert.Equal(1, w));
@@ -29,7 +25,11 @@ public sealed class FreshWeightsTests
             Assert.All(norm.RunningMean.ToArray(), m => Assert.Equal(0, m));
             Assert.All(norm.RunningVariance.ToArray(), v => Assert.Equal(1, v));
         }
-        Assert.All(net.Descendants<Linear>(), l => Assert.DoesNotContain(7f, l.Weight.ToArray()));
+        Linear head = Assert.Single(net.Descendants<Linear>());
+        double most = 1 / Math.Sqrt(head.Weight.Shape[1]);
+        AssertUniform(head.Weight, most);
+        Assert.All(head.Bias!.ToArray(), b => Assert.InRange(b, -1.0001 * most, 1.0001 * most));
+        Assert.True(head.Bias.ToArray().Distinct().Count() > 1);
     }
 
     /// <summary>Also what reaches its product in another form than the file's: kernels of patches, those of a hybrid stem.</summary>
@@ -41,6 +41,50 @@ public sealed class FreshWeightsTests
         using Model model = Model.Create(name, classes: 10, imageSize: 28);
         foreach (GraphValue weight in model.Graph.ReadWeights()) weight.Tensor.Fill(7);
         FreshWeights.Fill(model.Graph, seed: 5);
-        Assert.All(model.Graph.Parameters, p => Assert.DoesNotContain(7f, p.Value.ToArray()));
+        int convolutions = 0, matrices = 0;
+        foreach (var (weight, value) in model.Graph.Parameters)
+        {
+            if (value.Rank == 1) Assert.All(value.ToArray(), x => Assert.True(x is 0 or 1, $"{weight}: {x}"));
+            else if (value.Rank == 3)
+            {
+                // Positions, and the token in front of the patches.
+                if (value.Length > 1000) AssertNormal(value, 0.02);
+                Assert.All(value.ToArray(), x => Assert.InRange(x, -0.2f, 0.2f));
+                Assert.True(value.ToArray().Distinct().Count() > 1, weight);
+            }
+            else if (weight.Contains("conv_stem", StringComparison.Ordinal))
+            {
+                AssertNormal(value, Math.Sqrt(2.0 / (value.Shape[0] * 9)));
+                convolutions++;
+            }
+            else
+            {
+                // Kernels of patches are matrices of as many columns as they have values.
+                int kernel = value.Rank == 4 ? value.Shape[2] * value.Shape[3] : 1;
+                AssertUniform(value, Math.Sqrt(6.0 / (kernel * (value.Shape[0] + value.Shape[1]))));
+                matrices++;
+            }
+        }
+        Assert.Equal(name == "vit-conv-28" ? 3 : 0, convolutions);
+        // Of each block six, the patches', and the head.
+        Assert.Equal(6 * VitPresets.Get(name).NumLayers + 2, matrices);
+    }
+
+    /// <summary>Numbers around zero of this deviation.</summary>
+    private static void AssertNormal(Tensor weight, double deviation)
+    {
+        float[] values = weight.ToArray();
+        Assert.All(values, w => Assert.True(float.IsFinite(w)));
+        Assert.InRange(values.Average(w => (double)w * w) / (deviation * deviation), 0.5, 1.6);
+        Assert.True(values.Distinct().Count() > values.Length / 2);
+    }
+
+    /// <summary>Numbers from -<paramref name="most"/> to <paramref name="most"/>.</summary>
+    private static void AssertUniform(Tensor weight, double most)
+    {
+        float[] values = weight.ToArray();
+        Assert.InRange(values.Max(), 0.9 * most, 1.0001 * most);
+        Assert.InRange(values.Min(), -1.0001 * most, -0.9 * most);
+        Assert.True(values.Distinct().Count() > values.Length / 2);
     }
 }

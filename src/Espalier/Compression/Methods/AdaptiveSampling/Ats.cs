@@ -12,7 +12,7 @@ public sealed record Ats : TokenMethod
     private static readonly MethodSettings<Ats> Known = new()
     {
         { "count", m => m.Count, (m, x) =>
-            m with { Count = x }, 2, 1 << 20, "tokens that stay at most, the class token among them" },
+            m with { Count = x }, 2, 1 << 20, "tokens that stay at most, the class token and others in front among them" },
         { "blocks", m => m.Blocks is null ? "usual"
             : string.Join('+', m.Blocks), (m, text) => text == "usual" ? m with { Blocks = null }
             : BlockList.Parse(text) is { } list ? m with { Blocks = list } : null,
@@ -32,7 +32,7 @@ public sealed record Ats : TokenMethod
     /// <inheritdoc/>
     public override NetworkTraits Leaves => NetworkTraits.DropsTokens | NetworkTraits.FewerQueries;
 
-    /// <summary>Tokens that stay at most.</summary>
+    /// <summary>Tokens that stay at most, those in front among them.</summary>
     public int Count { get; init; } = 197;
 
     /// <summary>In which attentions tokens are dropped, by the number of the block from 0, rising; null for all behind the first
@@ -43,7 +43,11 @@ public sealed record Ats : TokenMethod
     {
         base.CheckBlocks(blocks);
         CheckClassToken(blocks);
+        BlockChecks.RequirePlainAttention(blocks, Name);
         FewerQueries.Check(blocks, Name);
+        if (Count <= blocks.PrefixTokens)
+            throw new EspalierException($"{Name}: Count is {Count}, and the {blocks.PrefixTokens} tokens in front always stay; "
+                + $"take at least {blocks.PrefixTokens + 1}");
     }
 
     /// <summary>Images decide how many tokens stay, which no target knows.</summary>

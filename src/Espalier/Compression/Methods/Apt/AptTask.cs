@@ -155,8 +155,7 @@ public sealed class AptTask : ITrainingTask
 
     public EvaluationResult Evaluate(IEnumerable<Batch> batches)
     {
-        // Whoever uses the model from here on has the threshold of now.
-        model.SetKeepRule(KeepRule.AtLeast(-Threshold));
+        SetKeepRule();
         using Session session = Session.Of(model);
         var prunedRun = new Evaluator(session);
         var plainRun = new Evaluator(session, Pruning.None);
@@ -189,13 +188,18 @@ public sealed class AptTask : ITrainingTask
         Begin();
         budget.Load(state);
         if (budget.Steers) Threshold = budget.Threshold;
+        // A run that is at its end already is not evaluated again.
+        SetKeepRule();
     }
 
     public void SaveModel(string path)
     {
-        model.SetKeepRule(KeepRule.AtLeast(-Threshold));
+        SetKeepRule();
         model.Save(path);
     }
+
+    /// <summary>Whoever uses the model from here on has the threshold of now.</summary>
+    private void SetKeepRule() => model.SetKeepRule(KeepRule.AtLeast(-Threshold));
 
     /// <summary>Streams 0 and 1 without dropout: they share what comes before the first dropped token.</summary>
     private (AptOutput Pruned, AptPlainOutput Observed) TrainBoth(

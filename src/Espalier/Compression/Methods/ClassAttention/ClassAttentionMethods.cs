@@ -59,6 +59,7 @@ public abstract record ByClassAttention : TokenStages
     {
         base.CheckBlocks(blocks);
         CheckClassToken(blocks);
+        BlockChecks.RequirePlainAttention(blocks, Name);
     }
 
     private protected sealed override void Drop(TransformerBlocks blocks, TransformerBlock block)

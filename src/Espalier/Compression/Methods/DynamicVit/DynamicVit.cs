@@ -58,6 +58,9 @@ public sealed record DynamicVit : TokenMethod
     public override IReadOnlyList<Refusal> Refuses => [.. base.Refuses, new(NetworkTraits.DropsTokens | NetworkTraits.HasAgents,
         "it hides tokens of images that have all of them, to learn which are worth keeping")];
 
+    /// <inheritdoc/>
+    public override NetworkTraits Leaves => Threshold is null ? base.Leaves : NetworkTraits.DropsTokens;
+
     /// <summary>ρ: of the patches floor(ρ · n) stay at the first stage, floor(ρ² · n) at the second and so on; null for as many as
     /// the target for multiply-adds lets stay.</summary>
     public double? Keep { get; init; }
@@ -89,6 +92,8 @@ public sealed record DynamicVit : TokenMethod
     /// <summary>Share of the steps in which only predictors learn: random ones drop what the network needs.</summary>
     public double Frozen { get; init; } = 0.167;
 
+    private protected override string ByGradients => "dynamicvit learns its predictors";
+
     /// <inheritdoc/>
     public override void Run(CompressionJob job)
     {
@@ -119,9 +124,9 @@ public sealed record DynamicVit : TokenMethod
         base.CheckBlocks(blocks);
         if (blocks.PrefixTokens == 0)
             throw new EspalierException("dynamicvit leaves a class token to answer, which the network does not have");
-        foreach (TransformerBlock block in blocks.Blocks)
-            if (block.Attention.Inputs.Count() > 3 || block.AttentionOp.Mask != AttentionMask.None)
-                throw new EspalierException($"dynamicvit: block {block.Index} has an attention with a bias or a mask of its own");
+        BlockChecks.RequireClassHead(blocks, "dynamicvit hides dropped tokens from attention alone while it trains",
+            "use topk or evit, which drop tokens in training as well");
+        BlockChecks.RequirePlainAttention(blocks, Name);
     }
 
     private protected override string? OwnNumber => Keep is null ? null : nameof(Keep);

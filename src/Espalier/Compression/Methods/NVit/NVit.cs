@@ -62,6 +62,8 @@ public sealed record NVit : CompressionMethod
 
     public NVitShape Shape { get; init; }
 
+    private protected override string ByGradients => "NViT judges";
+
     /// <inheritdoc/>
     public override void Run(CompressionJob job)
     {
@@ -94,7 +96,6 @@ public sealed record NVit : CompressionMethod
         SelectionOptions selection = Selection.Checked();
         string? wrong = Rounds > 1 ? $"Rounds is {Rounds}: NViT removes a little at a time in one training; leave it at 1"
             : TrainSteps == 0 && RankBatches == 0 ? "RankBatches is 0: without TrainSteps NViT judges by that many batches"
-            : Training.TrainOnly.Count > 0 ? "TrainOnly leaves weights without gradients, by which NViT judges"
             : selection.Threshold is not null ? "NViT has no Threshold: how much goes is a Ratio or a target"
             : selection.Ratio is { OfAll: null } ? "NViT has one Ratio for all units, which compete"
             : selection.Isomorphic ? "NViT has one order for all units: leave Isomorphic out"

@@ -138,7 +138,7 @@ internal sealed class NVitUnits
     private static IEnumerable<GroupSlice> Judged(ChannelGroup group, IReadOnlyList<TransformerBlock> blocks)
     {
         HashSet<Tensor> queries = [.. blocks.SelectMany(b => b.Query.Inputs.Where(i => i.IsWeight)).Select(w => w.Tensor)];
-        HashSet<Tensor> readers = [.. blocks.SelectMany(b => new[] { b.Query, b.Key, b.Value, b.Fc1 })
+        HashSet<Tensor> readers = [.. blocks.SelectMany(b => new[] { b.Query, b.Key, b.Value }.Concat(HiddenLayers.Of(b)))
             .Select(n => n.Operands[1]!.Tensor)];
         return group.Slices.Where(s => s.Role switch
         {

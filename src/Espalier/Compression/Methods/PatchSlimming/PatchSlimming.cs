@@ -69,6 +69,8 @@ public sealed record PatchSlimming : CompressionMethod
         if (HasTarget)
             throw new EspalierException("patch-slimming keeps the positions that Epsilon asks for; it has no Ratio, TargetFlops or "
                 + "other target");
+        if (TuneSteps > 0 && Training.TrainOnly.Count > 0)
+            throw new EspalierException("patch-slimming tunes all weights of a block: leave TrainOnly out, or set TuneSteps to 0");
         Graph graph = job.Model.Graph;
         long before = graph.CostPerImage.MultiplyAdds;
         IReadOnlyList<int[]> kept = Search(graph,
@@ -96,6 +98,8 @@ public sealed record PatchSlimming : CompressionMethod
     public IReadOnlyList<int[]> Search(Graph graph, Func<IEnumerable<Tensor>> images, Action<string>? log = null)
     {
         TransformerBlocks blocks = Checked(graph);
+        // Significance follows attention as queries and keys alone make it.
+        BlockChecks.RequirePlainAttention(blocks, Name);
         if (!images().Any()) throw new EspalierException($"{Name} has no images to go by; RankBatches is at least 1");
         int last = blocks.Blocks.Count - 1, prefix = blocks.PrefixTokens;
         using var original = new Original(graph);
@@ -183,9 +187,7 @@ public sealed record PatchSlimming : CompressionMethod
         FewerQueries.Check(blocks, "patch-slimming");
         if (blocks.PrefixTokens == 0)
             throw new EspalierException("patch-slimming leaves the last block its class token, which the network does not have");
-        if (blocks.PoolsPatches)
-            throw new EspalierException("patch-slimming leaves the last block its class token alone, and the network's head reads the "
-                + "patches, too");
+        BlockChecks.RequireClassHead(blocks, "patch-slimming leaves the last block its class token alone");
         return blocks;
     }
 }

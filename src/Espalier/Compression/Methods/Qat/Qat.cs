@@ -85,6 +85,8 @@ public sealed record Qat : FewBitsMethod
     {
         if (TrainSteps == 0)
             throw new EspalierException("TrainSteps is 0, and qat is a training; to round a network as it is, use 'quantize'");
+        if (Training.EmaDecay is not null)
+            throw new EspalierException("EmaDecay is of weights that are averaged, and codes have no averages; leave it out of qat");
         var training = new QuantisedTraining(job.Model.Graph, job.CalibrationBatches(Images), new QuantisedTrainingOptions
         {
             Rounding = new PostTrainingOptions

@@ -19,6 +19,22 @@ public sealed record RandomTokens : TokenStages
     /// <inheritdoc/>
     public override IReadOnlyList<MethodSetting> Settings => Known;
 
+    /// <inheritdoc/>
+    public override IReadOnlyList<Refusal> Refuses => [.. base.Refuses, new(NetworkTraits.RanksTokens,
+        "it draws the same tokens of every image, and which are left differs from image to image")];
+
+    /// <inheritdoc/>
+    public override NetworkTraits Leaves => NetworkTraits.DropsTokens;
+
+    private protected override void CheckBlocks(TransformerBlocks blocks)
+    {
+        base.CheckBlocks(blocks);
+        // Agents may have been given such a rule.
+        if (blocks.Blocks.Any(b => b.AfterAttention.Tensor.Rows is { KnowsTokens: false }))
+            throw new EspalierException($"{Name}: the network keeps a number of tokens, others of each image, and {Name} draws the same of "
+                + "every image; give its agents a threshold");
+    }
+
     private protected override void Drop(TransformerBlocks blocks, TransformerBlock block)
     {
         int[] tokens = [.. TokenList.Of(block.AfterAttention).Where(t => t >= blocks.PrefixTokens)];

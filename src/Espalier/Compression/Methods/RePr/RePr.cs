@@ -132,6 +132,8 @@ public sealed record RePr : CompressionMethod
         var probe = new ReprProbe(job);
         var hook = new ReprHook(this, schedule, layers, Choose, probe);
         job.Train("repr", TrainSteps, hook);
+        // Averages of the weights, where they are taken, remember what filters were before they were dropped.
+        if (EndThin) hook.Dropped?.Hold();
         // Filters have been held at zero, constants included: nothing is left that could be moved.
         if (EndThin) job.Remove(graph, hook.Dropped?.Plan ?? Final(job, graph, layers), new RemovalOptions(MoveConstants: false));
         else probe.Report(TrainSteps, going: null);

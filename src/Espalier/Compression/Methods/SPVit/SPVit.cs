@@ -63,6 +63,8 @@ public sealed record SPVit : CompressionMethod
     /// <summary>Whether fine-tuning begins with the weights from before the search.</summary>
     public bool Restart { get; init; }
 
+    private protected override string ByGradients => "spvit learns its gates";
+
     /// <inheritdoc/>
     public override void Run(CompressionJob job)
     {

@@ -69,7 +69,7 @@ internal sealed class SearchedBlock(
         double Of(params GraphNode[] nodes) => nodes.Sum(n => (double)n.Op.Cost.MultiplyAdds) / images;
         double pair = (double)width * stream * grid.Height * grid.Width;
         double attention = Of(block.Query, block.Key, block.Value, block.Attention, block.Projection);
-        return new BlockCost(2 * pair, (Taps + 1) * pair, attention, Of(block.Fc1, block.Fc2) / UnitCount);
+        return new BlockCost(2 * pair, (Taps + 1) * pair, attention, Of([.. HiddenLayers.Of(block), block.Fc2]) / UnitCount);
     }
 
     /// <summary>Of matrices and kernels.</summary>
@@ -78,7 +78,7 @@ internal sealed class SearchedBlock(
         double Of(params GraphNode[] nodes) => nodes.Sum(n => (double)n.Operands[1]!.Tensor.Length);
         double pair = (double)width * stream;
         return new BlockCost(2 * pair, (Taps + 1) * pair, Of(block.Query, block.Key, block.Value, block.Projection),
-            Of(block.Fc1, block.Fc2) / UnitCount);
+            Of([.. HiddenLayers.Of(block), block.Fc2]) / UnitCount);
     }
 
     /// <exception cref="EspalierException">Attention is no sum of heads that a convolution could stand for.</exception>

@@ -67,6 +67,8 @@ public sealed record NetworkSlimming : CompressionMethod
                 SelectionOptions selection = final.Round(Schedule, round, Rounds, job.WorkLeft(graph));
                 ChannelScores scores = ScaleScores.Of(graph, selection.Candidates(graph));
                 RemovalPlan plan = job.Select(graph, scores, selection.ByThreshold(scores), orNone: round > 1);
+                // As if gamma were zero: what a channel gives then is the shift behind its norm, a constant that can be moved.
+                if (MoveConstants && Recover is null) ScaleScores.Silence(graph, plan);
                 if (plan.Count > 0) job.Remove(graph, plan);
                 job.Log(Outcome(plan.Count, scores.Groups.Keys.Sum(g => g.Count), selection, job.Evaluate().Scalars["accuracy"]));
             }

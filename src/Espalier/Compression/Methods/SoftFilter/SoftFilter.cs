@@ -126,6 +126,7 @@ internal sealed class SoftFilterHook(SoftFilters filters, LayerRatios shares, lo
         ("SoftFilterEvery", every.ToString(CultureInfo.InvariantCulture)),
         ("SoftFilterAsymptotic", asymptotic ? "yes" : "no"),
         ("SoftFilterResetMomentum", resetMomentum ? "yes" : "no"),
+        ("SoftFilterLayers", filters.Identity),
     ];
 
     /// <inheritdoc/>

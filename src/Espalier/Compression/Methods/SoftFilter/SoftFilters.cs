@@ -14,6 +14,10 @@ internal sealed class SoftFilters(IReadOnlyList<ChannelGroup> groups, SelectionO
     /// <summary>How many of <paramref name="filters"/> go at a share: rounded down, but not by an error of the product.</summary>
     public static int Count(int filters, double ratio) => Math.Clamp((int)Math.Floor(filters * ratio + 1e-9), 0, filters - 1);
 
+    /// <summary>What decides on the filters that are zeroed, beside the shares.</summary>
+    public string Identity => FormattableString.Invariant(
+        $"norm {norm}, multiples of {selection.Multiple}, {selection.MinKept} and {selection.MinKeptShare} of a layer at least");
+
     /// <summary>The filters of smallest norm of each layer: none below its least width, and what it keeps is rounded.</summary>
     public RemovalPlan Smallest(LayerRatios shares)
     {
@@ -22,7 +26,8 @@ internal sealed class SoftFilters(IReadOnlyList<ChannelGroup> groups, SelectionO
         {
             double[] norms = [.. Enumerable.Range(0, group.Count).Select(k => Norm(group, k))];
             int count = Math.Min(Count(group.Count, shares.Of(group)), group.Count - selection.Fewest(group));
-            int gone = group.Count - selection.Rounded(group.Count - count, group);
+            // Rounding is of what is left of a layer that loses filters; others stay whole.
+            int gone = count <= 0 ? 0 : group.Count - selection.Rounded(group.Count - count, group);
             plan.Add(group, Enumerable.Range(0, group.Count).OrderBy(k => norms[k]).ThenBy(k => k).Take(gone));
         }
         return plan;

@@ -117,6 +117,8 @@ public sealed record StochasticDepth : CompressionMethod
     {
         using var scope = new Scope();
         Graph graph = job.Model.Graph;
+        // Earlier rounds may have taken all that there were.
+        if (round > 1 && !ResidualBranch.Find(graph).Any(b => b.HasIdentityShortcut)) return;
         var candidates = BlockRemoval.Candidates(graph, Selection.Keep);
         Tensor image = job.Example(target.TimeBatch);
         double[] scores = ByScale ? BlockRemoval.Scales(graph, candidates) : BlockRemoval.LossIncreases(job, candidates);

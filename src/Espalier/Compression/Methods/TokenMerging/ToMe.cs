@@ -64,6 +64,12 @@ public sealed record ToMe : TokenMethod
         foreach (TransformerBlock block in blocks.Blocks)
             if (Proportional && block.Attention.Inputs.Count() > 3)
                 throw new EspalierException($"tome: the attention of block {block.Index} has a bias; take Proportional = false");
+        PatchPools pools = PatchPools.Of(blocks);
+        if (Proportional && pools.Attention is { } pool && pool.Inputs.Count() > 3)
+            throw new EspalierException($"tome: the attention '{pool.Name}' that pools has a bias; take Proportional = false");
+        if (pools.Other is { } other)
+            throw new EspalierException($"tome: '{other.Name}' reads the patches behind the blocks, and cannot count how many each merged "
+                + "token stands for; take a method that drops tokens");
     }
 
     private protected override string? OwnNumber => Merge is null ? null : nameof(Merge);
@@ -76,18 +82,13 @@ public sealed record ToMe : TokenMethod
         Graph graph = blocks.Graph;
         int[] counts = Counts(Merge!.Value, Inflection, blocks.Blocks.Count);
         int prefix = blocks.PrefixTokens;
+        PatchPools pools = PatchPools.Of(blocks);
         GraphValue? sizes = null;
         foreach (TransformerBlock block in blocks.Blocks)
         {
             AttentionOp attention = block.AttentionOp;
-            GraphValue q = block.Attention.Operands[0]!, k = block.Attention.Operands[1]!, v = block.Attention.Operands[2]!;
-            if (sizes is not null && Proportional)
-            {
-                GraphValue counted = graph.Add([q, k, v, sizes],
-                    t => F.Attention(t[0], t[1], t[2], attention.Heads, attention.Scale, F.Log(t[3]), mask: attention.Mask));
-                graph.Redirect(block.Attention.Output, counted, _ => true);
-                graph.Refresh();
-            }
+            GraphValue k = block.Attention.Operands[1]!;
+            if (sizes is not null && Proportional) PatchPools.Count(graph, block.Attention, sizes);
             int tokens = block.AfterAttention.Tensor.Rows!.MaxLength, count = tokens - RowMatching.Left(tokens,
                 counts[block.Index], prefix);
             if (count == 0) continue;
@@ -96,5 +97,8 @@ public sealed record ToMe : TokenMethod
             graph.InsertAfter(block.AfterAttention, [plan, sizes], t => F.MergeRows(t[0], t[1], count, prefix, weights: t[2]));
             sizes = graph.Add([sizes, plan], t => F.MergeRows(t[0], t[1], count, prefix, mean: false));
         }
+        if (sizes is null) return;
+        foreach (GraphNode mean in pools.Means) PatchPools.Weigh(graph, mean, sizes);
+        if (Proportional && pools.Attention is { } pool) PatchPools.Count(graph, pool, sizes);
     }
 }

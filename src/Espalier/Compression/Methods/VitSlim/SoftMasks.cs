@@ -25,13 +25,14 @@ internal sealed class SoftMasks : ITrainingHook
     private readonly List<BlockMasks> blocks = [];
     private readonly List<(GraphNode Node, GraphValue Value)> put = [];
     private readonly Tensor[] frozen;
+    private readonly TransformerBlocks all;
 
     /// <summary>Puts masks in, which change nothing but for the tokens' tanh(3) = 0.995.</summary>
     /// <exception cref="EspalierException">It is no vision transformer, or one whose heads or tokens do not fit.</exception>
     public SoftMasks(Graph graph, VitSlim options)
     {
         (this.graph, this.options) = (graph, options);
-        TransformerBlocks all = TransformerBlocks.Of(graph);
+        all = TransformerBlocks.Of(graph);
         HashSet<Tensor> norms = [.. graph.Nodes.Where(n => n.Op is LayerNormOp).SelectMany(n => n.Inputs).Select(v => v.Tensor)];
         PrefixTokens = all.PrefixTokens;
         frozen = options.FreezeWeights ? [.. graph.Parameters.Select(p => p.Value).Where(p => !norms.Contains(p))] : [];
@@ -141,6 +142,10 @@ internal sealed class SoftMasks : ITrainingHook
                 || block.Attention.Operands[2] != block.Value.Output))
                 throw new EspalierException($"'{block.Attention.Name}' reads queries or keys through a norm, which no mask folds through; leave "
                     + "Fold out");
+            if (options.Shared != MaskShare.Head
+                && (IsNormed(block.Attention.Operands[0]!, block.Query) || IsNormed(block.Attention.Operands[1]!, block.Key)))
+                throw new EspalierException($"'{block.Attention.Name}' has norms of each head's queries or keys, whose dimensions "
+                    + "stay or go together: set Shared to Head, or AttentionWeight to 0");
             attention = New(1, options.Shared switch
             {
                 MaskShare.Head => new Shape(heads.Count, 1),
@@ -178,8 +183,22 @@ internal sealed class SoftMasks : ITrainingHook
                 + "or others of each image; leave tokens alone with TokenWeight 0");
         if (PrefixTokens == 0)
             throw new EspalierException("vit-slim drops tokens of networks with a class token; leave them with TokenWeight 0");
+        BlockChecks.RequireClassHead(all, "vit-slim learns masks of tokens while all of them stay",
+            "leave tokens alone with TokenWeight 0");
         if (block.Attention.Operands.ElementAtOrDefault(4) is not null)
             throw new EspalierException($"'{block.Attention.Name}' masks keys itself; leave tokens alone with TokenWeight 0");
+    }
+
+    /// <summary>Whether a norm stands between a layer and attention, by statistics or by what is made of the same value.</summary>
+    private static bool IsNormed(GraphValue value, GraphNode layer)
+    {
+        while (value.Producer is { } node && node != layer)
+        {
+            GraphValue[] inputs = [.. node.Inputs.Where(x => !x.IsWeight)];
+            if (node.Op is LayerNormOp || (node.Op is MulOp or DivOp && inputs.Length > 1)) return true;
+            value = inputs[0];
+        }
+        return false;
     }
 
     private static Tensor Masked(Tensor x, Tensor mask, HeadLayout heads)

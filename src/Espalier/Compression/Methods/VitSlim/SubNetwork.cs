@@ -43,23 +43,26 @@ internal sealed class SubNetwork(IReadOnlyList<BlockKept> kept)
             for (int t = 0; t < tokens[b].Length; t++) tokens[b][t] |= tokens[b + 1][t];
     }
 
-    /// <summary>The narrowest of all, where what is searched keeps its least and no token but those in front.</summary>
+    /// <summary>The narrowest of all, where what is searched keeps its least and no token but those in front. What is not
+    /// searched stays whole, and so does a kind whose own budget is all of it; other budgets say nothing of a single block.</summary>
     public static SubNetwork Least(Graph graph, VitSlim options)
     {
         TransformerBlocks blocks = TransformerBlocks.Of(graph);
         return new SubNetwork([.. blocks.Blocks.Select(b => new BlockKept(
-            Dimensions(b.Heads), First(b.Fc2.Operands[0]!.Shape[-1], options.HiddenWeight),
-            [.. TokenList.Of(b.Input).Where(t => options.TokenWeight == 0 || t < blocks.PrefixTokens)]))]);
+            Dimensions(b.Heads), First(b.Fc2.Operands[0]!.Shape[-1]),
+            [.. TokenList.Of(b.Input).Where(t => Whole(options.TokenWeight, options.Tokens) || t < blocks.PrefixTokens)]))]);
 
         bool[] Dimensions(HeadLayout heads)
         {
             int[] masks = SoftMasks.MaskOf(options.Shared, heads);
             int fewest = options.FewestMasks(masks.Max() + 1);
-            return [.. masks.Select(m => options.AttentionWeight == 0 || m < fewest)];
+            return [.. masks.Select(m => Whole(options.AttentionWeight, options.Attention) || m < fewest)];
         }
 
-        bool[] First(int count, double weight) =>
-            [.. Enumerable.Range(0, count).Select(i => weight == 0 || i < options.Selection.Fewest(count))];
+        bool[] First(int count) => [.. Enumerable.Range(0, count)
+            .Select(i => Whole(options.HiddenWeight, options.Hidden) || i < options.Selection.Fewest(count))];
+
+        static bool Whole(double weight, double budget) => weight == 0 || budget == 1;
     }
 
     /// <summary>Whether there are tokens that go.</summary>

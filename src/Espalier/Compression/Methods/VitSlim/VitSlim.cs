@@ -119,6 +119,8 @@ public sealed record VitSlim : CompressionMethod, ISharedSearch
     /// <summary>A file that keeps the searched network with its masks, for other budgets; empty for none.</summary>
     public string Searched { get; init; } = "";
 
+    private protected override string? ByGradients => TrainSteps > 0 ? "vit-slim learns its masks" : null;
+
     /// <inheritdoc/>
     public CompressionMethod SearchedIn(string file) => this with { Searched = file };
 
@@ -187,19 +189,19 @@ public sealed record VitSlim : CompressionMethod, ISharedSearch
         job.Log($"{Searched} has the search of {masks.Blocks.Count} blocks already");
     }
 
-    /// <summary>By the ratio, or the largest of budgets in hundredths that reaches the target.</summary>
+    /// <summary>By the ratio, or the largest of budgets in hundredths, from none, that reaches the target.</summary>
     private SubNetwork Reached(Graph graph, MaskRanking ranking, Tensor images)
     {
         if (Selection.Ratio?.OfAll is { } ratio) return At(1 - ratio, ranking);
         double target = Selection.TargetFlops!.Value, whole = graph.CostPerImage.MultiplyAdds;
-        int low = 0, high = 100;
+        int low = -1, high = 100;
         while (high - low > 1)
         {
             int middle = (low + high) / 2;
             if (At(middle / 100.0, ranking).MultiplyAdds(graph, images) <= target * whole) low = middle;
             else high = middle;
         }
-        if (low == 0)
+        if (low < 0)
             throw new EspalierException(FormattableString.Invariant($"no budget reaches {target} of the multiply-adds"));
         return At(low / 100.0, ranking);
     }

@@ -67,6 +67,8 @@ public sealed record Vtp : CompressionMethod
 
     public VtpScore Score { get; init; }
 
+    private protected override string? ByGradients => TrainSteps > 0 ? "vtp learns its scores" : null;
+
     /// <inheritdoc/>
     public override void Run(CompressionJob job)
     {

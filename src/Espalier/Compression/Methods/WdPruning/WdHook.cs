@@ -38,7 +38,7 @@ internal sealed class WdHook(WdMasks masks, WdPruning options, double target, IR
         Tensor? sum = null;
         foreach (GraphValue exit in exits)
         {
-            Tensor loss = F.CrossEntropy(pass[exit], pass.Batch.Labels);
+            Tensor loss = pass.LabelLoss(pass[exit]);
             sum = sum is null ? loss : F.Add(sum, loss);
         }
         return sum;

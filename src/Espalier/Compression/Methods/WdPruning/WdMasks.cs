@@ -4,7 +4,8 @@ namespace Espalier.Compression.Methods.WdPruning;
 
 /// <summary>A layer whose rows are masked: gates behind what it makes hold the mask.</summary>
 /// <param name="weight">Of the layer; of queries, keys and values that of the queries.</param>
-internal sealed class WdLayer(string name, Tensor weight, Gate[] gates, double initial)
+/// <param name="rounds">Whether numbers of rows are rounded.</param>
+internal sealed class WdLayer(string name, Tensor weight, Gate[] gates, double initial, bool rounds)
 {
     public string Name => name;
 
@@ -24,10 +25,13 @@ internal sealed class WdLayer(string name, Tensor weight, Gate[] gates, double i
 
     public double[] Mask { get; private set; } = [];
 
+    /// <summary>Rows that stay at a threshold so much lower, as they are rounded.</summary>
+    public int Left(double lower) => WdRule.Count(Count, LearnedNumbers.Sigmoid(Threshold.Values[0] - lower), rounds);
+
     /// <param name="lower">Taken from the threshold.</param>
     public void Apply(double lower = 0)
     {
-        Mask = WdRule.Mask(Scores.Values, Threshold.Values[0] - lower);
+        Mask = WdRule.Mask(Scores.Values, Threshold.Values[0] - lower, rounds);
         foreach (Gate gate in gates)
             for (int k = 0; k < Mask.Length; k++) gate.Factors.Span[k] = (float)Mask[k];
     }
@@ -52,7 +56,8 @@ internal sealed record WdBlock(WdLayer? Heads, WdLayer? Projection, WdLayer? Fir
     /// <summary>In a fixed order, those that are masked.</summary>
     public IEnumerable<WdLayer> Layers => new[] { Heads, Projection, First, Second }.OfType<WdLayer>();
 
-    /// <summary>Weights of queries, keys and values, of the projection, and of both layers of the MLP.</summary>
+    /// <summary>Weights of queries, keys and values, of the projection, of what makes hidden units, and of the MLP's last layer.
+    /// </summary>
     public required double[] Parameters { get; init; }
 
     /// <summary>Multiply-adds of the same, attention's own with the first.</summary>
@@ -67,8 +72,7 @@ internal sealed record WdBlock(WdLayer? Heads, WdLayer? Projection, WdLayer? Fir
     {
         return Sum(parts, Of(Heads), Of(Projection), Of(First), Of(Second));
 
-        double Of(WdLayer? layer) => layer is null ? 1
-            : (double)WdRule.Count(layer.Count, LearnedNumbers.Sigmoid(layer.Threshold.Values[0] - lower)) / layer.Count;
+        double Of(WdLayer? layer) => layer is null ? 1 : (double)layer.Left(lower) / layer.Count;
     }
 }
 
@@ -100,10 +104,13 @@ internal sealed class WdMasks
         foreach (TransformerBlock block in network.Blocks)
         {
             GraphNode[] qkv = [block.Query, block.Key, block.Value];
+            // The rows of both layers of a gated MLP go together: masked in one, their product is zero.
+            IReadOnlyList<GraphNode> hidden = HiddenLayers.Of(block);
             bool heads = block.Heads.IsUniform && block.Heads.QueryWidth == block.Heads.ValueWidth;
-            double[] parameters = [qkv.Sum(Weights), Weights(block.Projection), Weights(block.Fc1), Weights(block.Fc2)];
-            double[] work = [qkv.Append(block.Attention).Sum(Work), Work(block.Projection), Work(block.Fc1), Work(block.Fc2)];
-            made.Add(new WdBlock(heads ? Layer(block.Heads, qkv) : null, Layer(null, block.Projection), Layer(null, block.Fc1),
+            double[] parameters = [qkv.Sum(Weights), Weights(block.Projection), hidden.Sum(Weights), Weights(block.Fc2)];
+            double[] work = [qkv.Append(block.Attention).Sum(Work), Work(block.Projection), hidden.Sum(Work), Work(block.Fc2)];
+            made.Add(new WdBlock(heads ? Layer(block.Heads, qkv) : null, Layer(null, block.Projection),
+                hidden.Any(n => keeps(LayerOf(n))) ? null : Layer(null, block.Fc1),
                 Layer(null, block.Fc2)) { Parameters = parameters, MultiplyAdds = work });
         }
         if (made.Sum(b => b.Layers.Count()) == 0) throw new EspalierException("Keep leaves no layer of the transformer to mask");
@@ -112,7 +119,8 @@ internal sealed class WdMasks
         WdLayer? Layer(HeadLayout? heads, params GraphNode[] nodes)
         {
             return nodes.Any(n => keeps(LayerOf(n))) ? null
-                : new WdLayer(LayerOf(nodes[0]), nodes[0].Operands[1]!.Tensor, [.. nodes.Select(n => Gate.Insert(graph, n.Output, heads))], initial);
+                : new WdLayer(LayerOf(nodes[0]), nodes[0].Operands[1]!.Tensor,
+                    [.. nodes.Select(n => Gate.Insert(graph, n.Output, heads))], initial, rounds: heads is null);
         }
 
         static double Weights(GraphNode node) => node.Operands[1]!.Tensor.Length;
@@ -122,7 +130,7 @@ internal sealed class WdMasks
 
     /// <summary>The layers that can be masked, by name.</summary>
     public static IReadOnlyList<string> LayersOf(Graph graph) => [.. TransformerBlocks.Of(graph).Blocks.SelectMany(b =>
-        new[] { b.Query, b.Key, b.Value, b.Projection, b.Fc1, b.Fc2 }).Select(LayerOf)];
+        new[] { b.Query, b.Key, b.Value, b.Projection, b.Fc2 }.Concat(HiddenLayers.Of(b))).Select(LayerOf)];
 
     private static string LayerOf(GraphNode node) => LayerName.Of(node.Operands[1]!.Name);
 

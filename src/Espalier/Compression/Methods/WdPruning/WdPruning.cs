@@ -56,6 +56,8 @@ public sealed record WdPruning : CompressionMethod
     /// <summary>The same of both multipliers.</summary>
     public double MultiplierRate { get; init; } = 10;
 
+    private protected override string ByGradients => "WDPruning learns its masks";
+
     /// <inheritdoc/>
     public override void Run(CompressionJob job)
     {

@@ -7,19 +7,20 @@ internal static class WdRule
     /// Of <paramref name="n"/> rows the share <paramref name="keep"/>, rounded up; where n is a multiple of 16 to the nearest
     /// multiple of 16, at least one, upward where two are as near.
     /// </summary>
-    public static int Count(int n, double keep)
+    /// <param name="rounds">False of heads: with 16 of them none could ever go.</param>
+    public static int Count(int n, double keep, bool rounds = true)
     {
         int j = Math.Clamp((int)Math.Ceiling(keep * n), 1, n);
-        if (n % 16 != 0 || j % 16 == 0) return j;
+        if (!rounds || n % 16 != 0 || j % 16 == 0) return j;
         int low = Math.Max(16, j / 16 * 16), high = Math.Max(16, low + (j > 16 ? 16 : 0));
         return Math.Min(n, j - low < high - j ? low : high);
     }
 
     /// <summary>1 for the rows of the highest scores, of equal ones the first; 0 for the rest.</summary>
-    public static double[] Mask(double[] scores, double threshold)
+    public static double[] Mask(double[] scores, double threshold, bool rounds = true)
     {
         var mask = new double[scores.Length];
-        int count = Count(mask.Length, LearnedNumbers.Sigmoid(threshold));
+        int count = Count(mask.Length, LearnedNumbers.Sigmoid(threshold), rounds);
         foreach (int k in Enumerable.Range(0, mask.Length).OrderByDescending(k => scores[k]).Take(count)) mask[k] = 1;
         return mask;
     }

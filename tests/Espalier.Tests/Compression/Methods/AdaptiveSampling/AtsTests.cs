@@ -1,5 +1,6 @@
 using Espalier.Compression.Methods.AdaptiveSampling;
 using Espalier.Inference;
+using Espalier.Models;
 using Espalier.Tensors;
 
 namespace Espalier.Tests.Compression.Methods.AdaptiveSampling;
@@ -8,10 +9,33 @@ namespace Espalier.Tests.Compression.Methods.AdaptiveSampling;
 [Collection("Workers")]
 public sealed class AtsTests
 {
+    /// <summary>The script reads the curve at 8 levels, and Count says how many tokens stay, those in front among them.</summary>
     [Theory]
-    [InlineData("plain")]
-    [InlineData("distilled")]
-    public void IsWhatPyTorchGives(string network) => new TokenGolden(network).CheckKept("ats", new Ats { Count = 9 });
+    [InlineData("plain", 9)]
+    [InlineData("distilled", 10)]
+    public void IsWhatPyTorchGives(string network, int count) =>
+        new TokenGolden(network).CheckKept("ats", new Ats { Count = count });
+
+    /// <summary>Whatever the images are, and however many tokens are in front.</summary>
+    [Theory]
+    [InlineData(false, 0)]
+    [InlineData(true, 0)]
+    [InlineData(false, 3)]
+    public void NoMoreStayThanCount(bool distilled, int registers)
+    {
+        using var scope = new Scope();
+        foreach (int count in (int[])[5, 7, 9])
+        {
+            using Model model = TokenNets.Vit(distilled, form: new VitForm { Registers = registers });
+            new Ats { Count = count, Blocks = [0] }.Apply(model.Graph);
+            int most = 0;
+            model.Graph.Run([TokenNets.Images(16)], look: (value, t) =>
+            {
+                if (value.Producer!.Op is KeepRowsOp) most = t.Rows!.MaxLength;
+            });
+            Assert.InRange(most, 2, count);
+        }
+    }
 
     [Theory]
     [InlineData(false)]
@@ -56,5 +80,19 @@ public sealed class AtsTests
             Assert.Throws<EspalierException>(() => new Ats { Count = 4 }.Apply(model.Graph)).Message);
         Assert.Contains("it is a whole number from 2", Assert.Throws<EspalierException>(() =>
             new Ats().Set("count", "1")).Message);
+        using Model distilled = TokenNets.Vit(distilled: true);
+        Assert.Contains("the 2 tokens in front always stay; take at least 3",
+            Assert.Throws<EspalierException>(() => new Ats { Count = 2 }.Apply(distilled.Graph)).Message);
+    }
+
+    [Fact]
+    public void RefusesAttentionThatItWouldNotSee()
+    {
+        using Model biased = TokenNets.Vit();
+        GraphNode first = biased.Graph.Nodes.First(n => n.Op is AttentionOp);
+        var op = (AttentionOp)first.Op;
+        biased.Graph.Replace(first, t => F.Attention(t[0], t[1], t[2], op.Heads, op.Scale, F.Sum(t[0], 1)));
+        Assert.Contains("attention with a bias",
+            Assert.Throws<EspalierException>(() => new Ats { Count = 5 }.Apply(biased.Graph)).Message);
     }
 }

@@ -24,6 +24,7 @@ public sealed class AptReferenceTests
         using Model model = Model.Open(AptGolden.Path("random.pth"), new OpenOptions { Config = Config });
         var results = AptGolden.Run(model, null, batchSize);
 
+        Assert.Equal((64, 64), (AptGolden.Expected().Length, results.Count));
         foreach (var (expected, actual) in AptGolden.Expected().Zip(results))
         {
             Assert.Equal(expected.GetProperty("tokens").EnumerateArray().Select(t => t.GetInt32()), actual.Tokens);
@@ -36,8 +37,10 @@ public sealed class AptReferenceTests
     public void An_unpruned_pass_gives_the_references_logits()
     {
         using Model model = Model.Open(AptGolden.Path("random.pth"), new OpenOptions { Config = Config });
-        foreach (var (expected, actual) in AptGolden.Expected().Zip(AptGolden.Run(model, Pruning.None, 16)))
-            AptGolden.AssertClose(expected.GetProperty("plain"), actual.Logits);
+        JsonElement[] references = AptGolden.Expected();
+        var results = AptGolden.Run(model, Pruning.None, 16);
+        Assert.Equal((64, 64), (references.Length, results.Count));
+        foreach (var (expected, actual) in references.Zip(results)) AptGolden.AssertClose(expected.GetProperty("plain"), actual.Logits);
     }
 
     [Fact]

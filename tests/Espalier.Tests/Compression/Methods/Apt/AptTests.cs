@@ -47,6 +47,33 @@ public sealed class AptTests
         Assert.Equal(found.Mean.MultiplyAdds, compared.Measure(TimeSpan.FromMilliseconds(1)).After.MultiplyAdds, 1e-6);
     }
 
+    /// <summary>As where the process stopped behind the training: what is done is not evaluated again, and the threshold that a
+    /// budget has found is in the state alone.</summary>
+    [Fact]
+    public void AStageThatIsDoneIsResumedWithItsThreshold()
+    {
+        string folder = Directory.CreateTempSubdirectory("espalier-apt-").FullName;
+        try
+        {
+            var method = new Apt { TrainSteps = 3, Layers = [0], TargetFlops = 0.8 };
+            method = method with { Training = method.Training with { OutputDir = folder } };
+            using Model trained = CompressionJobs.Model(CompressionJobs.TinyVit, 8);
+            using Model resumed = CompressionJobs.Model(CompressionJobs.TinyVit, 8);
+            CompressionJob first = CompressionJobs.Job(trained, method);
+            first.Run();
+            CompressionJobs.Job(resumed, method with { Training = method.Training with { Resume = true } }).Run();
+            Assert.NotEqual(Pruning.Threshold(0.5f), Pruning.Of(trained.Graph));
+            Assert.Equal(Pruning.Of(trained.Graph), Pruning.Of(resumed.Graph));
+            using var scope = new Scope();
+            Tensor images = first.Example(8);
+            Assert.Equal(trained.Graph.Run(images).ToArray(), resumed.Graph.Run(images).ToArray());
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
     [Fact]
     public void WithoutStepsOrTokensItSaysSo()
     {

@@ -81,6 +81,12 @@ public sealed class ClassAttentionMethodsTests
         Assert.Contains("they rise from 0 to at most 3", Message(new Evit { Keep = 0.5, Blocks = [2, 4] }, model.Graph));
         Assert.Contains("has a target for multiply-adds", Message(new Evit { Ratio = 0.5 }, model.Graph));
         Assert.Contains("cannot leave", Message(new ClassTopK { TargetFlops = 0.1 }, model.Graph));
+        using Model biased = TokenNets.Vit();
+        GraphNode first = biased.Graph.Nodes.First(n => n.Op is AttentionOp);
+        var op = (AttentionOp)first.Op;
+        biased.Graph.Replace(first, t => F.Attention(t[0], t[1], t[2], op.Heads, op.Scale, F.Sum(t[0], 1)));
+        Assert.Contains("attention with a bias", Message(new Evit { Keep = 0.5 }, biased.Graph));
+        Assert.Contains("attention with a bias", Message(new ClassTopK { Keep = 0.5 }, biased.Graph));
         CompressionMethod set = new Evit().Set("keep", "0.25").Set("blocks", "1+3").Set("fuse", "no");
         Assert.Equal((0.25, "1,3", false), (((Evit)set).Keep, string.Join(',', ((Evit)set).Blocks!), ((Evit)set).Fuse));
         Assert.Throws<EspalierException>(() => new Evit().Set("blocks", "3+1"));

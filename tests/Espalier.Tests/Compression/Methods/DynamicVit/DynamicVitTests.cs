@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Espalier.Compression;
 using Espalier.Compression.Methods.DynamicVit;
+using Espalier.Models;
 using Espalier.Nn;
 using Espalier.Tensors;
 using Espalier.Training;
@@ -179,6 +180,35 @@ public sealed class DynamicVitTests
         Assert.True(TinyGolden.Numbers(root.GetProperty("kept")[3])[1] < 8 * 4, "tokens were dropped");
     }
 
+    /// <summary>The network stands still, also where it will learn at the predictors' rate, and its gradients do not shorten their steps.
+    /// </summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(0.01)]
+    public void Predictors_learn_alone_at_first(double backboneRate)
+    {
+        using Model model = TokenNets.Vit(classes: 10);
+        var method = new DynamicVit { Keep = 0.7, BackboneRate = backboneRate, Frozen = 1, TrainSteps = 1 };
+        method.Apply(model.Graph);
+        using Model before = model.Copy();
+        var hook = new DynamicHook(method, model.Graph, before.Graph);
+        var task = new ClassifierTask(model, new ClassifierTaskOptions { Hooks = [hook] });
+        Dictionary<string, float[]> first = model.Graph.Parameters.ToDictionary(p => p.Name, p => p.Value.ToArray());
+        const float Limit = 1e-3f;
+        new Trainer(task, CompressionJobs.Data(TokenNets.Small.ImageSize), new TrainOptions
+        {
+            Steps = 1, BatchSize = 16, DataThreads = 0, LearningRate = 1, Schedule = "constant", MaxGradNorm = Limit,
+        }).Run();
+        double moved = 0;
+        foreach (var (name, value) in model.Graph.Parameters)
+        {
+            if (name.StartsWith("score_predictor.", StringComparison.Ordinal))
+                moved += value.ToArray().Zip(first[name], (now, then) => Math.Pow(now - then, 2)).Sum();
+            else Assert.Equal(first[name], value.ToArray());
+        }
+        Assert.Equal(Limit, Math.Sqrt(moved), 0.02 * Limit);
+    }
+
     /// <summary>What was dropped stays dropped, whatever is drawn later.</summary>
     [Fact]
     public void Dropped_tokens_stay_dropped()
@@ -275,6 +305,8 @@ public sealed class DynamicVitTests
     public void Refuses_what_cannot_be_before_the_first_step()
     {
         Refused("TrainSteps is 0", new DynamicVit { Keep = 0.7 }, _ => { });
+        Refused("leave TrainOnly out", new DynamicVit { Keep = 0.7, TrainSteps = 1, Training = new TrainOptions { TrainOnly = ["head"] } },
+            _ => { });
         Refused("they rise from 0 to at most 3", new DynamicVit { Keep = 0.7, Blocks = [3, 4], TrainSteps = 1 }, _ => { });
         Refused("cannot leave", new DynamicVit { TargetFlops = 0.05, TrainSteps = 1 }, _ => { });
         Refused("drops tokens already", new DynamicVit { Keep = 0.7, TrainSteps = 1 },
@@ -301,6 +333,18 @@ public sealed class DynamicVitTests
             Assert.Empty(job.Stages);
             Assert.Equal(nodes, model.Graph.Nodes.Count);
         }
+    }
+
+    /// <summary>It would be trained with a mean over dropped tokens as well, and used without them.</summary>
+    [Theory]
+    [InlineData(VitPool.Mean)]
+    [InlineData(VitPool.ClassAndMean)]
+    public void Refuses_heads_that_read_the_patches(VitPool pool)
+    {
+        using Model model = TokenNets.Vit(classes: 10, form: new VitForm { Pool = pool });
+        CompressionJob job = CompressionJobs.Job(model, new DynamicVit { Keep = 0.7, TrainSteps = 1 });
+        Assert.Contains("reads the patches", Assert.Throws<EspalierException>(job.Run).Message, StringComparison.Ordinal);
+        Assert.Empty(job.Stages);
     }
 
     /// <summary>Predictors that tell tokens apart by more than what rounding can turn.</summary>

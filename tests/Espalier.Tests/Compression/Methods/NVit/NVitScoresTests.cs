@@ -65,6 +65,16 @@ public sealed class NVitScoresTests
         Assert.Equal(expected, Units(model, graph).Count);
     }
 
+    [Fact]
+    public void Channels_of_the_stream_are_judged_by_both_layers_of_a_gated_MLP()
+    {
+        using Model model = Model.FromModule(new VisionTransformer(Tiny, form: new VitForm { GatedMlp = true }));
+        using DependencyGraph graph = Graph(model);
+        NVitLayer stream = Units(model, graph).Layers.Single(l => l.Kind == NVitKind.Embedding);
+        foreach (string layer in new[] { "ffn.gate.weight", "ffn.fc1.weight" })
+            Assert.Equal(Tiny.NumLayers, stream.Judged.Count(s => s.Axis == 1 && s.Name.EndsWith(layer, StringComparison.Ordinal)));
+    }
+
     /// <summary>The published table of DeiT-B's blocks: savings of single units are slopes of it.</summary>
     [Fact]
     public void What_a_unit_saves_is_a_slope_of_the_times()

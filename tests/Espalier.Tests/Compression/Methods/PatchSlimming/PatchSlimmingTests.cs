@@ -223,6 +223,19 @@ public sealed class PatchSlimmingTests
         Assert.Throws<EspalierException>(() => Method.Apply(cnn.Graph, []));
     }
 
+    [Fact]
+    public void RefusesWhatItCannotGoBy()
+    {
+        using Model model = TokenNets.Vit(classes: 10), biased = TokenNets.Vit();
+        CompressionJob job = CompressionJobs.Job(model, new Method { Training = new() { TrainOnly = ["head"] } });
+        Assert.Contains("leave TrainOnly out", Assert.Throws<EspalierException>(job.Run).Message);
+        GraphNode first = biased.Graph.Nodes.First(n => n.Op is AttentionOp);
+        var op = (AttentionOp)first.Op;
+        biased.Graph.Replace(first, t => F.Attention(t[0], t[1], t[2], op.Heads, op.Scale, F.Sum(t[0], 1)));
+        Assert.Contains("attention with a bias",
+            Assert.Throws<EspalierException>(() => new Method().Search(biased.Graph, () => [])).Message);
+    }
+
     private static int[][] Search(double epsilon, List<string>? log = null)
     {
         using Model model = TokenNets.Vit();

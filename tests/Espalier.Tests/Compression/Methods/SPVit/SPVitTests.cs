@@ -67,6 +67,24 @@ public sealed class SPVitTests
     }
 
     [Fact]
+    public void Both_layers_of_a_gated_MLP_count()
+    {
+        using Model model = TokenNets.Vit(form: new VitForm { GatedMlp = true });
+        SearchedBlock block = Method.Blocks(model.Graph, Method.Selection)[0];
+        Assert.Equal(3 * TokenNets.Small.HiddenSize, block.Weights().Unit);
+        Assert.Equal(3 * 17 * TokenNets.Small.HiddenSize, block.MultiplyAdds().Unit);
+    }
+
+    [Fact]
+    public void Refuses_to_train_some_layers_only()
+    {
+        using Model model = CompressionJobs.Model(CompressionJobs.TinyVit, 8);
+        CompressionJob job = CompressionJobs.Job(model, Method with { Training = new TrainOptions { TrainOnly = ["head"] } });
+        Assert.Contains("leave TrainOnly out", Assert.Throws<EspalierException>(job.Run).Message, StringComparison.Ordinal);
+        Assert.Empty(job.Stages);
+    }
+
+    [Fact]
     public void Slopes_of_costs_are_those_of_differences()
     {
         var cost = new BlockCost(3, 11, 40, 1);

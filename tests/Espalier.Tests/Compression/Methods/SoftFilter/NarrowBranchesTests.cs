@@ -111,6 +111,19 @@ public sealed class NarrowBranchesTests : IDisposable
         Assert.Equal(37.94, 100 * (1 - (left20 - 442_368 / 4) / before), 0.01);
     }
 
+    /// <summary>Rounding 20 channels to sixteens would take four where a share takes none.</summary>
+    [Fact]
+    public void LayersThatLoseNothingStayWhole()
+    {
+        using Model model = CompressionJobs.Model("resnet20", 16, width: 0.625);
+        using var scope = new Scope();
+        using DependencyGraph graph = DependencyGraph.Build(model.Graph, Tensor.Zeros(new Shape(1, model.Channels, 16, 16)));
+        Assert.Contains(graph.Groups, g => g.Count == 20);
+        var options = new SelectionOptions { RoundTo = 16 };
+        Assert.Equal(0, new SoftFilters(graph.Groups, options).Smallest(new LayerRatios(("*", 0.02))).Count);
+        Assert.True(new SoftFilters(graph.Groups, options).Smallest(new LayerRatios(("*", 0.4))).Count > 0);
+    }
+
     private static float[] Logits(Model model, Tensor images)
     {
         using var scope = new Scope();

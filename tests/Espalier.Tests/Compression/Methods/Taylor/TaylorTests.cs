@@ -225,7 +225,6 @@ public sealed class TaylorTests
         using Cnn vgg = CnnPresets.Create(CnnPresets.Get("cifar-vgg16"));
         using (DependencyGraph graph = ModuleGraphs.Build(vgg, vgg.Forward, Tensor.Zeros(new Shape(1, 3, 32, 32))))
             Assert.Equal(4224, graph.Groups.Sum(g => g.Count));
-        Assert.Equal(8, 4224 / 512);
         Assert.Equal(5, Taylor.PipelineRounds(4224, 512, 2.0 / 3));
 
         using Cnn net = CompressionJobs.Net("cifar-vgg16");

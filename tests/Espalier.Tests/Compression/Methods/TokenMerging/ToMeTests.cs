@@ -1,5 +1,6 @@
 using Espalier.Compression;
 using Espalier.Compression.Methods.TokenMerging;
+using Espalier.Models;
 using Espalier.Tensors;
 
 namespace Espalier.Tests.Compression.Methods.TokenMerging;
@@ -44,6 +45,62 @@ public sealed class ToMeTests
         new ToMe { Merge = 3 }.Apply(model.Graph);
         Assert.Equal(distilled ? [15, 12, 9, 6] : [14, 11, 8, 5], TokenNets.Tokens(model.Graph));
         TokenNets.CheckReaders(model);
+    }
+
+    /// <summary>A patch that two became counts twice in the mean of all.</summary>
+    [Theory]
+    [InlineData(VitPool.Mean)]
+    [InlineData(VitPool.ClassAndMean)]
+    public void AMeanCountsATokenAsOftenAsItHasPatches(VitPool pool)
+    {
+        using var scope = new Scope();
+        using Model model = TokenNets.Vit(form: new VitForm { Pool = pool });
+        new ToMe { Merge = 3, Proportional = false }.Apply(model.Graph);
+        GraphNode mean = model.Graph.Nodes.Single(n => n.Op is RowMeanOp && n.Output.Shape[1] > 1);
+        float[] sizes = [], normed = [], pooled = [];
+        RowSet rows = RowSet.Uniform(1, 1);
+        model.Graph.Run([TokenNets.Images(2)], look: (value, t) =>
+        {
+            if (IsSizes(value)) sizes = t.ToArray();
+            if (value.Producer!.Op is LayerNormOp) (normed, rows) = (t.ToArray(), t.Rows!);
+            if (value.Producer == mean) pooled = t.ToArray();
+        });
+        int width = TokenNets.Small.HiddenSize;
+        Assert.True(sizes.Max() > 1);
+        for (int b = 0; b < 2; b++)
+        {
+            int[] patches = [.. Enumerable.Range(rows[b] + 1, rows.Length(b) - 1)];
+            Assert.Equal(16f, patches.Sum(row => sizes[row]));
+            for (int d = 0; d < width; d++)
+                Assert.Equal(patches.Sum(row => sizes[row] * normed[row * width + d]) / 16, pooled[rows[b] * width + d], 1e-4f);
+        }
+    }
+
+    [Theory]
+    [InlineData(VitPool.Mean, true)]
+    [InlineData(VitPool.ClassAndMean, false)]
+    [InlineData(VitPool.Attention, true)]
+    [InlineData(VitPool.Attention, false)]
+    public void HeadsThatPoolReadWhatIsMerged(VitPool pool, bool proportional)
+    {
+        using var scope = new Scope();
+        using Model model = TokenNets.Vit(form: new VitForm { Pool = pool, ClassToken = pool != VitPool.Attention });
+        Graph whole = model.Graph.Copy();
+        new ToMe { Merge = 3, Proportional = proportional }.Apply(model.Graph);
+        Assert.InRange(HiddenTokens.Difference(whole, model.Graph, TokenNets.Images(3)), 0, 1e-4f);
+        TokenNets.CheckReaders(model);
+    }
+
+    [Fact]
+    public void AHeadThatCannotCountPatchesIsRefused()
+    {
+        using Model model = TokenNets.Vit();
+        GraphValue last = TransformerBlocks.Of(model.Graph).Blocks[^1].Output;
+        model.Graph.AddOutput(model.Graph.Add([last], t => F.Max(F.Split(t[0], 0, -1, 17), 1)));
+        int nodes = model.Graph.Nodes.Count;
+        Assert.Contains("cannot count how many each merged token stands for",
+            Assert.Throws<EspalierException>(() => new ToMe { Merge = 3 }.Apply(model.Graph)).Message);
+        Assert.Equal(nodes, model.Graph.Nodes.Count);
     }
 
     [Fact]

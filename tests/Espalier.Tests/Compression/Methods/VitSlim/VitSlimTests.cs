@@ -288,6 +288,9 @@ public sealed class VitSlimTests
         using Model model = CompressionJobs.Model(CompressionJobs.TinyVit, 8);
         (string, float[])[] before = [.. model.Graph.Weights.Values.Select(w => (w.Name, w.Tensor.ToArray()))];
         Refused("no budget reaches 0.01", new VitSlim { TargetFlops = 0.01, TrainSteps = 5 });
+        // What is to stay whole is part of the least, so that nothing is searched for it in vain.
+        Refused("no budget reaches 0.3", new VitSlim { TargetFlops = 0.3, Hidden = 1, Tokens = 1, TrainSteps = 5 });
+        Refused("leave TrainOnly out", new VitSlim { TrainSteps = 5, Training = new() { TrainOnly = ["head"] } });
         Refused("searches nothing", new VitSlim { AttentionWeight = 0, HiddenWeight = 0, TokenWeight = 0, TrainSteps = 5 });
         Refused("Rounds is 1", new VitSlim { Rounds = 2 });
         Refused("one ratio", new VitSlim { TargetLatency = 3 });
@@ -299,6 +302,43 @@ public sealed class VitSlimTests
             Assert.Contains(why, Assert.Throws<EspalierException>(job.Run).Message);
             Assert.Empty(job.Stages);
         }
+    }
+
+    /// <summary>Of masks that are all alike the published threshold lets everything stay, but for a budget of nothing.</summary>
+    [Fact]
+    public void The_least_is_a_budget_as_well()
+    {
+        using Model model = CompressionJobs.Model(CompressionJobs.TinyVit, 8);
+        long before = model.Graph.CostPerImage.MultiplyAdds;
+        CompressionJobs.Job(model, new VitSlim
+        {
+            TargetFlops = 0.5, TrainSteps = 1, TokenWeight = 0, Rule = SlimRule.Threshold, Training = new() { LearningRate = 0 },
+        }).Run();
+        Assert.InRange(model.Graph.CostPerImage.MultiplyAdds, 1, before / 2);
+    }
+
+    /// <summary>A norm of a head's queries ties their dimensions: there is no mask for one of them.</summary>
+    [Fact]
+    public void Heads_whose_queries_have_norms_stay_or_go_whole()
+    {
+        var method = new VitSlim { Ratio = 0.4, TrainSteps = 2, TokenWeight = 0 };
+        using Model model = TokenNets.Vit(classes: 10, form: new VitForm { QueryKeyNorm = true });
+        Assert.Contains("norms of each head", Assert.Throws<EspalierException>(CompressionJobs.Job(model, method).Run).Message);
+        CompressionJob job = CompressionJobs.Job(model, method with { Shared = MaskShare.Head });
+        job.Run();
+        Assert.All(job.Removals, r => Assert.InRange(r.Difference, 0, 1e-4f));
+        Assert.Contains(TransformerBlocks.Of(model.Graph).Blocks, b => b.Heads.Count < TokenNets.Small.NumHeads);
+    }
+
+    [Theory]
+    [InlineData(VitPool.Mean)]
+    [InlineData(VitPool.ClassAndMean)]
+    public void Tokens_stay_where_the_head_reads_them(VitPool pool)
+    {
+        using Model model = TokenNets.Vit(classes: 10, form: new VitForm { Pool = pool });
+        var method = new VitSlim { Ratio = 0.3, TrainSteps = 1 };
+        Assert.Contains("reads the patches", Assert.Throws<EspalierException>(CompressionJobs.Job(model, method).Run).Message);
+        CompressionJobs.Job(model, method with { TokenWeight = 0 }).Run();
     }
 
     [Fact]

@@ -216,6 +216,8 @@ public sealed class VtpTests
         Assert.Contains("no width reaches 0.01", Assert.Throws<OutOfReachException>(job.Run).Message);
         Assert.Empty(job.Stages);
         Assert.Equal(before, model.Graph.Weights.Values.Select(w => (w.Name, w.Tensor.ToArray())));
+        job = CompressionJobs.Job(model, new Vtp { TrainSteps = 5, Training = new() { TrainOnly = ["head"] } });
+        Assert.Contains("leave TrainOnly out", Assert.Throws<EspalierException>(job.Run).Message);
         using Model cnn = CompressionJobs.Model("resnet20");
         Assert.Contains("TrainSteps is 0", Assert.Throws<EspalierException>(CompressionJobs.Job(model, new Vtp()).Run).Message);
         job = CompressionJobs.Job(cnn, new Vtp { TrainSteps = 1 });

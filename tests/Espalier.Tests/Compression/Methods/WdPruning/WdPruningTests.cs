@@ -76,6 +76,78 @@ public sealed class WdPruningTests
         }
     }
 
+    /// <summary>Sixteen heads are a multiple of 16, and a single one of them can go.</summary>
+    [Fact]
+    public void Heads_are_not_rounded()
+    {
+        using Model model = Model.FromModule(new VisionTransformer(new VitConfig
+        {
+            ImageSize = 8, PatchSize = 4, Channels = 1, HiddenSize = 32, MlpDim = 48, NumHeads = 16, NumLayers = 1, NumClasses = 4,
+        }));
+        WdMasks masks = WdMasks.Insert(model.Graph, _ => false, Math.Log(0.9 / 0.1));
+        masks.Apply();
+        WdBlock block = Assert.Single(masks.Blocks);
+        Assert.Equal(15, block.Heads!.Mask.Sum());
+        Assert.Equal(32, block.Projection!.Mask.Sum());
+        Assert.Equal(15 / 16.0, block.Left([1, 0, 0, 0], 0), 1e-12);
+    }
+
+    [Fact]
+    public void Both_layers_of_a_gated_MLP_count()
+    {
+        using Model model = TokenNets.Vit(form: new VitForm { GatedMlp = true });
+        int hidden = TokenNets.Small.HiddenSize * TokenNets.Small.MlpDim;
+        foreach (WdBlock block in WdMasks.Insert(model.Graph, _ => false, 10).Blocks)
+        {
+            Assert.Equal(2 * hidden, block.Parameters[2]);
+            Assert.Equal(hidden, block.Parameters[3]);
+            Assert.Equal(2 * block.MultiplyAdds[3], block.MultiplyAdds[2]);
+        }
+        // Where either is kept the rows of both stay.
+        using Model kept = TokenNets.Vit(form: new VitForm { GatedMlp = true });
+        WdMasks some = WdMasks.Insert(kept.Graph, layer => layer.EndsWith("ffn.fc1", StringComparison.Ordinal), 10);
+        Assert.All(some.Blocks, b => Assert.Null(b.First));
+        Assert.All(some.Blocks, b => Assert.NotNull(b.Second));
+    }
+
+    [Fact]
+    public void Exits_learn_mixed_and_smoothed_labels()
+    {
+        using var scope = new Scope();
+        using Model model = CompressionJobs.Model(CompressionJobs.TinyVit, 8);
+        WdMasks masks = WdMasks.Insert(model.Graph, _ => false, 10);
+        var method = new WdPruning { TrainSteps = 1 };
+        GraphValue exit = method.NewExit(masks, 1);
+        var hook = new WdHook(masks, method, 0.4, [exit]);
+        var logits = new Tensor(new Shape(8, 10));
+        for (int i = 0; i < logits.Length; i++) logits.Span[i] = MathF.Sin(i);
+        int[] labels = TinyGolden.Batch(0).Labels;
+        Tensor targets = Mixing.Targets(labels, 10, 0.1f, 0.7f);
+        var pass = new TrainingPass(TinyGolden.Batch(0), TinyGolden.Images(0), logits, null) { LabelSmoothing = 0.1f };
+        pass.Values[exit.Name] = logits;
+        var context = new StepContext(1, 1, 0, 0, 1, new Rng(1));
+        Assert.Equal(F.CrossEntropy(logits, labels, 0.1f).Item(), hook.Loss(pass, context)!.Item());
+        Assert.Equal(F.CrossEntropy(logits, targets).Item(), hook.Loss(pass with { Mixed = targets }, context)!.Item());
+    }
+
+    /// <summary>What hooks are told of labels is what the network's own loss is made of.</summary>
+    [Theory]
+    [InlineData(0f, 0f)]
+    [InlineData(0.1f, 0f)]
+    [InlineData(0.1f, 0.8f)]
+    public void Hooks_are_told_how_labels_are_learnt(float smoothing, float mixup)
+    {
+        using var scope = new Scope();
+        using Model model = CompressionJobs.Model(CompressionJobs.TinyVit, 8);
+        var asks = new Asks();
+        var task = new ClassifierTask(model, new ClassifierTaskOptions
+        {
+            LabelSmoothing = smoothing, Mixing = new Mixing(mixup), Hooks = [asks],
+        });
+        double loss = task.Step(TinyGolden.Batch(0), new StepContext(1, 1, 0, 0, 1, new Rng(1)))["loss"];
+        Assert.Equal(loss, asks.Told, 1e-6);
+    }
+
     [Fact]
     public void Full_masks_change_nothing()
     {
@@ -202,5 +274,29 @@ public sealed class WdPruningTests
         Assert.Contains(message, Assert.Throws<EspalierException>(job.Run).Message, StringComparison.Ordinal);
         Assert.Empty(job.Stages);
         Assert.Equal(nodes, model.Graph.Nodes.Count);
+    }
+
+    [Fact]
+    public void Refuses_to_train_some_layers_only()
+    {
+        using Model model = CompressionJobs.Model(CompressionJobs.TinyVit, 8);
+        CompressionJob job = CompressionJobs.Job(model, new WdPruning
+        {
+            TargetFlops = 0.5, TrainSteps = 3, Training = new TrainOptions { TrainOnly = ["head"] },
+        });
+        Assert.Contains("leave TrainOnly out", Assert.Throws<EspalierException>(job.Run).Message, StringComparison.Ordinal);
+        Assert.Empty(job.Stages);
+    }
+
+    /// <summary>Asks for the loss by labels of the network's own logits.</summary>
+    private sealed class Asks : ITrainingHook
+    {
+        public float Told { get; private set; }
+
+        public Tensor? Loss(TrainingPass pass, in StepContext context)
+        {
+            using (Recording.Pause()) Told = pass.LabelLoss(pass.Logits).Item();
+            return null;
+        }
     }
 }
