@@ -53,7 +53,6 @@ internal static class TrainVerb
             Begun = writes ? () => RecipeFile.Write(files.Recipe, parse) : null,
         };
         Announce(run, plan, terminal);
-        Folders.MakeFor(files.Recipe);
         TrainResult result = run.Run();
         if (!result.Completed)
         {
